@@ -1,0 +1,33 @@
+import neostandard from 'neostandard'
+import tseslint from 'typescript-eslint'
+
+export default [
+  { ignores: ['dist/', '.tap/', 'coverage/'] },
+  ...neostandard({ ts: true }),
+  {
+    rules: {
+      '@stylistic/max-len': ['error', { code: 110, ignoreUrls: true, ignoreStrings: true, ignoreTemplateLiterals: true, ignoreRegExpLiterals: true }],
+      'no-void': ['error', { allowAsStatement: true }]
+    }
+  },
+  {
+    files: ['src/**/*.ts'],
+    plugins: { '@typescript-eslint': tseslint.plugin },
+    languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    rules: {
+      'n/no-process-env': 'error',
+      'no-console': 'error',
+      '@typescript-eslint/no-floating-promises': 'error',
+      '@typescript-eslint/no-misused-promises': 'error',
+      '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
+      '@typescript-eslint/only-throw-error': 'error',
+      '@typescript-eslint/consistent-type-imports': 'error',
+      '@typescript-eslint/no-explicit-any': 'error',
+      '@typescript-eslint/await-thenable': 'error'
+    }
+  },
+  {
+    files: ['src/server.ts', 'src/demo.ts', 'src/emulator/main.ts', 'src/openapi.ts'],
+    rules: { 'n/no-process-env': 'off', 'no-console': 'off' }
+  }
+]
