@@ -1,0 +1,40 @@
+import { Type } from '@sinclair/typebox'
+import type { Static } from '@sinclair/typebox'
+import { StringEnum } from './schema.ts'
+
+/** The media type of every error answer (RFC 9457). */
+export const problemMediaType = 'application/problem+json'
+
+/** Every error answer of this service: RFC 9457 problem details with a machine-readable code. */
+export const ProblemSchema = Type.Object({
+  type: Type.String({ examples: ['about:blank'] }),
+  title: Type.String(),
+  status: Type.Integer({ minimum: 400, maximum: 599 }),
+  detail: Type.String({ description: 'What happened and what to do.' }),
+  instance: Type.Optional(Type.String({ description: 'Path of the request.' })),
+  code: Type.String({ description: "Stable and machine-readable: COS's own code where COS spoke, else this service's." }),
+  requestId: Type.String({ description: "This service's id of the request, also in x-request-id." }),
+  cosCode: Type.Optional(Type.String({ description: 'What COS called it, where code is a broader class.' })),
+  cosRequestId: Type.Optional(Type.String({ description: "COS's id of the exchange, for Tencent Cloud support." })),
+  cosTraceId: Type.Optional(Type.String()),
+  errors: Type.Optional(Type.Array(Type.Object({
+    in: StringEnum(['path', 'query', 'body']),
+    pointer: Type.String({ description: 'RFC 6901 pointer into that part of the request.' }),
+    detail: Type.String()
+  }), { description: 'Every fault of the request, not the first only.' }))
+}, {
+  $id: 'Problem',
+  description: 'RFC 9457 problem details.',
+  examples: [{
+    type: 'about:blank',
+    title: 'Bad Request',
+    status: 400,
+    detail: 'The request has 1 fault; errors names each.',
+    instance: '/buckets/examplebucket-1250000000/inventories/daily-report',
+    code: 'ValidationFailed',
+    requestId: '4f6c3a52-6f0e-4b53-8f0a-2d3c1d0d9b7e',
+    errors: [{ in: 'body', pointer: '/Schedule/Frequency', detail: 'must be one of Daily, Weekly, Monthly' }]
+  }]
+})
+
+export type Problem = Static<typeof ProblemSchema>

@@ -1,0 +1,149 @@
+/**
+ * Every error code this service answers of its own accord: status, title, and what it means to a caller.
+ * Codes of COS itself are passed on by `cos/answers.ts` and carry their own status.
+ */
+export const problemTable = {
+  ValidationFailed: {
+    status: 400,
+    title: 'Bad Request',
+    meaning: 'Path, query or body is not as it must be; errors names every fault.'
+  },
+  MalformedJSON: {
+    status: 400,
+    title: 'Bad Request',
+    meaning: 'The body is not JSON in UTF-8.'
+  },
+  MalformedRequest: {
+    status: 400,
+    title: 'Bad Request',
+    meaning: 'The request is not valid HTTP, or its path not valid percent-encoding.'
+  },
+  ReadOnly: {
+    status: 403,
+    title: 'Forbidden',
+    meaning: 'The service runs with READ_ONLY=true and changes nothing.'
+  },
+  RouteNotFound: {
+    status: 404,
+    title: 'Not Found',
+    meaning: 'There is no such path.'
+  },
+  MethodNotAllowed: {
+    status: 405,
+    title: 'Method Not Allowed',
+    meaning: 'The path does not take this method; Allow names the ones it takes.'
+  },
+  RequestTimeout: {
+    status: 408,
+    title: 'Request Timeout',
+    meaning: 'The request did not arrive whole in time.'
+  },
+  PayloadTooLarge: {
+    status: 413,
+    title: 'Payload Too Large',
+    meaning: 'The body has more than 256 KiB.'
+  },
+  URITooLong: {
+    status: 414,
+    title: 'URI Too Long',
+    meaning: 'A segment of the path is too long.'
+  },
+  UnsupportedMediaType: {
+    status: 415,
+    title: 'Unsupported Media Type',
+    meaning: 'The body is not application/json in UTF-8, or is compressed.'
+  },
+  RequestHeaderFieldsTooLarge: {
+    status: 431,
+    title: 'Request Header Fields Too Large',
+    meaning: 'Request line and headers together are larger than 16 KiB.'
+  },
+  InternalError: {
+    status: 500,
+    title: 'Internal Server Error',
+    meaning: 'The service itself failed; its log has the reason.'
+  },
+  UpstreamCredentialsRejected: {
+    status: 502,
+    title: 'Bad Gateway',
+    meaning: 'COS does not accept the credentials, signature or clock of this service; cosCode says which.'
+  },
+  UpstreamInvalidResponse: {
+    status: 502,
+    title: 'Bad Gateway',
+    meaning: 'What answered did not answer as COS does.'
+  },
+  UpstreamUnreachable: {
+    status: 502,
+    title: 'Bad Gateway',
+    meaning: 'COS could not be reached, or the connection was cut.'
+  },
+  ShuttingDown: {
+    status: 503,
+    title: 'Service Unavailable',
+    meaning: 'This replica is stopping; Retry-After says when to try again.'
+  },
+  UpstreamTimeout: {
+    status: 504,
+    title: 'Gateway Timeout',
+    meaning: 'COS did not answer in time.'
+  }
+} as const
+
+/** A code of {@link problemTable}. */
+export type ProblemCode = keyof typeof problemTable
+
+/** One thing wrong with a request: which part, where in it (RFC 6901 pointer), and what to do. */
+export interface Fault {
+  in: 'path' | 'query' | 'body'
+  pointer: string
+  detail: string
+}
+
+/** What COS said about an exchange, as far as callers may know it. */
+export interface CosContext {
+  requestId?: string | undefined
+  traceId?: string | undefined
+}
+
+interface ServiceErrorOptions {
+  cause?: unknown
+  errors?: Fault[]
+  cos?: CosContext
+  cosCode?: string
+  retryAfterSeconds?: number
+}
+
+/** A failure a caller is told about. `detail` says what to do and never quotes a secret or an inner message. */
+export class ServiceError extends Error {
+  readonly code: string
+  readonly status: number
+  readonly title: string
+  readonly detail: string
+  readonly errors: Fault[] | undefined
+  readonly cos: CosContext | undefined
+  readonly cosCode: string | undefined
+  readonly retryAfterSeconds: number | undefined
+
+  /**
+   * @param kind a code of the table, or COS's own code with the status it is answered with
+   * @param detail what happened and what the caller can do
+   */
+  constructor (
+    kind: ProblemCode | { code: string, status: number, title: string },
+    detail: string,
+    options: ServiceErrorOptions = {}
+  ) {
+    super(detail, { cause: options.cause })
+    this.name = 'ServiceError'
+    const { code, status, title } = typeof kind === 'string' ? { code: kind, ...problemTable[kind] } : kind
+    this.code = code
+    this.status = status
+    this.title = title
+    this.detail = detail
+    this.errors = options.errors
+    this.cos = options.cos
+    this.cosCode = options.cosCode
+    this.retryAfterSeconds = options.retryAfterSeconds
+  }
+}
