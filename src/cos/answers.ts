@@ -1,0 +1,142 @@
+/**
+ * What COS's refusals mean for callers. COS answers errors as XML, sometimes as JSON or in headers only;
+ * gateways in between answer HTML or nothing.
+ */
+import { ServiceError } from '../errors.ts'
+import type { CosContext } from '../errors.ts'
+import type { CosAnswer } from './transport.ts'
+import { parseXml } from './xml.ts'
+
+/** A COS error document (COS document 7730), whatever form it came in. */
+interface CosError {
+  code: string
+  message: string
+}
+
+/** COS says these about the caller's request; the status is passed on. */
+const titles: ReadonlyMap<number, string> = new Map([
+  [400, 'Bad Request'], [403, 'Forbidden'], [404, 'Not Found'], [409, 'Conflict'], [412, 'Precondition Failed']
+])
+
+/** A code-less answer that has COS's request id still says this much. */
+const codelessCodes: ReadonlyMap<number, string> = new Map([
+  [400, 'BadRequest'], [403, 'AccessDenied'], [404, 'NotFound'], [409, 'Conflict'], [412, 'PreconditionFailed'],
+  [429, 'SlowDown'], [503, 'ServiceUnavailable']
+])
+
+const credentialCodes = new Set([
+  'InvalidAccessKeyId', 'SignatureDoesNotMatch', 'ExpiredToken', 'InvalidToken', 'RequestTimeTooSkewed',
+  'Request has expired', 'RequestExpired'
+])
+
+// COS writes some of these as the message of AccessDenied (COS document 7730 and older troubleshooting pages).
+const credentialMessage =
+  /request has expired|RequestTimeTooSkewed|SignatureDoesNotMatch|InvalidAccessKeyId|ExpiredToken|strict signature missing/i
+
+/** Codes that mean "no such configuration": COS's own, and those of other clouds that proxies in between know. */
+const notFoundCodes = new Set([
+  'InventoryConfigurationNotFoundError', 'NoSuchConfiguration', 'NoSuchInventoryConfiguration'
+])
+
+const longestMessage = 500
+
+/** COS's request and trace id of an answer, from its headers. */
+export function cosContext ({ headers }: CosAnswer): CosContext {
+  return { requestId: headerToken(headers['x-cos-request-id']), traceId: headerToken(headers['x-cos-trace-id']) }
+}
+
+/** Whether an error says that the configuration (or, for LIST, every configuration) does not exist. */
+export function isNotFound (error: unknown): boolean {
+  return error instanceof ServiceError && error.code === 'InventoryConfigurationNotFoundError'
+}
+
+/**
+ * Turns an answer that is not a success into what the caller is told. COS's code, request id and trace id are kept;
+ * its StringToSign and FormatString, which describe our signature, are never read.
+ */
+export function toServiceError (answer: CosAnswer): ServiceError {
+  const cos = cosContext(answer)
+  const error = readError(answer)
+  if (error === undefined) return codeless(answer, cos)
+  const code = notFoundCodes.has(error.code) ? 'InventoryConfigurationNotFoundError' : error.code
+  if (credentialCodes.has(code) || credentialMessage.test(error.message)) {
+    return new ServiceError('UpstreamCredentialsRejected', 'COS does not accept the credentials, the signature or the ' +
+      'clock of this service. This is for its operator to mend; the request itself may be right.', { cos, cosCode: code })
+  }
+  const said = error.message === '' ? `COS answered ${code}.` : `COS answered ${code}: ${error.message}`
+  return refusal(answer, code, said, cos)
+}
+
+function refusal (answer: CosAnswer, code: string, said: string, cos: CosContext): ServiceError {
+  const { status } = answer
+  if (code === 'SlowDown' || status === 429 || status === 503) {
+    const retryAfterSeconds = retryAfter(answer)
+    const detail = `${said} Try again in ${retryAfterSeconds} s or later.`
+    return new ServiceError({ code, status: 503, title: 'Service Unavailable' }, detail, { cos, retryAfterSeconds })
+  }
+  const title = titles.get(status)
+  if (title === undefined) return new ServiceError({ code, status: 502, title: 'Bad Gateway' }, said, { cos })
+  return new ServiceError({ code, status, title }, `${said}${advice.get(code) ?? ''}`, { cos })
+}
+
+const advice: ReadonlyMap<string, string> = new Map([
+  ['NoSuchBucket', ' The bucket does not exist, or it is in another region: check the query parameter region.'],
+  ['InventoryFull', ' A bucket holds at most 1,000 configurations: delete one first.'],
+  ['TooManyConfigurations', ' A bucket holds at most 1,000 configurations: delete one first.'],
+  ['AccessDenied', ' The credentials of this service may not do this to this bucket.'],
+  ['DuplicateInventoryId', ' The id of a one-time job may not repeat within a day, nor equal one that exists.']
+])
+
+function codeless (answer: CosAnswer, cos: CosContext): ServiceError {
+  const code = codelessCodes.get(answer.status)
+  if (cos.requestId !== undefined && code !== undefined) {
+    return refusal(answer, code, `COS answered ${answer.status} without saying why.`, cos)
+  }
+  return new ServiceError('UpstreamInvalidResponse',
+    `The answer (status ${answer.status}) is not one of COS: a gateway in between may have spoken.`, { cos })
+}
+
+function readError ({ headers, body }: CosAnswer): CosError | undefined {
+  const type = headerToken(headers['content-type']) ?? ''
+  const stated = (type.includes('json') ? fromJson(body) : fromXml(body)) ??
+    { code: headerText(headers['x-cos-error-code']), message: headerText(headers['x-cos-error-message']) }
+  const code = stated.code.trim().slice(0, 128)
+  return code === '' ? undefined : { code, message: stated.message.trim().slice(0, longestMessage) }
+}
+
+function fromXml (body: Uint8Array): CosError | undefined {
+  try {
+    const root = parseXml(body)
+    if (root.name !== 'Error') return undefined
+    const textOf = (name: string) => root.children.find(child => child.name === name)?.text ?? ''
+    return { code: textOf('Code'), message: textOf('Message') }
+  } catch {
+    return undefined
+  }
+}
+
+function fromJson (body: Uint8Array): CosError | undefined {
+  try {
+    const json = JSON.parse(Buffer.from(body).toString()) as Record<string, unknown> | null
+    const textOf = (...names: string[]) =>
+      String(names.map(name => json?.[name]).find(value => ['string', 'number'].includes(typeof value)) ?? '')
+    return { code: textOf('code', 'Code'), message: textOf('message', 'Message') }
+  } catch {
+    return undefined
+  }
+}
+
+function headerText (value: string | string[] | undefined): string {
+  return (Array.isArray(value) ? value[0] : value) ?? ''
+}
+
+/** A header value that is safe to answer and log again. */
+function headerToken (value: string | string[] | undefined): string | undefined {
+  const text = headerText(value)
+  return /^[\x20-\x7E]{1,256}$/.test(text) ? text : undefined
+}
+
+function retryAfter ({ headers }: CosAnswer): number {
+  const text = headerText(headers['retry-after'])
+  return /^[0-9]{1,4}$/.test(text) ? Math.max(1, Number(text)) : 1
+}

@@ -1,0 +1,163 @@
+/**
+ * The only way out: every request to COS is signed and sent here, and nowhere else is undici used.
+ */
+import { createHash } from 'node:crypto'
+import { Agent, buildConnector, errors as undiciErrors } from 'undici'
+import type { Config, Credentials } from '../config.ts'
+import { ServiceError } from '../errors.ts'
+import { assertInventoryTarget } from './addresses.ts'
+import type { Address } from './addresses.ts'
+import { authorization, keyTimeAt } from './signature.ts'
+
+/** A page is 100 configurations; a thousand rich ones of 8 KiB each still fit. */
+export const maxAnswerBytes = 8 * 1024 * 1024
+
+/** Where attempts are logged. Headers and bodies never are. */
+export interface AttemptLog {
+  debug (fields: object, message: string): void
+}
+
+export interface CosRequest {
+  method: 'GET' | 'PUT' | 'POST' | 'DELETE'
+  address: Address
+  /** Request target, see {@link assertInventoryTarget}. */
+  target: string
+  /** XML body of PUT and POST. */
+  body?: string
+  /** When the caller's whole request must be over, in milliseconds since 1970. */
+  deadlineAt: number
+  log: AttemptLog
+}
+
+/** A whole answer of COS, or of whatever stood in its place. */
+export interface CosAnswer {
+  status: number
+  headers: Readonly<Record<string, string | string[] | undefined>>
+  body: Uint8Array
+}
+
+export interface Transport {
+  /**
+   * Sends one attempt and reads the whole answer, whatever its status. Redirects are not followed.
+   *
+   * @throws {ServiceError} UpstreamTimeout, UpstreamUnreachable, or UpstreamInvalidResponse for an answer that
+   *   is too large or not HTTP
+   * @throws {Error} when the target is not an inventory call; nothing is sent then
+   */
+  send (request: CosRequest): Promise<CosAnswer>
+  /** Waits for answers under way, then closes every connection. */
+  close (): Promise<void>
+}
+
+interface Dependencies {
+  credentials: () => Credentials
+  now: () => number
+  userAgent: string
+}
+
+/** Keep-alive pools, one for each bucket host, at most `COS_MAX_CONNECTIONS` sockets each. */
+export function createTransport (config: Config['cos'], { credentials, now, userAgent }: Dependencies): Transport {
+  const agent = new Agent({
+    connections: config.maxConnections,
+    pipelining: 1,
+    maxResponseSize: maxAnswerBytes,
+    // The attempt's own timer bounds connecting, headers and body together; two more clocks would only race it.
+    headersTimeout: 0,
+    bodyTimeout: 0,
+    connect: connector(config)
+  })
+
+  function signedHeaders ({ method, address, target, body }: CosRequest): Record<string, string> {
+    const keys = credentials()
+    const headers: Record<string, string> = { host: address.host }
+    if (body !== undefined) {
+      headers['content-type'] = 'application/xml'
+      headers['content-length'] = String(Buffer.byteLength(body))
+      headers['content-md5'] = createHash('md5').update(body).digest('base64')
+    }
+    if (keys.token !== undefined) headers['x-cos-security-token'] = keys.token
+    const parameters = Object.fromEntries(new URLSearchParams(target.slice(target.indexOf('?'))))
+    const signable = { method, path: '/', parameters, headers }
+    return { ...headers, 'user-agent': userAgent, authorization: authorization(signable, keys, keyTimeAt(now())) }
+  }
+
+  return {
+    async send (request) {
+      const { method, address, target, body = null, deadlineAt, log } = request
+      assertInventoryTarget(target)
+      const startedAt = now()
+      const limitMs = Math.min(config.timeoutMs, deadlineAt - startedAt)
+      if (limitMs <= 0) throw timedOut(address)
+      const abort = new AbortController()
+      const timer = setTimeout(() => { abort.abort() }, limitMs)
+      const fields = { method, host: address.host }
+      try {
+        const answer = await agent.request({
+          origin: address.origin,
+          path: target,
+          method,
+          headers: signedHeaders(request),
+          body,
+          signal: abort.signal
+        })
+        const bytes = await answer.body.bytes()
+        log.debug({ ...fields, status: answer.statusCode, durationMs: now() - startedAt }, 'COS answered')
+        return { status: answer.statusCode, headers: answer.headers, body: bytes }
+      } catch (error) {
+        log.debug({ ...fields, fault: faultName(error), durationMs: now() - startedAt }, 'COS did not answer')
+        const late = abort.signal.aborted || error instanceof undiciErrors.ConnectTimeoutError
+        throw late ? timedOut(address) : toServiceError(error, address)
+      } finally {
+        clearTimeout(timer)
+      }
+    },
+
+    close: () => agent.close()
+  }
+}
+
+/** With COS_CONNECT_TO the socket goes there, while Host, TLS name and certificate check stay the bucket host's. */
+function connector ({ connectTo, timeoutMs }: Config['cos']): buildConnector.connector {
+  // An aborted request leaves a connection attempt behind; this ends it, before later requests queue on it.
+  const connect = buildConnector({ timeout: timeoutMs })
+  if (connectTo === undefined) return connect
+  return (options, callback) => {
+    connect({
+      ...options,
+      servername: options.servername ?? options.hostname,
+      hostname: connectTo.host,
+      port: String(connectTo.port)
+    }, callback)
+  }
+}
+
+function timedOut ({ host }: Address): ServiceError {
+  return new ServiceError('UpstreamTimeout', `COS (${host}) did not answer in time. Whether a change was made is ` +
+    'not known: read the configuration, or send the same request again.')
+}
+
+function toServiceError (error: unknown, { host }: Address): unknown {
+  if (error instanceof undiciErrors.ResponseExceededMaxSizeError) {
+    return new ServiceError('UpstreamInvalidResponse', `The answer of ${host} is larger than any answer of COS.`,
+      { cause: error })
+  }
+  if (error instanceof undiciErrors.HTTPParserError || error instanceof undiciErrors.HeadersOverflowError) {
+    return new ServiceError('UpstreamInvalidResponse', `The answer of ${host} is not HTTP as COS speaks it.`,
+      { cause: error })
+  }
+  const code = faultName(error)
+  if (code === undefined) return error
+  const hint = code === 'ENOTFOUND'
+    ? `there is no host ${host}: is the region right?`
+    : `${host} could not be reached or cut the connection (${code}). Whether a change was made is not known: ` +
+      'read the configuration, or send the same request again.'
+  return new ServiceError('UpstreamUnreachable', `COS cannot be reached: ${hint}`, { cause: error })
+}
+
+/** The code of a fault of the network, of TLS or of undici; a fault of our own has none. */
+function faultName (error: unknown): string | undefined {
+  const code = (error as { code?: unknown }).code
+  if (typeof code === 'string') return code
+  const cause = (error as { cause?: unknown }).cause
+  return cause === undefined ? undefined : faultName(cause)
+}

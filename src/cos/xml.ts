@@ -1,0 +1,137 @@
+import { XMLParser, XMLValidator } from 'fast-xml-parser'
+
+/** An element: its local name, its child elements in order, and its text when it has no children. */
+export interface XmlElement {
+  name: string
+  children: XmlElement[]
+  text: string
+}
+
+/** A document that is not well-formed, uses what this service refuses (DOCTYPE), or does not fit its purpose. */
+export class XmlError extends Error {
+  override readonly name = 'XmlError'
+}
+
+/** COS nests 6 deep; a document deeper than this is an attack on the stack, not an answer. */
+const maxDepth = 32
+
+/** A thousand configurations of fifty tags each have fewer; millions of empty elements would cost a gigabyte. */
+const maxTags = 500_000
+
+/** The same for attributes, counted by their equals signs; COS sends next to none. */
+const maxEqualsSigns = 250_000
+
+/** No XML name can begin with this. */
+const nameMark = '#'
+
+const predefinedEntities = new Map([['amp', '&'], ['lt', '<'], ['gt', '>'], ['quot', '"'], ['apos', "'"]])
+
+// The characters XML 1.0 forbids (section 2.2); the u flag makes a surrogate match only when it stands alone.
+const forbiddenCharacter = /[^\t\n\r\u0020-\uD7FF\uE000-\uFFFD\u{10000}-\u{10FFFF}]/u
+
+const refuseDoctype = () => { throw new XmlError('a document type declaration is refused') }
+
+const parser = new XMLParser({
+  preserveOrder: true,
+  ignoreAttributes: true,
+  ignoreDeclaration: true,
+  ignorePiTags: true,
+  removeNSPrefix: true,
+  parseTagValue: false,
+  trimValues: false,
+  maxNestedTags: maxDepth,
+  // The library refuses elements named like JavaScript's own properties. With a mark in front they are just names.
+  transformTagName: name => nameMark + name,
+  // The library's own decoder leaves undefined entities in the text and numeric references undecoded.
+  entityDecoder: {
+    decode: decodeEntities,
+    addInputEntities: refuseDoctype,
+    setExternalEntities: () => {},
+    reset: () => {},
+    setXmlVersion: () => {}
+  }
+})
+
+/**
+ * Parses a document and gives its root element. Text stays text: nothing is trimmed, guessed or expanded.
+ * Namespace prefixes, attributes, comments and processing instructions are dropped.
+ *
+ * @throws {XmlError} when the bytes are not one well-formed UTF-8 document of at most 32 levels without DOCTYPE
+ */
+export function parseXml (bytes: Uint8Array): XmlElement {
+  let nodes: OrderedNode[]
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes).trimStart()
+    if (forbiddenCharacter.test(text)) throw new XmlError('it holds characters XML forbids')
+    if (count(text, '<') > maxTags || count(text, '=') > maxEqualsSigns) throw new XmlError('it holds too much markup')
+    // What follows a root of the form <a/> is seen neither by the parser nor by the validator.
+    if (!text.trimEnd().endsWith('>')) throw new XmlError('it does not end with a tag')
+    nodes = parser.parse(text)
+    // The parser closes what was left open and ignores a mismatch: the validator is what refuses both.
+    const validity = XMLValidator.validate(text)
+    if (validity !== true) throw new XmlError(validity.err.msg)
+  } catch (error) {
+    throw error instanceof XmlError ? error : new XmlError('it is not well-formed', { cause: error })
+  }
+  const roots = toElements(nodes)
+  const [root] = roots.children
+  if (root === undefined || roots.children.length > 1 || roots.text.trim() !== '') {
+    throw new XmlError('it does not have exactly one root element')
+  }
+  return root
+}
+
+/** Text as the content of an element. A CR is written as a reference, or it would read back as LF (XML 1.0, 2.11). */
+export function escapeText (text: string): string {
+  return text.replace(/[&<>\r]/g, char => escapes[char] ?? char)
+}
+
+const escapes: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '\r': '&#13;' }
+
+/** What the parser makes of a node: one key, either the element's name or `#text`. */
+type OrderedNode = Record<string, OrderedNode[] | string>
+
+function toElements (nodes: OrderedNode[]): Omit<XmlElement, 'name'> {
+  const children: XmlElement[] = []
+  let text = ''
+  for (const node of nodes) {
+    const [key] = Object.keys(node)
+    if (key === undefined) continue
+    const content = node[key]
+    if (typeof content === 'string') {
+      text += content
+    } else if (content !== undefined) {
+      children.push({ name: key.replace(/^#+/, ''), ...toElements(content) })
+    }
+  }
+  return { children, text }
+}
+
+function count (text: string, char: string): number {
+  let found = 0
+  for (let at = text.indexOf(char); at !== -1; at = text.indexOf(char, at + 1)) found++
+  return found
+}
+
+// A loop, because replace() with a callback collects all matches first: 300 MB for a few million references.
+function decodeEntities (text: string): string {
+  let decoded = ''
+  let from = 0
+  for (let at = text.indexOf('&'); at !== -1; at = text.indexOf('&', from)) {
+    const end = text.indexOf(';', at)
+    if (end === -1) throw new XmlError('it holds an undefined entity')
+    decoded += text.slice(from, at) + dereference(text.slice(at + 1, end))
+    from = end + 1
+  }
+  return decoded + text.slice(from)
+}
+
+function dereference (reference: string): string {
+  const named = predefinedEntities.get(reference)
+  if (named !== undefined) return named
+  const [, hex, decimal] = /^#(?:x([0-9A-Fa-f]{1,6})|([0-9]{1,7}))$/.exec(reference) ?? []
+  const codePoint = hex === undefined ? Number(decimal ?? NaN) : parseInt(hex, 16)
+  const char = codePoint <= 0x10FFFF ? String.fromCodePoint(codePoint) : ''
+  if (char === '' || forbiddenCharacter.test(char)) throw new XmlError('it holds an undefined entity')
+  return char
+}
