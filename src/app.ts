@@ -1,0 +1,86 @@
+import Fastify, { LogController } from 'fastify'
+import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
+import type { Inventories } from './cos/inventories.ts'
+import {
+  InventoryConfigurationInputSchema, InventoryConfigurationSchema, InventoryJobInputSchema, InventoryJobSchema,
+  InventoryPageSchema
+} from './contract/inventory.ts'
+import { ProblemSchema } from './contract/problem.ts'
+import { maxBodyBytes } from './contract/requests.ts'
+import { addDocumentation, openApiRoutes } from './http/documentation.ts'
+import { acceptJsonOnly } from './http/json-only.ts'
+import { addNotFound, replyToClientError, replyWithProblem } from './http/problem-replies.ts'
+import { addRequestIds, requestIdOf } from './http/request-ids.ts'
+import { addRequestLog } from './http/request-log.ts'
+import { addSecurityHeaders } from './http/security-headers.ts'
+import { refuseWhenClosing } from './http/shutdown.ts'
+import type { Lifecycle } from './http/shutdown.ts'
+import { ajvOptions } from './http/validation.ts'
+import { inventoryRoutes } from './routes/inventories.ts'
+import { probeRoutes } from './routes/probes.ts'
+
+/** What the application needs from outside. It opens nothing itself. */
+export interface Dependencies {
+  inventories: Inventories
+  lifecycle: Lifecycle
+  logger: FastifyBaseLogger
+  readOnly: boolean
+  version: string
+}
+
+/**
+ * Builds the HTTP application: plugins and routes in the order a request meets them. It listens nowhere yet.
+ */
+export async function buildApp (dependencies: Dependencies): Promise<FastifyInstance> {
+  const { inventories, lifecycle, logger, readOnly, version } = dependencies
+  const app = Fastify({
+    loggerInstance: logger,
+    // One line for each answer is written by addRequestLog.
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
+    requestIdHeader: false,
+    genReqId: requestIdOf,
+    bodyLimit: maxBodyBytes,
+    // A request that trickles in holds a connection; half a minute is plenty for 256 KiB.
+    requestTimeout: 30_000,
+    // What is refused while closing is refused by refuseWhenClosing, as a problem document.
+    return503OnClosing: false,
+    ajv: { customOptions: ajvOptions },
+    // Longer segments than the contract allows must reach validation, which says what is wrong with them.
+    routerOptions: {
+      maxParamLength: 8192,
+      // Continuation tokens are base64: a plus is a plus here, not a blank as in HTML forms.
+      querystringParser: text => Object.fromEntries(groupByName(new URLSearchParams(text.replaceAll('+', '%2B'))))
+    },
+    frameworkErrors: replyWithProblem,
+    clientErrorHandler: replyToClientError
+  })
+  // Compiled serializers drop properties that a schema does not name. Nothing COS said may be lost.
+  app.setSerializerCompiler(() => value => JSON.stringify(value))
+  app.setErrorHandler(replyWithProblem)
+  addNotFound(app)
+  addRequestIds(app)
+  addRequestLog(app)
+  await addSecurityHeaders(app)
+  refuseWhenClosing(app, lifecycle)
+  acceptJsonOnly(app)
+
+  for (const schema of [
+    InventoryConfigurationSchema, InventoryConfigurationInputSchema, InventoryJobInputSchema, InventoryJobSchema,
+    InventoryPageSchema, ProblemSchema
+  ]) app.addSchema(schema)
+  await addDocumentation(app, version)
+  await app.register(openApiRoutes)
+  await app.register(inventoryRoutes, { inventories, readOnly })
+  await app.register(probeRoutes, { lifecycle })
+  return app
+}
+
+/** A parameter given twice becomes an array, which no schema takes: it is refused rather than half ignored. */
+function groupByName (parameters: URLSearchParams): Map<string, string | string[]> {
+  const groups = new Map<string, string | string[]>()
+  for (const [name, value] of parameters) {
+    const present = groups.get(name)
+    groups.set(name, present === undefined ? value : [present, value].flat())
+  }
+  return groups
+}

@@ -1,0 +1,119 @@
+/**
+ * The only place where something thrown becomes a status and a body.
+ */
+import { STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { problemMediaType } from '../contract/problem.ts'
+import type { Problem } from '../contract/problem.ts'
+import { maxBodyBytes } from '../contract/requests.ts'
+import { problemTable, ServiceError } from '../errors.ts'
+import type { ProblemCode } from '../errors.ts'
+import { newRequestId } from './request-ids.ts'
+
+/** Answers whatever was thrown while a request was served. */
+export function replyWithProblem (thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
+  const error = toServiceError(thrown)
+  if (error.status >= 500) request.log[error.code === 'InternalError' ? 'error' : 'warn'](toLogFields(error), error.detail)
+  if (error.retryAfterSeconds !== undefined) reply.header('retry-after', error.retryAfterSeconds)
+  cosHeaders(reply, error.cos)
+  const problem: Problem = {
+    type: 'about:blank',
+    title: error.title,
+    status: error.status,
+    detail: error.detail,
+    instance: request.url.split('?', 1)[0] ?? '/',
+    code: error.code,
+    requestId: request.id,
+    ...(error.cosCode === undefined ? {} : { cosCode: error.cosCode }),
+    ...(error.cos?.requestId === undefined ? {} : { cosRequestId: error.cos.requestId }),
+    ...(error.cos?.traceId === undefined ? {} : { cosTraceId: error.cos.traceId }),
+    ...(error.errors === undefined ? {} : { errors: error.errors })
+  }
+  // Bytes, so that neither a serializer nor a charset parameter gets to them.
+  reply.code(error.status).header('content-type', problemMediaType).send(Buffer.from(JSON.stringify(problem)))
+}
+
+/** Sets COS's ids of the exchange, where COS answered. */
+export function cosHeaders (reply: FastifyReply, cos: ServiceError['cos']): void {
+  if (cos?.requestId !== undefined) reply.header('x-cos-request-id', cos.requestId)
+  if (cos?.traceId !== undefined) reply.header('x-cos-trace-id', cos.traceId)
+}
+
+/** 404 for a path no route has, 405 with Allow for a method the path does not take. */
+export function addNotFound (app: FastifyInstance): void {
+  const routes = new Map<string, { pattern: RegExp, methods: Set<string> }>()
+  app.addHook('onRoute', ({ url, method }) => {
+    const route = routes.get(url) ?? { pattern: toPattern(url), methods: new Set() }
+    for (const each of [method].flat()) route.methods.add(each)
+    routes.set(url, route)
+  })
+  app.setNotFoundHandler((request, reply) => {
+    const path = request.url.split('?', 1)[0] ?? '/'
+    const methods = [...routes.values()].filter(route => route.pattern.test(path)).flatMap(route => [...route.methods])
+    if (methods.length === 0) {
+      throw new ServiceError('RouteNotFound', 'There is no such path. /docs shows the ones there are.')
+    }
+    const allow = [...new Set(methods)].sort().join(', ')
+    reply.header('allow', allow)
+    throw new ServiceError('MethodNotAllowed', `${request.method} is not possible here; ${allow} are.`)
+  })
+}
+
+function toPattern (url: string): RegExp {
+  const source = url.split('/').map(segment => segment.startsWith(':')
+    ? '[^/]+'
+    : segment === '*' ? '.*' : segment.replace(/[.+?^${}()|[\]\\]/g, '\\$&')).join('/')
+  return new RegExp(`^${source}$`)
+}
+
+/** Answers a request that Node's HTTP parser gave up on, before there is anything Fastify could work with. */
+export function replyToClientError (error: Error & { code?: string }, socket: Socket): void {
+  if (!socket.writable || error.code === 'ECONNRESET') {
+    socket.destroy()
+    return
+  }
+  const code = clientErrors.get(error.code ?? '') ?? 'MalformedRequest'
+  const { status, title } = problemTable[code]
+  const requestId = newRequestId()
+  const detail = clientErrorDetails[code]
+  const body = JSON.stringify({ type: 'about:blank', title, status, detail, code, requestId } satisfies Problem)
+  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\ncontent-type: ${problemMediaType}\r\n` +
+    `x-request-id: ${requestId}\r\nx-content-type-options: nosniff\r\n` +
+    `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`)
+}
+
+type ClientErrorCode = 'RequestHeaderFieldsTooLarge' | 'RequestTimeout' | 'MalformedRequest'
+const clientErrors: ReadonlyMap<string, ClientErrorCode> = new Map([
+  ['HPE_HEADER_OVERFLOW', 'RequestHeaderFieldsTooLarge'],
+  ['ERR_HTTP_REQUEST_TIMEOUT', 'RequestTimeout']
+])
+const clientErrorDetails: Record<ClientErrorCode, string> = {
+  RequestHeaderFieldsTooLarge: 'Request line and headers together are larger than 16 KiB.',
+  RequestTimeout: 'The request did not arrive whole in time.',
+  MalformedRequest: 'This is not an HTTP/1.1 request.'
+}
+
+// What Fastify itself refuses, by its error code.
+const fastifyErrors: ReadonlyMap<string, { code: ProblemCode, detail: string }> = new Map([
+  ['FST_ERR_CTP_BODY_TOO_LARGE', { code: 'PayloadTooLarge', detail: `A body may have ${maxBodyBytes} bytes at most.` }],
+  ['FST_ERR_CTP_INVALID_MEDIA_TYPE', { code: 'UnsupportedMediaType', detail: 'Send the body as application/json.' }],
+  ['FST_ERR_CTP_INVALID_CONTENT_LENGTH', { code: 'MalformedRequest', detail: 'Body and Content-Length differ.' }],
+  ['FST_ERR_BAD_URL', { code: 'MalformedRequest', detail: 'The path is not a valid percent-encoded path.' }],
+  ['FST_ERR_MAX_PARAM_LENGTH', { code: 'URITooLong', detail: 'A segment of the path is too long.' }]
+])
+
+function toServiceError (thrown: unknown): ServiceError {
+  if (thrown instanceof ServiceError) return thrown
+  const known = fastifyErrors.get((thrown as FastifyError | undefined)?.code ?? '')
+  if (known !== undefined) return new ServiceError(known.code, known.detail, { cause: thrown })
+  return new ServiceError('InternalError', 'The service failed. Tell its operator the requestId.', { cause: thrown })
+}
+
+/** What may be logged of an error. Other properties of a cause can hold bytes of an answer, and so a signature. */
+function toLogFields ({ code, cosCode, cos, cause }: ServiceError): object {
+  if (!(cause instanceof Error)) return { code, cosCode, cos }
+  const { name, message, stack } = cause
+  const causeCode = (cause as { code?: unknown }).code
+  return { code, cosCode, cos, cause: { name, code: causeCode, message, ...(code === 'InternalError' ? { stack } : {}) } }
+}

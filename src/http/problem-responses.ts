@@ -1,0 +1,75 @@
+import { problemTable } from '../errors.ts'
+import type { ProblemCode } from '../errors.ts'
+import { problemMediaType, ProblemSchema } from '../contract/problem.ts'
+import type { Problem } from '../contract/problem.ts'
+import { refTo } from '../contract/schema.ts'
+
+/** A code COS itself gives, with the status callers get it under. */
+interface CosProblem {
+  status: number
+  title: string
+  code: string
+  meaning: string
+}
+
+const cosProblem = (status: number, title: string, code: string, meaning: string): CosProblem =>
+  ({ status, title, code, meaning })
+
+/** The codes of COS that callers meet most (COS document 7730); any other is passed on the same way. */
+export const cosProblems = {
+  InvalidArgument: cosProblem(400, 'Bad Request', 'InvalidArgument', 'COS does not take a value of the request.'),
+  InventoryFull: cosProblem(400, 'Bad Request', 'InventoryFull', 'The bucket holds 1,000 configurations already.'),
+  TargetBucketNameInvalid: cosProblem(400, 'Bad Request', 'TargetBucketNameInvalid',
+    'The destination bucket is not valid, or in another region.'),
+  AccessDenied: cosProblem(403, 'Forbidden', 'AccessDenied',
+    'The credentials of this service may not do this to this bucket.'),
+  NoSuchBucket: cosProblem(404, 'Not Found', 'NoSuchBucket', 'The bucket does not exist, or is in another region.'),
+  InventoryConfigurationNotFoundError: cosProblem(404, 'Not Found', 'InventoryConfigurationNotFoundError',
+    'The bucket has no configuration of this id.'),
+  InvalidBucketState: cosProblem(409, 'Conflict', 'InvalidBucketState', 'Another change of the bucket is in the way.'),
+  DuplicateInventoryId: cosProblem(409, 'Conflict', 'DuplicateInventoryId',
+    'The id of a one-time job was used within a day, or a configuration has it.'),
+  SlowDown: cosProblem(503, 'Service Unavailable', 'SlowDown', 'COS throttles; Retry-After says when to try again.')
+}
+
+/** The codes of COS every bucket operation can meet. */
+export const commonCosProblems = [cosProblems.AccessDenied, cosProblems.NoSuchBucket, cosProblems.SlowDown]
+
+/** What any request can meet before a route is found. */
+const everywhere: ProblemCode[] = ['RequestTimeout', 'RequestHeaderFieldsTooLarge']
+
+/** The error responses of a route, by status, for its schema: each code with its meaning and an example. */
+export function problemResponses (codes: ProblemCode[], fromCos: CosProblem[] = []): Record<number, object> {
+  const byStatus = new Map<number, CosProblem[]>()
+  for (const problem of [...[...codes, ...everywhere].map(code => ({ code, ...problemTable[code] })), ...fromCos]) {
+    byStatus.set(problem.status, [...byStatus.get(problem.status) ?? [], problem])
+  }
+  return Object.fromEntries([...byStatus].map(([status, problems]) => [status, {
+    description: problems.map(({ code, meaning }) => `\`${code}\`: ${meaning}`).join('\n\n'),
+    headers: {
+      'x-request-id': { type: 'string', description: "This service's id of the request." },
+      ...(status === 503 ? { 'retry-after': { type: 'integer', description: 'Seconds to wait.' } } : {})
+    },
+    content: {
+      [problemMediaType]: {
+        schema: refTo(ProblemSchema),
+        examples: Object.fromEntries(problems.map(problem => [problem.code, { value: exampleOf(problem) }]))
+      }
+    }
+  }]))
+}
+
+function exampleOf ({ status, title, code, meaning }: CosProblem): Problem {
+  return {
+    type: 'about:blank',
+    title,
+    status,
+    detail: meaning,
+    code,
+    requestId: '4f6c3a52-6f0e-4b53-8f0a-2d3c1d0d9b7e',
+    ...(code === 'ValidationFailed'
+      ? { errors: [{ in: 'body' as const, pointer: '/Schedule/Frequency', detail: 'must be one of Daily, Weekly, Monthly' }] }
+      : {}),
+    ...(code === 'UpstreamCredentialsRejected' ? { cosCode: 'InvalidAccessKeyId' } : {})
+  }
+}

@@ -1,0 +1,24 @@
+import { randomUUID } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
+import type { FastifyInstance } from 'fastify'
+
+/** A caller's x-request-id is taken when it looks like this; anything else could forge log lines. */
+const requestIdPattern = /^[A-Za-z0-9._-]{1,128}$/
+
+/** A new id: a random UUID. */
+export function newRequestId (): string {
+  return randomUUID()
+}
+
+/** The id of a request: the caller's own x-request-id if it is well-formed, else a new one. */
+export function requestIdOf (request: Pick<IncomingMessage, 'headers'>): string {
+  const given = request.headers['x-request-id']
+  return typeof given === 'string' && requestIdPattern.test(given) ? given : newRequestId()
+}
+
+/** Puts the id on every answer. */
+export function addRequestIds (app: FastifyInstance): void {
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('x-request-id', request.id)
+  })
+}

@@ -1,0 +1,39 @@
+import { Type } from '@sinclair/typebox'
+import type { FastifyInstance } from 'fastify'
+import { problemResponses } from '../http/problem-responses.ts'
+import { StringEnum } from '../contract/schema.ts'
+import { ServiceError } from '../errors.ts'
+import type { Lifecycle } from '../http/shutdown.ts'
+
+const ok = (description: string) => ({
+  description,
+  content: { 'application/json': { schema: Type.Object({ status: StringEnum(['ok']) }, { examples: [{ status: 'ok' }] }) } }
+})
+
+/** `/livez` says that the process answers; `/readyz` whether it should be sent requests. Neither calls COS. */
+export async function probeRoutes (app: FastifyInstance, { lifecycle }: { lifecycle: Lifecycle }): Promise<void> {
+  app.get('/livez', {
+    logLevel: 'debug',
+    schema: {
+      operationId: 'getLiveness',
+      tags: ['probes'],
+      summary: 'Whether the process lives',
+      security: [],
+      response: { 200: ok('It does.'), ...problemResponses([]) }
+    }
+  }, async () => ({ status: 'ok' }))
+
+  app.get('/readyz', {
+    logLevel: 'debug',
+    schema: {
+      operationId: 'getReadiness',
+      tags: ['probes'],
+      summary: 'Whether the service should be sent requests',
+      security: [],
+      response: { 200: ok('It should.'), ...problemResponses(['ShuttingDown']) }
+    }
+  }, async () => {
+    if (lifecycle.phase === 'serving') return { status: 'ok' }
+    throw new ServiceError('ShuttingDown', 'This replica is about to stop.', { retryAfterSeconds: 1 })
+  })
+}
