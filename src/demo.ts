@@ -1,0 +1,50 @@
+/**
+ * The service on an embedded COS emulator, to try it out: nothing to configure, nothing kept, no account needed.
+ */
+import { pino } from 'pino'
+import { readConfig } from './config.ts'
+import { configurationExample } from './contract/inventory.ts'
+import { exampleBuckets, exampleCredential } from './emulator/examples.ts'
+import { startEmulator } from './emulator/server.ts'
+import { startService } from './service.ts'
+
+const { PORT: port = '8080', LOG_LEVEL: logLevel = 'info' } = process.env
+
+async function main (): Promise<void> {
+  const emulator = await startEmulator({ credentials: [exampleCredential], buckets: exampleBuckets })
+  const config = readConfig({
+    AUTH: 'none',
+    PORT: port,
+    LOG_LEVEL: logLevel,
+    COS_SECRET_ID: exampleCredential.secretId,
+    COS_SECRET_KEY: exampleCredential.secretKey,
+    COS_SCHEME: 'http',
+    COS_CONNECT_TO: emulator.address,
+    COS_BUCKET_REGIONS: exampleBuckets.map(({ name, region }) => `${name}=${region}`).join(',')
+  })
+  const service = await startService(config, pino({ level: config.logLevel }))
+
+  const inventories = `${service.url}/buckets/examplebucket-1250000000/inventories`
+  const { Id: id, ...configuration } = configurationExample
+  console.log(`
+cos-inventory-proxy is at ${service.url}, its documentation at ${service.url}/docs
+It talks to a COS emulator at ${emulator.address} that forgets everything when you stop it (Ctrl+C). Try:
+
+curl -i -X PUT ${inventories}/${id} -H 'content-type: application/json' -d '${JSON.stringify(configuration)}'
+curl -i ${inventories}/${id}
+curl -i '${inventories}?all=true'
+`)
+
+  const stop = (): void => {
+    void service.stop().then(() => emulator.close())
+  }
+  process.once('SIGTERM', stop)
+  process.once('SIGINT', stop)
+}
+
+main().catch((error: unknown) => {
+  const { code, message } = error as NodeJS.ErrnoException
+  console.error(code === 'EADDRINUSE' ? `Port ${port} is taken: set PORT to another one.` : message)
+  process.exitCode = 1
+  process.exit()
+})

@@ -1,0 +1,44 @@
+import { pino } from 'pino'
+import type { Logger } from 'pino'
+import { ConfigError, readConfig } from './config.ts'
+import type { Config } from './config.ts'
+import { startService } from './service.ts'
+
+/** The process: environment in, exit code out. 0 after a stop, 1 when it cannot start. */
+async function main (): Promise<void> {
+  const config = configOrExit()
+  const logger = pino({ level: config.logLevel })
+  const service = await startService(config, logger).catch((error: unknown) => exit(logger, error))
+
+  let stopping = false
+  const stop = (signal: NodeJS.Signals): void => {
+    if (stopping) process.exit(1)
+    stopping = true
+    logger.info({ signal }, 'stopping')
+    void service.stop().then(inTime => {
+      if (!inTime) logger.warn({ graceMs: config.shutdownGraceMs }, 'requests under way were cut')
+      logger.info('stopped')
+      process.exit(0)
+    })
+  }
+  process.on('SIGTERM', stop)
+  process.on('SIGINT', stop)
+}
+
+function configOrExit (): Config {
+  try {
+    return readConfig(process.env)
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    console.error(error.message)
+    process.exit(1)
+  }
+}
+
+function exit (logger: Logger, error: unknown): never {
+  const { code, message } = error as NodeJS.ErrnoException
+  logger.fatal({ code }, `cannot start: ${message}`)
+  process.exit(1)
+}
+
+await main()
