@@ -6,7 +6,7 @@ export default [
   ...neostandard({ ts: true }),
   {
     rules: {
-      '@stylistic/max-len': ['error', { code: 110, ignoreUrls: true, ignoreStrings: true, ignoreTemplateLiterals: true, ignoreRegExpLiterals: true }],
+      '@stylistic/max-len': ['error', { code: 120, ignoreUrls: true, ignoreStrings: true, ignoreTemplateLiterals: true, ignoreRegExpLiterals: true }],
       'no-void': ['error', { allowAsStatement: true }]
     }
   },
