@@ -1,0 +1,103 @@
+import type { Answer } from './answer.ts'
+import type { Emulator } from './emulator.ts'
+import { parseFault } from './faults.ts'
+import { isBucketName, isCosHost } from './host.ts'
+import type { Body, CosRequest } from './request.ts'
+
+interface AdminRequest { query: URLSearchParams, value: unknown }
+interface AdminReply { status: number, value?: unknown }
+type Handler = (emulator: Emulator, request: AdminRequest) => AdminReply
+
+const handlers: Record<string, Record<string, Handler>> = {
+  '/_emulator/health': {
+    GET: () => ({ status: 200, value: { status: 'ok' } })
+  },
+  '/_emulator/faults': {
+    GET: emulator => ({
+      status: 200,
+      // Infinity, for a fault that stays until it is cleared, is null in JSON.
+      value: emulator.faults().map(({ id, fault, remaining }) => ({ id, ...fault, remaining }))
+    }),
+    POST: addFault,
+    DELETE: emulator => {
+      emulator.clearFaults()
+      return { status: 204 }
+    }
+  },
+  '/_emulator/clock': { PUT: setClock },
+  '/_emulator/requests': {
+    GET: emulator => ({ status: 200, value: emulator.requests })
+  },
+  '/_emulator/configurations': { GET: listConfigurations },
+  '/_emulator/reset': {
+    POST: emulator => {
+      emulator.reset()
+      return { status: 204 }
+    }
+  }
+}
+
+/** Whether a request is for the emulator itself. One with the Host of a COS domain never is, on any path. */
+export function isAdminRequest ({ host, rawPath }: CosRequest): boolean {
+  return rawPath.startsWith('/_emulator/') && !isCosHost(host)
+}
+
+/** Answers an admin request, in JSON. Pages in a browser, which can reach loopback too, are kept out. */
+export function answerAdmin (emulator: Emulator, request: CosRequest, body: Body): Answer {
+  const { method, headers } = request
+  const methods = handlers[request.rawPath]
+  if (methods === undefined) return toJson(refusal(404, 'there is no such admin path'))
+  const handler = methods[method]
+  if (handler === undefined) {
+    const allowed = Object.keys(methods).join(', ')
+    return toJson(refusal(405, `only ${allowed}`), { Allow: allowed })
+  }
+  if (headers['origin'] !== undefined || headers['sec-fetch-site'] === 'cross-site') {
+    return toJson(refusal(403, 'not for pages in a browser'))
+  }
+  const hasBody = method === 'POST' || method === 'PUT'
+  if (hasBody && !/^application\/json *(;|$)/i.test(headers['content-type'] ?? '')) {
+    return toJson(refusal(415, 'the Content-Type must be application/json'))
+  }
+  const value = parseJson(body.bytes)
+  return toJson(handler(emulator, { query: new URLSearchParams(request.rawQuery), value }))
+}
+
+function addFault (emulator: Emulator, { value }: AdminRequest): AdminReply {
+  const parsed = parseFault(value)
+  if ('errors' in parsed) return refusal(400, ...parsed.errors)
+  return { status: 201, value: { id: emulator.addFault(parsed.fault) } }
+}
+
+function setClock (emulator: Emulator, { value }: AdminRequest): AdminReply {
+  const { offsetMs, ...others } = (value ?? {}) as Record<string, unknown>
+  const errors = Object.keys(others).map(name => `${name} is not known`)
+  if (!Number.isSafeInteger(offsetMs)) errors.unshift('offsetMs must be a whole number')
+  if (errors.length > 0) return refusal(400, ...errors)
+  emulator.setClockOffset(offsetMs as number)
+  return { status: 200, value: { offsetMs } }
+}
+
+function listConfigurations (emulator: Emulator, { query }: AdminRequest): AdminReply {
+  const bucket = query.get('bucket') ?? ''
+  if (!isBucketName(bucket)) return refusal(400, 'the parameter bucket must be a bucket with its APPID')
+  return { status: 200, value: emulator.configurations(bucket) }
+}
+
+function parseJson (bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString())
+  } catch {
+    return undefined
+  }
+}
+
+function refusal (status: number, ...errors: string[]): AdminReply {
+  return { status, value: { errors } }
+}
+
+function toJson ({ status, value }: AdminReply, headers: Record<string, string> = {}): Answer {
+  const body = Buffer.from(value === undefined ? '' : JSON.stringify(value) + '\n')
+  const about = { 'Content-Type': 'application/json', 'Content-Length': String(body.length) }
+  return { status, headers: value === undefined ? headers : { ...headers, ...about }, body }
+}

@@ -1,0 +1,47 @@
+import type { Reply } from './answer.ts'
+import { CosError } from './cos-error.ts'
+import { escapeXml } from './xml.ts'
+
+/** A bucket that exists: its name with the APPID, and its region. */
+export interface EmulatorBucket { name: string, region: string }
+
+const maxKeys = 2000
+const owner = '100000000001'
+const createdAt = '2024-05-24T11:49:50Z'
+
+/**
+ * GET Service (COS document 8291): the buckets by name, a page at a time. All of them belong to every key,
+ * as keys have no account here.
+ * @param region from the host `cos.<region>.…`, which outranks the parameter
+ * @throws CosError InvalidArgument when max-keys is not 1 to 2,000
+ */
+export function listBuckets (
+  buckets: EmulatorBucket[], parameters: Partial<Record<string, string>>, region = parameters['region']
+): Reply {
+  const marker = parameters['marker'] ?? ''
+  const limit = readMaxKeys(parameters['max-keys'])
+  const all = buckets
+    .filter(bucket => bucket.name > marker && (!region || bucket.region === region))
+    .sort((one, other) => one.name < other.name ? -1 : 1)
+  const page = all.slice(0, limit)
+  const isTruncated = all.length > page.length
+  const items = page.map(({ name, region }) => `<Bucket><Name>${name}</Name><Location>${region}</Location>` +
+    `<CreationDate>${createdAt}</CreationDate><BucketType>cos</BucketType></Bucket>`)
+  return {
+    status: 200,
+    body: '<ListAllMyBucketsResult>' +
+      `<Owner><ID>qcs::cam::uin/${owner}:uin/${owner}</ID><DisplayName>${owner}</DisplayName></Owner>` +
+      `<Buckets>${items.join('')}</Buckets><IsTruncated>${isTruncated}</IsTruncated>` +
+      `<Marker>${escapeXml(marker)}</Marker>` +
+      `<NextMarker>${isTruncated ? page.at(-1)?.name : ''}</NextMarker></ListAllMyBucketsResult>`
+  }
+}
+
+function readMaxKeys (value: string | undefined): number {
+  if (!value) return maxKeys
+  const number = /^\d{1,4}$/.test(value) ? Number(value) : 0
+  if (number < 1 || number > maxKeys) {
+    throw new CosError('InvalidArgument', `The parameter max-keys must be 1 to ${maxKeys}.`)
+  }
+  return number
+}

@@ -1,0 +1,54 @@
+import type { EmulatorBucket } from './buckets.ts'
+import type { EmulatorOptions } from './emulator.ts'
+import { exampleBuckets, exampleCredential } from './examples.ts'
+import { isBucketName, isRegionName } from './host.ts'
+import type { EmulatorCredential } from './verify-signature.ts'
+
+/**
+ * The options the environment asks for, or everything that is wrong with it. Messages repeat no value, so
+ * none of EMULATOR_KEYS.
+ */
+export function readConfiguration (
+  environment: Partial<Record<string, string>>
+): { options: EmulatorOptions } | { errors: string[] } {
+  const errors: string[] = []
+  const value = (name: string) => environment[name] || undefined
+  const stateFile = value('EMULATOR_STATE_FILE')
+  const options: EmulatorOptions = {
+    host: value('EMULATOR_HOST') ?? '127.0.0.1',
+    port: readPort(value('EMULATOR_PORT') ?? '9000', errors),
+    credentials: readKeys(value('EMULATOR_KEYS'), errors),
+    buckets: readBuckets(value('EMULATOR_BUCKETS'), errors),
+    ...(stateFile !== undefined && { stateFile })
+  }
+  return errors.length > 0 ? { errors } : { options }
+}
+
+function readPort (value: string, errors: string[]): number {
+  const port = /^\d{1,5}$/.test(value) ? Number(value) : -1
+  if (port < 0 || port > 65535) errors.push('EMULATOR_PORT must be a port, 0 to 65535')
+  return port
+}
+
+function readKeys (value: string | undefined, errors: string[]): EmulatorCredential[] {
+  if (value === undefined) return [exampleCredential]
+  return value.split(',').map((entry, index) => {
+    const [secretId = '', secretKey = '', ...rest] = entry.split(':')
+    const token = rest.length > 0 ? rest.join(':') : undefined
+    if (!/^\w+$/.test(secretId) || !/^\S+$/.test(secretKey) || !/^\S+$/.test(token ?? 'none')) {
+      errors.push(`EMULATOR_KEYS: entry ${index + 1} must be secretId:secretKey or secretId:secretKey:token`)
+    }
+    return { secretId, secretKey, ...(token !== undefined && { token }) }
+  })
+}
+
+function readBuckets (value: string | undefined, errors: string[]): EmulatorBucket[] {
+  if (value === undefined) return exampleBuckets
+  return value.split(',').map((entry, index) => {
+    const [name = '', region = ''] = entry.trim().split('=')
+    if (!isBucketName(name) || !isRegionName(region)) {
+      errors.push(`EMULATOR_BUCKETS: entry ${index + 1} must be bucket-appid=region`)
+    }
+    return { name, region }
+  })
+}

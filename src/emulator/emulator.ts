@@ -1,0 +1,56 @@
+import type { EmulatorBucket } from './buckets.ts'
+import type { Fault, QueuedFault } from './faults.ts'
+import type { EmulatorCredential } from './verify-signature.ts'
+
+export interface EmulatorOptions {
+  /** 127.0.0.1 when absent. */
+  host?: string
+  /** 0, any free one, when absent. */
+  port?: number
+  credentials: EmulatorCredential[]
+  buckets: EmulatorBucket[]
+  /** Keeps the state over the end of the process, however it ends: written before a change is answered. */
+  stateFile?: string
+  /** Milliseconds since 1970; the clock of the machine when absent. */
+  now?: () => number
+}
+
+/** A COS request as it came. Status 0: no answer was sent, or not yet. */
+export interface ReceivedRequest {
+  method: string
+  target: string
+  host: string
+  headers: Record<string, string>
+  /** At most its first mebibyte. */
+  body: string
+  /** Such as 'PutBucketInventory', or 'Unknown'. */
+  operation: string
+  status: number
+}
+
+export interface Emulator {
+  readonly host: string
+  readonly port: number
+  /** 'host:port' to connect to. */
+  readonly address: string
+  /** COS requests, not those to the admin paths, in order of arrival; the last 10,000. */
+  readonly requests: ReceivedRequest[]
+  /** Sockets accepted so far, those of admin requests included. */
+  readonly connections: number
+  /**
+   * Gives the id of the fault.
+   * @throws TypeError naming everything that is wrong with it
+   */
+  addFault (fault: Fault): string
+  faults (): QueuedFault[]
+  clearFaults (): void
+  /** Moves what the emulator takes for now, its Date header included; always from the true time. */
+  setClockOffset (ms: number): void
+  setCredentials (credentials: EmulatorCredential[]): void
+  /** The documents stored in a bucket, in the order of their creation. */
+  configurations (bucket: string): string[]
+  /** Forgets configurations, jobs, faults and requests. */
+  reset (): void
+  /** Stops, and ends every connection at once. */
+  close (): Promise<void>
+}

@@ -1,0 +1,179 @@
+import { operations } from './detect.ts'
+
+/** Which requests a fault is for; what is absent matches all. */
+export interface FaultMatch { operation?: string, bucket?: string, method?: string }
+
+interface AnyFault {
+  match?: FaultMatch
+  /** How many requests it hits; without it, all until it is cleared. */
+  times?: number
+}
+
+interface LosingFault extends AnyFault {
+  /** 'before', the default: the change was not made. 'effect': it was made, and then the answer is lost. */
+  after?: 'before' | 'effect'
+}
+
+interface LatencyFault extends AnyFault { kind: 'latency', ms: number }
+interface DripFault extends AnyFault { kind: 'drip', ms: number }
+interface PlainFault extends LosingFault { kind: 'reset' | 'reset-mid-answer' | 'garbage' | 'hang' }
+interface CutFault extends LosingFault { kind: 'cut', bytes?: number }
+
+/** An error answer. SDKs expect 'json' and 'header-only' of COS too; 'html' and 'empty' come from gateways. */
+export interface ErrorFault extends LosingFault {
+  kind: 'error'
+  status: number
+  code: string
+  message?: string
+  headers?: Record<string, string>
+  form?: 'xml' | 'json' | 'html' | 'empty' | 'header-only'
+}
+
+/** Exactly this answer. `repeat` streams the body that many times, for answers too big to hold. */
+export interface RawFault extends LosingFault {
+  kind: 'raw'
+  status: number
+  headers?: Record<string, string>
+  body?: string
+  repeat?: number
+}
+
+/** Something that goes wrong on purpose. `README.md` says what a client sees of each kind. */
+export type Fault = LatencyFault | DripFault | PlainFault | CutFault | ErrorFault | RawFault
+
+/** What a fault looks at. */
+export interface FaultyRequest { operation: string, bucket: string | undefined, method: string }
+
+/** A fault in the queue. */
+export interface QueuedFault { id: string, fault: Fault, remaining: number }
+
+/** A fault that changes the answer or what becomes of it. */
+export type AnswerFault = Exclude<Fault, LatencyFault>
+
+/** What a request meets: the delays before it is looked at, in all, and what goes wrong with its answer. */
+export interface MetFaults { latencyMs: number, fault?: AnswerFault }
+
+export interface FaultQueue {
+  /** Gives the id of the fault. */
+  add (fault: Fault): string
+  list (): QueuedFault[]
+  clear (): void
+  /** The faults for a request, which are then used up by one: all latencies up to the first other fault. */
+  take (request: FaultyRequest): MetFaults
+}
+
+/** Faults in the order they were added. */
+export function createFaultQueue (): FaultQueue {
+  let queued: QueuedFault[] = []
+  let added = 0
+  return {
+    add (fault) {
+      const id = `fault-${++added}`
+      queued.push({ id, fault, remaining: fault.times ?? Infinity })
+      return id
+    },
+    list: () => [...queued],
+    clear () {
+      queued = []
+    },
+    take (request) {
+      const met: MetFaults = { latencyMs: 0 }
+      for (const each of queued) {
+        const { fault } = each
+        if (!matches(fault.match ?? {}, request)) continue
+        each.remaining -= 1
+        if (fault.kind !== 'latency') {
+          met.fault = fault
+          break
+        }
+        met.latencyMs += fault.ms
+      }
+      queued = queued.filter(({ remaining }) => remaining > 0)
+      return met
+    }
+  }
+}
+
+function matches (match: FaultMatch, request: FaultyRequest): boolean {
+  return (match.operation ?? request.operation) === request.operation &&
+    (match.bucket ?? request.bucket) === request.bucket &&
+    (match.method ?? request.method) === request.method
+}
+
+interface Member { required?: true, expected: string, accepts: (value: unknown) => boolean }
+
+const wholeNumber = (least: number, most = Number.MAX_SAFE_INTEGER): Member => ({
+  expected: `a whole number from ${least}${most < Number.MAX_SAFE_INTEGER ? ` to ${most}` : ''}`,
+  accepts: value => Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most
+})
+const oneOf = (...choices: string[]): Member => ({
+  expected: `one of ${choices.join(', ')}`, accepts: value => choices.includes(value as string)
+})
+const text: Member = { expected: 'a string', accepts: value => typeof value === 'string' }
+const token: Member = {
+  expected: 'a code of letters and digits',
+  accepts: value => typeof value === 'string' && /^[\w.-]+$/.test(value)
+}
+const headers: Member = {
+  expected: 'an object of header names and values',
+  accepts: value => isObject(value) && Object.entries(value).every(([name, content]) =>
+    /^[\w!#$%&'*+.^`|~-]+$/.test(name) && typeof content === 'string' && /^[\t\x20-\x7e]*$/.test(content))
+}
+const required = (member: Member): Member => ({ ...member, required: true })
+
+const matchMembers: Record<string, Member> = {
+  operation: oneOf(...operations), bucket: text, method: text
+}
+const anyMembers: Record<string, Member> = {
+  kind: text,
+  match: { expected: 'an object', accepts: isObject },
+  times: wholeNumber(1)
+}
+const after = oneOf('before', 'effect')
+const ms = required(wholeNumber(0, 3_600_000))
+const status = required(wholeNumber(200, 599))
+const membersByKind: Record<Fault['kind'], Record<string, Member>> = {
+  latency: { ms },
+  drip: { ms },
+  reset: { after },
+  'reset-mid-answer': { after },
+  garbage: { after },
+  hang: { after },
+  cut: { bytes: wholeNumber(0), after },
+  error: {
+    status,
+    code: required(token),
+    message: text,
+    headers,
+    form: oneOf('xml', 'json', 'html', 'empty', 'header-only'),
+    after
+  },
+  raw: { status, headers, body: text, repeat: wholeNumber(1), after }
+}
+
+/** A fault from outside, or the list of everything that is wrong with it. */
+export function parseFault (value: unknown): { fault: Fault } | { errors: string[] } {
+  if (!isObject(value)) return { errors: ['the body must be an object'] }
+  const kinds = Object.keys(membersByKind)
+  if (!kinds.includes(value['kind'] as string)) return { errors: [`kind must be one of ${kinds.join(', ')}`] }
+  const members = { ...anyMembers, ...membersByKind[value['kind'] as Fault['kind']] }
+  const errors = findErrors('', value, members)
+  if (isObject(value['match'])) errors.push(...findErrors('match.', value['match'], matchMembers))
+  return errors.length > 0 ? { errors } : { fault: value as unknown as Fault }
+}
+
+function findErrors (
+  prefix: string, value: Record<string, unknown>, members: Record<string, Member>
+): string[] {
+  const unknown = Object.keys(value).filter(name => !Object.hasOwn(members, name))
+  return [
+    ...unknown.map(name => `${prefix}${name} is not known`),
+    ...Object.entries(members)
+      .filter(([name, member]) => value[name] === undefined ? member.required : !member.accepts(value[name]))
+      .map(([name, { expected }]) => `${prefix}${name} must be ${expected}`)
+  ]
+}
+
+function isObject (value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

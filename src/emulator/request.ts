@@ -1,0 +1,94 @@
+import type { IncomingMessage } from 'node:http'
+import { CosError } from './cos-error.ts'
+
+/** Longest XML body taken, in bytes. COS has a limit but does not publish it. */
+export const maxBodyBytes = 1024 * 1024
+
+export interface Parameter { name: string, value: string }
+
+/** A request as it arrived: nothing decoded yet but the header names, which are in lower case. */
+export interface CosRequest {
+  method: string
+  target: string
+  /** As sent, with port; from the target when that is in absolute form; empty when missing. */
+  host: string
+  rawPath: string
+  rawQuery: string
+  headers: Record<string, string>
+  /** Names of headers sent more than once. */
+  repeatedHeaders: string[]
+}
+
+export interface Body {
+  /** The first `maxBodyBytes`. */
+  bytes: Buffer
+  /** How many bytes came in all. */
+  length: number
+}
+
+/**
+ * The head of a request. A target in absolute form overrides the Host header (RFC 9112, 3.2.2): that is how
+ * a client sends it which takes this server for its HTTP proxy.
+ */
+export function readHead (incoming: IncomingMessage): CosRequest {
+  const { method, url: target } = incoming as IncomingMessage & { method: string, url: string }
+  const headers: Record<string, string> = {}
+  const repeatedHeaders: string[] = []
+  for (const [name, values] of Object.entries(incoming.headersDistinct) as Array<[string, string[]]>) {
+    headers[name] = values.join(', ')
+    if (values.length > 1) repeatedHeaders.push(name)
+  }
+  const absolute = /^https?:\/\/([^/?#]*)(.*)$/i.exec(target)
+  const host = absolute?.[1] ?? headers['host'] ?? ''
+  const origin = absolute?.[2] ?? target
+  const question = origin.indexOf('?')
+  const rawPath = (question < 0 ? origin : origin.slice(0, question)) || '/'
+  const rawQuery = question < 0 ? '' : origin.slice(question + 1)
+  return { method, target, host, rawPath, rawQuery, headers, repeatedHeaders }
+}
+
+/** The body of a request, or undefined when the client left before all of it had come. */
+export async function readBody (incoming: IncomingMessage): Promise<Body | undefined> {
+  const chunks: Buffer[] = []
+  let length = 0
+  try {
+    for await (const chunk of incoming as AsyncIterable<Buffer>) {
+      if (length < maxBodyBytes) chunks.push(chunk.subarray(0, maxBodyBytes - length))
+      length += chunk.length
+    }
+  } catch {
+    return undefined
+  }
+  return { bytes: Buffer.concat(chunks), length }
+}
+
+/**
+ * The path, percent-decoded.
+ * @throws CosError InvalidURI
+ */
+export function decodePath (rawPath: string): string {
+  return decode(rawPath)
+}
+
+/**
+ * The query parameters in the order sent, percent-decoded. A bare plus means a blank, so a continuation
+ * token that was not percent-encoded does not arrive as it was given out.
+ * @throws CosError InvalidURI
+ */
+export function parseQuery (rawQuery: string): Parameter[] {
+  if (rawQuery === '') return []
+  return rawQuery.split('&').map(pair => {
+    const equals = pair.indexOf('=')
+    const name = equals < 0 ? pair : pair.slice(0, equals)
+    const value = equals < 0 ? '' : pair.slice(equals + 1)
+    return { name: decode(name.replaceAll('+', ' ')), value: decode(value.replaceAll('+', ' ')) }
+  })
+}
+
+function decode (text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    throw new CosError('InvalidURI')
+  }
+}

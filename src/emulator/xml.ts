@@ -1,0 +1,138 @@
+import { XMLParser, XMLValidator } from 'fast-xml-parser'
+import { CosError } from './cos-error.ts'
+
+/** An element: either text or children. Attributes, comments and instructions are left out. */
+export interface XmlElement { name: string, text: string, children: XmlElement[] }
+
+type ParsedNode = Record<string, ParsedNode[] | string>
+
+const declaration = /^<\?xml\s+version=(["'])1\.0\1(\s+encoding=(["'])utf-8\3)?(\s+standalone=(["'])(yes|no)\5)?\s*\?>/i
+const sectionStart = /<!--|<!\[CDATA\[|<\?/g
+const sectionEnds: Record<string, string> = { '<!--': '-->', '<![CDATA[': ']]>', '<?': '?>' }
+const tag = /<[^<>]*>/g
+const reference = /&(?:(amp|lt|gt|quot|apos)|#([0-9]{1,7})|#x([0-9a-fA-F]{1,6}));/g
+const forbiddenCharacter = /[^\t\n\r\u0020-\uD7FF\uE000-\uFFFD\u{10000}-\u{10FFFF}]/u
+const named: Partial<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" }
+
+const parser = new XMLParser({
+  preserveOrder: true,
+  trimValues: false,
+  parseTagValue: false,
+  // References are decoded here: the parser leaves numeric and undefined ones as they are.
+  processEntities: false,
+  cdataPropName: '#cdata',
+  // The library refuses elements named like JavaScript's own properties; COS knows nothing of JavaScript. With a mark
+  // in front they are names like any other.
+  transformTagName: name => nameMark + name
+})
+
+/** No XML name can begin with this. */
+const nameMark = '$'
+
+/**
+ * The root element of a document in UTF-8, with or without byte order mark and declaration. Stricter than
+ * parser and validator together, which let through document types, undefined entities, forbidden characters
+ * and a second root.
+ * @throws CosError MalformedXML
+ */
+export function parseXml (bytes: Buffer): XmlElement {
+  const text = decodeUtf8(bytes)
+  checkWellFormed(text)
+  const roots = toElements(parse(text))
+  const [root] = roots
+  if (root === undefined || roots.length > 1) throw malformed('there must be one root element')
+  return root
+}
+
+/** An element as XML, without declaration or blanks between elements. */
+export function writeXml ({ name, text, children }: XmlElement): string {
+  return `<${name}>${escapeXml(text)}${children.map(writeXml).join('')}</${name}>`
+}
+
+/** A text that reads back the same from XML; a carriage return would otherwise come back as a line feed. */
+export function escapeXml (text: string): string {
+  return text
+    .replaceAll('&', '&amp;')
+    .replaceAll('<', '&lt;')
+    .replaceAll('>', '&gt;')
+    .replaceAll('\r', '&#13;')
+}
+
+function decodeUtf8 (bytes: Buffer): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    throw malformed('it is not UTF-8')
+  }
+}
+
+function checkWellFormed (text: string): void {
+  if (forbiddenCharacter.test(text)) throw malformed('it has a character XML does not allow')
+  if (/^<\?xml\s/.test(text) && !declaration.test(text)) throw malformed('it does not declare XML 1.0 in UTF-8')
+  const content = withoutSections(text)
+  if (content.includes('<!')) throw malformed('it has a document type')
+  if (content.includes(']]>')) throw malformed('it has ]]> in its text')
+  if (content.replace(tag, '').includes('<')) throw malformed('it has a tag that does not end')
+  if (content.replace(reference, '').includes('&')) throw malformed('it has an undefined entity')
+  if (XMLValidator.validate(text) !== true) throw malformed('its tags do not match')
+}
+
+// Comments, CDATA and instructions, each replaced by a blank: the pieces around it must not make up a
+// reference. By hand, since a regular expression takes quadratic time on sections that do not end.
+function withoutSections (text: string): string {
+  const pieces: string[] = []
+  let from = 0
+  for (const { 0: start, index } of text.matchAll(sectionStart)) {
+    if (index < from) continue
+    const end = sectionEnds[start] as string
+    const endsAt = text.indexOf(end, index + start.length)
+    if (endsAt < 0) throw malformed('it has a section that does not end')
+    if (start === '<!--' && text.indexOf('--', index + start.length) < endsAt) {
+      throw malformed('it has two dashes in a comment')
+    }
+    pieces.push(text.slice(from, index))
+    from = endsAt + end.length
+  }
+  return [...pieces, text.slice(from)].join(' ')
+}
+
+function parse (text: string): ParsedNode[] {
+  try {
+    return parser.parse(text) as ParsedNode[]
+  } catch {
+    throw malformed('it could not be read')
+  }
+}
+
+function toElements (nodes: ParsedNode[]): XmlElement[] {
+  return nodes.flatMap(node => {
+    const name = Object.keys(node)[0] as string
+    const content = node[name]
+    if (!Array.isArray(content) || name.startsWith('#') || name.startsWith('?')) return []
+    const children = toElements(content)
+    const text = textOf(content)
+    if (children.length > 0 && text.trim() !== '') throw malformed('an element has both text and elements')
+    // The library marks the name of a self-closed element twice.
+    return [{ name: name.replace(/^\$+/, ''), text: children.length > 0 ? '' : text, children }]
+  })
+}
+
+function textOf (nodes: ParsedNode[]): string {
+  return nodes.map(node => {
+    const section = node['#cdata']
+    if (Array.isArray(section)) return section.map(part => part['#text']).join('')
+    return typeof node['#text'] === 'string' ? node['#text'].replace(reference, decodeReference) : ''
+  }).join('')
+}
+
+function decodeReference (_match: string, name?: string, decimal?: string, hexadecimal?: string): string {
+  if (name !== undefined) return named[name] as string
+  const codePoint = decimal === undefined ? Number.parseInt(hexadecimal as string, 16) : Number(decimal)
+  const character = codePoint > 0x10ffff ? '\0' : String.fromCodePoint(codePoint)
+  if (forbiddenCharacter.test(character)) throw malformed('it refers to a character XML does not allow')
+  return character
+}
+
+function malformed (fault: string): CosError {
+  return new CosError('MalformedXML', `The XML you provided was not well-formed: ${fault}.`)
+}

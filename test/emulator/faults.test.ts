@@ -1,0 +1,326 @@
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import t from 'tap'
+import type { Emulator, Fault } from '../../src/emulator/server.ts'
+import {
+  type Answered, type Sent, bucketHost, bucketName, element, ended, open, readAnswer, refusal, send, sendHead,
+  startForTest, toDocument, toHead, toPut
+} from './client.ts'
+
+const list: Sent = { target: '/?inventory' }
+const get: Sent = { target: '/?inventory&id=a' }
+const put = toPut('a')
+const health: Sent = { target: '/_emulator/health', host: 'localhost', credential: null }
+
+/** What arrives of an answer until its connection ends, and whether that was by a reset. */
+async function listen (emulator: Emulator, sent: Sent): Promise<{ text: string, code: string | undefined }> {
+  const socket = await open(emulator)
+  let text = ''
+  let code: string | undefined
+  socket.on('data', (bytes: Buffer) => { text += bytes.toString() })
+  socket.on('error', (error: NodeJS.ErrnoException) => { code = error.code })
+  socket.write(toHead(sent) + String(sent.body ?? ''))
+  await new Promise(resolve => socket.on('close', resolve))
+  return { text, code }
+}
+
+t.test('faults hit the requests they match, as often as they say', async t => {
+  const emulator = await startForTest(t)
+  const fault = { kind: 'error', status: 503, code: 'SlowDown' } as const
+  emulator.addFault({ ...fault, match: { operation: 'PutBucketInventory', bucket: bucketName }, times: 2 })
+  emulator.addFault({ ...fault, code: 'InternalError', match: { method: 'GET' }, times: 1 })
+  t.strictSame(refusal(await send(emulator, list)), [503, 'InternalError'])
+  t.equal((await send(emulator, list)).status, 200)
+  t.strictSame(refusal(await send(emulator, put)), [503, 'SlowDown'])
+  const elsewhere = { ...put, host: bucketHost.replace('examplebucket', 'reports') }
+  t.equal((await send(emulator, elsewhere)).status, 200, 'another bucket')
+  t.strictSame(refusal(await send(emulator, put)), [503, 'SlowDown'])
+  t.strictSame(emulator.configurations(bucketName), [])
+  t.equal((await send(emulator, put)).status, 200)
+
+  t.equal(emulator.addFault(fault), 'fault-3')
+  for (let times = 0; times < 3; times++) t.equal((await send(emulator, get)).status, 503, 'until cleared')
+  emulator.clearFaults()
+  t.equal((await send(emulator, get)).status, 200)
+})
+
+t.test('an error after the effect has made the change', async t => {
+  const emulator = await startForTest(t)
+  emulator.addFault({ kind: 'error', status: 500, code: 'InternalError', after: 'effect' })
+  t.equal((await send(emulator, put)).status, 500)
+  t.strictSame(emulator.configurations(bucketName), [toDocument('a')])
+})
+
+t.test('an error has the form it is given', async t => {
+  const emulator = await startForTest(t)
+  const answer = async (form: 'xml' | 'json' | 'html' | 'empty' | 'header-only'): Promise<Answered> => {
+    const headers = { 'Retry-After': '1' }
+    emulator.addFault({ kind: 'error', status: 503, code: 'SlowDown', message: 'Slow.', form, headers, times: 1 })
+    return await send(emulator, list)
+  }
+  const xml = await answer('xml')
+  t.strictSame([element(xml.body, 'Code'), element(xml.body, 'Message')], ['SlowDown', 'Slow.'])
+  t.equal(xml.headers['retry-after'], '1')
+
+  const json = await answer('json')
+  const requestId = json.headers['x-cos-request-id']
+  t.equal(json.headers['content-type'], 'application/json')
+  t.strictSame(JSON.parse(json.body), { code: 'SlowDown', message: 'Slow.', request_id: requestId })
+
+  const headerOnly = await answer('header-only')
+  t.strictSame([headerOnly.status, headerOnly.body, headerOnly.headers['x-cos-error-code']], [503, '', 'SlowDown'])
+  t.notOk('content-type' in headerOnly.headers)
+
+  const html = await answer('html')
+  t.match(html.body, /^<html>[^]*Slow\./)
+  t.notOk('x-cos-request-id' in html.headers, 'it did not come from COS')
+  const empty = await answer('empty')
+  t.strictSame([empty.status, empty.body, empty.headers['retry-after']], [503, '', '1'])
+  t.notOk('x-cos-request-id' in empty.headers)
+})
+
+t.test('latency delays the request and lets the next fault through', async t => {
+  const emulator = await startForTest(t)
+  emulator.addFault({ kind: 'latency', ms: 30 })
+  emulator.addFault({ kind: 'error', status: 500, code: 'InternalError', times: 1 })
+  const before = performance.now()
+  t.equal((await send(emulator, put)).status, 500)
+  t.ok(performance.now() - before >= 29)
+  t.equal((await send(emulator, put)).status, 200)
+})
+
+t.test('a client that leaves during the latency misses its answer, not its effect', async t => {
+  const emulator = await startForTest(t)
+  emulator.addFault({ kind: 'latency', ms: 100 })
+  const socket = await open(emulator)
+  socket.write(toHead(put) + String(put.body))
+  while (emulator.requests[0]?.body !== put.body) await send(emulator, health)
+  socket.resetAndDestroy()
+  await send(emulator, list)
+  t.strictSame(emulator.configurations(bucketName), [toDocument('a')])
+})
+
+for (const after of ['before', 'effect'] as const) {
+  t.test(`a connection ends without an answer, ${after === 'effect' ? 'after' : 'before'} the change`, async t => {
+    const emulator = await startForTest(t)
+    emulator.addFault({ kind: 'reset', after, times: 1 })
+    const reset = await listen(emulator, put)
+    t.strictSame(reset, { text: '', code: 'ECONNRESET' })
+    t.equal(emulator.requests[0]?.status, 0)
+    t.equal(emulator.configurations(bucketName).length, after === 'effect' ? 1 : 0)
+  })
+}
+
+t.test('an answer breaks off in its body, or in its head when it has no body', async t => {
+  const emulator = await startForTest(t)
+  await send(emulator, put)
+  const whole = (await send(emulator, get)).body
+
+  emulator.addFault({ kind: 'cut', times: 1 })
+  const half = await listen(emulator, get)
+  t.match(half.text, new RegExp(`\r\nContent-Length: ${whole.length}\r\n`))
+  t.equal(half.text.split('\r\n\r\n')[1], whole.slice(0, whole.length / 2))
+  emulator.addFault({ kind: 'cut', bytes: 10, times: 1 })
+  t.equal((await listen(emulator, get)).text.split('\r\n\r\n')[1], whole.slice(0, 10))
+  await t.rejects(async () => {
+    emulator.addFault({ kind: 'cut', times: 1 })
+    await send(emulator, get)
+  }, { code: 'ECONNRESET' }, 'a client notices')
+
+  emulator.addFault({ kind: 'cut', times: 1, after: 'effect' })
+  const noHead = await listen(emulator, { method: 'DELETE', target: '/?inventory&id=a' })
+  t.match(noHead.text, /^HTTP\/1\.1 204 No Content\r\n/)
+  t.notMatch(noHead.text, /\r\n\r\n/)
+  t.strictSame(emulator.configurations(bucketName), [])
+
+  emulator.addFault({ kind: 'reset-mid-answer', times: 1 })
+  await t.rejects(send(emulator, list), { code: 'ECONNRESET' })
+})
+
+t.test('an answer drips, and the change is made', async t => {
+  const emulator = await startForTest(t)
+  emulator.addFault({ kind: 'drip', ms: 0, match: { operation: 'PutBucketInventory' } })
+  emulator.addFault({ kind: 'drip', ms: 1, match: { operation: 'GetBucketInventory' } })
+  t.equal((await send(emulator, put)).status, 200)
+  t.strictSame(emulator.configurations(bucketName), [toDocument('a')])
+  const answer = await readAnswer(await sendHead(emulator, { target: '/?inventory&id=b' }))
+  t.strictSame(refusal(answer), [404, 'InventoryConfigurationNotFoundError'])
+  t.match(answer.body, /<\/Error>\n$/)
+})
+
+t.test('a client leaves a dripping answer', async t => {
+  const emulator = await startForTest(t)
+  emulator.addFault({ kind: 'drip', ms: 1 })
+  const incoming = await sendHead(emulator, list)
+  await once(incoming, 'data')
+  incoming.socket.resetAndDestroy()
+  await once(incoming, 'close').catch(() => {})
+  emulator.clearFaults()
+  t.equal((await send(emulator, list)).status, 200)
+})
+
+t.test('garbage comes as XML', async t => {
+  const emulator = await startForTest(t)
+  emulator.addFault({ kind: 'garbage' })
+  const { status, headers } = await send(emulator, put)
+  t.strictSame([status, headers['content-type'], headers['content-length']], [200, 'application/xml', '256'])
+  t.ok('x-cos-request-id' in headers)
+  t.strictSame(emulator.configurations(bucketName), [])
+})
+
+t.test('a hanging request ends when the emulator closes', async t => {
+  const emulator = await startForTest(t)
+  emulator.addFault({ kind: 'hang' })
+  const socket = await open(emulator)
+  const end = ended(socket)
+  socket.write(toHead(put) + String(put.body))
+  while (emulator.requests[0]?.body !== put.body) await send(emulator, health)
+  t.equal(emulator.requests[0]?.status, 0)
+  await emulator.close()
+  t.equal(await end, undefined)
+})
+
+t.test('a raw answer is sent as it is', async t => {
+  const emulator = await startForTest(t)
+  const page = { Location: '/x', 'Content-Type': 'text/html' }
+  emulator.addFault({ kind: 'raw', status: 302, headers: page, body: 'gone', times: 1 })
+  const { status, headers, body } = await send(emulator, list)
+  t.strictSame([status, body], [302, 'gone'])
+  t.strictSame(Object.keys(headers).sort(), ['connection', 'content-length', 'content-type', 'location'])
+  emulator.addFault({ kind: 'raw', status: 204, times: 1 })
+  t.equal((await send(emulator, list)).status, 204)
+  emulator.addFault({ kind: 'raw', status: 200, headers: { 'content-length': '9' }, body: 'too short', times: 1 })
+  t.equal((await send(emulator, list)).body, 'too short')
+})
+
+t.test('a raw answer is repeated without being held, as fast as the client reads it', async t => {
+  const emulator = await startForTest(t)
+  const chunk = 'x'.repeat(64 * 1024)
+  emulator.addFault({ kind: 'raw', status: 200, body: chunk, repeat: 160 })
+  const incoming = await sendHead(emulator, list)
+  t.equal(incoming.headers['transfer-encoding'], 'chunked')
+  const hash = createHash('sha1')
+  let length = 0
+  for await (const part of incoming) {
+    hash.update(part)
+    length += part.length
+  }
+  t.equal(length, 10 * 1024 * 1024)
+  t.equal(hash.digest('hex'), createHash('sha1').update(chunk.repeat(160)).digest('hex'))
+
+  emulator.clearFaults()
+  emulator.addFault({ kind: 'raw', status: 200, body: chunk, repeat: 1_000_000_000, times: 1 })
+  const endless = await sendHead(emulator, list)
+  await once(endless, 'data')
+  endless.destroy()
+  t.equal((await send(emulator, list)).status, 200, 'a client that has seen enough ends it')
+})
+
+t.test('an answer Node refuses to send ends the connection and nothing else', async t => {
+  const emulator = await startForTest(t)
+  emulator.addFault({ kind: 'raw', status: 200, headers: { Trailer: 'Date' }, body: 'x', times: 1 })
+  await t.rejects(send(emulator, list))
+  t.equal((await send(emulator, list)).status, 200)
+})
+
+t.test('a fault that is none is refused with everything that is wrong with it', async t => {
+  const emulator = await startForTest(t)
+  const faults: Array<[unknown, string]> = [
+    ['hang', 'the body must be an object'],
+    [null, 'the body must be an object'],
+    [{ kind: 'explode' }, 'kind must be one of latency, drip, reset, reset-mid-answer, garbage, hang, cut, error, raw'],
+    [{ kind: 'latency' }, 'ms must be a whole number from 0 to 3600000'],
+    [{ kind: 'latency', ms: 1, after: 'effect' }, 'after is not known'],
+    [{ kind: 'hang', times: 0, match: [] }, 'match must be an object; times must be a whole number from 1'],
+    [{ kind: 'hang', match: { operation: 'Put', path: '/' } },
+      'match.path is not known; match.operation must be one of PutBucketInventory, GetBucketInventory, ' +
+      'ListBucketInventory, DeleteBucketInventory, PostBucketInventory, GetService, HeadBucket, Unknown'],
+    [{ kind: 'error', status: 99, code: 'a b', headers: { 'a b': 'c' } },
+      'status must be a whole number from 200 to 599; code must be a code of letters and digits; ' +
+      'headers must be an object of header names and values'],
+    [{ kind: 'raw', status: 200, headers: { a: 'b\nc' } }, 'headers must be an object of header names and values']
+  ]
+  for (const [fault, message] of faults) {
+    t.throws(() => emulator.addFault(fault as Fault), new TypeError(`not a fault: ${message}`))
+  }
+  t.strictSame(emulator.faults(), [])
+})
+
+const admin = (target: string, sent: Partial<Sent> = {}): Sent =>
+  ({ target, host: 'localhost', credential: null, ...sent })
+const json = (target: string, method: string, value: unknown): Sent =>
+  admin(target, { method, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(value) })
+
+t.test('the admin paths do what the functions do', async t => {
+  const emulator = await startForTest(t, { now: () => 1_700_000_000_000 })
+  const ask = async (sent: Sent) => {
+    const { status, body } = await send(emulator, sent)
+    return [status, body === '' ? undefined : JSON.parse(body)]
+  }
+  t.strictSame(await ask(admin('/_emulator/health')), [200, { status: 'ok' }])
+
+  const fault = { kind: 'error', status: 503, code: 'SlowDown', times: 3 }
+  t.strictSame(await ask(json('/_emulator/faults', 'POST', fault)), [201, { id: 'fault-1' }])
+  t.strictSame(await ask(json('/_emulator/faults', 'POST', { kind: 'hang' })), [201, { id: 'fault-2' }])
+  t.strictSame(refusal(await send(emulator, list)), [503, 'SlowDown'])
+  t.strictSame(await ask(admin('/_emulator/faults')), [200, [
+    { id: 'fault-1', ...fault, remaining: 2 }, { id: 'fault-2', kind: 'hang', remaining: null }
+  ]])
+  t.strictSame(await ask(admin('/_emulator/faults', { method: 'DELETE' })), [204, undefined])
+
+  t.strictSame(await ask(json('/_emulator/clock', 'PUT', { offsetMs: 1000 })), [200, { offsetMs: 1000 }])
+  const late = await send(emulator, { ...put, keyTime: '1;1700000000' })
+  t.equal(element(late.body, 'Message'), 'Request has expired')
+  t.equal((await send(emulator, { ...put, keyTime: '1;1700000001' })).status, 200)
+
+  t.strictSame(
+    await ask(admin(`/_emulator/configurations?bucket=${bucketName}`)), [200, [toDocument('a')]])
+  const [, requests] = await ask(admin('/_emulator/requests'))
+  t.strictSame(requests, emulator.requests)
+  t.equal(requests.length, 3, 'admin requests are not among them')
+  t.strictSame(await ask(json('/_emulator/reset', 'POST', {})), [204, undefined])
+  t.strictSame(await ask(admin('/_emulator/requests')), [200, []])
+})
+
+t.test('the admin paths say what is wrong with a request', async t => {
+  const emulator = await startForTest(t)
+  const wrong: Array<[Sent, number, string[]]> = [
+    [admin('/_emulator/nothing'), 404, ['there is no such admin path']],
+    [admin('/_emulator/faults', { method: 'PATCH' }), 405, ['only GET, POST, DELETE']],
+    [admin('/_emulator/faults', { method: 'POST', body: '{}' }), 415, ['the Content-Type must be application/json']],
+    [json('/_emulator/faults', 'POST', 1), 400, ['the body must be an object']],
+    [{ ...json('/_emulator/faults', 'POST', 1), body: '{' }, 400, ['the body must be an object']],
+    [json('/_emulator/faults', 'POST', { kind: 'raw', x: 1 }), 400,
+      ['x is not known', 'status must be a whole number from 200 to 599']],
+    [json('/_emulator/clock', 'PUT', { offset: 1 }), 400,
+      ['offsetMs must be a whole number', 'offset is not known']],
+    [json('/_emulator/clock', 'PUT', null), 400, ['offsetMs must be a whole number']],
+    [admin('/_emulator/configurations?bucket=constructor'), 400,
+      ['the parameter bucket must be a bucket with its APPID']],
+    [admin('/_emulator/configurations'), 400, ['the parameter bucket must be a bucket with its APPID']]
+  ]
+  for (const [sent, status, errors] of wrong) {
+    const answer = await send(emulator, sent)
+    t.strictSame([answer.status, JSON.parse(answer.body)], [status, { errors }])
+  }
+})
+
+t.test('the admin paths are neither for pages in a browser nor for COS requests', async t => {
+  const emulator = await startForTest(t)
+  for (const headers of [{ Origin: 'http://localhost:3000' }, { 'Sec-Fetch-Site': 'cross-site' }]) {
+    t.equal((await send(emulator, admin('/_emulator/requests', { headers }))).status, 403)
+  }
+  const asCos = await send(emulator, { target: '/_emulator/requests' })
+  t.strictSame(refusal(asCos), [501, 'NotImplemented'])
+  t.equal(emulator.requests.length, 1)
+  const unsigned = await send(emulator, { target: '/_emulator/health', credential: null })
+  t.strictSame(refusal(unsigned), [403, 'AccessDenied'])
+})
+
+t.test('an admin request that breaks off changes nothing', async t => {
+  const emulator = await startForTest(t)
+  const socket = await open(emulator)
+  socket.write('POST /_emulator/faults HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{"kind":"hang"}')
+  socket.resetAndDestroy()
+  t.equal((await send(emulator, list)).status, 200)
+})

@@ -1,0 +1,166 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+import { readConfiguration } from '../../src/emulator/configuration.ts'
+import { exampleBuckets, exampleCredential } from '../../src/emulator/examples.ts'
+import { startEmulator } from '../../src/emulator/server.ts'
+import {
+  type Answered, type Endpoint, type Sent, bucketName, element, refusal, send, startForTest, toDocument, toJob,
+  toPut
+} from './client.ts'
+
+const main = fileURLToPath(new URL('../../src/emulator/main.ts', import.meta.url))
+const defaults = { credentials: [exampleCredential], buckets: exampleBuckets }
+
+type Program = ChildProcess & { stdout: NodeJS.ReadableStream, stderr: NodeJS.ReadableStream }
+
+// With the flags of this process, which make it understand TypeScript and count its coverage.
+function run (environment: Record<string, string>): Program {
+  return spawn(process.execPath, [...process.execArgv, main], {
+    env: { ...process.env, EMULATOR_PORT: '0', ...environment }, stdio: ['ignore', 'pipe', 'pipe']
+  }) as Program
+}
+
+async function runToEnd (
+  environment: Record<string, string>
+): Promise<{ code: number, output: string, errors: string }> {
+  const program = run(environment)
+  const said = Promise.all([text(program.stdout), text(program.stderr)])
+  const [code] = await once(program, 'exit')
+  const [output, errors] = await said
+  return { code, output, errors }
+}
+
+interface Teardown { teardown: (end: () => unknown) => void }
+
+/** The program once it listens, and what it said by then. */
+async function start (
+  t: Teardown, environment: Record<string, string>
+): Promise<{ program: Program, endpoint: Endpoint, output: string }> {
+  const program = run(environment)
+  t.teardown(() => program.kill('SIGKILL'))
+  let output = ''
+  for await (const chunk of program.stdout.setEncoding('utf8')) {
+    output += chunk
+    if (output.includes('COS_CONNECT_TO')) break
+  }
+  const [, host = '', port] = /http:\/\/([\d.]+):(\d+)/.exec(output) ?? []
+  return { program, endpoint: { host, port: Number(port) }, output }
+}
+
+t.test('the program serves the example buckets until it is told to stop', async t => {
+  const { program, endpoint, output } = await start(t, {})
+  t.match(output, exampleCredential.secretKey, 'the example key is no secret')
+  t.match(output, 'examplebucket-1250000000 (ap-guangzhou)')
+  t.equal((await send(endpoint, toPut('a'))).status, 200)
+  program.kill('SIGTERM')
+  t.strictSame(await once(program, 'exit'), [0, null])
+})
+
+t.test('the program keeps what it answered for, even when it is killed', async t => {
+  const environment = {
+    EMULATOR_STATE_FILE: join(t.testdir(), 'state.json'),
+    EMULATOR_KEYS: `AKIDone:first-key,${exampleCredential.secretId}:second-key`,
+    EMULATOR_BUCKETS: `${bucketName}=ap-guangzhou`
+  }
+  const credential = { secretId: exampleCredential.secretId, secretKey: 'second-key' }
+  const first = await start(t, environment)
+  t.notMatch(first.output, /-key/)
+  const changes = [
+    toPut('a'), toPut('b'), toPut('c'), toJob('once'), { method: 'DELETE', target: '/?inventory&id=b' },
+    toPut('a', toDocument('a', { Filter: '' }))
+  ]
+  for (const change of changes) await send(first.endpoint, { ...change, credential })
+  const list: Sent = { target: '/?inventory', credential }
+  const before = await send(first.endpoint, list)
+  first.program.kill('SIGKILL')
+  await once(first.program, 'exit')
+
+  const second = await start(t, environment)
+  const after: Answered = await send(second.endpoint, list)
+  t.equal(after.body, before.body)
+  t.match(after.body, '<Id>a</Id>')
+  t.strictSame(refusal(await send(second.endpoint, { ...toJob('once'), credential })), [409, 'DuplicateInventoryId'])
+  second.program.kill('SIGINT')
+  t.strictSame(await once(second.program, 'exit'), [0, null])
+})
+
+t.test('the program names every fault of its configuration at once and no secret', async t => {
+  const { code, output, errors } = await runToEnd({
+    EMULATOR_PORT: '70000', EMULATOR_KEYS: 'AKIDx:, topsecret', EMULATOR_BUCKETS: 'bucket=ap-guangzhou'
+  })
+  t.strictSame([code, output], [1, ''])
+  t.equal(errors, `The emulator cannot start:
+- EMULATOR_PORT must be a port, 0 to 65535
+- EMULATOR_KEYS: entry 1 must be secretId:secretKey or secretId:secretKey:token
+- EMULATOR_KEYS: entry 2 must be secretId:secretKey or secretId:secretKey:token
+- EMULATOR_BUCKETS: entry 1 must be bucket-appid=region
+`)
+})
+
+t.test('the program says in one line that its port is taken', async t => {
+  const emulator = await startForTest(t)
+  const { code, errors } = await runToEnd({ EMULATOR_PORT: String(emulator.port) })
+  t.equal(code, 1)
+  t.match(errors, new RegExp(`^The emulator cannot start: .*EADDRINUSE.*:${emulator.port}\n$`))
+})
+
+t.test('a state file that is none is left alone', async t => {
+  for (const content of ['', '{', 'null', '{"nextSequence":1,"configurations":{"a":1},"jobs":{}}']) {
+    const stateFile = join(t.testdir({ state: content }), 'state')
+    await t.rejects(startEmulator({ ...defaults, stateFile }), { message: / is not a state file of this emulator$/ })
+    t.equal(readFileSync(stateFile, 'utf8'), content)
+  }
+})
+
+t.test('a change that cannot be kept is not made', async t => {
+  const directory = t.testdir()
+  const emulator = await startForTest(t, { stateFile: join(directory, 'gone', 'state.json') })
+  const put = await send(emulator, toPut('a'))
+  t.strictSame(refusal(put), [500, 'InternalError'])
+  t.equal(element(put.body, 'Message'), 'We encountered an internal error. Please try again.')
+  t.strictSame(emulator.configurations(bucketName), [])
+})
+
+t.test('tokens of LIST stay good over a restart', async t => {
+  const stateFile = join(t.testdir(), 'state.json')
+  const first = await startForTest(t, { stateFile })
+  for (let index = 0; index < 101; index++) await send(first, toPut(`n${index}`))
+  const token = element((await send(first, { target: '/?inventory' })).body, 'NextContinuationToken') ?? ''
+  await first.close()
+  const second = await startForTest(t, { stateFile })
+  const page = await send(second, { target: `/?inventory&continuation-token=${encodeURIComponent(token)}` })
+  t.equal(element(page.body, 'Id'), 'n100')
+  rmSync(stateFile)
+  writeFileSync(stateFile, 'no longer read while it runs')
+  t.equal((await send(second, toPut('n101'))).status, 200)
+})
+
+t.test('the environment is read into options', async t => {
+  t.strictSame(readConfiguration({ EMULATOR_HOST: '' }), { options: { host: '127.0.0.1', port: 9000, ...defaults } })
+  t.strictSame(readConfiguration({
+    EMULATOR_HOST: '0.0.0.0',
+    EMULATOR_PORT: '0',
+    EMULATOR_KEYS: 'AKIDa:one,AKIDb:two:to:ken',
+    EMULATOR_BUCKETS: 'a-1=ap-guangzhou, b-2=eu-frankfurt',
+    EMULATOR_STATE_FILE: '/state.json'
+  }), {
+    options: {
+      host: '0.0.0.0',
+      port: 0,
+      credentials: [
+        { secretId: 'AKIDa', secretKey: 'one' }, { secretId: 'AKIDb', secretKey: 'two', token: 'to:ken' }
+      ],
+      buckets: [{ name: 'a-1', region: 'ap-guangzhou' }, { name: 'b-2', region: 'eu-frankfurt' }],
+      stateFile: '/state.json'
+    }
+  })
+  const faults = { EMULATOR_PORT: 'x', EMULATOR_KEYS: 'AKIDa:one:', EMULATOR_BUCKETS: 'a-1' }
+  for (const [name, value] of Object.entries(faults)) {
+    t.match(readConfiguration({ [name]: value }), { errors: [new RegExp(`^${name}`)] })
+  }
+})

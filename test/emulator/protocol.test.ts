@@ -1,0 +1,590 @@
+import { readFileSync } from 'node:fs'
+import t from 'tap'
+import { cosErrors } from '../../src/emulator/cos-error.ts'
+import type { Emulator } from '../../src/emulator/server.ts'
+import {
+  type Answered, type Sent, bucketHost, bucketName, element, ended, exchange, forBody, open, refusal, send,
+  startForTest, toDestination, toDocument, toHead, toJob, toPut
+} from './client.ts'
+
+const prolog = "<?xml version='1.0' encoding='utf-8' ?>\n"
+const list: Sent = { target: '/?inventory' }
+const get = (id: string): Sent => ({ target: `/?inventory&id=${id}` })
+const remove = (id: string): Sent => ({ method: 'DELETE', target: `/?inventory&id=${id}` })
+
+t.test('PUT, GET, LIST and DELETE of a configuration', async t => {
+  const emulator = await startForTest(t)
+  const put = await send(emulator, toPut('daily'))
+  t.strictSame([put.status, put.body, put.headers['content-length']], [200, '', '0'])
+
+  const got = await send(emulator, get('daily'))
+  t.strictSame([got.status, got.body], [200, prolog + toDocument('daily')])
+
+  const listed = await send(emulator, list)
+  t.equal(listed.body, `${prolog}<ListInventoryConfigurationResult>${toDocument('daily')}` +
+    '<IsTruncated>false</IsTruncated></ListInventoryConfigurationResult>')
+  t.strictSame(emulator.configurations(bucketName), [toDocument('daily')])
+
+  for (const attempt of ['first', 'second']) {
+    const deleted = await send(emulator, remove('daily'))
+    t.strictSame([deleted.status, deleted.body, deleted.headers['content-type']], [204, '', undefined], attempt)
+  }
+  t.strictSame(refusal(await send(emulator, get('daily'))), [404, 'InventoryConfigurationNotFoundError'])
+  t.strictSame(emulator.requests.map(({ operation, status }) => [operation, status]), [
+    ['PutBucketInventory', 200], ['GetBucketInventory', 200], ['ListBucketInventory', 200],
+    ['DeleteBucketInventory', 204], ['DeleteBucketInventory', 204], ['GetBucketInventory', 404]
+  ])
+  t.match(emulator.requests[0], {
+    method: 'PUT',
+    target: '/?inventory&id=daily',
+    host: bucketHost,
+    body: toDocument('daily'),
+    headers: { 'content-type': 'application/xml' }
+  })
+})
+
+t.test('answers carry the headers of COS, errors its document', async t => {
+  const emulator = await startForTest(t)
+  const found = await send(emulator, list)
+  t.match(found.headers, { server: 'tencent-cos', 'content-type': 'application/xml', date: / GMT$/ })
+  t.notOk('x-cos-trace-id' in found.headers)
+  const requestId = Buffer.from(String(found.headers['x-cos-request-id']), 'base64').toString()
+  t.match(requestId, /^[0-9a-f]+_[0-9a-f]+_[0-9a-f]+_[0-9a-f]+$/)
+
+  const { headers, body } = await send(emulator, get('absent'))
+  t.equal(body, `${prolog}<Error>
+\t<Code>InventoryConfigurationNotFoundError</Code>
+\t<Message>The specified inventory configuration does not exist.</Message>
+\t<Resource>${bucketHost}/</Resource>
+\t<RequestId>${headers['x-cos-request-id']}</RequestId>
+\t<TraceId>${headers['x-cos-trace-id']}</TraceId>
+</Error>
+`)
+})
+
+t.test('an error document stays XML whatever it repeats', async t => {
+  const emulator = await startForTest(t)
+  const { status, body } = await send(emulator, { target: '/?inventory&%00%3Cx%3E=1' })
+  t.equal(status, 400)
+  t.equal(element(body, 'Message'), 'The parameter ?&lt;x&gt; is not known here.')
+})
+
+t.test('POST takes one-time jobs and lists none of them', async t => {
+  const emulator = await startForTest(t)
+  const posted = await send(emulator, toJob('once'))
+  t.equal(posted.status, 200)
+  t.match(element(posted.body, 'JobId'), /^[A-Za-z0-9+/]{43}=$/)
+  t.strictSame(refusal(await send(emulator, get('once'))), [404, 'InventoryConfigurationNotFoundError'])
+  t.strictSame(emulator.configurations(bucketName), [])
+
+  t.strictSame(refusal(await send(emulator, toJob('once'))), [409, 'DuplicateInventoryId'], 'the same day')
+  await send(emulator, toPut('periodic'))
+  t.strictSame(refusal(await send(emulator, toJob('periodic'))), [409, 'DuplicateInventoryId'])
+})
+
+t.test('POST takes an id again a day later', async t => {
+  let now = 1_700_000_000_000
+  const emulator = await startForTest(t, { now: () => now })
+  const post = () => send(emulator, { ...toJob('once'), keyTime: '1;9999999999' })
+  t.equal((await post()).status, 200)
+  now += 24 * 3600 * 1000 - 1
+  t.strictSame(refusal(await post()), [409, 'DuplicateInventoryId'])
+  now += 1
+  t.equal((await post()).status, 200)
+})
+
+// What a document must fit: COS documents 30625, 30623 and 46869. Which code a refusal has is mostly our choice, see
+// the README.
+const refused: Record<string, [string, string | Record<string, string>]> = {
+  'another root': ['MalformedXML', '<Inventory><Id>a</Id></Inventory>'],
+  'no Id': ['MalformedXML', { Id: '' }],
+  'two Ids': ['MalformedXML', { Id: '<Id>a</Id><Id>a</Id>' }],
+  'another Id than in the query': ['InvalidArgument', { Id: '<Id>b</Id>' }],
+  'an Id with a blank': ['InvalidArgument', { Id: '<Id> a</Id>' }],
+  'no IsEnabled': ['MalformedXML', { IsEnabled: '' }],
+  'IsEnabled yes': ['MalformedXML', { IsEnabled: '<IsEnabled>yes</IsEnabled>' }],
+  'no IncludedObjectVersions': ['MalformedXML', { IncludedObjectVersions: '' }],
+  'IncludedObjectVersions No': [
+    'MalformedXML', { IncludedObjectVersions: '<IncludedObjectVersions>No</IncludedObjectVersions>' }],
+  'no Schedule': ['MalformedXML', { Schedule: '' }],
+  'no Frequency': ['MalformedXML', { Schedule: '<Schedule/>' }],
+  'Frequency Hourly': ['MalformedXML', { Schedule: '<Schedule><Frequency>Hourly</Frequency></Schedule>' }],
+  'Monthly without a day': ['InvalidArgument', { Schedule: '<Schedule><Frequency>Monthly</Frequency></Schedule>' }],
+  'Weekly with a day': ['InvalidArgument', {
+    Schedule: '<Schedule><Frequency>Weekly</Frequency><MonthlyDate>3</MonthlyDate></Schedule>'
+  }],
+  'day 0': ['InvalidArgument', {
+    Schedule: '<Schedule><Frequency>Monthly</Frequency><MonthlyDate>0</MonthlyDate></Schedule>'
+  }],
+  'day 32': ['InvalidArgument', {
+    Schedule: '<Schedule><Frequency>Monthly</Frequency><MonthlyDate>32</MonthlyDate></Schedule>'
+  }],
+  'day last': ['MalformedXML', {
+    Schedule: '<Schedule><Frequency>Monthly</Frequency><MonthlyDate>last</MonthlyDate></Schedule>'
+  }],
+  'text in Schedule': ['MalformedXML', { Schedule: '<Schedule>Daily</Schedule>' }],
+  'text beside elements': ['MalformedXML', { Schedule: '<Schedule>x<Frequency>Daily</Frequency></Schedule>' }],
+  'elements in Id': ['MalformedXML', { Id: '<Id><b>a</b></Id>' }],
+  'two prefixes': ['MalformedXML', { Filter: '<Filter><Prefix>a</Prefix><Prefix>b</Prefix></Filter>' }],
+  'Period in And': ['MalformedXML', { Filter: '<Filter><And><Period/></And></Filter>' }],
+  'StartTime as a date': ['MalformedXML', {
+    Filter: '<Filter><Period><StartTime>2023-06-21</StartTime></Period></Filter>'
+  }],
+  'a Tag without Value': ['MalformedXML', { Filter: '<Filter><And><Tag><Key>a</Key></Tag></And></Filter>' }],
+  'a Tag with an empty Key': ['MalformedXML', {
+    Filter: '<Filter><Tag><Key></Key><Value>1</Value></Tag></Filter>'
+  }],
+  'a Tag in And without the field Tag': ['InvalidArgument', {
+    Filter: '<Filter><And><Tag><Key>a</Key><Value>1</Value></Tag></And></Filter>'
+  }],
+  'a Tag without the field Tag': ['InvalidArgument', {
+    Filter: '<Filter><Tag><Key>a</Key><Value>1</Value></Tag></Filter>'
+  }],
+  'no Destination': ['MalformedXML', { Destination: '' }],
+  'an empty Destination': ['MalformedXML', { Destination: '<Destination/>' }],
+  'no Format': ['MalformedXML', { Destination: toDestination({ Format: '' }) }],
+  'Format JSON': ['MalformedXML', { Destination: toDestination({ Format: '<Format>JSON</Format>' }) }],
+  'an AccountId with letters': ['MalformedXML', {
+    Destination: toDestination({ AccountId: '<AccountId>me</AccountId>' })
+  }],
+  'text in SSE-COS': ['MalformedXML', {
+    Destination: toDestination({ Encryption: '<Encryption><SSE-COS>yes</SSE-COS></Encryption>' })
+  }],
+  'no destination bucket': ['MalformedXML', { Destination: toDestination({ Bucket: '' }) }],
+  'a destination that is no resource': ['TargetBucketNameInvalid', {
+    Destination: toDestination({ Bucket: '<Bucket>reports-1250000000</Bucket>' })
+  }],
+  'a destination without APPID': ['TargetBucketNameInvalid', {
+    Destination: toDestination({ Bucket: '<Bucket>qcs::cos:ap-guangzhou::reports</Bucket>' })
+  }],
+  'a destination in another region': ['TargetBucketNameInvalid', {
+    Destination: toDestination({ Bucket: '<Bucket>qcs::cos:ap-shanghai::logs-1250000000</Bucket>' })
+  }]
+}
+
+t.test('PUT refuses what does not fit and stores nothing', async t => {
+  const emulator = await startForTest(t)
+  for (const [what, [code, document]] of Object.entries(refused)) {
+    const body = typeof document === 'string' ? document : toDocument('a', document)
+    t.strictSame(refusal(await send(emulator, toPut('a', body))), [400, code], what)
+  }
+  t.strictSame(emulator.configurations(bucketName), [])
+})
+
+t.test('POST refuses IsEnabled and Schedule', async t => {
+  const emulator = await startForTest(t)
+  for (const leftOut of ['IsEnabled', 'Schedule']) {
+    const answer = await send(emulator, toPut('a', toDocument('a', { [leftOut]: '' }), 'POST'))
+    t.strictSame(refusal(answer), [400, 'MalformedXML'])
+  }
+})
+
+// The forms SDKs, documents and other tools send, each stored and given back as it came.
+const echoed: Record<string, Record<string, string>> = {
+  'names of JavaScript': { New: '<constructor>c</constructor><__proto__>p</__proto__><toString></toString>' },
+  'a prefix in And, with tags and storage classes': {
+    Filter: '<Filter><And><Prefix>a</Prefix><Tag><Key>k</Key><Value></Value></Tag><Tag><Key>l</Key><Value>2</Value>' +
+      '</Tag><StorageClass>STANDARD</StorageClass><StorageClass>ARCHIVE</StorageClass></And></Filter>',
+    OptionalFields: '<OptionalFields><Field>tag</Field></OptionalFields>'
+  },
+  'a period beside a prefix': {
+    Filter: '<Filter><Period><StartTime>1687276800</StartTime><EndTime>1689868800</EndTime></Period>' +
+      '<Prefix>a</Prefix></Filter>'
+  },
+  'empty containers': { Filter: '<Filter></Filter>', OptionalFields: '<OptionalFields></OptionalFields>' },
+  'nothing optional': {
+    Filter: '', OptionalFields: '', Destination: toDestination({ AccountId: '', Prefix: '', Encryption: '' })
+  },
+  'the last day of a month': {
+    Schedule: '<Schedule><Frequency>Monthly</Frequency><MonthlyDate>31</MonthlyDate></Schedule>'
+  },
+  'fields in odd case, unknown ones and one header': {
+    OptionalFields: '<OptionalFields><Field>SIZE</Field><Field>Etag</Field><Field>New</Field>' +
+      '<Field>x-cos-meta-*</Field></OptionalFields>'
+  },
+  Parquet: { Destination: toDestination({ Format: '<Format>Parquet</Format>' }) },
+  'SSECOS, as one SDK sends it': {
+    Destination: toDestination({ Encryption: '<Encryption><SSECOS></SSECOS></Encryption>' })
+  },
+  'SSE-COS with a blank, as another does': {
+    Destination: toDestination({ Encryption: '<Encryption><SSE-COS> </SSE-COS></Encryption>' })
+  },
+  'elements nobody knows': { New: '<New><Inner>1</Inner></New>' },
+  'text with references, blanks and other scripts': {
+    Filter: '<Filter><Prefix>  a &amp; &lt;b&gt; \' " 报告 😀&#13;\n </Prefix></Filter>'
+  },
+  'another order': { Id: '', Z: '<Id>a</Id>' }
+}
+
+t.test('PUT stores the document as sent', async t => {
+  const emulator = await startForTest(t)
+  for (const [what, parts] of Object.entries(echoed)) {
+    const document = toDocument('a', parts)
+    t.equal((await send(emulator, toPut('a', document))).status, 200, what)
+    t.equal((await send(emulator, get('a'))).body, prolog + document, what)
+  }
+})
+
+// What is sent, and what is given back of it.
+const normalized: Record<string, [string, string]> = {
+  'booleans in upper case': [
+    toDocument('a', { IsEnabled: '<IsEnabled>False</IsEnabled>' }),
+    toDocument('a', { IsEnabled: '<IsEnabled>false</IsEnabled>' })],
+  'a declaration': [`<?xml version="1.0" encoding="UTF-8"?>\n${toDocument('a')}`, toDocument('a')],
+  'a declaration in single quotes': [`<?xml version='1.0' standalone='yes' ?>${toDocument('a')}`, toDocument('a')],
+  'a byte order mark': [`\ufeff${toDocument('a')}`, toDocument('a')],
+  'a namespace': [
+    toDocument('a').replace('<InventoryConfiguration>', '<InventoryConfiguration xmlns="http://www.qcloud.com/">'),
+    toDocument('a')],
+  'indentation, comments and instructions': [
+    toDocument('a')
+      .replace('<SSE-COS></SSE-COS>', '<SSE-COS/>')
+      .replaceAll('><', '>\r\n\t<!-- <x> & <? --><?pi <&?><'),
+    toDocument('a')],
+  'self-closing elements': [
+    toDocument('a', { Destination: toDestination({ Encryption: '<Encryption><SSE-COS/></Encryption>' }) }),
+    toDocument('a')],
+  'references and sections': [
+    toDocument('a', {
+      Filter: '<Filter><Prefix>&#97;<![CDATA[<b>&amp;]]>&#x1F600;&quot;&apos;<!-- c -->d<?pi?>e</Prefix></Filter>'
+    }),
+    toDocument('a', { Filter: '<Filter><Prefix>a&lt;b&gt;&amp;amp;😀"\'de</Prefix></Filter>' })],
+  'a name that is special in JavaScript': [
+    toDocument('a', { New: '<toString>1</toString>' }), toDocument('a', { New: '<toString>1</toString>' })]
+}
+
+t.test('PUT takes every way to write a document', async t => {
+  const emulator = await startForTest(t)
+  for (const [what, [sent, stored]] of Object.entries(normalized)) {
+    t.equal((await send(emulator, toPut('a', sent))).status, 200, what)
+    t.strictSame(emulator.configurations(bucketName), [stored], what)
+  }
+})
+
+const valid = toDocument('a')
+const inPrefix = (text: string) => toDocument('a', { Filter: `<Filter><Prefix>${text}</Prefix></Filter>` })
+const malformed: Record<string, string | Buffer> = {
+  'no XML': 'Id=a',
+  JSON: '{"Id":"a"}',
+  'a blank': ' ',
+  'a truncated document': valid.slice(0, -20),
+  'crossed tags': valid.replace('</Id>', '</Ib>'),
+  'two roots': valid + valid,
+  'two empty roots': '<InventoryConfiguration/><InventoryConfiguration/>',
+  'text after the root': `${valid}x`,
+  'a document type': `<!DOCTYPE InventoryConfiguration>${valid}`,
+  'entities of its own': `<!DOCTYPE a [<!ENTITY b "c">]>${inPrefix('&b;')}`,
+  'an undefined entity': inPrefix('&nbsp;'),
+  'a bare ampersand': inPrefix('a & b'),
+  'a reference put together around a comment': inPrefix('&a<!-- -->mp;'),
+  'a reference to a forbidden character': inPrefix('&#0;'),
+  'a reference to half a character': inPrefix('&#xD800;'),
+  'a reference beyond Unicode': inPrefix('&#x110000;'),
+  'a forbidden character': inPrefix('\u0001'),
+  'the end of a section in text': inPrefix(']]>'),
+  'an unended comment': `${valid}<!-- `,
+  'an unended section': inPrefix('<![CDATA[a'),
+  'two dashes in a comment': inPrefix('<!-- a -- b -->'),
+  'an unended tag': valid.replace('</Prefix>', '</Prefix'),
+  'a less-than sign in an attribute': valid.replace('<Id>', '<Id a="<">'),
+  'an attribute twice': valid.replace('<Id>', '<Id a="1" a="2">'),
+  'a blank line before the declaration': `\n<?xml version="1.0"?>${valid}`,
+  'another encoding': `<?xml version="1.0" encoding="gbk"?>${valid}`,
+  'another version': `<?xml version="2.0"?>${valid}`,
+  'Latin-1': Buffer.from(inPrefix('é'), 'latin1'),
+  'a deep nest': toDocument('a', { New: '<n>'.repeat(200) + '</n>'.repeat(200) })
+}
+
+t.test('PUT refuses what is not well-formed', async t => {
+  const emulator = await startForTest(t)
+  for (const [what, body] of Object.entries(malformed)) {
+    t.strictSame(refusal(await send(emulator, toPut('a', body))), [400, 'MalformedXML'], what)
+  }
+  t.strictSame(emulator.configurations(bucketName), [])
+})
+
+t.test('the worst document of 1 MiB takes no long time', async t => {
+  const emulator = await startForTest(t)
+  const pieces = ['<![CDATA[', '<!--', '<?', '<', '<a>', '<a b="', '&amp;', '&', '<a ', ']]>', '<a/>', '\n<?xml ', "'", '&#']
+  const before = performance.now()
+  for (const piece of pieces) {
+    const body = inPrefix(piece.repeat(1_000_000 / piece.length))
+    t.match((await send(emulator, toPut('a', body))).status, /200|400/, piece)
+  }
+  // Seconds at worst; what is quadratic takes minutes.
+  t.ok(performance.now() - before < 30_000)
+})
+
+t.test('PUT needs a body with length and digest', async t => {
+  const emulator = await startForTest(t)
+  const put = toPut('a')
+  const withHeaders = (headers: Record<string, string>): Sent => ({ ...put, headers })
+  const faults: Record<string, [Sent, [number, string]]> = {
+    chunked: [withHeaders({ ...forBody(valid), 'Transfer-Encoding': 'chunked' }), [411, 'MissingContentLength']],
+    'an empty body': [toPut('a', ''), [400, 'MissingRequestBodyError']],
+    'no Content-MD5': [withHeaders({}), [400, 'InvalidRequest']],
+    'a Content-MD5 in hexadecimal': [
+      withHeaders({ 'Content-MD5': '900150983cd24fb0d6963f7d28e17f72' }), [400, 'InvalidDigest']],
+    'the Content-MD5 of another body': [withHeaders(forBody('another')), [400, 'BadDigest']],
+    'more than 1 MiB': [toPut('a', valid + ' '.repeat(1024 * 1024)), [400, 'XMLSizeLimit']]
+  }
+  for (const [what, [sent, expected]] of Object.entries(faults)) {
+    t.strictSame(refusal(await send(emulator, sent)), expected, what)
+  }
+  t.equal(emulator.requests.at(-1)?.body.length, 1024 * 1024, 'no more than that is kept')
+  const noBody = await exchange(emulator, toHead({ ...put, body: '' }).replace(/Content-Length: 0\r\n/, ''))
+  t.match(noBody, /^HTTP\/1\.1 411 [^]*<Code>MissingContentLength</)
+
+  const full = toPut('a', valid + ' '.repeat(1024 * 1024 - valid.length))
+  t.equal((await send(emulator, full)).status, 200, 'just 1 MiB')
+})
+
+t.test('a body that breaks off stores nothing', async t => {
+  const emulator = await startForTest(t)
+  const socket = await open(emulator)
+  socket.write(toHead(toPut('a')) + valid.slice(0, 100))
+  const begun = () => emulator.requests.find(({ operation }) => operation === 'PutBucketInventory')
+  while (begun() === undefined) await send(emulator, list)
+  socket.resetAndDestroy()
+  t.strictSame((await send(emulator, list)).status, 200)
+  t.match(begun(), { status: 0, body: '' })
+  t.strictSame(emulator.configurations(bucketName), [])
+})
+
+t.test('operations without a body refuse one', async t => {
+  const emulator = await startForTest(t)
+  t.strictSame(refusal(await send(emulator, { ...list, body: 'x' })), [400, 'UnexpectedContent'])
+  t.equal((await send(emulator, { ...remove('a'), headers: { 'Content-Length': '0' } })).status, 204)
+})
+
+t.test('a request that is not for the inventory never touches the bucket', async t => {
+  const emulator = await startForTest(t)
+  await send(emulator, toPut('a'))
+  const others: Array<[Sent, [number, string]]> = [
+    [{ method: 'DELETE', target: '/' }, [501, 'NotImplemented']],
+    [{ method: 'PUT', target: '/' }, [501, 'NotImplemented']],
+    [{ method: 'GET', target: '/' }, [501, 'NotImplemented']],
+    [{ method: 'DELETE', target: '/?id=a&inventory' }, [501, 'NotImplemented']],
+    [{ method: 'DELETE', target: '/?Inventory&id=a' }, [501, 'NotImplemented']],
+    [{ method: 'PUT', target: '/?acl' }, [501, 'NotImplemented']],
+    [{ method: 'DELETE', target: '/key?inventory&id=a' }, [501, 'NotImplemented']],
+    [{ method: 'PATCH', target: '/?inventory&id=a' }, [405, 'MethodNotAllowed']],
+    [{ method: 'DELETE', target: '/?inventory' }, [400, 'InvalidArgument']],
+    [{ method: 'DELETE', target: '/?inventory&id=' }, [400, 'InvalidArgument']]
+  ]
+  for (const [sent, expected] of others) {
+    t.strictSame(refusal(await send(emulator, sent)), expected, `${sent.method} ${sent.target}`)
+  }
+  t.strictSame(emulator.configurations(bucketName), [valid])
+})
+
+t.test('parameters are checked', async t => {
+  const emulator = await startForTest(t)
+  await send(emulator, toPut('a.B-c_1', toDocument('a.B-c_1')))
+  t.equal((await send(emulator, { target: '/?inventory=&Id=a.B-c_1' })).status, 200, 'any case of id')
+  t.equal((await send(emulator, { target: '/?inventory&continuation-token=' })).status, 200, 'no token')
+  const faults: Record<string, string> = {
+    'an unknown parameter': '/?inventory&prefix=a',
+    'an empty one': '/?inventory&',
+    'a parameter twice': '/?inventory&id=a&Id=b',
+    'a value of inventory': '/?inventory=1',
+    'a token for GET': '/?inventory&id=a&continuation-token=',
+    'a character that is not for ids': '/?inventory&id=a%2Fb',
+    'an id that is too long': `/?inventory&id=${'a'.repeat(256)}`,
+    'a token nobody gave out': '/?inventory&continuation-token=abc%3D'
+  }
+  for (const [what, target] of Object.entries(faults)) {
+    t.strictSame(refusal(await send(emulator, { target })), [400, 'InvalidArgument'], what)
+  }
+  const added: Sent = { target: '/?inventory&id=a', tamper: request => { request.target += '&Id=b' } }
+  t.strictSame(refusal(await send(emulator, added)), [400, 'InvalidArgument'], 'a parameter twice, signed once')
+  const longest = 'a'.repeat(255)
+  t.equal((await send(emulator, toPut(longest))).status, 200)
+  const broken: Sent = { target: '/?inventory&id=a', tamper: request => { request.target = '/?inventory&id=%' } }
+  t.strictSame(refusal(await send(emulator, broken)), [400, 'InvalidURI'])
+  const brokenPath: Sent = { ...list, tamper: request => { request.target = '/%FF?inventory' } }
+  t.strictSame(refusal(await send(emulator, brokenPath)), [400, 'InvalidURI'])
+})
+
+t.test('LIST gives pages of 100 in the order of creation', async t => {
+  const emulator = await startForTest(t)
+  const ids = Array.from({ length: 150 }, (_, index) => `ID-${index}`)
+  for (const id of ids) await send(emulator, toPut(id))
+  await send(emulator, toPut('ID-3', toDocument('ID-3', { Filter: '' })))
+  const idsOf = ({ body }: Answered) => [...body.matchAll(/<Id>([^<]*)/g)].map(([, id]) => id)
+
+  const first = await send(emulator, { target: '/?inventory&continuation-token=' })
+  t.strictSame(idsOf(first), ids.slice(0, 100), 'a replaced one keeps its place')
+  t.equal(element(first.body, 'IsTruncated'), 'true')
+  t.equal(element(first.body, 'ContinuationToken'), '')
+  const token = element(first.body, 'NextContinuationToken') ?? ''
+  t.match(token, /^\+\/\+\/.+=$/, 'only a client that percent-encodes it gets on')
+
+  await send(emulator, remove('ID-99'))
+  await send(emulator, remove('ID-100'))
+  const second = await send(emulator, { target: `/?inventory&continuation-token=${encodeURIComponent(token)}` })
+  t.strictSame(idsOf(second), ids.slice(101))
+  t.equal(element(second.body, 'IsTruncated'), 'false')
+  t.equal(element(second.body, 'ContinuationToken'), token)
+  t.equal(element(second.body, 'NextContinuationToken'), undefined)
+
+  t.strictSame(
+    refusal(await send(emulator, { target: `/?inventory&continuation-token=${token}` })), [400, 'InvalidArgument'],
+    'a plus that is not encoded is a blank')
+  const elsewhere = bucketHost.replace('examplebucket', 'reports')
+  t.strictSame(
+    refusal(await send(emulator, {
+      host: elsewhere, target: `/?inventory&continuation-token=${encodeURIComponent(token)}`
+    })), [400, 'InvalidArgument'], 'the token of another bucket')
+})
+
+t.test('a bucket holds 1,000 configurations', async t => {
+  const emulator = await startForTest(t)
+  for (let index = 0; index < 1000; index++) await send(emulator, toPut(`n${index}`))
+  t.equal(emulator.configurations(bucketName).length, 1000)
+  t.strictSame(refusal(await send(emulator, toPut('one-more'))), [400, 'InventoryFull'])
+  t.equal((await send(emulator, toPut('n0'))).status, 200, 'replacing is still possible')
+  await send(emulator, remove('n500'))
+  t.equal((await send(emulator, toPut('one-more'))).status, 200)
+})
+
+t.test('hosts', async t => {
+  const emulator = await startForTest(t)
+  const served = [
+    `${bucketName}.cos.ap-guangzhou.tencentcos.cn`, `${bucketName}.cos-internal.ap-guangzhou.tencentcos.cn`,
+    `${bucketName}.cos-dualstack.ap-guangzhou.myqcloud.com`, bucketHost.toUpperCase(), `${bucketHost}:80`
+  ]
+  for (const host of served) t.equal((await send(emulator, { ...list, host })).status, 200, host)
+  const refusedHosts: Record<string, [number, string]> = {
+    'examplebucket.cos.ap-guangzhou.myqcloud.com': [400, 'InvalidBucketName'],
+    [`${bucketName}.cos.guangzhou.myqcloud.com`]: [400, 'InvalidRegionName'],
+    [`${bucketName}.cos.accelerate.myqcloud.com`]: [400, 'ActionAccelerateNotSupported'],
+    [`${bucketName}.cos-website.ap-guangzhou.myqcloud.com`]: [400, 'InvalidArgument'],
+    'cos.guangzhou.myqcloud.com': [400, 'InvalidRegionName'],
+    'cos.ap-guangzhou.myqcloud.com': [400, 'InvalidArgument'],
+    'service.cos.myqcloud.com': [400, 'InvalidArgument'],
+    '127.0.0.1:9000': [400, 'InvalidArgument'],
+    '': [400, 'InvalidArgument']
+  }
+  for (const [host, expected] of Object.entries(refusedHosts)) {
+    t.strictSame(refusal(await send(emulator, { ...list, host })), expected, host)
+  }
+  const deletion = await send(emulator, { ...remove('a'), host: 'service.cos.myqcloud.com' })
+  t.strictSame(refusal(deletion), [400, 'InvalidArgument'])
+  const elsewhere = await send(emulator, { ...list, host: bucketHost.replace('-guangzhou', '-tokyo') })
+  t.strictSame(refusal(elsewhere), [404, 'NoSuchBucket'])
+})
+
+t.test('a target in absolute form outranks the Host', async t => {
+  const emulator = await startForTest(t)
+  const answer = await send(emulator, {
+    ...list,
+    tamper: request => {
+      request.target = `http://${bucketHost}/?inventory`
+      request.headers['Host'] = `127.0.0.1:${emulator.port}`
+    }
+  })
+  t.equal(answer.status, 200)
+  const { target, host } = emulator.requests[0] ?? {}
+  t.strictSame([target, host], [`http://${bucketHost}/?inventory`, bucketHost])
+  const bare = await send(emulator, { target: '/', tamper: request => { request.target = `http://${bucketHost}` } })
+  t.strictSame(refusal(bare), [501, 'NotImplemented'])
+})
+
+t.test('a header that counts must not come twice', async t => {
+  const emulator = await startForTest(t)
+  const answer = await send(emulator, { ...list, headers: { 'x-cos-note': ['a', 'b'] } })
+  t.strictSame(refusal(answer), [400, 'InvalidRequest'])
+  const host = `Host: ${bucketHost}\r\n`
+  const twoHosts = await exchange(emulator, `GET /?inventory HTTP/1.1\r\n${host}${host}Connection: close\r\n\r\n`)
+  t.match(twoHosts, /<Code>InvalidRequest</)
+  t.equal((await send(emulator, { ...list, headers: { Accept: ['a', 'b'] } })).status, 200)
+})
+
+t.test('HEAD of a bucket', async t => {
+  const emulator = await startForTest(t)
+  const { status, headers } = await send(emulator, { method: 'HEAD', target: '/' })
+  t.strictSame([status, headers['x-cos-bucket-region']], [200, 'ap-guangzhou'])
+  const absent = await send(emulator, { method: 'HEAD', target: '/', host: bucketHost.replace('example', 'absent') })
+  t.strictSame([absent.status, absent.body], [404, ''])
+})
+
+t.test('GET Service lists the buckets in pages', async t => {
+  const emulator = await startForTest(t)
+  const host = 'service.cos.myqcloud.com'
+  const page = async (target: string, ofHost = host) => {
+    const { body } = await send(emulator, { target, host: ofHost })
+    const found = [...body.matchAll(/<Name>([^<]*)<\/Name><Location>([^<]*)/g)]
+    const names = found.map(([, name, region]) => [name, region])
+    return { names, isTruncated: element(body, 'IsTruncated'), next: element(body, 'NextMarker') }
+  }
+  const all = [
+    [bucketName, 'ap-guangzhou'], ['logs-1250000000', 'ap-shanghai'], ['reports-1250000000', 'ap-guangzhou']
+  ]
+  t.strictSame(await page('/'), { names: all, isTruncated: 'false', next: '' })
+  t.strictSame(await page('/?max-keys=2'), { names: all.slice(0, 2), isTruncated: 'true', next: 'logs-1250000000' })
+  t.strictSame((await page('/?max-keys=2000&marker=logs-1250000000')).names, all.slice(2))
+  t.strictSame((await page('/?region=ap-shanghai')).names, [all[1]])
+  t.strictSame((await page('/', 'cos.ap-shanghai.tencentcos.cn')).names, [all[1]])
+  for (const target of ['/?max-keys=0', '/?max-keys=2001', '/?max-keys=x', '/?tagkey=a']) {
+    t.strictSame(refusal(await send(emulator, { target, host })), [400, 'InvalidArgument'], target)
+  }
+})
+
+t.test('what is not HTTP is answered and ends the connection', async t => {
+  const emulator = await startForTest(t)
+  t.match(await exchange(emulator, 'what is this\r\n\r\n'), /^HTTP\/1\.1 400 Bad Request\r\n[^]*<Code>BadRequest</)
+  t.match(await exchange(emulator, 'GET / HTTP/1.1\r\n\r\n'), /<Code>InvalidArgument</, 'no Host')
+  const left = await open(emulator)
+  left.write(`GET /?inventory HTTP/1.1\r\nHost: ${bucketHost}\r\n`)
+  left.resetAndDestroy()
+  t.equal((await send(emulator, list)).status, 200)
+  t.equal(emulator.connections, 4)
+})
+
+t.test('the journal keeps the last 10,000 requests', async t => {
+  const emulator = await startForTest(t)
+  emulator.requests.push(...Array.from({ length: 10_000 }, (_, index) => toJournalEntry(index)))
+  await send(emulator, list)
+  t.equal(emulator.requests.length, 10_000)
+  t.equal(emulator.requests[0]?.target, '1')
+  t.equal(emulator.requests.at(-1)?.target, '/?inventory')
+})
+
+function toJournalEntry (index: number): Emulator['requests'][number] {
+  return { method: 'GET', target: String(index), host: '', headers: {}, body: '', operation: 'Unknown', status: 0 }
+}
+
+t.test('reset forgets everything but keys and buckets', async t => {
+  const emulator = await startForTest(t)
+  await send(emulator, toPut('a'))
+  await send(emulator, toJob('once'))
+  emulator.addFault({ kind: 'hang' })
+  emulator.reset()
+  t.strictSame(emulator.requests, [])
+  t.strictSame(emulator.configurations(bucketName), [])
+  t.strictSame(emulator.faults(), [])
+  t.equal((await send(emulator, toJob('once'))).status, 200)
+})
+
+t.test('close ends idle and half-open connections', async t => {
+  const emulator = await startForTest(t)
+  const idle = await open(emulator)
+  const half = await open(emulator)
+  half.write('GET /?inven')
+  const both = Promise.all([ended(idle), ended(half)])
+  await emulator.close()
+  t.strictSame(await both, [undefined, undefined])
+  await t.resolves(emulator.close(), 'and again')
+})
+
+t.test('an IPv6 address is given in brackets', async t => {
+  const emulator = await startForTest(t, { host: '::1' })
+  t.equal(emulator.address, `[::1]:${emulator.port}`)
+})
+
+t.test('the README names every error code with its status, and no other', async t => {
+  const readme = readFileSync(new URL('../../src/emulator/README.md', import.meta.url), 'utf8')
+  const rows = [...readme.matchAll(/^\| (\d{3}) \| `(\w+)` \|/gm)].map(([, status, code]) => `${code} ${status}`)
+  t.strictSame(rows.sort(), Object.entries(cosErrors).map(([code, [status]]) => `${code} ${status}`).sort())
+})

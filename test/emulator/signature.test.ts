@@ -1,0 +1,237 @@
+import { readFileSync } from 'node:fs'
+import t from 'tap'
+import { exampleCredential } from '../../src/emulator/examples.ts'
+import {
+  type Sent, bucketHost, bucketName, element, refusal, send, startForTest, toAuthorization, toPut
+} from './client.ts'
+
+interface Vector {
+  name: string
+  method: string
+  requestTarget: string
+  headers: Record<string, string>
+  body?: string
+  secretId: string
+  secretKey: string
+  keyTime: string
+  authorization: string
+  sdks: Record<string, string | { authorization: string }>
+}
+
+const { vectors } = JSON.parse(
+  readFileSync(new URL('../vectors/cos-signatures.json', import.meta.url), 'utf8')) as { vectors: Vector[] }
+
+// What the operation behind each vector answers once the signature has been accepted.
+const outcomes: Record<string, [number, string | undefined]> = {
+  'official-put-object': [501, 'NotImplemented'],
+  'official-get-object': [501, 'NotImplemented'],
+  'inventory-put': [200, undefined],
+  'inventory-get-with-security-token': [404, 'InventoryConfigurationNotFoundError'],
+  'inventory-list': [200, undefined],
+  'inventory-list-continuation': [400, 'InvalidArgument'],
+  'inventory-delete': [204, undefined],
+  'inventory-post-with-security-token': [200, undefined]
+}
+
+for (const vector of vectors) {
+  t.test(`accepts the published signature ${vector.name}, and that of every SDK`, async t => {
+    const { secretId, secretKey, headers, method, requestTarget, body } = vector
+    const [start] = vector.keyTime.split(';').map(Number)
+    const token = headers['x-cos-security-token']
+    const emulator = await startForTest(t, {
+      credentials: [{ secretId, secretKey, ...(token !== undefined && { token }) }],
+      buckets: [
+        { name: bucketName, region: 'ap-guangzhou' }, { name: bucketName, region: 'ap-beijing' }
+      ].filter(({ region }) => headers['Host']?.includes(region)),
+      now: () => start as number * 1000
+    })
+    const others = Object.values(vector.sdks).flatMap(sdk => typeof sdk === 'string' ? [] : [sdk.authorization])
+    for (const authorization of [vector.authorization, ...others]) {
+      for (const target of [requestTarget, requestTarget.replace('?inventory', '?inventory=')]) {
+        emulator.reset()
+        const sentBody = body ?? (method === 'PUT' ? '13 characters' : undefined)
+        const answer = await send(emulator, {
+          method,
+          target,
+          headers: { ...headers, Authorization: authorization },
+          ...(sentBody !== undefined && { body: sentBody })
+        })
+        t.strictSame(refusal(answer), outcomes[vector.name], `${target} ${authorization}`)
+      }
+    }
+  })
+}
+
+const list: Sent = { target: '/?inventory' }
+
+t.test('refuses a request that differs from what was signed', async t => {
+  const emulator = await startForTest(t)
+  const put = toPut('a')
+  const signed = { ...put, headers: { ...put.headers, 'x-cos-example': 'one' } }
+  const changes: Record<string, NonNullable<Sent['tamper']>> = {
+    method: request => { request.method = 'POST' },
+    path: request => { request.target = request.target.replace('/?', '/x?') },
+    'the value of a parameter': request => { request.target = request.target.replace('id=a', 'id=b') },
+    'the presence of a parameter': request => { request.target = '/?inventory' },
+    'Content-Type': request => { request.headers['Content-Type'] = 'application/xml; charset=utf-8' },
+    'Content-MD5': request => { request.headers['Content-MD5'] = 'AAAAAAAAAAAAAAAAAAAAAA==' },
+    'the bucket of the Host': request => {
+      request.headers['Host'] = bucketHost.replace('examplebucket', 'reports')
+    },
+    'an x-cos header': request => { request.headers['x-cos-example'] = 'two' },
+    'the presence of a header': request => { delete request.headers['x-cos-example'] }
+  }
+  for (const [what, tamper] of Object.entries(changes)) {
+    t.strictSame(refusal(await send(emulator, { ...signed, tamper })), [403, 'SignatureDoesNotMatch'], what)
+  }
+  t.strictSame(emulator.configurations(bucketName), [])
+  t.equal((await send(emulator, signed)).status, 200, 'unchanged')
+})
+
+t.test('refuses a signature made with another key, for another time or for other lists', async t => {
+  const emulator = await startForTest(t)
+  const now = Math.floor(Date.now() / 1000)
+  const changes: Record<string, Sent> = {
+    key: { ...list, credential: { ...exampleCredential, secretKey: 'AnotherExampleKeyNotASecret00000' } },
+    'q-sign-time': { ...list, authorize: right => right.replace(/(q-sign-time=\d+;)\d+/, `$1${now + 5000}`) },
+    'q-key-time': { ...list, authorize: right => right.replace(/(q-key-time=\d+;)\d+/, `$1${now + 5000}`) },
+    'q-signature': { ...list, authorize: right => right.replace(/[0-9a-f]{40}$/, '0'.repeat(40)) },
+    'a header less': { ...list, authorize: right => right.replace('q-header-list=host', 'q-header-list=') },
+    'a parameter less': { ...list, authorize: right => right.replace('list=inventory', 'list=') },
+    'a header the request lacks': { ...list, authorize: right => right.replace('=host', '=date;host') },
+    'a parameter the request lacks': { ...list, authorize: right => right.replace('=inventory', '=id;inventory') }
+  }
+  for (const [what, sent] of Object.entries(changes)) {
+    t.strictSame(refusal(await send(emulator, sent)), [403, 'SignatureDoesNotMatch'], what)
+  }
+})
+
+t.test('shows what it signed itself when a signature does not match', async t => {
+  const emulator = await startForTest(t)
+  const authorize = (right: string) => right.replace(/.{40}$/, 'a'.repeat(40))
+  const answer = await send(emulator, { ...list, keyTime: '1;9999999999', authorize })
+  t.equal(element(answer.body, 'FormatString'), `get\n/\ninventory=\nhost=${bucketHost}\n`)
+  t.match(element(answer.body, 'StringToSign'), /^sha1\n1;9999999999\n[0-9a-f]{40}\n$/)
+})
+
+t.test('refuses a malformed signature', async t => {
+  const emulator = await startForTest(t)
+  const faults: Record<string, (right: string) => string> = {
+    'another algorithm': right => right.replace('sha1', 'sha256'),
+    'a missing field': right => right.replace(/&q-key-time=[\d;]+/, ''),
+    'an unknown field': right => `${right}&q-extra=1`,
+    'a field twice': right => right.replace('&', '&q-sign-algorithm=sha1&'),
+    'no fields at all': () => 'Basic',
+    'a short signature': right => right.slice(0, -1),
+    'a time without end': right => right.replace(/(q-sign-time=\d+);\d+/, '$1'),
+    'a time that ends before it starts': right => right.replace(/q-key-time=(\d+);(\d+)/, 'q-key-time=$2;$1'),
+    'a list in another order': right => right.replace('=host', '=x;host'),
+    'a list with a name twice': right => right.replace('=host', '=host;host'),
+    'a list in upper case': right => right.replace('=host', '=Host')
+  }
+  for (const [what, authorize] of Object.entries(faults)) {
+    t.strictSame(refusal(await send(emulator, { ...list, authorize })), [400, 'InvalidArgument'], what)
+  }
+})
+
+t.test('tells an expired signature from a clock that is ahead', async t => {
+  const start = 1_700_000_000
+  const emulator = await startForTest(t, { now: () => start * 1000 })
+  const at = (keyTime: string) => send(emulator, { ...list, keyTime })
+
+  const expired = await at(`${start - 900};${start - 1}`)
+  t.strictSame(refusal(expired), [403, 'AccessDenied'])
+  t.equal(element(expired.body, 'Message'), 'Request has expired')
+  t.equal((await at(`${start - 900};${start}`)).status, 200, 'in its last second')
+  t.equal((await at(`${start + 900};${start + 1000}`)).status, 200, '900 seconds ahead')
+  t.strictSame(refusal(await at(`${start + 901};${start + 1000}`)), [403, 'RequestTimeTooSkewed'])
+
+  emulator.setClockOffset(3_600_000)
+  const late = await at(`${start};${start + 900}`)
+  t.strictSame(refusal(late), [403, 'AccessDenied'])
+  t.equal(late.headers.date, new Date((start + 3600) * 1000).toUTCString())
+})
+
+t.test('knows its keys and the tokens of temporary ones', async t => {
+  const emulator = await startForTest(t)
+  const temporary = { secretId: 'AKIDtemporary', secretKey: 'temporaryExampleKey', token: 'token+/==~' }
+  const withToken = (token: string): Sent =>
+    ({ ...list, credential: temporary, headers: { 'x-cos-security-token': token } })
+  t.strictSame(refusal(await send(emulator, withToken('token+/==~'))), [403, 'InvalidAccessKeyId'], 'unknown key')
+
+  emulator.setCredentials([exampleCredential, temporary])
+  t.equal((await send(emulator, withToken('token+/==~'))).status, 200)
+  t.strictSame(refusal(await send(emulator, withToken('another'))), [400, 'ExpiredToken'])
+  t.strictSame(
+    refusal(await send(emulator, { ...list, credential: temporary })), [403, 'InvalidAccessKeyId'], 'no token')
+  t.strictSame(
+    refusal(await send(emulator, { ...list, headers: { 'x-cos-security-token': 'token' } })),
+    [403, 'InvalidAccessKeyId'], 'a token for a permanent key')
+})
+
+t.test('takes the signature from the query, with its token', async t => {
+  const temporary = { secretId: 'AKIDtemporary', secretKey: 'temporaryExampleKey', token: 'token+/==~' }
+  const emulator = await startForTest(t, { credentials: [temporary] })
+  const authorization = toAuthorization({
+    method: 'GET', target: '/?inventory', headers: { Host: bucketHost }, credential: temporary, keyTime: '1;9999999999'
+  })
+  const fields = new URLSearchParams(authorization)
+  fields.set('x-cos-security-token', temporary.token)
+
+  t.equal((await send(emulator, { target: `/?inventory&${fields}`, credential: null })).status, 200)
+  t.equal((await send(emulator, { target: `/?${fields}&inventory`, credential: null })).status, 200, 'in front')
+  t.strictSame(
+    refusal(await send(emulator, { target: `/?inventory&${fields}`, headers: { Authorization: authorization } })),
+    [400, 'InvalidArgument'], 'not in both places')
+})
+
+t.test('takes a Host signed with or without its port', async t => {
+  const emulator = await startForTest(t)
+  const withPort = `${bucketHost}:${emulator.port}`
+  t.equal((await send(emulator, { ...list, host: withPort })).status, 200)
+  const signedWithout = await send(emulator, {
+    ...list, tamper: request => { request.headers['Host'] = withPort }
+  })
+  t.equal(signedWithout.status, 200)
+  const signedWith = await send(emulator, {
+    ...list, host: withPort, tamper: request => { request.headers['Host'] = bucketHost }
+  })
+  t.strictSame(refusal(signedWith), [403, 'SignatureDoesNotMatch'])
+})
+
+t.test('signs header values as UTF-8 and names in lower case', async t => {
+  const emulator = await startForTest(t)
+  const value = '报告 (a) *'
+  const authorization = toAuthorization({
+    method: 'GET',
+    target: '/?Inventory-Extra=x',
+    headers: { Host: bucketHost, 'x-cos-note': value },
+    credential: exampleCredential,
+    keyTime: '1;9999999999'
+  })
+  const answer = await send(emulator, {
+    target: '/?Inventory-Extra=x',
+    headers: { 'x-cos-note': Buffer.from(value).toString('latin1'), Authorization: authorization }
+  })
+  t.strictSame(refusal(answer), [501, 'NotImplemented'], 'the signature is accepted')
+})
+
+t.test('looks for the bucket before the signature, for permission after it', async t => {
+  const emulator = await startForTest(t, {
+    credentials: [{ ...exampleCredential, actions: ['cos:GetBucketInventory'] }]
+  })
+  const elsewhere = bucketHost.replace('guangzhou', 'shanghai')
+  const absent = bucketHost.replace('examplebucket', 'absent')
+  for (const credential of [null, exampleCredential]) {
+    t.strictSame(refusal(await send(emulator, { ...list, host: absent, credential })), [404, 'NoSuchBucket'])
+    t.strictSame(refusal(await send(emulator, { ...list, host: elsewhere, credential })), [404, 'NoSuchBucket'])
+  }
+  const anonymous = await send(emulator, { ...list, credential: null })
+  t.strictSame(refusal(anonymous), [403, 'AccessDenied'])
+  t.equal(element(anonymous.body, 'Message'), 'Access Denied.')
+
+  t.strictSame(refusal(await send(emulator, toPut('a'))), [403, 'AccessDenied'])
+  t.strictSame(
+    refusal(await send(emulator, { target: '/?inventory&id=a' })), [404, 'InventoryConfigurationNotFoundError'])
+  t.equal((await send(emulator, list)).status, 200, 'no document names the action of LIST: it is always allowed')
+})
