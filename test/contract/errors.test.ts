@@ -1,0 +1,244 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import { text as textOf } from 'node:stream/consumers'
+import t from 'tap'
+import { buildApp } from '../../src/app.ts'
+import { at, bucket, configuration, recordingLogger, secrets, start, startTestService } from '../start.ts'
+
+const xmlError = (code: string, message = '', more = '') => "<?xml version='1.0' encoding='utf-8' ?>\n<Error>\n\t" +
+  `<Code>${code}</Code>\n\t<Message>${message}</Message>\n\t<Resource>host/</Resource>\n\t<RequestId>r</RequestId>\n\t` +
+  `<TraceId>t</TraceId>${more}\n</Error>`
+const fromCos = { 'x-cos-request-id': 'cos-request', 'x-cos-trace-id': 'cos-trace', 'content-type': 'application/xml' }
+
+t.test('what COS says about the request keeps its status, code and ids', async t => {
+  const { call, emulator } = await start(t)
+  const cases: Array<[number, string]> = [
+    [400, 'InvalidArgument'], [400, 'MalformedXML'], [403, 'AccessDenied'], [404, 'NoSuchBucket'], [409, 'InvalidBucketState'],
+    [412, 'PreconditionFailed'], [400, 'InventoryFull'], [400, 'TooManyConfigurations'], [409, 'DuplicateInventoryId']
+  ]
+  for (const [status, code] of cases) {
+    emulator.addFault({ kind: 'raw', status, headers: fromCos, body: xmlError(code, 'Why &amp; how.'), times: 1 })
+    const answer = await call('GET', at('a'))
+    t.strictSame({ ...answer.json, requestId: 'r' }, {
+      type: 'about:blank',
+      title: answer.json.title,
+      status,
+      detail: answer.json.detail,
+      instance: at('a'),
+      code,
+      requestId: 'r',
+      cosRequestId: 'cos-request',
+      cosTraceId: 'cos-trace'
+    })
+    t.equal(answer.status, status)
+    t.match(answer.json.detail, 'Why & how.')
+    t.match(answer.headers, {
+      'content-type': 'application/problem+json', 'x-cos-request-id': 'cos-request', 'x-cos-trace-id': 'cos-trace'
+    })
+  }
+  for (const [status, code] of [[402, 'PaymentRequired'], [405, 'MethodNotAllowed'], [411, 'MissingContentLength'],
+    [451, 'UnavailableForLegalReasons'], [301, 'PermanentRedirect'], [500, 'InternalError'], [501, 'NotImplemented'], [504, 'Gone']] as const) {
+    emulator.addFault({ kind: 'raw', status, headers: { ...fromCos, location: 'http://127.0.0.1:1/' }, body: xmlError(code), times: 1 })
+    t.match(await call('PUT', at('a'), configuration), { status: 502, json: { status: 502, title: 'Bad Gateway', code } }, code)
+  }
+})
+
+t.test('throttling is 503 with Retry-After', async t => {
+  const { call, emulator } = await start(t)
+  const cases: Array<[number, string, string | undefined, string]> = [
+    [503, 'SlowDown', undefined, '1'], [429, 'TooManyRequests', '7', '7'], [503, 'ServiceUnavailable', '0', '1'], [400, 'SlowDown', 'soon', '1']
+  ]
+  for (const [status, code, given, retryAfter] of cases) {
+    const headers = given === undefined ? fromCos : { ...fromCos, 'retry-after': given }
+    emulator.addFault({ kind: 'raw', status, headers, body: xmlError(code, 'Reduce your request rate.'), times: 1 })
+    const answer = await call('DELETE', at('a'))
+    t.match(answer, { status: 503, headers: { 'retry-after': retryAfter }, json: { code, title: 'Service Unavailable' } })
+  }
+})
+
+t.test('a rejection of our own credentials is not the caller\'s 403', async t => {
+  const { call, emulator, logs } = await start(t)
+  const cases: Array<[number, string, string]> = [
+    [403, 'InvalidAccessKeyId', 'no such key'], [403, 'SignatureDoesNotMatch', 'The Signature you specified is invalid.'],
+    [400, 'ExpiredToken', ''], [403, 'RequestTimeTooSkewed', ''], [403, 'AccessDenied', 'Request has expired'],
+    [403, 'Request has expired', ''], [403, 'AccessDenied', 'RequestTimeTooSkewed'], [403, 'AccessDenied', 'SignatureDoesNotMatch'],
+    [403, 'AccessDenied', 'InvalidAccessKeyId'], [403, 'AccessDenied', 'Strict signature missing host']
+  ]
+  for (const [status, code, message] of cases) {
+    const echo = '<StringToSign>sha1 ECHO</StringToSign><FormatString>put ECHO</FormatString>'
+    emulator.addFault({ kind: 'raw', status, headers: fromCos, body: xmlError(code, message, echo), times: 1 })
+    const answer = await call('GET', at('a'))
+    t.match(answer, { status: 502, json: { code: 'UpstreamCredentialsRejected', cosCode: code, cosRequestId: 'cos-request' } }, `${code} ${message}`)
+    t.notMatch(answer.text, 'ECHO')
+  }
+  t.notMatch(logs(), 'ECHO')
+  t.match(logs(), '"cosCode":"InvalidAccessKeyId"', 'operators can see it')
+})
+
+t.test('real rejections of the emulator come out the same way', async t => {
+  const { call, emulator } = await start(t)
+  emulator.setCredentials([{ ...secrets, secretKey: 'anotherKey' }])
+  t.match((await call('GET', at('a'))).json, { status: 502, code: 'UpstreamCredentialsRejected', cosCode: 'SignatureDoesNotMatch' })
+  emulator.setCredentials([{ ...secrets, secretId: 'AKIDanother' }])
+  t.match((await call('GET', at('a'))).json, { status: 502, code: 'UpstreamCredentialsRejected', cosCode: 'InvalidAccessKeyId' })
+  emulator.setCredentials([{ ...secrets, token: 'anotherToken' }])
+  t.match((await call('GET', at('a'))).json, { status: 502, code: 'UpstreamCredentialsRejected' })
+  emulator.setCredentials([{ ...secrets, actions: ['cos:GetBucketInventory'] }])
+  t.match((await call('DELETE', at('a'))).json, { status: 403, code: 'AccessDenied' })
+  emulator.setCredentials([secrets])
+  for (const hours of [-9, 9]) {
+    emulator.setClockOffset(hours * 3_600_000)
+    t.match((await call('GET', at('a'))).json, { status: 502, code: 'UpstreamCredentialsRejected' }, `${hours} h`)
+  }
+})
+
+t.test('errors in JSON, in headers, in HTML and without a body become problems too', async t => {
+  const { call, emulator } = await start(t)
+  const ids = { 'x-cos-request-id': 'cos-request' }
+  const json = { ...ids, 'content-type': 'application/json' }
+  const html = { 'content-type': 'text/html' }
+  const cases: Array<[string, number, Record<string, string>, string, number, string]> = [
+    ['JSON with a number', 403, json, '{"code":4031,"message":"no","request_id":"r"}', 403, '4031'],
+    ['JSON with a name', 404, json, '{"Code":"NoSuchBucket","Message":"none"}', 404, 'NoSuchBucket'],
+    ['JSON that says nothing', 404, json, '{"code":{}}', 404, 'NotFound'],
+    ['JSON null', 409, json, 'null', 409, 'Conflict'],
+    ['broken JSON', 403, json, '{"code"', 403, 'AccessDenied'],
+    ['header only', 404, { ...ids, 'x-cos-error-code': 'NoSuchBucket', 'x-cos-error-message': 'none' }, '', 404, 'NoSuchBucket'],
+    ['no body, but COS', 412, ids, '', 412, 'PreconditionFailed'],
+    ['no body, but COS, throttled', 429, ids, '', 503, 'SlowDown'],
+    ['no body, but COS, failing', 500, ids, '', 502, 'UpstreamInvalidResponse'],
+    ['no body, not COS', 404, {}, '', 502, 'UpstreamInvalidResponse'],
+    ['HTML', 403, html, '<html><body><h1>403 Forbidden</h1></body></html>', 502, 'UpstreamInvalidResponse'],
+    ['HTML that is no XML', 503, html, '<!DOCTYPE html><p>down<br>', 502, 'UpstreamInvalidResponse'],
+    ['XML without a code', 400, fromCos, '<Error><Message>m</Message></Error>', 400, 'BadRequest'],
+    ['another XML', 400, fromCos, '<Other><Code>x</Code></Other>', 400, 'BadRequest'],
+    ['a status of its own', 299, html, '<html/>', 502, 'UpstreamInvalidResponse'],
+    ['a redirect without a body', 307, { location: 'http://127.0.0.1:1/' }, '', 502, 'UpstreamInvalidResponse']
+  ]
+  for (const [name, status, headers, body, expected, code] of cases) {
+    emulator.addFault({ kind: 'raw', status, headers, body, times: 1 })
+    const answer = await call('GET', at('a'))
+    t.match(answer, { status: expected, headers: { 'content-type': 'application/problem+json' }, json: { status: expected, code } }, name)
+  }
+  emulator.addFault({ kind: 'raw', status: 404, headers: fromCos, body: xmlError('x'.repeat(300), 'm'.repeat(9000)), times: 1 })
+  const long = await call('GET', at('a'))
+  t.equal(long.json.code.length, 128)
+  t.ok(long.json.detail.length < 1000)
+})
+
+t.test('a success that COS did not give is not one', async t => {
+  const { call, emulator } = await start(t)
+  const page = '<html><body>Sign in</body></html>'
+  for (const [method, body] of [['PUT', configuration], ['DELETE', undefined], ['GET', undefined]] as const) {
+    for (const [headers, content] of [[{}, ''], [{ 'content-type': 'text/html' }, page], [fromCos, page], [fromCos, '<InventoryConfiguration><Id>a']] as const) {
+      if (method !== 'GET' && headers === fromCos) continue
+      emulator.addFault({ kind: 'raw', status: 200, headers, body: content, times: 1 })
+      t.match((await call(method, at('a'), body)).json, { status: 502, code: 'UpstreamInvalidResponse' }, `${method} ${content}`)
+    }
+  }
+  emulator.addFault({ kind: 'garbage', times: 1 })
+  t.match((await call('GET', `/buckets/${bucket}/inventories`)).json, { status: 502, code: 'UpstreamInvalidResponse' })
+})
+
+t.test('a fault of our own says nothing of its inside, and its log has the reason', async t => {
+  const { logger, logs } = recordingLogger(t)
+  const fail = async () => { throw new Error('inner detail') }
+  const app = await buildApp({
+    inventories: { put: fail, get: fail, delete: fail, post: fail, list: fail, listAll: fail, preview: () => '' },
+    lifecycle: { phase: 'serving' },
+    logger,
+    readOnly: false,
+    version: '0'
+  })
+  t.teardown(() => app.close())
+  const answer = await app.inject({ url: at('a'), headers: { 'x-request-id': 'one' } })
+  t.match(answer.json(), { status: 500, code: 'InternalError', requestId: 'one' })
+  t.notMatch(answer.body, 'inner detail')
+  t.match(logs(), 'inner detail')
+})
+
+t.test('paths, methods and media types that are not possible are problems with advice', async t => {
+  const { call, emulator } = await start(t)
+  const problem = { headers: { 'content-type': 'application/problem+json', 'x-request-id': /.+/, 'x-content-type-options': 'nosniff' } }
+  for (const path of ['/', '/buckets', `/buckets/${bucket}`, `${at('a')}/b`, '/metrics', '/Livez', `/buckets/${bucket}/inventories/`, '/%']) {
+    const answer = await call('GET', path)
+    t.match(answer, { ...problem, status: path === '/%' ? 400 : path.endsWith('/inventories/') ? 400 : 404 }, path)
+  }
+  t.match((await call('GET', '/nope?x=1')).json, { code: 'RouteNotFound', instance: '/nope' })
+  const allow: Array<[string, string, string]> = [
+    ['PATCH', at('a'), 'DELETE, GET, HEAD, POST, PUT'], ['OPTIONS', at('a'), 'DELETE, GET, HEAD, POST, PUT'],
+    ['PROPFIND', at('a'), 'DELETE, GET, HEAD, POST, PUT'], ['DELETE', `/buckets/${bucket}/inventories`, 'GET, HEAD'],
+    ['PUT', `/buckets/${bucket}/inventories`, 'GET, HEAD'], ['POST', '/livez', 'GET, HEAD'], ['PUT', '/openapi.json', 'GET, HEAD'], ['TRACE', '/readyz', 'GET, HEAD']
+  ]
+  for (const [method, path, methods] of allow) {
+    const answer = await call(method, path)
+    t.match(answer, { ...problem, status: 405, json: { code: 'MethodNotAllowed' } }, `${method} ${path}`)
+    t.equal(answer.headers['allow'], methods)
+  }
+  const types: Array<[string | undefined, Record<string, string>]> = [
+    ['text/plain', {}], ['application/xml', {}], ['application/json; charset=latin1', {}], ['application/merge-patch+json', {}],
+    ['application/json', { 'content-encoding': 'gzip' }], ['nonsense', {}], ['application/jsonx', {}]
+  ]
+  for (const [type = '', headers] of types) {
+    const answer = await call('PUT', at('a'), JSON.stringify(configuration), { 'content-type': type, ...headers })
+    t.match(answer, { ...problem, status: 415, json: { code: 'UnsupportedMediaType' } }, type)
+  }
+  for (const type of ['application/json;charset=UTF-8', 'APPLICATION/JSON', 'application/json; charset="utf-8"']) {
+    t.equal((await call('PUT', at('a'), JSON.stringify(configuration), { 'content-type': type })).status, 204, type)
+  }
+  for (const body of ['', '{', '{"a":1,}', "{'a':1}", '\u0000', 'undefined', Buffer.from([0x22, 0xFF, 0x22]), '{"IsEnabled":true}x']) {
+    t.match(await call('PUT', at('a'), body), { ...problem, status: 400, json: { code: 'MalformedJSON' } }, String(body))
+  }
+  const sent = emulator.requests.length
+  t.match(await call('PUT', at('a'), ' '.repeat(256 * 1024 + 1)), { ...problem, status: 413, json: { code: 'PayloadTooLarge' } })
+  t.match(await call('PUT', at('a'), `${JSON.stringify(configuration)}${' '.repeat(200_000)}`), { status: 204 })
+  for (const method of ['GET', 'HEAD', 'DELETE']) {
+    t.equal((await call(method, at('a'), '{"a":1}')).status, 400, `${method} takes no body`)
+  }
+  t.match((await call('DELETE', at('a'), '{"a":1}')).json, { code: 'ValidationFailed', errors: [{ in: 'body', pointer: '', detail: /takes no body/ }] })
+  t.equal(emulator.requests.length, sent + 1)
+  t.equal((await call('DELETE', at('a'), '')).status, 204, 'an empty body is none')
+  t.match(await call('GET', at('a'.repeat(9000))), { ...problem, status: 414, json: { code: 'URITooLong' } })
+})
+
+t.test('what is not HTTP is answered as a problem before Fastify sees it', async t => {
+  const { service, call } = await start(t)
+  const { port } = new URL(service.url)
+  const raw = async (bytes: string) => {
+    const socket = connect(Number(port), '127.0.0.1')
+    socket.write(bytes)
+    return await textOf(socket)
+  }
+  const cases: Array<[string, number, string]> = [
+    ['nonsense\r\n\r\n', 400, 'MalformedRequest'],
+    [`GET /livez HTTP/1.1\r\nHost: x\r\nBig: ${'x'.repeat(20_000)}\r\n\r\n`, 431, 'RequestHeaderFieldsTooLarge'],
+    [`GET /${'x'.repeat(20_000)} HTTP/1.1\r\nHost: x\r\n\r\n`, 431, 'RequestHeaderFieldsTooLarge'],
+    ['GET /livez HTTP/1.1\r\n\r\n', 400, 'MalformedRequest'],
+    ['PUT /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n', 400, 'MalformedRequest']
+  ]
+  for (const [bytes, status, code] of cases) {
+    const answer = await raw(bytes)
+    t.match(answer, new RegExp(`^HTTP/1.1 ${status} `), bytes.slice(0, 30))
+    if (!answer.includes('problem+json')) continue
+    const [head = '', body = ''] = answer.split('\r\n\r\n')
+    t.match(head, /x-request-id: [0-9a-f-]{36}\r\n/)
+    t.match(JSON.parse(body), { status, code })
+  }
+  const socket = connect(Number(port), '127.0.0.1')
+  await once(socket, 'connect')
+  socket.write('PUT /x HTTP/1.1\r\nHost: x\r\ncontent-length: 5\r\ncontent-type: application/json\r\n\r\n{')
+  socket.resetAndDestroy()
+  t.equal((await call('GET', '/livez')).status, 200, 'a caller that vanishes harms nobody')
+})
+
+t.test('COS that is not there is 502, and the service goes on', async t => {
+  const { call, emulator, service } = await start(t)
+  await emulator.close()
+  const answer = await call('GET', at('a'))
+  t.match(answer.json, { status: 502, code: 'UpstreamUnreachable', detail: /ECONNREFUSED/ })
+  t.equal((await call('GET', '/livez')).status, 200)
+  t.equal((await call('GET', '/readyz')).status, 200)
+  t.ok(service.url)
+  const unknownHost = await startTestService(t, 'no-such-host.invalid:80')
+  t.match((await unknownHost.call('GET', at('a'))).json, { status: 502, code: 'UpstreamUnreachable', detail: /is the region right/ })
+})

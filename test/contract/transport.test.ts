@@ -1,0 +1,201 @@
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import type { AddressInfo, Server, Socket } from 'node:net'
+import { createServer as createTlsServer } from 'node:tls'
+import { pino } from 'pino'
+import { generate } from 'selfsigned'
+import t from 'tap'
+import { readConfig } from '../../src/config.ts'
+import { createAddressBook } from '../../src/cos/addresses.ts'
+import { createTransport, maxAnswerBytes } from '../../src/cos/transport.ts'
+import { at, bucket, configuration, secrets, start, startTestEmulator, startTestService } from '../start.ts'
+import type { Test } from '../start.ts'
+
+/** A server that answers every connection with what `serve` does to it; gives its address. */
+async function startRawServer (
+  t: Test, serve: (socket: Socket) => void, server: Server = createServer(serve)
+): Promise<string> {
+  const sockets = new Set<Socket>()
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket)
+    socket.on('error', () => {})
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy()
+    server.close()
+  })
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`
+}
+
+const quick = { COS_TIMEOUT_MS: '300', COS_DEADLINE_MS: '600' }
+const collection = `/buckets/${bucket}/inventories`
+
+t.test('nothing but inventory calls leaves for a bucket host', async t => {
+  const emulator = await startTestEmulator(t)
+  const { cos } = readConfig({
+    AUTH: 'none',
+    COS_SECRET_ID: secrets.secretId,
+    COS_SECRET_KEY: secrets.secretKey,
+    COS_TOKEN: secrets.token,
+    COS_SCHEME: 'http',
+    COS_CONNECT_TO: emulator.address,
+    COS_REGION: 'ap-guangzhou'
+  })
+  const transport = createTransport(cos, { credentials: () => cos.credentials, now: Date.now, userAgent: 'test' })
+  t.teardown(() => transport.close())
+  const send = (method: 'PUT' | 'DELETE' | 'GET', target: string) => transport.send({
+    method, target, address: createAddressBook(cos)(bucket, undefined), deadlineAt: Date.now() + 1000, log: pino({ level: 'silent' })
+  })
+  for (const target of ['/', '/?', '/object', '/?acl', '/?id=a&inventory', '/?inventory&id=', '/?inventory&id=a&acl', '/object?inventory']) {
+    for (const method of ['PUT', 'DELETE', 'GET'] as const) {
+      await t.rejects(send(method, target), { message: /not an inventory call/ }, `${method} ${target}`)
+    }
+  }
+  t.strictSame(emulator.requests, [], 'and nothing was sent')
+  t.equal(emulator.connections, 0)
+  t.equal((await send('GET', '/?inventory')).status, 200)
+})
+
+t.test('a hundred requests one after another use one connection', async t => {
+  const { call, emulator } = await start(t)
+  await call('PUT', at('a'), configuration)
+  for (let count = 0; count < 100; count++) t.equal((await call('GET', at('a'))).status, 200)
+  t.equal(emulator.connections, 1)
+})
+
+t.test('six hundred pairs of PUT and GET at once are all right, over no more connections than allowed', async t => {
+  const { call, emulator } = await start(t, { environment: { COS_MAX_CONNECTIONS: '8' } })
+  const pairs = await Promise.all(Array.from({ length: 600 }, async (_, index) => {
+    const body = { ...configuration, Filter: { Prefix: `p-${index}` } }
+    const put = await call('PUT', at(`id-${index}`), body)
+    const get = await call('GET', at(`id-${index}`))
+    return put.status === 204 && get.status === 200 && JSON.stringify(get.json.Filter) === JSON.stringify(body.Filter)
+  }))
+  t.equal(pairs.filter(right => right).length, 600)
+  t.ok(emulator.connections <= 8, `${emulator.connections} connections`)
+})
+
+t.test('one attempt and the whole request have their time, also when a body drips', async t => {
+  const { call, emulator } = await start(t, { environment: quick })
+  await call('PUT', at('a'), configuration)
+  for (const fault of [{ kind: 'hang' }, { kind: 'drip', ms: 20 }, { kind: 'latency', ms: 5000 }] as const) {
+    emulator.addFault(fault)
+    const startedAt = Date.now()
+    t.match((await call('GET', at('a'))).json, { status: 504, code: 'UpstreamTimeout' }, fault.kind)
+    t.ok(Date.now() - startedAt < 2000, `${fault.kind} took ${Date.now() - startedAt} ms`)
+    emulator.clearFaults()
+  }
+  t.equal((await call('GET', at('a'))).status, 200)
+})
+
+t.test('the deadline bounds a walk over many pages', async t => {
+  const { call, emulator } = await start(t, { environment: { COS_TIMEOUT_MS: '10000', COS_DEADLINE_MS: '300' } })
+  let token = 0
+  const page = () => `<ListInventoryConfigurationResult><IsTruncated>true</IsTruncated><NextContinuationToken>t${token++}` +
+    '</NextContinuationToken></ListInventoryConfigurationResult>'
+  for (let count = 0; count < 5000; count++) emulator.addFault({ kind: 'raw', status: 200, body: page(), times: 1 })
+  const startedAt = Date.now()
+  t.match((await call('GET', `${collection}?all=true`)).json, { status: 504, code: 'UpstreamTimeout' })
+  t.ok(Date.now() - startedAt < 2000)
+})
+
+t.test('a server that takes the connection and says nothing is a time-out', async t => {
+  const { call } = await startTestService(t, await startRawServer(t, () => {}), quick)
+  t.match((await call('GET', at('a'))).json, { status: 504, code: 'UpstreamTimeout' })
+})
+
+t.test('a cut answer is never taken as whole', async t => {
+  const { call, emulator } = await start(t)
+  await call('PUT', at('a'), configuration)
+  for (const fault of [{ kind: 'cut' }, { kind: 'cut', bytes: 0 }, { kind: 'reset' }, { kind: 'reset-mid-answer' }] as const) {
+    emulator.addFault({ ...fault, times: 1 })
+    t.match((await call('GET', at('a'))).json, { status: 502, code: 'UpstreamUnreachable' }, fault.kind)
+    emulator.addFault({ ...fault, times: 1, after: 'effect' })
+    t.match((await call('DELETE', at('a'))).json, { status: 502, code: 'UpstreamUnreachable' }, fault.kind)
+    await call('PUT', at('a'), configuration)
+  }
+  t.equal((await call('GET', at('a'))).status, 200)
+
+  const body = '<InventoryConfiguration><Id>a</Id></InventoryConfiguration>'
+  const answers: Array<[string, string, object]> = [
+    ['no length, cut', `\r\n${body.slice(0, -1)}`, { status: 502, code: 'UpstreamInvalidResponse' }],
+    ['no length, whole', `\r\n${body}`, { Id: 'a' }],
+    ['chunked, no end', `transfer-encoding: chunked\r\n\r\n${body.length.toString(16)}\r\n${body}\r\n`, { code: 'UpstreamUnreachable' }],
+    ['length too long', `content-length: ${body.length + 1}\r\n\r\n${body}`, { code: 'UpstreamUnreachable' }],
+    ['not HTTP', '', { status: 502, code: 'UpstreamInvalidResponse' }],
+    ['id not ASCII', `x-cos-request-id: r\u00e9\r\n\r\n${body}`, { Id: 'a' }]
+  ]
+  for (const [name, answer, expected] of answers) {
+    const address = await startRawServer(t, socket => {
+      socket.once('data', () => { socket.end(answer === '' ? 'SSH-2.0-x\r\n' : Buffer.from(`HTTP/1.1 200 OK\r\n${answer}`, 'latin1')) })
+    })
+    const { call } = await startTestService(t, address)
+    t.match((await call('GET', at('a'))).json, expected, name)
+  }
+  const huge = await startRawServer(t, socket => {
+    socket.once('data', () => { socket.end(`HTTP/1.1 200 OK\r\nbig: ${'x'.repeat(100_000)}\r\n\r\n`) })
+  })
+  t.match((await (await startTestService(t, huge)).call('GET', at('a'))).json, { status: 502, code: 'UpstreamInvalidResponse' })
+})
+
+t.test('an endless answer is cut off, a list of a thousand rich configurations is read', async t => {
+  const { call, emulator } = await start(t)
+  const startedAt = Date.now()
+  emulator.addFault({ kind: 'raw', status: 200, body: 'x'.repeat(1024 * 1024), repeat: 300, times: 1 })
+  t.match((await call('GET', collection)).json, { status: 502, code: 'UpstreamInvalidResponse', detail: /larger/ })
+  t.ok(Date.now() - startedAt < 2000, `took ${Date.now() - startedAt} ms`)
+
+  const tags = '<Tag><Key>some-longer-key</Key><Value>some longer value of a tag</Value></Tag>'.repeat(60)
+  const rich = Array.from({ length: 1000 }, (_, index) => `<InventoryConfiguration><Id>${index}</Id><Filter><And>${tags}</And></Filter>` +
+    '</InventoryConfiguration>').join('')
+  const body = `<ListInventoryConfigurationResult>${rich}<IsTruncated>false</IsTruncated></ListInventoryConfigurationResult>`
+  t.ok(body.length > maxAnswerBytes / 2)
+  emulator.addFault({ kind: 'raw', status: 200, body, times: 1 })
+  t.equal((await call('GET', collection)).json.InventoryConfigurations.length, 1000)
+  t.equal((await call('GET', collection)).status, 200)
+})
+
+t.test('redirects are not followed', async t => {
+  const { call, emulator } = await start(t)
+  for (const status of [301, 302, 303, 307, 308]) {
+    emulator.addFault({ kind: 'raw', status, headers: { location: `http://${emulator.address}/` }, times: 1 })
+    t.match((await call('PUT', at('a'), configuration)).json, { status: 502, code: 'UpstreamInvalidResponse' })
+  }
+  t.equal(emulator.requests.length, 5)
+})
+
+t.test('with COS_CONNECT_TO the TLS name stays the bucket\'s, and its certificate is checked', async t => {
+  const { private: key, cert } = await generate([{ name: 'commonName', value: 'stranger.example' }])
+  const names: unknown[] = []
+  const server = createTlsServer({
+    key,
+    cert,
+    SNICallback: (name, done) => {
+      names.push(name)
+      done(null)
+    }
+  })
+  server.on('tlsClientError', () => {})
+  const address = await startRawServer(t, () => {}, server)
+  const { call } = await startTestService(t, address, { COS_SCHEME: 'https' })
+  t.match((await call('GET', at('a'))).json, { status: 502, code: 'UpstreamUnreachable', detail: /DEPTH_ZERO_SELF_SIGNED_CERT/ })
+  t.strictSame(names, [`${bucket}.cos.ap-guangzhou.myqcloud.com`])
+})
+
+t.test('no secret, signature or token is in an answer, an error or a URL', async t => {
+  const { call, emulator, logs } = await start(t)
+  const answers = [await call('PUT', at('a'), configuration), await call('GET', at('a')), await call('GET', collection)]
+  emulator.setCredentials([{ ...secrets, secretKey: 'anotherKey' }])
+  answers.push(await call('GET', at('a')))
+  emulator.addFault({ kind: 'garbage', times: 1 })
+  answers.push(await call('GET', at('a')))
+  const said = JSON.stringify(answers) + logs() + emulator.requests.map(({ target }) => target).join()
+  t.match(emulator.requests[0]?.headers['authorization'], /q-signature=[0-9a-f]{40}$/)
+  for (const { headers } of emulator.requests) {
+    const signature = /q-signature=(.*)$/.exec(headers['authorization'] ?? '')?.[1] ?? ''
+    t.notMatch(said, signature)
+  }
+  for (const secret of [secrets.secretKey, secrets.token, secrets.secretId]) t.notOk(said.includes(secret))
+})

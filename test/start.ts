@@ -1,0 +1,144 @@
+import { Writable } from 'node:stream'
+import { pino } from 'pino'
+import type { Logger } from 'pino'
+import { Agent } from 'undici'
+import { readConfig } from '../src/config.ts'
+import { startEmulator } from '../src/emulator/server.ts'
+import type { Emulator, EmulatorOptions } from '../src/emulator/server.ts'
+import { startService } from '../src/service.ts'
+import type { Service } from '../src/service.ts'
+
+/** What a subtest needs of tap: a place to clean up. */
+export interface Test {
+  teardown (handler: () => unknown): void
+}
+
+export const bucket = 'examplebucket-1250000000'
+export const otherBucket = 'logs-1250000000'
+export const secrets = {
+  secretId: 'AKIDtestTESTtestTESTtestTESTtest0000',
+  secretKey: 'kKeEyYkKeEyYkKeEyYkKeEyYkKeEyY00',
+  token: 'tToOkKeEnN+/tToOkKeEnN=='
+}
+
+/** The body of a PUT with everything this service knows of. */
+export const configuration = {
+  IsEnabled: true,
+  IncludedObjectVersions: 'All',
+  Filter: { Prefix: 'myPrefix' },
+  OptionalFields: { Field: ['Size', 'ETag'] },
+  Schedule: { Frequency: 'Daily' },
+  Destination: {
+    COSBucketDestination: {
+      Format: 'CSV',
+      AccountId: '100000000001',
+      Bucket: 'qcs::cos:ap-guangzhou::examplebucket-1250000000',
+      Prefix: 'list1',
+      Encryption: { SSECOS: {} }
+    }
+  }
+}
+
+/** An answer as a caller gets it. */
+export interface Answer {
+  status: number
+  headers: Record<string, string | string[] | undefined>
+  text: string
+  // Tests look into answers freely; what is not there makes the comparison fail.
+
+  json: any
+}
+
+export interface Running {
+  emulator: Emulator
+  service: Service
+  url: string
+  /** Everything logged, at trace level. */
+  logs (): string
+  /** Sends a request over its own connection; an object becomes a JSON body. */
+  call (method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>
+}
+
+/** The path of a configuration of the test bucket. */
+export function at (id: string, query = ''): string {
+  return `/buckets/${bucket}/inventories/${id}${query}`
+}
+
+/** A logger that keeps its lines and, at the end of the test, refuses to have seen a secret. */
+export function recordingLogger (t: Test): { logger: Logger, logs: () => string } {
+  let lines = ''
+  const stream = new Writable({
+    write (chunk: Buffer, _, done) {
+      lines += chunk.toString()
+      done()
+    }
+  })
+  t.teardown(() => {
+    const leaked = [secrets.secretKey, secrets.token, 'q-signature', 'q-sign-algorithm'].filter(each => lines.includes(each))
+    if (leaked.length > 0) throw new Error('a secret was logged')
+  })
+  return { logger: pino({ level: 'trace' }, stream), logs: () => lines }
+}
+
+/** An emulator on a free port. */
+export async function startTestEmulator (t: Test, options: Partial<EmulatorOptions> = {}): Promise<Emulator> {
+  const emulator = await startEmulator({
+    credentials: [secrets],
+    buckets: [{ name: bucket, region: 'ap-guangzhou' }, { name: otherBucket, region: 'ap-shanghai' }],
+    ...options
+  })
+  t.teardown(() => emulator.close())
+  return emulator
+}
+
+/** The real service on a free port, its environment overridden where a test says so. */
+export async function startTestService (
+  t: Test, connectTo: string, environment: Record<string, string> = {}
+): Promise<Omit<Running, 'emulator'>> {
+  const { logger, logs } = recordingLogger(t)
+  const config = readConfig({
+    AUTH: 'none',
+    PORT: '0',
+    COS_SECRET_ID: secrets.secretId,
+    COS_SECRET_KEY: secrets.secretKey,
+    COS_TOKEN: secrets.token,
+    COS_SCHEME: 'http',
+    COS_CONNECT_TO: connectTo,
+    COS_REGION: 'ap-guangzhou',
+    COS_BUCKET_REGIONS: `${otherBucket}=ap-shanghai`,
+    ...environment
+  })
+  const service = await startService(config, logger)
+  const agent = new Agent()
+  t.teardown(async () => {
+    await agent.destroy()
+    await service.app.close()
+  })
+  const { url } = service
+  return { service, url, logs, call: (...args) => callOver(agent, url, ...args) }
+}
+
+/** Service and emulator together. */
+export async function start (
+  t: Test, { environment, ...options }: Partial<EmulatorOptions> & { environment?: Record<string, string> } = {}
+): Promise<Running> {
+  const emulator = await startTestEmulator(t, options)
+  return { emulator, ...await startTestService(t, emulator.address, environment) }
+}
+
+async function callOver (
+  agent: Agent, url: string, method: string, path: string, body?: unknown, headers: Record<string, string> = {}
+): Promise<Answer> {
+  const raw = typeof body === 'string' || Buffer.isBuffer(body)
+  // Origin and path apart: a URL would be normalised, and %2E%2E would never arrive.
+  const answer = await agent.request({
+    origin: url,
+    path,
+    method: method as 'GET',
+    headers: { ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
+    body: body === undefined ? null : raw ? body : JSON.stringify(body)
+  })
+  const text = await answer.body.text()
+  const isJson = String(answer.headers['content-type']).includes('json')
+  return { status: answer.statusCode, headers: answer.headers, text, json: isJson && text !== '' ? JSON.parse(text) : undefined }
+}

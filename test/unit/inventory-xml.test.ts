@@ -1,0 +1,338 @@
+import assert from 'node:assert/strict'
+import fc from 'fast-check'
+import t from 'tap'
+import { fromConfigurationXml, fromJobXml, fromListXml, toConfigurationXml } from '../../src/cos/inventory-xml.ts'
+import { escapeText, parseXml } from '../../src/cos/xml.ts'
+import { configuration } from '../start.ts'
+
+const bytes = (xml: string) => Buffer.from(xml)
+const read = (xml: string) => fromConfigurationXml(bytes(xml)) as unknown as Record<string, unknown>
+const inConfiguration = (xml: string) => `<InventoryConfiguration><Id>a</Id>${xml}</InventoryConfiguration>`
+
+/** Texts that parsers and builders like to change. */
+const hostileTexts = [
+  'a&b<c>"d\'e', ' lead and trail ', '00123', '1e5', 'true', '0x1F', ']]>', '&amp;lt;', '__proto__', '\t', 'a\r\nb', '日本/😀', '',
+  '#text', '@_a', '<!DOCTYPE x>', '&#13;', '\u0085\u2028', ' ', '\n', 'constructor', '%s', '-0', '1.0'
+]
+
+// The characters XML 1.0 can hold.
+const xmlChar = fc.oneof(
+  fc.constantFrom(...'\t\n\r &<>"\'#;[]!-?/=:'),
+  fc.integer({ min: 0x20, max: 0xD7FF }).map(code => String.fromCodePoint(code)),
+  fc.integer({ min: 0xE000, max: 0xFFFD }).map(code => String.fromCodePoint(code)),
+  fc.integer({ min: 0x10000, max: 0x10FFFF }).map(code => String.fromCodePoint(code))
+)
+const text = fc.oneof(fc.constantFrom(...hostileTexts), fc.string({ unit: xmlChar, maxLength: 30 }))
+const plain = { noNullPrototype: true }
+const optional = { ...plain, requiredKeys: [] }
+const flatFilter = fc.record({
+  Prefix: text,
+  Tag: fc.array(fc.record({ Key: text, Value: text }, plain), { minLength: 1, maxLength: 3 }),
+  StorageClass: text,
+  Period: fc.record({ StartTime: fc.nat(), EndTime: fc.nat() }, optional)
+    .filter(period => Object.keys(period).length > 0)
+}, optional).filter(filter => Object.keys(filter).length > 0)
+const configurations = fc.record({
+  Id: fc.stringMatching(/^[A-Za-z0-9._-]{1,20}$/),
+  IsEnabled: fc.boolean(),
+  IncludedObjectVersions: fc.constantFrom('All', 'Current'),
+  Filter: flatFilter,
+  OptionalFields: fc.record({ Field: fc.uniqueArray(fc.constantFrom('Size', 'ETag', 'Tag', 'x-cos-meta-*'), { minLength: 1 }) }, plain),
+  Schedule: fc.oneof(
+    fc.record({ Frequency: fc.constantFrom('Daily', 'Weekly') }, plain),
+    fc.record({ Frequency: fc.constant('Monthly'), MonthlyDate: fc.integer({ min: 1, max: 31 }) }, plain)
+  ),
+  Destination: fc.record({
+    COSBucketDestination: fc.record({
+      Bucket: text,
+      Format: fc.constant('CSV'),
+      AccountId: fc.stringMatching(/^[0-9]{1,12}$/),
+      Prefix: text,
+      Encryption: fc.constant({ SSECOS: {} })
+    }, { ...plain, requiredKeys: ['Bucket', 'Format'] })
+  }, plain)
+}, {
+  ...plain,
+  requiredKeys: ['Id', 'IsEnabled', 'IncludedObjectVersions', 'Schedule', 'Destination']
+})
+
+const elementName = fc.stringMatching(/^[A-Z_a-z][A-Za-z0-9._-]{0,8}$/).map(name => `Z${name}`)
+const { unknownValue } = fc.letrec<{ unknownValue: unknown }>(tie => ({
+  unknownValue: fc.oneof({ maxDepth: 3, withCrossShrink: true },
+    text,
+    fc.dictionary(elementName, tie('unknownValue'), { minKeys: 1, maxKeys: 3, noNullPrototype: true }),
+    fc.array(fc.oneof(text, fc.dictionary(elementName, text, { minKeys: 1, maxKeys: 2, noNullPrototype: true })),
+      { minLength: 2, maxLength: 3 }))
+}))
+const unknowns = fc.dictionary(fc.oneof(elementName, fc.constantFrom('__proto__', 'constructor', 'toString')), unknownValue,
+  { maxKeys: 3, noNullPrototype: true })
+
+t.test('JSON to XML to JSON is the identity, whatever the texts', async t => {
+  t.doesNotThrow(() => {
+    fc.assert(fc.property(configurations, configuration => {
+      assert.deepEqual(fromConfigurationXml(bytes(toConfigurationXml(configuration.Id, configuration))), configuration)
+    }), { numRuns: 300 })
+  })
+})
+
+t.test('unknown elements survive at every level, and their values with them', async t => {
+  t.doesNotThrow(() => {
+    fc.assert(fc.property(configurations, unknowns, unknowns, unknowns, (configuration, ...added) => {
+      const [top, inSchedule, inDestination] = added
+      const { COSBucketDestination: destination } = configuration.Destination
+      const input = {
+        ...configuration,
+        ...top,
+        Schedule: { ...configuration.Schedule, ...inSchedule },
+        Destination: { COSBucketDestination: { ...destination, ...inDestination } }
+      }
+      const output = fromConfigurationXml(bytes(toConfigurationXml(configuration.Id, input)))
+      assert.deepEqual(sorted(output), sorted(input))
+    }), { numRuns: 300 })
+  })
+})
+
+/** Member order aside: canonical order is COS's, not the caller's. */
+function sorted (value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted)
+  if (typeof value !== 'object' || value === null) return value
+  return Object.entries(value).sort(([a], [b]) => a < b ? -1 : 1).map(([name, each]) => [name, sorted(each)])
+}
+
+t.test('the XML of hostile texts has only our own elements', async t => {
+  t.doesNotThrow(() => {
+    fc.assert(fc.property(text, value => {
+      const { children } = parseXml(bytes(`<a><b>${escapeText(value)}</b></a>`))
+      return children.length === 1 && children[0]?.children.length === 0 && children[0].text === value
+    }), { numRuns: 500 })
+  })
+})
+
+t.test('what is sent is the canonical form', async t => {
+  t.equal(toConfigurationXml('list1', configuration), '<InventoryConfiguration><Id>list1</Id><IsEnabled>true</IsEnabled>' +
+    '<IncludedObjectVersions>All</IncludedObjectVersions><Filter><Prefix>myPrefix</Prefix></Filter><OptionalFields>' +
+    '<Field>Size</Field><Field>ETag</Field></OptionalFields><Schedule><Frequency>Daily</Frequency></Schedule><Destination>' +
+    '<COSBucketDestination><Format>CSV</Format><AccountId>100000000001</AccountId>' +
+    '<Bucket>qcs::cos:ap-guangzhou::examplebucket-1250000000</Bucket><Prefix>list1</Prefix><Encryption><SSE-COS></SSE-COS>' +
+    '</Encryption></COSBucketDestination></Destination></InventoryConfiguration>')
+
+  const filter = (value: object) => toConfigurationXml('a', { Filter: value })
+    .replace('<InventoryConfiguration><Id>a</Id>', '').replace('</InventoryConfiguration>', '')
+  const period = { StartTime: 1, EndTime: 2 }
+  const periodXml = '<Period><StartTime>1</StartTime><EndTime>2</EndTime></Period>'
+  const tag = { Key: 'k', Value: 'v' }
+  const tagXml = '<Tag><Key>k</Key><Value>v</Value></Tag>'
+  t.equal(filter({ Period: period, Prefix: 'p' }), `<Filter><Prefix>p</Prefix>${periodXml}</Filter>`)
+  t.equal(filter({ Prefix: 'p', Tag: [tag, tag], Period: period }),
+    `<Filter><And><Prefix>p</Prefix>${tagXml}${tagXml}</And>${periodXml}</Filter>`)
+  t.equal(filter({ StorageClass: 's' }), '<Filter><And><StorageClass>s</StorageClass></And></Filter>')
+  t.equal(filter({ StorageClass: ['s', 't'] }),
+    '<Filter><And><StorageClass>s</StorageClass><StorageClass>t</StorageClass></And></Filter>')
+  t.equal(filter({ And: { Prefix: 'p' } }), '<Filter><Prefix>p</Prefix></Filter>')
+  t.equal(filter({ And: { Prefix: 'p', Tag: [tag] } }), `<Filter><And><Prefix>p</Prefix>${tagXml}</And></Filter>`)
+  t.equal(filter({ And: {}, Prefix: 'p' }), '<Filter><Prefix>p</Prefix></Filter>')
+  t.equal(filter({ Prefix: 'p', And: { New: 'n' } }), '<Filter><And><Prefix>p</Prefix><New>n</New></And></Filter>')
+  t.equal(filter({ Prefix: 'p', New: 'n' }), '<Filter><Prefix>p</Prefix><New>n</New></Filter>')
+  t.equal(filter({ New: 'n', Prefix: 'p', Tag: [tag] }), `<Filter><New>n</New><And><Prefix>p</Prefix>${tagXml}</And></Filter>`)
+})
+
+t.test('empty containers are left out, and SDK spellings become COS spellings', async t => {
+  const xml = toConfigurationXml('a', {
+    Id: 'ignored',
+    IsEnabled: 'True',
+    Filter: { Tag: [], Period: {} },
+    OptionalFields: [],
+    Destination: { COSBucketDestination: { Prefix: '', Encryption: {} } }
+  })
+  t.equal(xml, '<InventoryConfiguration><Id>a</Id><IsEnabled>true</IsEnabled><Destination><COSBucketDestination><Prefix></Prefix>' +
+    '</COSBucketDestination></Destination></InventoryConfiguration>')
+  t.match(toConfigurationXml('a', { OptionalFields: ['Size'] }), '<OptionalFields><Field>Size</Field></OptionalFields>')
+  t.match(toConfigurationXml('a', { Destination: { COSBucketDestination: { Encryption: { SSECOS: '' } } } }),
+    '<Encryption><SSE-COS></SSE-COS></Encryption>')
+})
+
+t.test('unknown elements are written after the neighbour they had', async t => {
+  const written = toConfigurationXml('a', { First: 1, Id: 'a', New: { Deep: [true, 'x'] }, Newer: '', Schedule: { Odd: 'o', Frequency: 'Daily' } })
+  t.equal(written, '<InventoryConfiguration><Id>a</Id><First>1</First><New><Deep>true</Deep><Deep>x</Deep></New><Newer></Newer>' +
+    '<Schedule><Odd>o</Odd><Frequency>Daily</Frequency></Schedule></InventoryConfiguration>')
+})
+
+t.test('every variant COS and its SDKs write reads the same', async t => {
+  const plain = read(toConfigurationXml('a', configuration))
+  const body = toConfigurationXml('a', configuration)
+  const variants = {
+    prolog: `<?xml version="1.0" encoding="utf-8"?>\n${body}`,
+    'single-quoted prolog': `<?xml version='1.0' encoding='utf-8' ?>${body}`,
+    'BOM and blank lines': `\uFEFF\n\n${body}\n\n`,
+    namespace: body.replace('<InventoryConfiguration>', '<InventoryConfiguration xmlns="http://www.qcloud.com/document/product/436/7751">'),
+    'namespace prefix': body.replaceAll('<', '<c:').replaceAll('<c:/', '</c:').replace('<c:InventoryConfiguration>', '<c:InventoryConfiguration xmlns:c="urn:c">'),
+    'white space': body.replaceAll('><', '>\n\t<').replace(/<SSE-COS>\s*<\/SSE-COS>/, '<SSE-COS> </SSE-COS>'),
+    comments: body.replaceAll('><', '><!-- <a> & --><'),
+    'processing instruction': body.replace('<Id>', '<?target data?><Id>'),
+    True: body.replace('>true<', '> True <'),
+    TRUE: body.replace('>true<', '>TRUE<'),
+    'Filter/And/Prefix': body.replace(/<Filter>(.*)<\/Filter>/, '<Filter><And>$1</And></Filter>'),
+    'Prefix in both places': body.replace(/<Filter>(.*)<\/Filter>/, '<Filter>$1<And>$1</And></Filter>'),
+    'self-closing SSE-COS': body.replace('<SSE-COS></SSE-COS>', '<SSE-COS/>'),
+    SSECOS: body.replaceAll('SSE-COS', 'SSECOS'),
+    'direct SSE-COS': body.replace('<Encryption><SSE-COS></SSE-COS></Encryption>', '<SSE-COS/>'),
+    CDATA: body.replace('myPrefix', '<![CDATA[my]]>Pre<![CDATA[fix]]>'),
+    references: body.replace('myPrefix', '&#109;y&#x50;refix'),
+    attributes: body.replace('<Id>', '<Id type="a&lt;b">')
+  }
+  for (const [name, xml] of Object.entries(variants)) t.strictSame(read(xml), plain, name)
+
+  t.doesNotThrow(() => {
+    fc.assert(fc.property(configurations, configuration => {
+      const canonical = toConfigurationXml(configuration.Id, configuration)
+      const elements = /^<InventoryConfiguration>(.*)<\/InventoryConfiguration>$/s.exec(canonical)?.[1] ?? ''
+      const reordered = parseXml(bytes(canonical)).children.reverse().map(({ name }) =>
+        new RegExp(`<${name}>.*?</${name}>`, 's').exec(elements)?.[0] ?? '')
+      assert.deepEqual(sorted(read(`<InventoryConfiguration>${reordered.join('\n')}</InventoryConfiguration>`)), sorted(configuration))
+    }))
+  }, 'the order of elements does not matter')
+})
+
+t.test('nothing COS said is dropped', async t => {
+  t.strictSame(read(inConfiguration('<New>x</New><New>y</New><Deep><A> 1 </A><B><C/></B></Deep><IsEnabled>maybe</IsEnabled>')),
+    { Id: 'a', New: ['x', 'y'], Deep: { A: ' 1 ', B: { C: '' } }, IsEnabled: 'maybe' })
+  t.strictSame(read(inConfiguration('<Filter><And><Prefix>p</Prefix><New>n</New></And><Prefix>q</Prefix></Filter>')),
+    { Id: 'a', Filter: { Prefix: ['p', 'q'], And: { New: 'n' } } })
+  t.strictSame(read(inConfiguration('<Filter><And><Tag><Key>a</Key><Value>1</Value></Tag></And><Tag><Key>b</Key><Value>2</Value></Tag></Filter>')),
+    { Id: 'a', Filter: { Tag: [{ Key: 'a', Value: '1' }, { Key: 'b', Value: '2' }] } })
+  t.strictSame(read(inConfiguration('<Filter><And><StorageClass>A</StorageClass><StorageClass>B</StorageClass></And></Filter>')),
+    { Id: 'a', Filter: { StorageClass: ['A', 'B'] } })
+  t.strictSame(read(inConfiguration('<OptionalFields><Field>SIZE</Field></OptionalFields>')), { Id: 'a', OptionalFields: { Field: ['SIZE'] } })
+  const odd = '<Schedule><Frequency>Hourly</Frequency><MonthlyDate>007</MonthlyDate></Schedule><Schedule><Frequency>x</Frequency></Schedule>'
+  t.strictSame(read(inConfiguration(odd)), { Id: 'a', Schedule: [{ Frequency: 'Hourly', MonthlyDate: '007' }, { Frequency: 'x' }] })
+  t.strictSame(read(inConfiguration('<Filter>1</Filter>'.replace('1', '<Period><StartTime>99999999999999999999</StartTime></Period>'))),
+    { Id: 'a', Filter: { Period: { StartTime: '99999999999999999999' } } }, 'a number that would be rounded stays text')
+  t.strictSame(read(inConfiguration('<IncludedObjectVersions><All/></IncludedObjectVersions>')),
+    { Id: 'a', IncludedObjectVersions: { All: '' } })
+  const encryption = '<Encryption><SSE-KMS><KeyId>k</KeyId></SSE-KMS></Encryption><SSE-COS><Mode>m</Mode></SSE-COS>'
+  t.strictSame(read(inConfiguration(`<Destination><COSBucketDestination>${encryption}</COSBucketDestination></Destination>`)),
+    { Id: 'a', Destination: { COSBucketDestination: { Encryption: { SSECOS: { Mode: 'm' }, 'SSE-KMS': { KeyId: 'k' } } } } })
+  const text = '<Destination><COSBucketDestination><Encryption><SSE-COS>AES</SSE-COS></Encryption></COSBucketDestination></Destination>'
+  t.strictSame(read(inConfiguration(text)), { Id: 'a', Destination: { COSBucketDestination: { Encryption: { SSECOS: 'AES' } } } })
+  for (const several of ['<Filter><Prefix>a</Prefix></Filter>'.repeat(2), '<Destination><COSBucketDestination><Bucket>b</Bucket></COSBucketDestination></Destination>'.repeat(2)]) {
+    const once = read(inConfiguration(several))
+    t.strictSame(read(toConfigurationXml('a', once)), once, 'repeated containers too, there and back')
+  }
+  const destinations = '<Destination><COSBucketDestination><Encryption><A>1</A></Encryption><Encryption><B>2</B></Encryption></COSBucketDestination></Destination>'
+  const twice = read(inConfiguration(destinations))
+  t.strictSame(read(toConfigurationXml('a', twice)), twice)
+})
+
+t.test('empty containers read as absent', async t => {
+  t.strictSame(read(inConfiguration('<Filter></Filter><OptionalFields/><Schedule> </Schedule><Destination><COSBucketDestination>' +
+    '<Encryption/></COSBucketDestination></Destination>')), { Id: 'a', Destination: { COSBucketDestination: {} } })
+  t.strictSame(read(inConfiguration('<Filter><And></And></Filter>')), { Id: 'a' })
+  t.strictSame(read(inConfiguration('<Filter><And/><Period/></Filter>')), { Id: 'a' })
+  t.strictSame(read(inConfiguration('<Filter><Prefix></Prefix></Filter>')), { Id: 'a', Filter: { Prefix: '' } }, 'an empty text is a text')
+})
+
+t.test('elements named like properties of JavaScript objects are elements like any other', async t => {
+  const json = read(inConfiguration('<__proto__><polluted>yes</polluted></__proto__><constructor>c</constructor><hasOwnProperty>h</hasOwnProperty>'))
+  t.equal(JSON.stringify(json), '{"Id":"a","__proto__":{"polluted":"yes"},"constructor":"c","hasOwnProperty":"h"}')
+  t.equal(({} as Record<string, unknown>)['polluted'], undefined)
+  t.match(toConfigurationXml('a', json), '<__proto__><polluted>yes</polluted></__proto__><constructor>c</constructor>')
+  const filter = read(inConfiguration('<Filter><And><__proto__>x</__proto__></And><toString>y</toString></Filter>'))
+  t.equal(JSON.stringify(filter), '{"Id":"a","Filter":{"And":{"__proto__":"x"},"toString":"y"}}')
+})
+
+t.test('a page is read with its token, and only when more follows', async t => {
+  const page = (xml: string) => fromListXml(bytes(`<ListInventoryConfigurationResult>${xml}</ListInventoryConfigurationResult>`))
+  const one = inConfiguration('')
+  t.strictSame(page('<IsTruncated>false</IsTruncated><ContinuationToken/>'), { InventoryConfigurations: [], IsTruncated: false })
+  t.strictSame(page(`${one}<IsTruncated>True</IsTruncated><ContinuationToken>x</ContinuationToken><NextContinuationToken>a+/=</NextContinuationToken><New>n</New>`),
+    { InventoryConfigurations: [{ Id: 'a' }], IsTruncated: true, New: 'n', NextContinuationToken: 'a+/=' })
+  t.strictSame(page(`<IsTruncated>false</IsTruncated>${one}${one}<NextContinuationToken>a</NextContinuationToken>`),
+    { InventoryConfigurations: [{ Id: 'a' }, { Id: 'a' }], IsTruncated: false })
+  t.strictSame(fromListXml(bytes('<ListInventoryConfigurationsResult><IsTruncated>false</IsTruncated></ListInventoryConfigurationsResult>')),
+    { InventoryConfigurations: [], IsTruncated: false })
+  for (const xml of ['', one, '<IsTruncated>true</IsTruncated>', '<IsTruncated>true</IsTruncated><NextContinuationToken/>', '<IsTruncated>x</IsTruncated>',
+    '<IsTruncated>true</IsTruncated><IsTruncated>false</IsTruncated>', '<IsTruncated>false</IsTruncated><InventoryConfiguration><IsEnabled>true</IsEnabled></InventoryConfiguration>',
+    '<IsTruncated>false</IsTruncated><InventoryConfiguration/><InventoryConfiguration>text</InventoryConfiguration>']) {
+    t.throws(() => page(xml), { name: 'XmlError' }, xml)
+  }
+})
+
+t.test('the answer of POST may be empty', async t => {
+  t.strictSame(fromJobXml(bytes('')), {})
+  t.strictSame(fromJobXml(bytes('<PostInventoryResult><JobId>NTE0==</JobId></PostInventoryResult>')), { JobId: 'NTE0==' })
+  t.throws(() => fromJobXml(bytes('<html/>')), { name: 'XmlError' })
+})
+
+t.test('what is not one well-formed document of the right kind is refused', async t => {
+  const whole = toConfigurationXml('a', configuration)
+  const documents: Record<string, string | Buffer> = {
+    empty: '',
+    blank: ' \n',
+    text: 'no XML',
+    HTML: '<!DOCTYPE html><html><body><p>Sign in<br></body></html>',
+    XHTML: '<html><body>Sign in</body></html>',
+    'another root': '<Error><Code>x</Code></Error>',
+    'no Id': '<InventoryConfiguration></InventoryConfiguration>',
+    'two roots': whole + whole,
+    'a second root': `${whole}<a/>`,
+    'text after the root': `${whole}x`,
+    'text after a self-closing root': '<InventoryConfiguration/>x',
+    'text before the root': `x${whole}`,
+    'a reference after the root': `${whole}&amp;`,
+    'text among elements': inConfiguration('text'),
+    'text in a container': inConfiguration('<Schedule>Daily</Schedule>'),
+    mismatched: '<InventoryConfiguration><Id>a</InventoryConfiguration></Id>',
+    'undefined entity': inConfiguration('<X>&nbsp;</X>'),
+    'bare ampersand': inConfiguration('<X>a & b</X>'),
+    'reference without end': inConfiguration('<X>&amp</X>'),
+    'reference to NUL': inConfiguration('<X>&#0;</X>'),
+    'reference to a surrogate': inConfiguration('<X>&#xD800;</X>'),
+    'reference beyond Unicode': inConfiguration('<X>&#x110000;</X>'),
+    'not a number': inConfiguration('<X>&#x;</X>'),
+    'control character': inConfiguration('<X>\u0001</X>'),
+    'invalid UTF-8': Buffer.concat([bytes('<InventoryConfiguration><Id>a'), Buffer.from([0xFF]), bytes('</Id></InventoryConfiguration>')]),
+    DOCTYPE: `<!DOCTYPE InventoryConfiguration>${whole}`,
+    'internal entity': `<!DOCTYPE a [<!ENTITY x "y">]>${inConfiguration('<X>&x;</X>')}`,
+    'external entity': `<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>${inConfiguration('<X>&x;</X>')}`,
+    'invalid name': inConfiguration('<1/>'),
+    'unclosed comment': `${whole}<!-- `,
+    'unclosed CDATA': '<InventoryConfiguration><Id><![CDATA[a</Id></InventoryConfiguration>',
+    'repeated attribute': inConfiguration('<X a="1" a="2"/>'),
+    'text beside an element': inConfiguration('<X>a<Y/></X>')
+  }
+  for (const [name, document] of Object.entries(documents)) {
+    t.throws(() => fromConfigurationXml(Buffer.from(document)), { name: 'XmlError' }, name)
+  }
+  for (let length = 0; length < whole.length; length += 1) {
+    t.throws(() => read(whole.slice(0, length)), { name: 'XmlError' }, `cut after ${length}`)
+  }
+})
+
+t.test('random damage gives an XmlError or a configuration, never anything else', async t => {
+  const whole = toConfigurationXml('a', configuration)
+  t.doesNotThrow(() => {
+    fc.assert(fc.property(fc.nat({ max: whole.length }), fc.nat({ max: 20 }), text, (from, length, inserted) => {
+      try {
+        read(whole.slice(0, from) + inserted + whole.slice(from + length))
+        return true
+      } catch (error) {
+        return (error as Error).name === 'XmlError'
+      }
+    }), { numRuns: 1000 })
+  })
+})
+
+t.test('documents made to exhaust time or memory are refused before they do', async t => {
+  const lol = Array.from({ length: 10 }, (_, level) => `<!ENTITY l${level + 1} "${`&l${level};`.repeat(10)}">`)
+  const documents = {
+    'billion laughs': `<!DOCTYPE a [<!ENTITY l0 "lol">${lol.join('')}]><InventoryConfiguration>&l9;</InventoryConfiguration>`,
+    'a deep document': '<a>'.repeat(200_000) + '</a>'.repeat(200_000),
+    'an unclosed deep document': '<a>'.repeat(200_000),
+    'millions of elements': `<a>${'<b/>'.repeat(2_000_000)}</a>`,
+    'millions of attributes': `<a ${'x="" '.repeat(1_000_000)}/>`,
+    'millions of ampersands': `<a>${'&'.repeat(4_000_000)}</a>`
+  }
+  for (const [name, document] of Object.entries(documents)) {
+    t.throws(() => read(document), { name: 'XmlError' }, name)
+  }
+})
