@@ -9,7 +9,7 @@ import { ProblemSchema } from './contract/problem.ts'
 import { maxBodyBytes } from './contract/requests.ts'
 import { addDocumentation, openApiRoutes } from './http/documentation.ts'
 import { acceptJsonOnly } from './http/json-only.ts'
-import { addNotFound, replyToClientError, replyWithProblem } from './http/problem-replies.ts'
+import { addNotFound, replyToClientError, replyToRouterError, replyWithProblem } from './http/problem-replies.ts'
 import { addRequestIds, requestIdOf } from './http/request-ids.ts'
 import { addRequestLog } from './http/request-log.ts'
 import { addSecurityHeaders } from './http/security-headers.ts'
@@ -51,7 +51,7 @@ export async function buildApp (dependencies: Dependencies): Promise<FastifyInst
       // Continuation tokens are base64: a plus is a plus here, not a blank as in HTML forms.
       querystringParser: text => Object.fromEntries(groupByName(new URLSearchParams(text.replaceAll('+', '%2B'))))
     },
-    frameworkErrors: replyWithProblem,
+    frameworkErrors: replyToRouterError,
     clientErrorHandler: replyToClientError
   })
   // Compiled serializers drop properties that a schema does not name. Nothing COS said may be lost.

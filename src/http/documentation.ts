@@ -12,6 +12,8 @@ interface OpenApiDocument {
 const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; " +
   "img-src 'self' data:; font-src 'self'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
+const redirects = new Map([['/docs', 'docs/'], ['/docs/static/index.html', '../']])
+
 /**
  * The OpenAPI document of the routes registered after it (`/openapi.json`, `/openapi.yaml`), and Swagger UI
  * (`/docs`) served from this host alone. Behind a path prefix the proxy says it in `X-Forwarded-Prefix`.
@@ -42,6 +44,14 @@ export async function addDocumentation (app: FastifyInstance, version: string): 
       },
       security: [{}, { bearer: [] }]
     },
+    transformObject: document => {
+      if (!('openapiObject' in document)) return document.swaggerObject
+      for (const path of Object.values(document.openapiObject.paths ?? {})) {
+        // The plugin adds a suffix, in case HEAD shares its schema with GET.
+        if (path?.head?.operationId !== undefined) path.head.operationId = path.head.operationId.replace(/-head$/, '')
+      }
+      return document.openapiObject
+    },
     refResolver: {
       // Components are named as their schemas are, not def-0, def-1 and so on.
       buildLocalReference: (json, _baseUri, _fragment, index) => String(json['$id'] ?? `def-${index}`)
@@ -55,9 +65,10 @@ export async function addDocumentation (app: FastifyInstance, version: string): 
     uiHooks: {
       onRequest: (request, reply, done) => {
         reply.header('content-security-policy', docsPolicy)
-        // A relative redirect holds behind any prefix; the page's own links are relative to the slash.
-        if (request.url.split('?', 1)[0] === '/docs') reply.redirect('docs/')
-        else done()
+        // Relative redirects hold behind any prefix; the page's own links are relative to the slash.
+        const redirect = redirects.get(request.url.split('?', 1)[0] ?? '')
+        if (redirect === undefined) done()
+        else reply.redirect(redirect)
       }
     }
   })
@@ -93,6 +104,6 @@ function atPrefix<T extends object> (document: T, request: FastifyRequest): T {
 /** The prefix a proxy says it has taken off the path; only what is plainly a path is believed. */
 function forwardedPrefix (request: FastifyRequest): string | undefined {
   const given = request.headers['x-forwarded-prefix']
-  if (typeof given !== 'string' || !/^(\/[A-Za-z0-9._~-]+){1,8}\/?$/.test(given)) return undefined
+  if (typeof given !== 'string' || !/^(\/(?!\.\.?(\/|$))[A-Za-z0-9._~-]+){1,8}\/?$/.test(given)) return undefined
   return given.replace(/\/$/, '')
 }

@@ -34,6 +34,15 @@ export function replyWithProblem (thrown: unknown, request: FastifyRequest, repl
   reply.code(error.status).header('content-type', problemMediaType).send(Buffer.from(JSON.stringify(problem)))
 }
 
+/** Answers what the router refuses before any hook has run: the headers of every answer are set here. */
+export function replyToRouterError (error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
+  reply.headers({ 'x-request-id': request.id, ...bareHeaders })
+  replyWithProblem(error, request, reply)
+}
+
+/** For answers that the security headers' plugin never gets to see. */
+const bareHeaders = { 'x-content-type-options': 'nosniff', 'content-security-policy': "default-src 'none'", 'cache-control': 'no-store' }
+
 /** Sets COS's ids of the exchange, where COS answered. */
 export function cosHeaders (reply: FastifyReply, cos: ServiceError['cos']): void {
   if (cos?.requestId !== undefined) reply.header('x-cos-request-id', cos.requestId)
@@ -51,13 +60,16 @@ export function addNotFound (app: FastifyInstance): void {
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split('?', 1)[0] ?? '/'
     const methods = [...routes.values()].filter(route => route.pattern.test(path)).flatMap(route => [...route.methods])
-    if (methods.length === 0) {
-      throw new ServiceError('RouteNotFound', 'There is no such path. /docs shows the ones there are.')
-    }
+    // A route that takes the method can still say that there is nothing, as that of static files does.
+    if (methods.length === 0 || methods.includes(request.method)) throw noSuchPath()
     const allow = [...new Set(methods)].sort().join(', ')
     reply.header('allow', allow)
     throw new ServiceError('MethodNotAllowed', `${request.method} is not possible here; ${allow} are.`)
   })
+}
+
+function noSuchPath (cause?: unknown): ServiceError {
+  return new ServiceError('RouteNotFound', 'There is no such path. /docs shows the ones there are.', { cause })
 }
 
 function toPattern (url: string): RegExp {
@@ -78,9 +90,15 @@ export function replyToClientError (error: Error & { code?: string }, socket: So
   const requestId = newRequestId()
   const detail = clientErrorDetails[code]
   const body = JSON.stringify({ type: 'about:blank', title, status, detail, code, requestId } satisfies Problem)
-  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\ncontent-type: ${problemMediaType}\r\n` +
-    `x-request-id: ${requestId}\r\nx-content-type-options: nosniff\r\n` +
-    `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`)
+  const headers = {
+    'content-type': problemMediaType,
+    'content-length': Buffer.byteLength(body),
+    'x-request-id': requestId,
+    connection: 'close',
+    ...bareHeaders
+  }
+  const head = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`).join('')
+  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${head}\r\n${body}`)
 }
 
 type ClientErrorCode = 'RequestHeaderFieldsTooLarge' | 'RequestTimeout' | 'MalformedRequest'
@@ -105,8 +123,11 @@ const fastifyErrors: ReadonlyMap<string, { code: ProblemCode, detail: string }> 
 
 function toServiceError (thrown: unknown): ServiceError {
   if (thrown instanceof ServiceError) return thrown
-  const known = fastifyErrors.get((thrown as FastifyError | undefined)?.code ?? '')
+  const { code = '', statusCode } = thrown as Partial<FastifyError>
+  const known = fastifyErrors.get(code)
   if (known !== undefined) return new ServiceError(known.code, known.detail, { cause: thrown })
+  // Paths that lead out of the static files.
+  if (statusCode === 403) return noSuchPath(thrown)
   return new ServiceError('InternalError', 'The service failed. Tell its operator the requestId.', { cause: thrown })
 }
 

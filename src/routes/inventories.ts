@@ -20,7 +20,7 @@ interface Options {
 }
 
 const problemsOfAll: ProblemCode[] = [
-  'ValidationFailed', 'MalformedRequest', 'InternalError', 'UpstreamCredentialsRejected', 'UpstreamInvalidResponse',
+  'ValidationFailed', 'MalformedRequest', 'URITooLong', 'InternalError', 'UpstreamCredentialsRejected', 'UpstreamInvalidResponse',
   'UpstreamUnreachable', 'ShuttingDown', 'UpstreamTimeout'
 ]
 const problemsOfBodies: ProblemCode[] = ['MalformedJSON', 'PayloadTooLarge', 'UnsupportedMediaType']
@@ -87,6 +87,7 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (app, {
 
   app.head('/buckets/:bucket/inventories/:id', {
     ...validatedBodyless,
+    config: { swagger: { exposeHeadRoute: true } },
     schema: getSchema('headInventory', 'Whether a configuration exists', noBody('It does.'))
   }, async (request, reply) => answer(reply, await inventories.get(callOf(request), request.params.id)))
 
