@@ -29,7 +29,7 @@ export function isXmlText (text: string): boolean {
 
 const XmlText = (description: string, example: string) => Type.String({
   pattern: xmlTextPattern,
-  description: `${description} Any characters XML 1.0 can hold.`,
+  description: `${description} Any text without control characters but tab, LF and CR.`,
   examples: [example]
 })
 
@@ -191,9 +191,9 @@ export const InventoryConfigurationInputSchema = Type.Object({
     Type.Boolean(),
     Type.String({
       pattern: '^([Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee])$',
-      description: 'true or false in any case, as the COS SDKs write it.'
+      description: '"true" or "false" in any case, as the COS SDKs write it.'
     })
-  ], { description: 'false keeps the configuration but makes no report.' }),
+  ], { description: 'true, or false to keep the configuration but make no report.' }),
   Schedule
 }, {
   ...closed,
