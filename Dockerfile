@@ -1,0 +1,60 @@
+# Targets: `service` (the default) and `emulator`. The run image needs Node and nothing else: no shell, no npm.
+ARG NODE_BUILD_IMAGE=node:26-bookworm-slim
+ARG NODE_RUN_IMAGE=node:26-bookworm-slim
+
+FROM $NODE_BUILD_IMAGE AS source
+WORKDIR /build
+COPY package.json package-lock.json .npmrc ./
+
+FROM source AS dependencies
+# Type declarations and source maps are a third of what packages ship; Node reads neither.
+RUN npm ci --ignore-scripts --omit=dev \
+ && find node_modules -type f \( -name '*.ts' -o -name '*.[cm]ts' -o -name '*.map' \) -delete
+
+FROM source AS build
+RUN npm ci --ignore-scripts
+COPY tsconfig.json ./
+COPY src ./src
+# The modes are set here because those of the files copied in are the checkout's.
+RUN npm run build \
+ && mkdir -p /service/dist /emulator/dist \
+ && mv dist/emulator /emulator/dist/ \
+ && rm -f dist/demo.js* dist/openapi.js* \
+ && mv dist/* /service/dist/ \
+ && install -m 644 package.json /service/ \
+ && install -m 644 package.json /emulator/
+
+FROM $NODE_RUN_IMAGE AS runtime
+ARG NODE_RUN_IMAGE
+# /nodejs/bin is where distroless images keep node.
+ENV NODE_ENV=production \
+    PATH=/usr/local/bin:/usr/bin:/bin:/nodejs/bin
+LABEL org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.base.name="$NODE_RUN_IMAGE"
+WORKDIR /app
+COPY --from=dependencies /build/node_modules ./node_modules
+USER 65532:65532
+# No init process: the program starts no children to reap, and handles SIGTERM itself, which process 1 must.
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["node", "--enable-source-maps"]
+
+FROM runtime AS emulator
+LABEL org.opencontainers.image.title="cos-inventory-proxy emulator" \
+      org.opencontainers.image.description="Emulator of the bucket inventory API of Tencent Cloud COS, for tests and demonstrations"
+COPY --from=build /emulator ./
+ENV EMULATOR_HOST=0.0.0.0
+EXPOSE 9000
+HEALTHCHECK --interval=5s --timeout=3s --start-period=10s \
+  CMD ["node", "-e", "fetch('http://127.0.0.1:' + (process.env.EMULATOR_PORT ?? 9000) + '/_emulator/health').then(answer => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
+CMD ["dist/emulator/main.js"]
+
+FROM runtime AS service
+LABEL org.opencontainers.image.title="cos-inventory-proxy" \
+      org.opencontainers.image.description="REST microservice in front of the bucket inventory API of Tencent Cloud COS"
+COPY --from=build /service ./
+ENV HOST=0.0.0.0
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
+  CMD ["node", "-e", "fetch('http://127.0.0.1:' + (process.env.PORT ?? 8080) + '/livez').then(answer => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
+CMD ["dist/server.js"]

@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Part of run.sh: runs the images in a network namespace that holds nothing but them.
+set -Eeuo pipefail
+mount -t tmpfs tmpfs /run
+ip link set lo up
+export DISABLE_HC_SYSTEMD=true   # podman would have systemd run the health checks; here this script does
+
+trap 'podman ps --all --quiet | xargs --no-run-if-empty --max-args 1 podman logs --tail 20' ERR
+
+ok() { echo "ok - $*"; }
+state() { podman inspect --format "{{$2}}" "$1"; }
+equal() {
+  [ "$2" = "$3" ] && return
+  echo "not ok - $1: $2, not $3"
+  return 1
+}
+
+check_contents() {
+  local root
+  root=$(podman image mount "$1")
+  node test/image/contents.mjs "$root/app" "${@:2}"
+  ok "$1 holds runtime files only: $(du -sm "$root" | cut -f1) MB, of it node_modules $(du -sm "$root/app/node_modules" | cut -f1) MB"
+}
+
+check_health_check_fails() {   # image: nothing listens in this container
+  local command status=0
+  mapfile -t command < <(podman image inspect --format '{{range .HealthCheck.Test}}{{println .}}{{end}}' "$1")
+  podman run --rm --network none --entrypoint "${command[1]}" "$1" "${command[@]:2:2}" || status=$?
+  equal "$1: status of the health check when nothing listens" "$status" 1
+}
+
+check_running() {
+  local status
+  status=/proc/$(state "$1" .State.Pid)/status
+  equal "$1: user" "$(awk '/^Uid:/ { print $2 }' "$status")" 65532
+  equal "$1: capabilities" "$(awk '/^Cap(Eff|Prm|Bnd):/ { print $2 }' "$status" | sort -u)" 0000000000000000
+  equal "$1: no new privileges" "$(awk '/^NoNewPrivs:/ { print $2 }' "$status")" 1
+  equal "$1: read-only root" "$(state "$1" .HostConfig.ReadonlyRootfs)" true
+  podman healthcheck run "$1"
+  ok "$1 is healthy without root, capabilities or a writable root file system"
+}
+
+check_stop() {
+  podman stop --time 20 "$1" >/dev/null
+  equal "$1: exit code after SIGTERM" "$(state "$1" .State.ExitCode)" 0
+  ok "$1 ends by itself on SIGTERM"
+}
+
+check_contents cos-inventory-proxy server.js '!emulator' '!demo.js' '!openapi.js'
+check_contents cos-inventory-proxy-emulator emulator '!server.js'
+check_contents service-distroless server.js '!emulator'
+check_health_check_fails cos-inventory-proxy
+check_health_check_fails cos-inventory-proxy-emulator
+
+if ! PORT=8080 podman-compose --project-name compose up --detach --no-build >"$TMPDIR/log" 2>&1; then
+  cat "$TMPDIR/log"
+  exit 1
+fi
+node test/image/drive.mjs http://127.0.0.1:8080
+ok 'PUT and GET through docker-compose.yml'
+for container in compose_service_1 compose_emulator_1; do
+  check_running "$container"
+  check_stop "$container"
+done
+
+# Stricter than compose: no shell, and not even /tmp can be written.
+confined=(--detach --network host --read-only --read-only-tmpfs=false --cap-drop ALL --security-opt no-new-privileges)
+podman run "${confined[@]}" --name emulator --env EMULATOR_PORT=9100 --env EMULATOR_KEYS=imageTestId:imageTestKey \
+  emulator-distroless >/dev/null
+podman run "${confined[@]}" --name service --env PORT=8100 --env AUTH=none --env AUTH_NONE_ANYWHERE=true \
+  --env COS_SCHEME=http --env COS_CONNECT_TO=127.0.0.1:9100 --env COS_REGION=ap-guangzhou \
+  --env COS_SECRET_ID=imageTestId --env COS_SECRET_KEY=imageTestKey service-distroless >/dev/null
+node test/image/drive.mjs http://127.0.0.1:8100
+ok 'PUT and GET through distroless images on other ports'
+for container in service emulator; do
+  check_running "$container"
+  check_stop "$container"
+done

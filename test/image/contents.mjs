@@ -1,0 +1,26 @@
+// Looks through /app of an image, mounted at the given path: nothing may be there but what runs.
+// Further arguments name what dist must hold, or with ! what it must not.
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+const [app, ...expectations] = process.argv.slice(2)
+assert.deepEqual(readdirSync(app).sort(), ['dist', 'node_modules', 'package.json'])
+
+const programs = readdirSync(join(app, 'dist'))
+for (const name of expectations) {
+  const wanted = !name.startsWith('!')
+  assert.equal(programs.includes(name.replace('!', '')), wanted, `dist holds ${programs.join(' ')}`)
+}
+
+const locked = JSON.parse(readFileSync('package-lock.json', 'utf8')).packages
+const packages = readdirSync(join(app, 'node_modules'))
+  .flatMap(name => name.startsWith('@') ? readdirSync(join(app, 'node_modules', name)).map(part => `${name}/${part}`) : name)
+  .filter(name => !name.startsWith('.'))
+for (const name of packages) {
+  const entry = locked[`node_modules/${name}`]
+  assert.ok(entry && !entry.dev, `${name} is no runtime dependency`)
+}
+
+const unread = /(^|\/)\.git$|\.[cm]?ts$|^node_modules\/.*\.map$/
+assert.deepEqual(readdirSync(app, { recursive: true }).filter(path => unread.test(path)), [])

