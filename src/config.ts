@@ -147,7 +147,8 @@ function isSet (text: string | undefined): text is string {
 
 function readVariable (environment: Environment, name: string, faults: string[]): string | undefined {
   const direct = environment[name]
-  const path = environment[`${name}_FILE`]
+  // COS_CREDENTIALS_FILE is a variable of its own.
+  const path = unsupported.includes(`${name}_FILE`) ? undefined : environment[`${name}_FILE`]
   if (!isSet(path)) return isSet(direct) ? direct : undefined
   if (isSet(direct)) {
     faults.push(`${name} and ${name}_FILE are both set: use one`)

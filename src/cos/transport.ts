@@ -106,7 +106,7 @@ export function createTransport (config: Config['cos'], { credentials, now, user
       } catch (error) {
         log.debug({ ...fields, fault: faultName(error), durationMs: now() - startedAt }, 'COS did not answer')
         const late = abort.signal.aborted || error instanceof undiciErrors.ConnectTimeoutError
-        throw late ? timedOut(address) : toServiceError(error, address)
+        throw late ? timedOut(address) : toServiceError(error, address, config.connectTo?.host)
       } finally {
         clearTimeout(timer)
       }
@@ -136,7 +136,7 @@ function timedOut ({ host }: Address): ServiceError {
     'not known: read the configuration, or send the same request again.')
 }
 
-function toServiceError (error: unknown, { host }: Address): unknown {
+function toServiceError (error: unknown, { host }: Address, connectTo: string | undefined): unknown {
   if (error instanceof undiciErrors.ResponseExceededMaxSizeError) {
     return new ServiceError('UpstreamInvalidResponse', `The answer of ${host} is larger than any answer of COS.`,
       { cause: error })
@@ -148,7 +148,7 @@ function toServiceError (error: unknown, { host }: Address): unknown {
   const code = faultName(error)
   if (code === undefined) return error
   const hint = code === 'ENOTFOUND'
-    ? `there is no host ${host}: is the region right?`
+    ? `there is no host ${connectTo ?? host}. ${connectTo === undefined ? 'Is the region right?' : 'Is COS_CONNECT_TO right?'}`
     : `${host} could not be reached or cut the connection (${code}). Whether a change was made is not known: ` +
       'read the configuration, or send the same request again.'
   return new ServiceError('UpstreamUnreachable', `COS cannot be reached: ${hint}`, { cause: error })

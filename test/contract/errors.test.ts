@@ -240,5 +240,7 @@ t.test('COS that is not there is 502, and the service goes on', async t => {
   t.equal((await call('GET', '/readyz')).status, 200)
   t.ok(service.url)
   const unknownHost = await startTestService(t, 'no-such-host.invalid:80')
-  t.match((await unknownHost.call('GET', at('a'))).json, { status: 502, code: 'UpstreamUnreachable', detail: /is the region right/ })
+  t.match((await unknownHost.call('GET', at('a'))).json, { status: 502, code: 'UpstreamUnreachable', detail: /COS_CONNECT_TO/ })
+  const direct = await startTestService(t, '', { COS_ENDPOINT: '{bucket}.{region}.invalid' })
+  t.match((await direct.call('GET', at('a'))).json, { status: 502, code: 'UpstreamUnreachable', detail: /Is the region right/ })
 })

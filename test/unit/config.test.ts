@@ -155,5 +155,7 @@ t.test('NAME_FILE gives the value of NAME', async t => {
   }
   t.match(faultsOf({ ...required, COS_SECRET_KEY_FILE: path }), [/COS_SECRET_KEY and COS_SECRET_KEY_FILE are both set/])
   t.match(faultsOf({ ...required, PORT_FILE: join(dir, 'none') }), [/^PORT_FILE cannot be read: ENOENT/])
+  t.strictSame(faultsOf({ ...required, COS_CREDENTIALS_FILE: path }),
+    ['COS_CREDENTIALS_FILE is not supported by this version: unset it'], 'which is no file form of COS_CREDENTIALS')
   t.notMatch(faultsOf({ AUTH: 'none', COS_SECRET_KEY_FILE: path, COS_SECRET_ID: 'x' }).join(), /from-file/)
 })
