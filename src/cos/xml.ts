@@ -21,6 +21,9 @@ const maxTags = 500_000
 /** The same for attributes, counted by their equals signs; COS sends next to none. */
 const maxEqualsSigns = 250_000
 
+/** Twice what a body of this service can hold; the library spends some 40 bytes on each character of a text. */
+const maxTextLength = 512 * 1024
+
 /** No XML name can begin with this. */
 const nameMark = '#'
 
@@ -63,7 +66,7 @@ export function parseXml (bytes: Uint8Array): XmlElement {
   try {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes).trimStart()
     if (forbiddenCharacter.test(text)) throw new XmlError('it holds characters XML forbids')
-    if (count(text, '<') > maxTags || count(text, '=') > maxEqualsSigns) throw new XmlError('it holds too much markup')
+    checkExtent(text)
     // What follows a root of the form <a/> is seen neither by the parser nor by the validator.
     if (!text.trimEnd().endsWith('>')) throw new XmlError('it does not end with a tag')
     nodes = parser.parse(text)
@@ -107,10 +110,25 @@ function toElements (nodes: OrderedNode[]): Omit<XmlElement, 'name'> {
   return { children, text }
 }
 
-function count (text: string, char: string): number {
-  let found = 0
-  for (let at = text.indexOf(char); at !== -1; at = text.indexOf(char, at + 1)) found++
-  return found
+/** Refuses what would be well-formed but cost hundreds of megabytes to read. */
+function checkExtent (text: string): void {
+  const tags = occurrences(text, '<')
+  if (tags.count > maxTags || occurrences(text, '=').count > maxEqualsSigns) {
+    throw new XmlError('it holds too much markup')
+  }
+  if (tags.widestGap > maxTextLength) throw new XmlError('it holds too long a text')
+}
+
+function occurrences (text: string, char: string): { count: number, widestGap: number } {
+  let count = 0
+  let widestGap = 0
+  let from = 0
+  for (let at = text.indexOf(char); at !== -1; at = text.indexOf(char, from)) {
+    count++
+    widestGap = Math.max(widestGap, at - from)
+    from = at + 1
+  }
+  return { count, widestGap: Math.max(widestGap, text.length - from) }
 }
 
 // A loop, because replace() with a callback collects all matches first: 300 MB for a few million references.

@@ -322,6 +322,11 @@ t.test('random damage gives an XmlError or a configuration, never anything else'
   })
 })
 
+t.test('a text of half a mebibyte is read', async t => {
+  const long = 'x'.repeat(500_000)
+  t.equal(read(inConfiguration(`<X>${long}</X>`))['X'], long)
+})
+
 t.test('documents made to exhaust time or memory are refused before they do', async t => {
   const lol = Array.from({ length: 10 }, (_, level) => `<!ENTITY l${level + 1} "${`&l${level};`.repeat(10)}">`)
   const documents = {
@@ -330,7 +335,8 @@ t.test('documents made to exhaust time or memory are refused before they do', as
     'an unclosed deep document': '<a>'.repeat(200_000),
     'millions of elements': `<a>${'<b/>'.repeat(2_000_000)}</a>`,
     'millions of attributes': `<a ${'x="" '.repeat(1_000_000)}/>`,
-    'millions of ampersands': `<a>${'&'.repeat(4_000_000)}</a>`
+    'millions of ampersands': `<a>${'&'.repeat(4_000_000)}</a>`,
+    'megabytes of text': inConfiguration(`<X>${'x'.repeat(4_000_000)}</X>`)
   }
   for (const [name, document] of Object.entries(documents)) {
     t.throws(() => read(document), { name: 'XmlError' }, name)
