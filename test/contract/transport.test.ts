@@ -58,6 +58,25 @@ t.test('nothing but inventory calls leaves for a bucket host', async t => {
   t.equal((await send('GET', '/?inventory')).status, 200)
 })
 
+t.test('host, token, every content header and every parameter are signed, for a quarter of an hour', async t => {
+  const { call, emulator } = await start(t)
+  await call('PUT', at('a'), configuration)
+  await call('GET', at('a'))
+  await call('GET', `${collection}?continuation-token=a%2Bb`)
+  const signed = emulator.requests.map(({ headers }) => new URLSearchParams(headers['authorization']))
+  t.strictSame(signed.map(each => each.get('q-header-list')), [
+    'content-length;content-md5;content-type;host;x-cos-security-token', 'host;x-cos-security-token', 'host;x-cos-security-token'
+  ], 'so that a bucket with strict-signature rules takes it')
+  t.strictSame(signed.map(each => each.get('q-url-param-list')), ['id;inventory', 'id;inventory', 'continuation-token;inventory'])
+  for (const each of signed) {
+    const [from = 0, until = 0] = each.get('q-sign-time')?.split(';').map(Number) ?? []
+    t.equal(until - from, 960)
+    t.ok(Math.abs(Date.now() / 1000 - 60 - from) < 5)
+    t.equal(each.get('q-key-time'), each.get('q-sign-time'))
+  }
+  t.strictSame(emulator.requests.map(({ headers }) => headers['content-type']), ['application/xml', undefined, undefined])
+})
+
 t.test('a hundred requests one after another use one connection', async t => {
   const { call, emulator } = await start(t)
   await call('PUT', at('a'), configuration)
