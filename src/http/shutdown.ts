@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import { ServiceError } from '../errors.ts'
 
@@ -9,12 +10,27 @@ export interface Lifecycle {
   phase: Phase
 }
 
-/** Once closing, requests on kept-alive connections are answered 503 and their connections end. */
+/**
+ * Once closing, requests under way are answered, new ones on open connections get a 503, and either way the connection
+ * ends with the answer. Idle connections are closed by Fastify; ones that have never said anything are closed here,
+ * because Node does not count them as idle.
+ */
 export function refuseWhenClosing (app: FastifyInstance, lifecycle: Lifecycle): void {
-  app.addHook('onRequest', async (_, reply) => {
+  const silent = new Set<Socket>()
+  app.server.on('connection', socket => {
+    silent.add(socket)
+    socket.once('close', () => silent.delete(socket))
+  })
+  app.addHook('onRequest', async request => {
+    silent.delete(request.raw.socket)
     if (lifecycle.phase !== 'closing') return
-    reply.header('connection', 'close')
     throw new ServiceError('ShuttingDown', 'This replica is stopping. Send the request again.', { retryAfterSeconds: 1 })
+  })
+  app.addHook('onSend', async (_, reply) => {
+    if (lifecycle.phase === 'closing') reply.header('connection', 'close')
+  })
+  app.addHook('preClose', async () => {
+    for (const socket of silent) if (socket.bytesRead === 0) socket.destroy()
   })
 }
 
