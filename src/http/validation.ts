@@ -22,6 +22,9 @@ const parts = [
   { httpPart: 'body', in: 'body' }
 ] as const
 
+/** More would make an answer of megabytes out of a small body, and help nobody. */
+const maxNamedFaults = 1000
+
 type SchemaError = FastifySchemaValidationError & {
   parentSchema?: { description?: string, not?: object }
   data?: unknown
@@ -42,7 +45,9 @@ export async function refuseFaults (request: FastifyRequest): Promise<void> {
   }
   if (faults.length === 0) return
   const count = faults.length === 1 ? '1 fault' : `${faults.length} faults`
-  throw new ServiceError('ValidationFailed', `The request has ${count}; errors names each.`, { errors: faults })
+  const named = faults.length > maxNamedFaults ? `the first ${maxNamedFaults}` : 'each'
+  throw new ServiceError('ValidationFailed', `The request has ${count}; errors names ${named}.`,
+    { errors: faults.slice(0, maxNamedFaults) })
 }
 
 function schemaFaults (request: FastifyRequest): Fault[] {
@@ -52,7 +57,7 @@ function schemaFaults (request: FastifyRequest): Fault[] {
     const validate = request.getValidationFunction(part.httpPart)
     const value = values[part.httpPart]
     if (validate === undefined || validate(value)) return []
-    const errors = relevant((validate.errors ?? []) as SchemaError[])
+    const errors = relevant(validate.errors as SchemaError[])
     return errors.flatMap(error => part.in === 'body' && allowUnknown === 'true'
       ? faultOfUnknown(error, value)
       : [toFault(error, part.in)])
@@ -61,25 +66,30 @@ function schemaFaults (request: FastifyRequest): Fault[] {
 
 /**
  * Of a union that failed, keeps the faults of the branch the value was meant for: the one whose type it has.
- * Where no branch has its type, the union's own fault says what would fit.
+ * Where no branch has its type, the union's own fault says what would fit. A body can have a hundred thousand faults,
+ * so that each is only held against the unions, of which there are a handful.
  */
 function relevant (errors: SchemaError[]): SchemaError[] {
+  const unions = errors.filter(({ keyword }) => keyword === 'anyOf')
+  const wrongTypes = new Set(errors.filter(({ keyword }) => keyword === 'type').map(placeOf))
+  const isOfWrongType = (union: SchemaError, { schemaPath }: SchemaError) => {
+    const branch = schemaPath.slice(0, union.schemaPath.length + '/0'.length)
+    return wrongTypes.has(placeOf({ schemaPath: `${branch}/type`, instancePath: union.instancePath }))
+  }
   return errors.filter(error => {
     if (error.keyword === 'if') return false
     if (error.keyword === 'enum' && typeof error.data !== 'string') return false
-    if (error.keyword === 'anyOf') return !errors.some(other => isIn(error, other) && !isWrongType(errors, error, other))
-    return !errors.some(union => union.keyword === 'anyOf' && isIn(union, error) && isWrongType(errors, union, error))
+    if (error.keyword === 'anyOf') return !errors.some(other => isIn(error, other) && !isOfWrongType(error, other))
+    return !unions.some(union => isIn(union, error) && isOfWrongType(union, error))
   })
+}
+
+function placeOf ({ schemaPath, instancePath }: Pick<SchemaError, 'schemaPath' | 'instancePath'>): string {
+  return `${schemaPath} ${instancePath}`
 }
 
 function isIn (union: SchemaError, error: SchemaError): boolean {
   return error.schemaPath.startsWith(`${union.schemaPath}/`) && error.instancePath.startsWith(union.instancePath)
-}
-
-function isWrongType (errors: SchemaError[], union: SchemaError, error: SchemaError): boolean {
-  const branch = error.schemaPath.slice(0, union.schemaPath.length + 2)
-  return errors.some(other => other.keyword === 'type' && other.schemaPath === `${branch}/type` &&
-    other.instancePath === union.instancePath)
 }
 
 function toFault (error: SchemaError, where: Fault['in']): Fault {
@@ -127,9 +137,9 @@ function faultOfUnknown (error: SchemaError, body: unknown): Fault[] {
     const value = (valueAt(body, instancePath) as Record<string, unknown>)[name]
     return elementFaults(name, value, `${instancePath}/${escapePointer(name)}`)
   }
-  // An element this service knows once may come to be repeatable: answers then hold an array.
-  const repeated = keyword === 'type' && params['type'] === 'string' && Array.isArray(data) && data.length > 0
-  if (repeated && data.every(each => typeof each === 'string' && isXmlText(each))) return []
+  // The one element that COS may hold several of where the documents know one; answers then have an array.
+  const several = instancePath === '/Filter/StorageClass' && keyword === 'type' && Array.isArray(data) && data.length > 0
+  if (several && data.every(each => typeof each === 'string' && isXmlText(each))) return []
   return [toFault(error, 'body')]
 }
 

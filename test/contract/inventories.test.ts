@@ -49,6 +49,7 @@ t.test('a one-time job is started and answered with its JobId', async t => {
   t.match((await call('POST', at('twice'), { ...job, IsEnabled, Schedule })).json, {
     status: 400, errors: [{ pointer: '/IsEnabled' }, { pointer: '/Schedule' }]
   })
+  t.equal((await call('POST', at('twice', '?allow-unknown=true'), { ...job, IsEnabled })).status, 400, 'known elements stay known')
   emulator.addFault({ kind: 'raw', status: 200, headers: { 'x-cos-request-id': 'r' }, body: '' })
   t.strictSame((await call('POST', at('older'), job)).json, {}, 'older clusters name no job')
 })
@@ -149,6 +150,10 @@ t.test('allow-unknown sends unknown properties as elements, and they can be read
   t.equal((await call('PUT', at('new', '?allow-unknown=true'), json)).status, 204)
   t.strictSame((await call('GET', at('new'))).json, json)
 
+  const names = { text: 't', toString: 's', valueOf: 'v', cdata: 'c', comment: 'd' }
+  t.equal((await call('PUT', at('names', '?allow-unknown=true'), { ...configuration, ...names })).status, 204)
+  t.match((await call('GET', at('names'))).json, names)
+
   const proto = '{"__proto__":{"polluted":"yes"},"constructor":"c",' + JSON.stringify(configuration).slice(1)
   t.match((await call('PUT', at('proto'), proto)).json, { errors: [{ pointer: '/__proto__' }, { pointer: '/constructor' }] })
   t.equal((await call('PUT', at('proto', '?allow-unknown=true'), proto)).status, 204)
@@ -193,6 +198,9 @@ t.test('a known element that COS repeats reads as an array and can be sent again
   t.equal((await call('PUT', at('two', '?allow-unknown=true'), { ...body, Filter: { StorageClass: ['a\u0000'] } })).status, 400)
   t.match((await call('PUT', at('two', '?allow-unknown=true&dry-run=true'), body)).text,
     '<StorageClass>STANDARD</StorageClass><StorageClass>ARCHIVE</StorageClass>')
+  for (const change of [{ Id: ['x'] }, { IncludedObjectVersions: ['All'] }, { OptionalFields: [['Size'], 'ETag'] }, { Filter: { Prefix: ['a', 'b'] } }]) {
+    t.equal((await call('PUT', at('x', '?allow-unknown=true'), { ...configuration, ...change })).status, 400, 'no other element')
+  }
   t.strictSame(emulator.requests, [])
 })
 
@@ -207,7 +215,7 @@ t.test('every fault of a request is named with its pointer, and nothing is sent'
   t.strictSame(await faultsOf({}), [
     'body /IncludedObjectVersions', 'body /Destination', 'body /IsEnabled', 'body /Schedule'
   ])
-  for (const body of [null, [], 'text', 1, true]) t.strictSame(await faultsOf(JSON.stringify(body)), ['body '], JSON.stringify(body))
+  for (const body of [null, [], 'text', 1, true, 0]) t.strictSame(await faultsOf(JSON.stringify(body)), ['body '], JSON.stringify(body))
   t.strictSame(await faultsOf(undefined), ['body '])
   t.strictSame(await faultsOf(
     { ...configuration, Id: 'b', Nope: 1 }, '/buckets/NoAppId/inventories/a%20b?region=x&dry-run=1&nope=1'
@@ -269,6 +277,17 @@ t.test('any JSON body either passes or is refused with pointers into it', async 
   }), { numRuns: 150 }))
 })
 
+t.test('a body with a hundred thousand faults is refused at once', async t => {
+  const { call } = await start(t)
+  const startedAt = Date.now()
+  const tags = await call('PUT', at('a'), JSON.stringify({ ...configuration, Filter: { Tag: Array(60_000).fill({}) } }))
+  t.match(tags.json.detail, /^The request has 120000 faults; errors names the first 1000\.$/)
+  t.equal(tags.json.errors.length, 1000)
+  const fields = await call('PUT', at('a'), JSON.stringify({ ...configuration, OptionalFields: Array(40_000).fill(1) }))
+  t.equal(fields.status, 400)
+  t.ok(Date.now() - startedAt < 10_000, 'which took minutes once')
+})
+
 t.test('ids and buckets that could mean something else are refused', async t => {
   const { call, emulator } = await start(t)
   for (const id of ['a%2Fb', '%2E%2E', '%2e', 'a%3Fb', 'a%23', 'a%26acl', '%C3%A4', '%00', 'a'.repeat(129), 'a%0Ab', '%20', '%E2%82%AC']) {
@@ -278,7 +297,7 @@ t.test('ids and buckets that could mean something else are refused', async t => 
       t.match(json, { errors: [{ in: 'path', pointer: '/id' }] })
     }
   }
-  for (const name of ['nodash', 'Upper-1', '-a-1', 'a_b-1', 'a.b-1', 'a-', `${'a'.repeat(62)}-1`, 'a-1%2F..', 'service', 'x%40evil.com-1']) {
+  for (const name of ['nodash', 'Upper-1', '-a-1', 'a_b-1', 'a.b-1', 'a-', `${'a'.repeat(62)}-1`, 'a-1%2F..', 'service', 'x%40evil.com-1', 'xn--a-1250000000']) {
     t.match(await call('DELETE', `/buckets/${name}/inventories/a`), { status: 400, json: { errors: [{ pointer: '/bucket' }] } }, name)
   }
   for (const region of ['', 'x', 'cn-north', 'AP-x', 'ap-guangzhou.evil.com', 'ap-guangzhou/', 'ap-guangzhou:80', 'ap-b@evil', 'a-' + 'b'.repeat(70)]) {
