@@ -40,14 +40,17 @@ const notFoundCodes = new Set([
 
 const longestMessage = 500
 
+// Something between COS and us may quote our request; what looks like its credentials goes no further.
+const reflection = /q-(ak|signature|sign-algorithm|sign-time|key-time)|x-cos-security-token|AKID/i
+
 /** COS's request and trace id of an answer, from its headers. */
 export function cosContext ({ headers }: CosAnswer): CosContext {
-  return { requestId: headerToken(headers['x-cos-request-id']), traceId: headerToken(headers['x-cos-trace-id']) }
+  return { requestId: cosId(headers['x-cos-request-id']), traceId: cosId(headers['x-cos-trace-id']) }
 }
 
 /** Whether an error says that the configuration (or, for LIST, every configuration) does not exist. */
-export function isNotFound (error: unknown): boolean {
-  return error instanceof ServiceError && error.code === 'InventoryConfigurationNotFoundError'
+export function isNotFound (error: unknown): error is ServiceError & { cos: CosContext } {
+  return error instanceof ServiceError && error.status === 404 && error.code === 'InventoryConfigurationNotFoundError'
 }
 
 /**
@@ -97,11 +100,13 @@ function codeless (answer: CosAnswer, cos: CosContext): ServiceError {
 }
 
 function readError ({ headers, body }: CosAnswer): CosError | undefined {
-  const type = headerToken(headers['content-type']) ?? ''
+  const type = headerText(headers['content-type'])
   const stated = (type.includes('json') ? fromJson(body) : fromXml(body)) ??
     { code: headerText(headers['x-cos-error-code']), message: headerText(headers['x-cos-error-message']) }
-  const code = stated.code.trim().slice(0, 128)
-  return code === '' ? undefined : { code, message: stated.message.trim().slice(0, longestMessage) }
+  const code = stated.code.trim()
+  if (!/^[A-Za-z0-9][A-Za-z0-9 ._-]{0,127}$/.test(code) || reflection.test(code)) return undefined
+  const message = stated.message.trim().slice(0, longestMessage)
+  return { code, message: reflection.test(message) ? '' : message }
 }
 
 function fromXml (body: Uint8Array): CosError | undefined {
@@ -130,10 +135,10 @@ function headerText (value: string | string[] | undefined): string {
   return (Array.isArray(value) ? value[0] : value) ?? ''
 }
 
-/** A header value that is safe to answer and log again. */
-function headerToken (value: string | string[] | undefined): string | undefined {
+/** COS's ids are Base64; anything else is not one, and not answered or logged again. */
+function cosId (value: string | string[] | undefined): string | undefined {
   const text = headerText(value)
-  return /^[\x20-\x7E]{1,256}$/.test(text) ? text : undefined
+  return /^[A-Za-z0-9+/=_.-]{1,256}$/.test(text) && !reflection.test(text) ? text : undefined
 }
 
 function retryAfter ({ headers }: CosAnswer): number {

@@ -7,7 +7,6 @@ import type { InventoryParameters } from './addresses.ts'
 import { cosContext, isNotFound, toServiceError } from './answers.ts'
 import { fromConfigurationXml, fromJobXml, fromListXml, toConfigurationXml } from './inventory-xml.ts'
 import type { AttemptLog, CosAnswer, CosRequest, Transport } from './transport.ts'
-import { XmlError } from './xml.ts'
 
 /** COS holds at most this many configurations in a bucket (COS document 30625). */
 const maxConfigurations = 1000
@@ -69,7 +68,7 @@ export function createInventories (config: Config['cos'], transport: Transport, 
     } catch (error) {
       if (!isNotFound(error)) throw error
       const empty: InventoryPage = { InventoryConfigurations: [], IsTruncated: false }
-      return { value: empty, cos: (error as ServiceError).cos ?? {} }
+      return { value: empty, cos: error.cos }
     }
   }
 
@@ -87,7 +86,8 @@ export function createInventories (config: Config['cos'], transport: Transport, 
     },
 
     async post (call, id, input) {
-      return read(await send(call, 'POST', { id }, toConfigurationXml(id, input)), fromJobXml)
+      const answer = await send(call, 'POST', { id }, toConfigurationXml(id, input))
+      return answer.body.length > 0 ? read(answer, fromJobXml) : { ...acknowledge(answer), value: {} }
     },
 
     list: (call, continuationToken) => listPage(call, continuationToken),
@@ -96,17 +96,19 @@ export function createInventories (config: Config['cos'], transport: Transport, 
       const deadlineAt = now() + config.deadlineMs
       const configurations = new Map<string, InventoryConfiguration>()
       const tokens = new Set<string>()
+      let others = {}
       let token: string | undefined
       for (;;) {
         const { value: page, cos } = await listPage(call, token, deadlineAt)
-        for (const configuration of page.InventoryConfigurations) {
-          if (!configurations.has(configuration.Id)) configurations.set(configuration.Id, configuration)
-        }
-        token = page.NextContinuationToken
+        const { InventoryConfigurations: items, IsTruncated: _, NextContinuationToken: next, ...unknown } = page
+        for (const item of items) if (!configurations.has(item.Id)) configurations.set(item.Id, item)
+        others = { ...others, ...unknown }
+        token = next
         if (token === undefined) {
-          return { value: { InventoryConfigurations: [...configurations.values()], IsTruncated: false }, cos }
+          const whole = { InventoryConfigurations: [...configurations.values()], IsTruncated: false, ...others }
+          return { value: whole, cos }
         }
-        if (tokens.has(token) || configurations.size > maxConfigurations) {
+        if (tokens.has(token) || Math.max(configurations.size, tokens.size) > maxConfigurations) {
           throw new ServiceError('UpstreamInvalidResponse',
             'COS does not come to an end of the list: it repeats a page, or lists more than a bucket can hold.', { cos })
         }
@@ -126,19 +128,18 @@ function read<T> (answer: CosAnswer, parse: (bytes: Uint8Array) => T): Outcome<T
   try {
     return { value: parse(answer.body), cos }
   } catch (error) {
-    if (!(error instanceof XmlError)) throw error
     throw new ServiceError('UpstreamInvalidResponse',
       'COS answered something that is not the XML it should be. Try again; if it stays, tell the operator.',
       { cause: error, cos })
   }
 }
 
-/** An empty success proves nothing by itself: without COS's request id, something else may have given it. */
+/** An empty success proves nothing by itself: without COS's request id, or with a page of HTML, it is not COS's. */
 function acknowledge (answer: CosAnswer): Outcome<undefined> {
   const cos = cosContext(answer)
-  if (cos.requestId === undefined) {
+  if (cos.requestId === undefined || answer.body.length > 0) {
     throw new ServiceError('UpstreamInvalidResponse',
-      'The change was acknowledged, but not by COS: a gateway in between may have answered.', { cos })
+      'The change was acknowledged, but not as COS does: a gateway in between may have answered.', { cos })
   }
   return { value: undefined, cos }
 }

@@ -65,6 +65,9 @@ const listResult = members({
   NextContinuationToken: 'text'
 }, { lists: ['InventoryConfiguration'] })
 
+// COS document 46869.
+const jobResult = members({ JobId: 'text' })
+
 /**
  * The body of PUT or POST in canonical form: no prolog, no white space, elements in the documented order.
  *
@@ -112,12 +115,12 @@ export function fromListXml (bytes: Uint8Array): InventoryPage {
 }
 
 /**
- * Reads the answer of POST, which older COS clusters leave empty.
+ * Reads the answer of POST.
  *
- * @throws {XmlError} when there is a body that is not a PostInventoryResult
+ * @throws {XmlError} when the bytes are not a PostInventoryResult
  */
 export function fromJobXml (bytes: Uint8Array): InventoryJob {
-  return bytes.length === 0 ? {} : readMembers(rootNamed(bytes, 'PostInventoryResult'), members({ JobId: 'text' }))
+  return readMembers(rootNamed(bytes, 'PostInventoryResult'), jobResult)
 }
 
 function rootNamed (bytes: Uint8Array, ...names: string[]): XmlElement {
@@ -226,7 +229,7 @@ function toWireFilter (filter: Json): Json {
     if (isCondition) set(beside, 'And', inAnd)
     set(isCondition ? inAnd : beside, name, value)
   }
-  for (const [name, value] of Object.entries(isObject(and) ? and : {})) {
+  for (const [name, value] of Object.entries(and)) {
     set(beside, 'And', inAnd)
     set(inAnd, name, value)
   }
@@ -255,11 +258,11 @@ function fromWireFilter (filter: Json): Json | undefined {
   return Object.keys(flat).length === 0 ? undefined : flat
 }
 
-/** A condition said twice in the same words is one; said twice differently, both are kept. */
+/** What is said twice in the same words is one; said twice differently, both are kept. */
 function merge (object: JsonObject, name: string, value: Json): void {
-  const present = object[name]
-  if (present === undefined || !Object.hasOwn(object, name)) set(object, name, value)
-  else if (present !== value) set(object, name, [present, value].flat())
+  const present = Object.hasOwn(object, name) ? object[name] : undefined
+  if (present === undefined) set(object, name, value)
+  else if (JSON.stringify(present) !== JSON.stringify(value)) set(object, name, [present, value].flat())
 }
 
 function toWireDestination (destination: JsonObject): JsonObject {
@@ -279,8 +282,11 @@ function fromWireDestination (destination: JsonObject): JsonObject {
       : encryption
   })
   if (direct === undefined) return named
-  const encryption = named['Encryption']
-  return { ...named, Encryption: { SSECOS: direct, ...(isObject(encryption) ? encryption : {}) } }
+  const { Encryption: encryption = {} } = named
+  if (!isObject(encryption)) return { ...named, 'SSE-COS': direct }
+  const all = { ...encryption }
+  merge(all, 'SSECOS', direct)
+  return { ...named, Encryption: all }
 }
 
 function isObject (value: Json | undefined): value is JsonObject {
@@ -307,7 +313,7 @@ function mapNames (
   const mapped: JsonObject = {}
   for (const [name, value] of Object.entries(object)) {
     const changed = change(value, name)
-    if (changed !== undefined) set(mapped, rename(name), changed)
+    if (changed !== undefined) merge(mapped, rename(name), changed)
   }
   return mapped
 }

@@ -81,35 +81,32 @@ export function createTransport (config: Config['cos'], { credentials, now, user
     return { ...headers, 'user-agent': userAgent, authorization: authorization(signable, keys, keyTimeAt(now())) }
   }
 
+  async function exchange (
+    request: CosRequest, headers: Record<string, string>, signal: AbortSignal
+  ): Promise<CosAnswer> {
+    const { method, address, target, body = null, log } = request
+    const startedAt = now()
+    const fields = { method, host: address.host }
+    try {
+      const answer = await agent.request({ origin: address.origin, path: target, method, headers, body, signal })
+      const bytes = await answer.body.bytes()
+      log.debug({ ...fields, status: answer.statusCode, durationMs: now() - startedAt }, 'COS answered')
+      return { status: answer.statusCode, headers: answer.headers, body: bytes }
+    } catch (error) {
+      log.debug({ ...fields, fault: codeOf(error), durationMs: now() - startedAt }, 'COS did not answer')
+      const late = signal.aborted || error instanceof undiciErrors.ConnectTimeoutError
+      throw late ? timedOut(request) : toServiceError(error, request, config.connectTo?.host)
+    }
+  }
+
   return {
     async send (request) {
-      const { method, address, target, body = null, deadlineAt, log } = request
-      assertInventoryTarget(target)
-      const startedAt = now()
-      const limitMs = Math.min(config.timeoutMs, deadlineAt - startedAt)
-      if (limitMs <= 0) throw timedOut(address)
+      assertInventoryTarget(request.target)
+      const limitMs = Math.min(config.timeoutMs, request.deadlineAt - now())
+      if (limitMs <= 0) throw timedOut(request)
       const abort = new AbortController()
       const timer = setTimeout(() => { abort.abort() }, limitMs)
-      const fields = { method, host: address.host }
-      try {
-        const answer = await agent.request({
-          origin: address.origin,
-          path: target,
-          method,
-          headers: signedHeaders(request),
-          body,
-          signal: abort.signal
-        })
-        const bytes = await answer.body.bytes()
-        log.debug({ ...fields, status: answer.statusCode, durationMs: now() - startedAt }, 'COS answered')
-        return { status: answer.statusCode, headers: answer.headers, body: bytes }
-      } catch (error) {
-        log.debug({ ...fields, fault: faultName(error), durationMs: now() - startedAt }, 'COS did not answer')
-        const late = abort.signal.aborted || error instanceof undiciErrors.ConnectTimeoutError
-        throw late ? timedOut(address) : toServiceError(error, address, config.connectTo?.host)
-      } finally {
-        clearTimeout(timer)
-      }
+      return await exchange(request, signedHeaders(request), abort.signal).finally(() => { clearTimeout(timer) })
     },
 
     close: () => agent.close()
@@ -131,33 +128,44 @@ function connector ({ connectTo, timeoutMs }: Config['cos']): buildConnector.con
   }
 }
 
-function timedOut ({ host }: Address): ServiceError {
-  return new ServiceError('UpstreamTimeout', `COS (${host}) did not answer in time. Whether a change was made is ` +
-    'not known: read the configuration, or send the same request again.')
+function timedOut ({ method, address }: CosRequest): ServiceError {
+  return new ServiceError('UpstreamTimeout', `COS (${address.host}) did not answer in time.${doubt(method)}`)
 }
 
-function toServiceError (error: unknown, { host }: Address, connectTo: string | undefined): unknown {
-  if (error instanceof undiciErrors.ResponseExceededMaxSizeError) {
-    return new ServiceError('UpstreamInvalidResponse', `The answer of ${host} is larger than any answer of COS.`,
-      { cause: error })
-  }
-  if (error instanceof undiciErrors.HTTPParserError || error instanceof undiciErrors.HeadersOverflowError) {
-    return new ServiceError('UpstreamInvalidResponse', `The answer of ${host} is not HTTP as COS speaks it.`,
-      { cause: error })
-  }
-  const code = faultName(error)
-  if (code === undefined) return error
-  const hint = code === 'ENOTFOUND'
-    ? `there is no host ${connectTo ?? host}. ${connectTo === undefined ? 'Is the region right?' : 'Is COS_CONNECT_TO right?'}`
-    : `${host} could not be reached or cut the connection (${code}). Whether a change was made is not known: ` +
-      'read the configuration, or send the same request again.'
-  return new ServiceError('UpstreamUnreachable', `COS cannot be reached: ${hint}`, { cause: error })
+function doubt (method: CosRequest['method']): string {
+  return method === 'GET'
+    ? ''
+    : ' Whether the change was made is not known: read the configuration, or send the same request again.'
 }
 
-/** The code of a fault of the network, of TLS or of undici; a fault of our own has none. */
-function faultName (error: unknown): string | undefined {
-  const code = (error as { code?: unknown }).code
-  if (typeof code === 'string') return code
-  const cause = (error as { cause?: unknown }).cause
-  return cause === undefined ? undefined : faultName(cause)
+function toServiceError (
+  error: unknown, { method, address: { host } }: CosRequest, connectTo: string | undefined
+): ServiceError {
+  const code = codeOf(error)
+  if (code === 'UND_ERR_RES_EXCEEDED_MAX_SIZE') return invalid(`The answer of ${host} is larger than any of COS.`, error)
+  if (error instanceof undiciErrors.HTTPParserError || notAnswers.test(code)) {
+    return invalid(`The answer of ${host} is not HTTP as COS speaks it.`, error)
+  }
+  if (code === 'ENOTFOUND') {
+    const hint = connectTo === undefined ? 'Is the region right?' : 'Is COS_CONNECT_TO right?'
+    return unreachable(`there is no host ${connectTo ?? host}. ${hint}`, error)
+  }
+  const neverSent = ['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'EAI_AGAIN'].includes(code)
+  return unreachable(`${host} could not be reached or cut the connection (${code}).${neverSent ? '' : doubt(method)}`, error)
+}
+
+/** Codes of undici for what came back and cannot be an answer. */
+const notAnswers = /^(UND_ERR_HEADERS_OVERFLOW|ERR_ASSERTION)/
+
+function invalid (detail: string, cause: unknown): ServiceError {
+  return new ServiceError('UpstreamInvalidResponse', detail, { cause })
+}
+
+function unreachable (hint: string, cause: unknown): ServiceError {
+  return new ServiceError('UpstreamUnreachable', `COS cannot be reached: ${hint}`, { cause })
+}
+
+/** Faults of the network, of TLS and nearly all of undici's carry a code. */
+function codeOf (error: unknown): string {
+  return String((error as { code?: unknown }).code)
 }

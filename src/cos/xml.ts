@@ -24,13 +24,15 @@ const maxEqualsSigns = 250_000
 /** Twice what a body of this service can hold; the library spends some 40 bytes on each character of a text. */
 const maxTextLength = 512 * 1024
 
-/** No XML name can begin with this. */
+/** No XML name can begin with this: it is put before the names of elements, and names texts by itself. */
 const nameMark = '#'
 
 const predefinedEntities = new Map([['amp', '&'], ['lt', '<'], ['gt', '>'], ['quot', '"'], ['apos', "'"]])
 
 // The characters XML 1.0 forbids (section 2.2); the u flag makes a surrogate match only when it stands alone.
 const forbiddenCharacter = /[^\t\n\r\u0020-\uD7FF\uE000-\uFFFD\u{10000}-\u{10FFFF}]/u
+
+const ignore = () => {}
 
 const refuseDoctype = () => { throw new XmlError('a document type declaration is refused') }
 
@@ -39,6 +41,7 @@ const parser = new XMLParser({
   ignoreAttributes: true,
   ignoreDeclaration: true,
   ignorePiTags: true,
+  textNodeName: nameMark,
   removeNSPrefix: true,
   parseTagValue: false,
   trimValues: false,
@@ -49,9 +52,9 @@ const parser = new XMLParser({
   entityDecoder: {
     decode: decodeEntities,
     addInputEntities: refuseDoctype,
-    setExternalEntities: () => {},
-    reset: () => {},
-    setXmlVersion: () => {}
+    setExternalEntities: ignore,
+    reset: ignore,
+    setXmlVersion: ignore
   }
 })
 
@@ -91,20 +94,17 @@ export function escapeText (text: string): string {
 
 const escapes: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '\r': '&#13;' }
 
-/** What the parser makes of a node: one key, either the element's name or `#text`. */
+/** What the parser makes of a node: one key, the mark with the element's name, or for a text the mark alone. */
 type OrderedNode = Record<string, OrderedNode[] | string>
 
 function toElements (nodes: OrderedNode[]): Omit<XmlElement, 'name'> {
   const children: XmlElement[] = []
   let text = ''
   for (const node of nodes) {
-    const [key] = Object.keys(node)
-    if (key === undefined) continue
-    const content = node[key]
-    if (typeof content === 'string') {
-      text += content
-    } else if (content !== undefined) {
-      children.push({ name: key.replace(/^#+/, ''), ...toElements(content) })
+    for (const [key, content] of Object.entries(node)) {
+      // The library marks the name of a self-closed element twice.
+      if (typeof content === 'string') text += content
+      else children.push({ name: key.replace(/^#+/, ''), ...toElements(content) })
     }
   }
   return { children, text }

@@ -45,8 +45,8 @@ t.test('nothing but inventory calls leaves for a bucket host', async t => {
   })
   const transport = createTransport(cos, { credentials: () => cos.credentials, now: Date.now, userAgent: 'test' })
   t.teardown(() => transport.close())
-  const send = (method: 'PUT' | 'DELETE' | 'GET', target: string) => transport.send({
-    method, target, address: createAddressBook(cos)(bucket, undefined), deadlineAt: Date.now() + 1000, log: pino({ level: 'silent' })
+  const send = (method: 'PUT' | 'DELETE' | 'GET', target: string, leftMs = 1000) => transport.send({
+    method, target, address: createAddressBook(cos)(bucket, undefined), deadlineAt: Date.now() + leftMs, log: pino({ level: 'silent' })
   })
   for (const target of ['/', '/?', '/object', '/?acl', '/?id=a&inventory', '/?inventory&id=', '/?inventory&id=a&acl', '/object?inventory']) {
     for (const method of ['PUT', 'DELETE', 'GET'] as const) {
@@ -56,6 +56,8 @@ t.test('nothing but inventory calls leaves for a bucket host', async t => {
   t.strictSame(emulator.requests, [], 'and nothing was sent')
   t.equal(emulator.connections, 0)
   t.equal((await send('GET', '/?inventory')).status, 200)
+  await t.rejects(send('GET', '/?inventory', -1), { code: 'UpstreamTimeout' }, 'nor anything past the deadline')
+  t.equal(emulator.requests.length, 1)
 })
 
 t.test('host, token, every content header and every parameter are signed, for a quarter of an hour', async t => {
@@ -144,7 +146,8 @@ t.test('a cut answer is never taken as whole', async t => {
     ['chunked, no end', `transfer-encoding: chunked\r\n\r\n${body.length.toString(16)}\r\n${body}\r\n`, { code: 'UpstreamUnreachable' }],
     ['length too long', `content-length: ${body.length + 1}\r\n\r\n${body}`, { code: 'UpstreamUnreachable' }],
     ['not HTTP', '', { status: 502, code: 'UpstreamInvalidResponse' }],
-    ['id not ASCII', `x-cos-request-id: r\u00e9\r\n\r\n${body}`, { Id: 'a' }]
+    ['id not ASCII', `x-cos-request-id: r\u00e9\r\n\r\n${body}`, { Id: 'a' }],
+    ['two ids', `x-cos-request-id: a\r\nx-cos-request-id: b\r\n\r\n${body}`, { Id: 'a' }]
   ]
   for (const [name, answer, expected] of answers) {
     const address = await startRawServer(t, socket => {

@@ -58,6 +58,7 @@ t.test('every variable is taken', async t => {
     COS_MAX_CONNECTIONS: '5',
     COS_REGION_DISCOVERY: 'false',
     COS_MAX_ATTEMPTS: '3',
+    TRUST_PROXY: 'false',
     RATE_LIMIT_PER_MINUTE: '0'
   })
   t.match(config, {
@@ -106,6 +107,8 @@ t.test('every fault is named at once, and no secret with it', async t => {
     SHUTDOWN_DELAY_MS: '-1',
     SHUTDOWN_GRACE_MS: '3600001',
     COS_REGION_DISCOVERY: 'true',
+    TRUST_PROXY: '10.0.0.1',
+    COS_MAX_ATTEMPTS: 'many',
     CALLERS_FILE: '/callers.json'
   }
   const faults = faultsOf(environment)
@@ -115,7 +118,7 @@ t.test('every fault is named at once, and no secret with it', async t => {
   t.equal(faults.filter(fault => fault.startsWith('COS_BUCKET_REGIONS')).length, 5)
   const message = new ConfigError(faults).message
   t.match(message, new RegExp(`^The configuration has ${faults.length} faults:\n  - `))
-  t.notMatch(message, /with blanks|padded|line-feed/)
+  t.notMatch(message, /with blanks|padded|line-feed|nobucket/)
   t.match(new ConfigError(['x']).message, /1 fault:/)
 })
 
@@ -154,7 +157,8 @@ t.test('NAME_FILE gives the value of NAME', async t => {
     t.equal(readConfig({ ...rest, COS_SECRET_KEY_FILE: path }).cos.credentials.secretKey, value)
   }
   t.match(faultsOf({ ...required, COS_SECRET_KEY_FILE: path }), [/COS_SECRET_KEY and COS_SECRET_KEY_FILE are both set/])
-  t.match(faultsOf({ ...required, PORT_FILE: join(dir, 'none') }), [/^PORT_FILE cannot be read: ENOENT/])
+  t.strictSame(faultsOf({ ...required, PORT_FILE: 'a-secret-in-the-wrong-place' }), ['PORT_FILE cannot be read: ENOENT'])
+  t.match(faultsOf({ ...required, JWT_JWKS_URL_FILE: path }), [/^JWT_JWKS_URL is not supported/])
   t.strictSame(faultsOf({ ...required, COS_CREDENTIALS_FILE: path }),
     ['COS_CREDENTIALS_FILE is not supported by this version: unset it'], 'which is no file form of COS_CREDENTIALS')
   t.notMatch(faultsOf({ AUTH: 'none', COS_SECRET_KEY_FILE: path, COS_SECRET_ID: 'x' }).join(), /from-file/)

@@ -212,8 +212,20 @@ t.test('nothing COS said is dropped', async t => {
   const encryption = '<Encryption><SSE-KMS><KeyId>k</KeyId></SSE-KMS></Encryption><SSE-COS><Mode>m</Mode></SSE-COS>'
   t.strictSame(read(inConfiguration(`<Destination><COSBucketDestination>${encryption}</COSBucketDestination></Destination>`)),
     { Id: 'a', Destination: { COSBucketDestination: { Encryption: { SSECOS: { Mode: 'm' }, 'SSE-KMS': { KeyId: 'k' } } } } })
+  const both = '<Destination><COSBucketDestination><Encryption><SSECOS/></Encryption><SSE-COS>direct</SSE-COS></COSBucketDestination></Destination>'
+  t.strictSame(read(inConfiguration(both)), { Id: 'a', Destination: { COSBucketDestination: { Encryption: { SSECOS: [{}, 'direct'] } } } })
   const text = '<Destination><COSBucketDestination><Encryption><SSE-COS>AES</SSE-COS></Encryption></COSBucketDestination></Destination>'
   t.strictSame(read(inConfiguration(text)), { Id: 'a', Destination: { COSBucketDestination: { Encryption: { SSECOS: 'AES' } } } })
+  const mixed = '<Destination><COSBucketDestination><Encryption><A>1</A></Encryption><Encryption><B>2</B></Encryption>' +
+    '<SSE-COS/></COSBucketDestination></Destination>'
+  t.match(read(inConfiguration(mixed)),
+    { Destination: { COSBucketDestination: { Encryption: [{ A: '1' }, { B: '2' }], 'SSE-COS': {} } } })
+  const places = '<Destination><COSBucketDestination><Bucket>a</Bucket></COSBucketDestination>' +
+    '<COSBucketDestination><Bucket>b</Bucket></COSBucketDestination></Destination>'
+  t.match(read(inConfiguration(places)), { Destination: { COSBucketDestination: [{ Bucket: 'a' }, { Bucket: 'b' }] } })
+  const strange = { IncludedObjectVersions: { All: '' }, Destination: { COSBucketDestination: { Encryption: { SSECOS: {}, New: 'n' } } } }
+  t.match(toConfigurationXml('a', strange), '<IncludedObjectVersions><All></All></IncludedObjectVersions>')
+  t.match(toConfigurationXml('a', strange), '<Encryption><SSE-COS></SSE-COS><New>n</New></Encryption>')
   for (const several of ['<Filter><Prefix>a</Prefix></Filter>'.repeat(2), '<Destination><COSBucketDestination><Bucket>b</Bucket></COSBucketDestination></Destination>'.repeat(2)]) {
     const once = read(inConfiguration(several))
     t.strictSame(read(toConfigurationXml('a', once)), once, 'repeated containers too, there and back')
@@ -257,8 +269,7 @@ t.test('a page is read with its token, and only when more follows', async t => {
   }
 })
 
-t.test('the answer of POST may be empty', async t => {
-  t.strictSame(fromJobXml(bytes('')), {})
+t.test('the answer of POST names the job', async t => {
   t.strictSame(fromJobXml(bytes('<PostInventoryResult><JobId>NTE0==</JobId></PostInventoryResult>')), { JobId: 'NTE0==' })
   t.throws(() => fromJobXml(bytes('<html/>')), { name: 'XmlError' })
 })
