@@ -9,7 +9,9 @@ import { ProblemSchema } from './contract/problem.ts'
 import { maxBodyBytes } from './contract/requests.ts'
 import { addDocumentation, openApiRoutes } from './http/documentation.ts'
 import { acceptJsonOnly } from './http/json-only.ts'
-import { addNotFound, replyToClientError, replyToRouterError, replyWithProblem } from './http/problem-replies.ts'
+import {
+  addNotFound, answerOddRequests, replyToClientError, replyToRouterError, replyWithProblem
+} from './http/problem-replies.ts'
 import { addRequestIds, requestIdOf } from './http/request-ids.ts'
 import { addRequestLog } from './http/request-log.ts'
 import { addSecurityHeaders } from './http/security-headers.ts'
@@ -42,6 +44,8 @@ export async function buildApp (dependencies: Dependencies): Promise<FastifyInst
     bodyLimit: maxBodyBytes,
     // A request that trickles in holds a connection; half a minute is plenty for 256 KiB.
     requestTimeout: 30_000,
+    // Node looks for late requests every 30 s, and answers one without Host by itself, unless told otherwise.
+    http: { connectionsCheckingInterval: 5_000, requireHostHeader: false },
     // What is refused while closing is refused by refuseWhenClosing, as a problem document.
     return503OnClosing: false,
     ajv: { customOptions: ajvOptions },
@@ -57,11 +61,12 @@ export async function buildApp (dependencies: Dependencies): Promise<FastifyInst
   // Compiled serializers drop properties that a schema does not name. Nothing COS said may be lost.
   app.setSerializerCompiler(() => value => JSON.stringify(value))
   app.setErrorHandler(replyWithProblem)
-  addNotFound(app)
   addRequestIds(app)
   addRequestLog(app)
   await addSecurityHeaders(app)
   refuseWhenClosing(app, lifecycle)
+  answerOddRequests(app)
+  addNotFound(app)
   acceptJsonOnly(app)
 
   for (const schema of [

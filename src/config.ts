@@ -54,7 +54,7 @@ const regionRegex = new RegExp(regionPattern, 'u')
 /** Settings that would be dangerous to ignore: with them the service does not start. */
 const unsupported = [
   'CALLERS_FILE', 'JWT_JWKS_URL', 'JWT_ISSUER', 'JWT_AUDIENCE', 'TLS_CERT_FILE', 'TLS_KEY_FILE',
-  'TLS_CLIENT_CA_FILE', 'RATE_LIMIT_REDIS_URL', 'AUDIT_LOG', 'METRICS_PORT', 'TRUST_PROXY', 'COS_CREDENTIALS_FILE'
+  'TLS_CLIENT_CA_FILE', 'RATE_LIMIT_REDIS_URL', 'AUDIT_LOG', 'METRICS_PORT', 'COS_CREDENTIALS_FILE'
 ]
 const notActedOn = ['COS_MAX_ATTEMPTS', 'RATE_LIMIT_PER_MINUTE', 'COS_MAX_CONCURRENCY', 'COS_QUEUE_LIMIT']
 
@@ -104,14 +104,18 @@ export function readConfig (environment: Environment): Config {
     faults.push('AUTH=required needs callers, which this version cannot know: ' +
       'set AUTH=none and let only trusted callers reach the port')
   } else if (!anywhere && !isLoopback(host)) {
-    faults.push(`AUTH=none lets everyone in, and HOST=${host} is reachable from other machines: ` +
+    faults.push('AUTH=none lets everyone in, and HOST is an address that other machines reach: ' +
       'set HOST=127.0.0.1, or AUTH_NONE_ANYWHERE=true if something in front decides who may call')
   }
   for (const name of unsupported) {
-    if (isSet(environment[name])) faults.push(`${name} is not supported by this version: unset it`)
+    if (isSet(environment[name]) || isSet(environment[`${name}_FILE`])) {
+      faults.push(`${name} is not supported by this version: unset it`)
+    }
   }
   choice('COS_CREDENTIALS', 'env', ['env'])
   choice('COS_REGION_DISCOVERY', 'false', ['false'])
+  choice('TRUST_PROXY', 'false', ['false'])
+  for (const name of notActedOn) integer(name, 0, 0, Number.MAX_SAFE_INTEGER)
 
   const config: Config = {
     host,
@@ -135,7 +139,7 @@ export function readConfig (environment: Environment): Config {
       deadlineMs: integer('COS_DEADLINE_MS', 15_000, 1, longestTimeMs),
       maxConnections: integer('COS_MAX_CONNECTIONS', 64, 1, 10_000)
     },
-    notInForce: notActedOn.filter(name => isSet(environment[name]))
+    notInForce: notActedOn.filter(name => isSet(environment[name]) || isSet(environment[`${name}_FILE`]))
   }
   if (faults.length > 0) throw new ConfigError(faults)
   return config
@@ -158,7 +162,8 @@ function readVariable (environment: Environment, name: string, faults: string[])
     // Editors and `echo` end a file with a line feed that is no part of the secret.
     return readFileSync(path, 'utf8').replace(/\r?\n$/, '')
   } catch (error) {
-    faults.push(`${name}_FILE cannot be read: ${(error as NodeJS.ErrnoException).code} ${path}`)
+    // Not the path: whoever takes NAME_FILE for NAME has put the secret there.
+    faults.push(`${name}_FILE cannot be read: ${(error as NodeJS.ErrnoException).code}`)
     return undefined
   }
 }
@@ -176,10 +181,11 @@ function region (text: string | undefined, faults: string[]): string | undefined
 
 function bucketRegions (text: string | undefined, faults: string[]): Map<string, string> {
   const regions = new Map<string, string>()
-  for (const pair of text?.split(',').map(each => each.trim()).filter(each => each !== '') ?? []) {
+  const pairs = text?.split(',').map(each => each.trim()).filter(each => each !== '') ?? []
+  for (const [index, pair] of pairs.entries()) {
     const [bucket = '', where = '', ...rest] = pair.split('=')
     if (bucket.length > bucketMaxLength || !bucketRegex.test(bucket) || !regionRegex.test(where) || rest.length > 0) {
-      faults.push(`COS_BUCKET_REGIONS: "${pair}" is not bucket-appid=region`)
+      faults.push(`COS_BUCKET_REGIONS: pair ${index + 1} is not bucket-appid=region`)
     } else if (regions.has(bucket)) {
       faults.push(`COS_BUCKET_REGIONS names ${bucket} twice`)
     } else {
@@ -201,11 +207,10 @@ function endpoint (text: string | undefined, faults: string[]): string {
 
 function connectTo (text: string | undefined, faults: string[]): { host: string, port: number } | undefined {
   if (text === undefined) return undefined
-  const parts = /^(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})$/.exec(text)
-  const port = Number(parts?.[3])
-  if (parts !== null && port >= 1 && port <= 65535 && (parts[1] === undefined || isIPv6(parts[1]))) {
-    return { host: parts[1] ?? parts[2] ?? '', port }
-  }
+  const [, ipv6, name, digits] = /^(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})$/.exec(text) ?? []
+  const host = ipv6 !== undefined && isIPv6(ipv6) ? ipv6 : name
+  const port = Number(digits)
+  if (host !== undefined && port >= 1 && port <= 65535) return { host, port }
   faults.push('COS_CONNECT_TO must be host:port, an IPv6 address in brackets')
   return undefined
 }

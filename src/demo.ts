@@ -6,7 +6,7 @@ import { readConfig } from './config.ts'
 import { configurationExample } from './contract/inventory.ts'
 import { exampleBuckets, exampleCredential } from './emulator/examples.ts'
 import { startEmulator } from './emulator/server.ts'
-import { startService } from './service.ts'
+import { startService, syncStdout } from './service.ts'
 
 const { PORT: port = '8080', LOG_LEVEL: logLevel = 'info' } = process.env
 
@@ -22,7 +22,12 @@ async function main (): Promise<void> {
     COS_CONNECT_TO: emulator.address,
     COS_BUCKET_REGIONS: exampleBuckets.map(({ name, region }) => `${name}=${region}`).join(',')
   })
-  const service = await startService(config, pino({ level: config.logLevel }))
+  const service = await startService(config, pino({ level: config.logLevel }, syncStdout()))
+  const stop = (): void => {
+    void service.stop().then(() => emulator.close())
+  }
+  process.once('SIGTERM', stop)
+  process.once('SIGINT', stop)
 
   const inventories = `${service.url}/buckets/examplebucket-1250000000/inventories`
   const { Id: id, ...configuration } = configurationExample
@@ -34,17 +39,10 @@ curl -i -X PUT ${inventories}/${id} -H 'content-type: application/json' -d '${JS
 curl -i ${inventories}/${id}
 curl -i '${inventories}?all=true'
 `)
-
-  const stop = (): void => {
-    void service.stop().then(() => emulator.close())
-  }
-  process.once('SIGTERM', stop)
-  process.once('SIGINT', stop)
 }
 
 main().catch((error: unknown) => {
   const { code, message } = error as NodeJS.ErrnoException
   console.error(code === 'EADDRINUSE' ? `Port ${port} is taken: set PORT to another one.` : message)
-  process.exitCode = 1
-  process.exit()
+  process.exit(1)
 })

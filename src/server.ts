@@ -1,21 +1,22 @@
 import { pino } from 'pino'
 import type { Logger } from 'pino'
-import { ConfigError, readConfig } from './config.ts'
-import type { Config } from './config.ts'
-import { startService } from './service.ts'
+import { readConfig } from './config.ts'
+import type { Config, ConfigError } from './config.ts'
+import { startService, syncStdout } from './service.ts'
 
 /** The process: environment in, exit code out. 0 after a stop, 1 when it cannot start. */
 async function main (): Promise<void> {
   const config = configOrExit()
-  const logger = pino({ level: config.logLevel })
-  const service = await startService(config, logger).catch((error: unknown) => exit(logger, error))
+  const logger = pino({ level: config.logLevel }, syncStdout())
+  // Signals are listened to first: one can arrive as soon as somebody sees the port open.
+  const starting = startService(config, logger).catch((error: unknown) => exit(logger, error))
 
   let stopping = false
   const stop = (signal: NodeJS.Signals): void => {
     if (stopping) process.exit(1)
     stopping = true
     logger.info({ signal }, 'stopping')
-    void service.stop().then(inTime => {
+    void starting.then(service => service.stop()).then(inTime => {
       if (!inTime) logger.warn({ graceMs: config.shutdownGraceMs }, 'requests under way were cut')
       logger.info('stopped')
       process.exit(0)
@@ -23,14 +24,14 @@ async function main (): Promise<void> {
   }
   process.on('SIGTERM', stop)
   process.on('SIGINT', stop)
+  await starting
 }
 
 function configOrExit (): Config {
   try {
     return readConfig(process.env)
   } catch (error) {
-    if (!(error instanceof ConfigError)) throw error
-    console.error(error.message)
+    console.error((error as ConfigError).message)
     process.exit(1)
   }
 }

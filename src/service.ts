@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { FastifyInstance } from 'fastify'
-import type { Logger } from 'pino'
+import { pino } from 'pino'
+import type { DestinationStream, Logger } from 'pino'
 import { buildApp } from './app.ts'
 import type { Config } from './config.ts'
 import { createInventories } from './cos/inventories.ts'
@@ -21,6 +22,11 @@ export interface Service {
 export const version = (JSON.parse(
   readFileSync(new URL('../package.json', import.meta.url), 'utf8')
 ) as { version: string }).version
+
+/** Where logs go: written at once, because lines still on their way when a process exits come out of order. */
+export function syncStdout (): DestinationStream {
+  return pino.destination({ dest: 1, sync: true })
+}
 
 /**
  * Wires the parts together and listens.

@@ -2,9 +2,12 @@ import { Type } from '@sinclair/typebox'
 import type { Static } from '@sinclair/typebox'
 import { Forbidden, StringEnum } from './schema.ts'
 
-const bucketName = '[a-z0-9]([a-z0-9-]*[a-z0-9])?-[0-9]+'
+const bucketName = '(?!xn--)[a-z0-9]([a-z0-9-]*[a-z0-9])?-[0-9]+'
 
-/** `BucketName-APPID` (COS document 13312); at most 63 characters, the length of one DNS label (RFC 1035). */
+/**
+ * `BucketName-APPID` (COS document 13312); at most 63 characters, the length of one DNS label (RFC 1035), and none that
+ * would be read as another name (RFC 5890).
+ */
 export const bucketPattern = `^${bucketName}$`
 export const bucketMaxLength = 63
 
@@ -15,7 +18,7 @@ export const bucketMaxLength = 63
 export const regionPattern = '^(?!cn-)[a-z0-9]+(-[a-z0-9]+)+$'
 
 /** COS names no longest id; 128 is this service's own limit. `.` and `..` are lost in URL normalisation. */
-export const idPattern = '^(?!\\.{1,2}$)[A-Za-z0-9._-]{1,128}$'
+const idPattern = '^(?!\\.{1,2}$)[A-Za-z0-9._-]{1,128}$'
 
 /** The characters XML 1.0 can hold (section 2.2): no control characters but tab, LF and CR, no lone surrogates. */
 export const xmlTextPattern = '^[\\t\\n\\r\\u0020-\\uD7FF\\uE000-\\uFFFD\\u{10000}-\\u{10FFFF}]*$'
@@ -151,14 +154,15 @@ const Destination = Type.Object({
   }, closed)
 }, { ...closed, description: 'Where the report is delivered.' })
 
-const Id = Type.String({
+/** Name of a configuration, in a path or a body. */
+export const IdSchema = Type.String({
   pattern: idPattern,
   description: 'Name of the configuration: 1 to 128 of A-Z a-z 0-9 . _ - and neither . nor ..',
   examples: ['daily-report']
 })
 
 const jobMembers = {
-  Id: Type.Optional(Id),
+  Id: Type.Optional(IdSchema),
   IncludedObjectVersions,
   Filter: Type.Optional(FilterInput),
   OptionalFields: Type.Optional(OptionalFieldsInput),
@@ -205,7 +209,11 @@ export const InventoryConfigurationInputSchema = Type.Object({
 const { Id: exampleId, IsEnabled: _, Schedule: __, ...jobExample } = configurationExample
 
 /** Body of POST (COS document 46869): PUT's without IsEnabled and Schedule. */
-export const InventoryJobInputSchema = Type.Object(jobMembers, {
+export const InventoryJobInputSchema = Type.Object({
+  ...jobMembers,
+  IsEnabled: Type.Optional(Forbidden('is not allowed in a one-time job')),
+  Schedule: Type.Optional(Forbidden('is not allowed in a one-time job'))
+}, {
   ...closed,
   $id: 'InventoryJobInput',
   description: 'A one-time inventory job: a configuration without IsEnabled and Schedule.',
@@ -276,8 +284,6 @@ export const InventoryJobSchema = Type.Object({
   examples: [{ JobId: 'NTE0OTQwNTgwMTIxMzQ0NTY3OA==' }]
 })
 
-export type InventoryConfigurationInput = Static<typeof InventoryConfigurationInputSchema>
-export type InventoryJobInput = Static<typeof InventoryJobInputSchema>
 export type InventoryConfiguration = Static<typeof InventoryConfigurationSchema>
 export type InventoryPage = Static<typeof InventoryPageSchema>
 export type InventoryJob = Static<typeof InventoryJobSchema>

@@ -1,6 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import type { Static } from '@sinclair/typebox'
-import { bucketMaxLength, bucketPattern, idPattern, regionPattern } from './inventory.ts'
+import { bucketMaxLength, bucketPattern, IdSchema, regionPattern } from './inventory.ts'
 import { Forbidden, StringEnum } from './schema.ts'
 
 /** A request body holds at most this many bytes (256 KiB): about a thousand times a usual configuration. */
@@ -15,17 +14,11 @@ const bucket = Type.String({
   examples: ['examplebucket-1250000000']
 })
 
-const id = Type.String({
-  pattern: idPattern,
-  description: 'Name of the configuration: 1 to 128 of A-Z a-z 0-9 . _ - and neither . nor ..',
-  examples: ['daily-report']
-})
-
 const region = Type.Optional(Type.String({
   pattern: regionPattern,
   maxLength: 63,
-  description: 'COS region of the bucket, such as ap-guangzhou. Overrides the configured one for this call.',
-  examples: ['ap-guangzhou']
+  // Without an example: Swagger UI would fill it in, and override the configured region.
+  description: 'COS region of the bucket, such as ap-guangzhou. Overrides the configured one for this call.'
 }))
 
 const flag = (description: string) => Type.Optional(StringEnum(['true', 'false'], { description }))
@@ -36,10 +29,15 @@ const writing = {
   'allow-unknown': flag('Send body properties this service does not know to COS as elements of the same name.')
 }
 
+/** Path of the collection. */
 export const BucketPathSchema = Type.Object({ bucket }, closed)
-export const InventoryPathSchema = Type.Object({ bucket, id }, closed)
+/** Path of one configuration. */
+export const InventoryPathSchema = Type.Object({ bucket, id: IdSchema }, closed)
+/** Query of the calls that take a region and nothing else. */
 export const RegionQuerySchema = Type.Object({ region }, closed)
+/** Query of PUT and POST. */
 export const WriteQuerySchema = Type.Object(writing, closed)
+/** Query of GET on the collection. */
 export const PageQuerySchema = Type.Object({
   region,
   'continuation-token': Type.Optional(Type.String({
@@ -53,7 +51,3 @@ export const PageQuerySchema = Type.Object({
   if: { properties: { all: { const: 'true' } }, required: ['all'] },
   then: { properties: { 'continuation-token': Forbidden('is not allowed together with all=true') } }
 })
-
-export type InventoryPath = Static<typeof InventoryPathSchema>
-export type PageQuery = Static<typeof PageQuerySchema>
-export type WriteQuery = Static<typeof WriteQuerySchema>

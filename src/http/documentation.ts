@@ -1,6 +1,7 @@
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { pathOf } from './path-of.ts'
 import { problemResponses } from './problem-responses.ts'
 
 /** The parts of an OpenAPI document this file changes per request. */
@@ -8,8 +9,8 @@ interface OpenApiDocument {
   servers?: Array<{ url: string, description?: string }>
 }
 
-// Swagger UI needs its inline styles, its own scripts and images, and this service to try things on.
-const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; " +
+// Swagger UI needs its own scripts, styles and images, and this service to try things on.
+const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; " +
   "img-src 'self' data:; font-src 'self'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
 const redirects = new Map([['/docs', 'docs/'], ['/docs/static/index.html', '../']])
@@ -45,28 +46,30 @@ export async function addDocumentation (app: FastifyInstance, version: string): 
       security: [{}, { bearer: [] }]
     },
     transformObject: document => {
-      if (!('openapiObject' in document)) return document.swaggerObject
-      for (const path of Object.values(document.openapiObject.paths ?? {})) {
+      const { openapiObject } = document as Extract<typeof document, { openapiObject: unknown }>
+      for (const { head } of Object.values(openapiObject.paths as Record<string, { head?: { operationId: string } }>)) {
         // The plugin adds a suffix, in case HEAD shares its schema with GET.
-        if (path?.head?.operationId !== undefined) path.head.operationId = path.head.operationId.replace(/-head$/, '')
+        if (head !== undefined) head.operationId = head.operationId.replace(/-head$/, '')
       }
-      return document.openapiObject
+      return openapiObject
     },
     refResolver: {
       // Components are named as their schemas are, not def-0, def-1 and so on.
-      buildLocalReference: (json, _baseUri, _fragment, index) => String(json['$id'] ?? `def-${index}`)
+      buildLocalReference: json => String(json['$id'])
     }
   })
 
   await app.register(swaggerUi, {
     routePrefix: '/docs',
-    uiConfig: { deepLinking: true, docExpansion: 'list', tryItOutEnabled: false, validatorUrl: null },
+    theme: { title: 'cos-inventory-proxy' },
+    // Without the top bar, whose logo would need inline styles.
+    uiConfig: { layout: 'BaseLayout', deepLinking: true, docExpansion: 'list' },
     transformSpecification: (document, request) => atPrefix(document, request),
     uiHooks: {
       onRequest: (request, reply, done) => {
         reply.header('content-security-policy', docsPolicy)
         // Relative redirects hold behind any prefix; the page's own links are relative to the slash.
-        const redirect = redirects.get(request.url.split('?', 1)[0] ?? '')
+        const redirect = redirects.get(pathOf(request))
         if (redirect === undefined) done()
         else reply.redirect(redirect)
       }
@@ -76,18 +79,18 @@ export async function addDocumentation (app: FastifyInstance, version: string): 
 
 /** `/openapi.json` and `/openapi.yaml`. */
 export async function openApiRoutes (app: FastifyInstance): Promise<void> {
-  const schema = (operationId: string, mediaType: string) => ({
+  const schema = (operationId: string, mediaType: string, type: string) => ({
     operationId,
     tags: ['documentation'],
     summary: 'The OpenAPI 3.1 document of this service',
     security: [],
-    response: { 200: { description: 'The document.', content: { [mediaType]: { schema: { type: 'string' } } } }, ...problemResponses([]) }
+    response: { 200: { description: 'The document.', content: { [mediaType]: { schema: { type } } } }, ...problemResponses([]) }
   })
-  app.get('/openapi.json', { schema: schema('getOpenApiJson', 'application/json') }, async (request, reply) => {
+  app.get('/openapi.json', { schema: schema('getOpenApiJson', 'application/json', 'object') }, async (request, reply) => {
     reply.type('application/json; charset=utf-8')
     return JSON.stringify(atPrefix(app.swagger(), request), null, 2) + '\n'
   })
-  app.get('/openapi.yaml', { schema: schema('getOpenApiYaml', 'application/yaml') }, async (request, reply) => {
+  app.get('/openapi.yaml', { schema: schema('getOpenApiYaml', 'application/yaml', 'string') }, async (request, reply) => {
     reply.type('application/yaml; charset=utf-8')
     const prefix = forwardedPrefix(request)
     const yaml = app.swagger({ yaml: true })

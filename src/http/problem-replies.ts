@@ -9,6 +9,7 @@ import type { Problem } from '../contract/problem.ts'
 import { maxBodyBytes } from '../contract/requests.ts'
 import { problemTable, ServiceError } from '../errors.ts'
 import type { ProblemCode } from '../errors.ts'
+import { pathOf } from './path-of.ts'
 import { newRequestId } from './request-ids.ts'
 
 /** Answers whatever was thrown while a request was served. */
@@ -16,13 +17,15 @@ export function replyWithProblem (thrown: unknown, request: FastifyRequest, repl
   const error = toServiceError(thrown)
   if (error.status >= 500) request.log[error.code === 'InternalError' ? 'error' : 'warn'](toLogFields(error), error.detail)
   if (error.retryAfterSeconds !== undefined) reply.header('retry-after', error.retryAfterSeconds)
+  // A body that was refused unread may still be on its way: nobody waits for it.
+  if (!request.raw.complete) reply.header('connection', 'close')
   cosHeaders(reply, error.cos)
   const problem: Problem = {
     type: 'about:blank',
     title: error.title,
     status: error.status,
     detail: error.detail,
-    instance: request.url.split('?', 1)[0] ?? '/',
+    instance: pathOf(request),
     code: error.code,
     requestId: request.id,
     ...(error.cosCode === undefined ? {} : { cosCode: error.cosCode }),
@@ -49,7 +52,10 @@ export function cosHeaders (reply: FastifyReply, cos: ServiceError['cos']): void
   if (cos?.traceId !== undefined) reply.header('x-cos-trace-id', cos.traceId)
 }
 
-/** 404 for a path no route has, 405 with Allow for a method the path does not take. */
+/**
+ * 404 for a path no route has, 405 with Allow for a method the path does not take; both before a body is read.
+ * Routes registered later count.
+ */
 export function addNotFound (app: FastifyInstance): void {
   const routes = new Map<string, { pattern: RegExp, methods: Set<string> }>()
   app.addHook('onRoute', ({ url, method }) => {
@@ -57,15 +63,20 @@ export function addNotFound (app: FastifyInstance): void {
     for (const each of [method].flat()) route.methods.add(each)
     routes.set(url, route)
   })
-  app.setNotFoundHandler((request, reply) => {
-    const path = request.url.split('?', 1)[0] ?? '/'
+  const refuse = (request: FastifyRequest, reply: FastifyReply) => {
+    const path = pathOf(request)
     const methods = [...routes.values()].filter(route => route.pattern.test(path)).flatMap(route => [...route.methods])
     // A route that takes the method can still say that there is nothing, as that of static files does.
     if (methods.length === 0 || methods.includes(request.method)) throw noSuchPath()
     const allow = [...new Set(methods)].sort().join(', ')
     reply.header('allow', allow)
     throw new ServiceError('MethodNotAllowed', `${request.method} is not possible here; ${allow} are.`)
+  }
+  app.addHook('onRequest', async (request, reply) => {
+    if (request.is404) refuse(request, reply)
   })
+  // Reached by routes that find nothing themselves.
+  app.setNotFoundHandler(refuse)
 }
 
 function noSuchPath (cause?: unknown): ServiceError {
@@ -79,8 +90,20 @@ function toPattern (url: string): RegExp {
   return new RegExp(`^${source}$`)
 }
 
+/** What Node would answer by itself, with an empty body, becomes a problem document too. */
+export function answerOddRequests (app: FastifyInstance): void {
+  app.server.on('checkExpectation', (request, response) => { app.routing(request, response) })
+  app.server.on('connect', (_, socket: Socket) => { replyToClientError.call(app, new Error('CONNECT'), socket) })
+  app.addHook('onRequest', async ({ raw }) => {
+    // RFC 9112, section 3.2.
+    if (raw.headers.host === undefined && raw.httpVersion === '1.1') {
+      throw new ServiceError('MalformedRequest', 'The request has no Host.')
+    }
+  })
+}
+
 /** Answers a request that Node's HTTP parser gave up on, before there is anything Fastify could work with. */
-export function replyToClientError (error: Error & { code?: string }, socket: Socket): void {
+export function replyToClientError (this: FastifyInstance, error: Error & { code?: string }, socket: Socket): void {
   if (!socket.writable || error.code === 'ECONNRESET') {
     socket.destroy()
     return
@@ -89,6 +112,7 @@ export function replyToClientError (error: Error & { code?: string }, socket: So
   const { status, title } = problemTable[code]
   const requestId = newRequestId()
   const detail = clientErrorDetails[code]
+  this.log.info({ requestId, code, status }, 'answered')
   const body = JSON.stringify({ type: 'about:blank', title, status, detail, code, requestId } satisfies Problem)
   const headers = {
     'content-type': problemMediaType,
@@ -128,6 +152,9 @@ function toServiceError (thrown: unknown): ServiceError {
   if (known !== undefined) return new ServiceError(known.code, known.detail, { cause: thrown })
   // Paths that lead out of the static files.
   if (statusCode === 403) return noSuchPath(thrown)
+  if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
+    return new ServiceError('MalformedRequest', 'The request cannot be served as it was sent.', { cause: thrown })
+  }
   return new ServiceError('InternalError', 'The service failed. Tell its operator the requestId.', { cause: thrown })
 }
 

@@ -35,8 +35,8 @@ export const cosProblems = {
 /** The codes of COS every bucket operation can meet. */
 export const commonCosProblems = [cosProblems.AccessDenied, cosProblems.NoSuchBucket, cosProblems.SlowDown]
 
-/** What any request can meet before a route is found. */
-const everywhere: ProblemCode[] = ['RequestTimeout', 'RequestHeaderFieldsTooLarge']
+/** What any request can meet before its route sees it. */
+const everywhere: ProblemCode[] = ['MalformedRequest', 'RequestTimeout', 'RequestHeaderFieldsTooLarge', 'ShuttingDown']
 
 /** The error responses of a route, by status, for its schema: each code with its meaning and an example. */
 export function problemResponses (codes: ProblemCode[], fromCos: CosProblem[] = []): Record<number, object> {

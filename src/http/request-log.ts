@@ -1,15 +1,30 @@
 import type { FastifyInstance } from 'fastify'
+import { pathOf } from './path-of.ts'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Answers of this route are logged at debug: probes ask every few seconds. */
+    quiet?: boolean
+  }
+}
 
 /**
  * One line for each answer. The path is logged, the query is not: a continuation token is nobody's business,
  * and callers put into queries what they should not.
  */
 export function addRequestLog (app: FastifyInstance): void {
+  app.addHook('onRequest', async (request, reply) => {
+    // Fastify tells of no answer then, though COS may have made the change.
+    reply.raw.once('close', () => {
+      if (!reply.raw.writableFinished) request.log.info({ method: request.method, path: pathOf(request) }, 'caller left')
+    })
+  })
   app.addHook('onResponse', async (request, reply) => {
-    request.log.info({
+    const { config, url } = request.routeOptions
+    request.log[config.quiet === true ? 'debug' : 'info']({
       method: request.method,
-      path: request.url.split('?', 1)[0],
-      route: request.routeOptions.url,
+      path: pathOf(request),
+      route: url,
       status: reply.statusCode,
       cosRequestId: reply.getHeader('x-cos-request-id'),
       durationMs: Math.round(reply.elapsedTime * 10) / 10

@@ -20,8 +20,8 @@ interface Options {
 }
 
 const problemsOfAll: ProblemCode[] = [
-  'ValidationFailed', 'MalformedRequest', 'URITooLong', 'InternalError', 'UpstreamCredentialsRejected', 'UpstreamInvalidResponse',
-  'UpstreamUnreachable', 'ShuttingDown', 'UpstreamTimeout'
+  'ValidationFailed', 'URITooLong', 'InternalError', 'UpstreamCredentialsRejected', 'UpstreamInvalidResponse',
+  'UpstreamUnreachable', 'UpstreamTimeout'
 ]
 const problemsOfBodies: ProblemCode[] = ['MalformedJSON', 'PayloadTooLarge', 'UnsupportedMediaType']
 const notFound = cosProblems.InventoryConfigurationNotFoundError
@@ -38,8 +38,12 @@ const xmlPreview = {
   description: 'With dry-run=true: exactly the XML that would be sent. Nothing was.',
   content: {
     'application/xml': {
-      schema: { type: 'string' },
-      example: '<InventoryConfiguration><Id>daily-report</Id></InventoryConfiguration>'
+      schema: {
+        type: 'object',
+        properties: { Id: { type: 'string' } },
+        xml: { name: 'InventoryConfiguration' },
+        examples: [{ Id: 'daily-report' }]
+      }
     }
   }
 }
@@ -48,7 +52,7 @@ const xmlPreview = {
 export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { inventories, readOnly }) => {
   // Validation collects the faults of all parts before it answers (see refuseFaults).
   const validated = { attachValidation: true, preHandler: [refuseFaults] } satisfies RouteShorthandOptions
-  const validatedBodyless = { ...validated, preHandler: [refuseBody, refuseFaults] }
+  const validatedBodyless = { ...validated, onRequest: [refuseBody] }
 
   app.put('/buckets/:bucket/inventories/:id', {
     ...validated,

@@ -13,7 +13,7 @@ const ok = (description: string) => ({
 /** `/livez` says that the process answers; `/readyz` whether it should be sent requests. Neither calls COS. */
 export async function probeRoutes (app: FastifyInstance, { lifecycle }: { lifecycle: Lifecycle }): Promise<void> {
   app.get('/livez', {
-    logLevel: 'debug',
+    config: { quiet: true },
     schema: {
       operationId: 'getLiveness',
       tags: ['probes'],
@@ -24,13 +24,13 @@ export async function probeRoutes (app: FastifyInstance, { lifecycle }: { lifecy
   }, async () => ({ status: 'ok' }))
 
   app.get('/readyz', {
-    logLevel: 'debug',
+    config: { quiet: true },
     schema: {
       operationId: 'getReadiness',
       tags: ['probes'],
       summary: 'Whether the service should be sent requests',
       security: [],
-      response: { 200: ok('It should.'), ...problemResponses(['ShuttingDown']) }
+      response: { 200: ok('It should.'), ...problemResponses([]) }
     }
   }, async () => {
     if (lifecycle.phase === 'serving') return { status: 'ok' }

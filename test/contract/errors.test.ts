@@ -122,22 +122,49 @@ t.test('errors in JSON, in headers, in HTML and without a body become problems t
   }
   emulator.addFault({ kind: 'raw', status: 404, headers: fromCos, body: xmlError('x'.repeat(300), 'm'.repeat(9000)), times: 1 })
   const long = await call('GET', at('a'))
-  t.equal(long.json.code.length, 128)
-  t.ok(long.json.detail.length < 1000)
+  t.match(long.json, { status: 404, code: 'NotFound' }, 'a code that cannot be one is none')
+  emulator.addFault({ kind: 'raw', status: 404, headers: fromCos, body: xmlError('NoSuchBucket', 'm'.repeat(9000)), times: 1 })
+  t.ok((await call('GET', at('a'))).json.detail.length < 1000)
 })
 
 t.test('a success that COS did not give is not one', async t => {
   const { call, emulator } = await start(t)
   const page = '<html><body>Sign in</body></html>'
-  for (const [method, body] of [['PUT', configuration], ['DELETE', undefined], ['GET', undefined]] as const) {
-    for (const [headers, content] of [[{}, ''], [{ 'content-type': 'text/html' }, page], [fromCos, page], [fromCos, '<InventoryConfiguration><Id>a']] as const) {
-      if (method !== 'GET' && headers === fromCos) continue
+  const { IsEnabled: _, Schedule: __, ...job } = configuration
+  const calls = [['PUT', configuration], ['POST', job], ['DELETE', undefined], ['GET', undefined]] as const
+  for (const [method, body] of calls) {
+    for (const [headers, content] of [
+      [{}, ''], [{ 'content-type': 'text/html' }, page], [fromCos, page], [fromCos, '<InventoryConfiguration><Id>a'],
+      [fromCos, xmlError('InternalError')]
+    ] as const) {
       emulator.addFault({ kind: 'raw', status: 200, headers, body: content, times: 1 })
       t.match((await call(method, at('a'), body)).json, { status: 502, code: 'UpstreamInvalidResponse' }, `${method} ${content}`)
     }
   }
   emulator.addFault({ kind: 'garbage', times: 1 })
   t.match((await call('GET', `/buckets/${bucket}/inventories`)).json, { status: 502, code: 'UpstreamInvalidResponse' })
+})
+
+t.test('what looks like our credentials in an answer goes no further', async t => {
+  const { call, emulator, logs } = await start(t)
+  const ours = 'q-sign-algorithm=sha1&amp;q-ak=AKIDsomebody&amp;q-signature=0123'
+  for (const [code, message] of [['InvalidRequest', `bad ${ours}`], ['AKIDsomebody', 'x'], ['InvalidRequest', 'x-cos-security-token: abc']] as const) {
+    emulator.addFault({ kind: 'raw', status: 400, headers: fromCos, body: xmlError(code, message), times: 1 })
+    const answer = await call('GET', at('a'))
+    t.equal(answer.status, 400)
+    t.notMatch(answer.text, /q-ak|AKID|security-token/)
+  }
+  emulator.addFault({ kind: 'raw', status: 404, headers: { 'x-cos-request-id': 'q-ak=AKIDsomebody', 'x-cos-trace-id': 'a b' }, body: xmlError('x'), times: 1 })
+  t.notMatch(JSON.stringify(await call('GET', at('a'))), /AKID|a b/)
+  t.notMatch(logs(), /AKIDsomebody/)
+})
+
+t.test('a list that fails is not an empty list', async t => {
+  const { call, emulator } = await start(t)
+  for (const status of [500, 400, 403]) {
+    emulator.addFault({ kind: 'raw', status, headers: fromCos, body: xmlError('NoSuchConfiguration'), times: 1 })
+    t.not((await call('GET', `/buckets/${bucket}/inventories`)).status, 200, String(status))
+  }
 })
 
 t.test('a fault of our own says nothing of its inside, and its log has the reason', async t => {
@@ -164,7 +191,9 @@ t.test('paths, methods and media types that are not possible are problems with a
     const answer = await call('GET', path)
     t.match(answer, { ...problem, status: path === '/%' ? 400 : path.endsWith('/inventories/') ? 400 : 404 }, path)
   }
-  t.match((await call('GET', '/nope?x=1')).json, { code: 'RouteNotFound', instance: '/nope' })
+  const unknown = await call('GET', '/nope?x=1')
+  t.match(unknown.json, { code: 'RouteNotFound', instance: '/nope' })
+  t.equal(unknown.headers['connection'], 'keep-alive', 'a refusal does not cost the connection')
   const allow: Array<[string, string, string]> = [
     ['PATCH', at('a'), 'DELETE, GET, HEAD, POST, PUT'], ['OPTIONS', at('a'), 'DELETE, GET, HEAD, POST, PUT'],
     ['PROPFIND', at('a'), 'DELETE, GET, HEAD, POST, PUT'], ['DELETE', `/buckets/${bucket}/inventories`, 'GET, HEAD'],
@@ -186,18 +215,26 @@ t.test('paths, methods and media types that are not possible are problems with a
   for (const type of ['application/json;charset=UTF-8', 'APPLICATION/JSON', 'application/json; charset="utf-8"']) {
     t.equal((await call('PUT', at('a'), JSON.stringify(configuration), { 'content-type': type })).status, 204, type)
   }
-  for (const body of ['', '{', '{"a":1,}', "{'a':1}", '\u0000', 'undefined', Buffer.from([0x22, 0xFF, 0x22]), '{"IsEnabled":true}x']) {
+  for (const body of ['{', '{"a":1,}', "{'a':1}", '\u0000', 'undefined', Buffer.from([0x22, 0xFF, 0x22]), '{"IsEnabled":true}x']) {
     t.match(await call('PUT', at('a'), body), { ...problem, status: 400, json: { code: 'MalformedJSON' } }, String(body))
   }
   const sent = emulator.requests.length
   t.match(await call('PUT', at('a'), ' '.repeat(256 * 1024 + 1)), { ...problem, status: 413, json: { code: 'PayloadTooLarge' } })
   t.match(await call('PUT', at('a'), `${JSON.stringify(configuration)}${' '.repeat(200_000)}`), { status: 204 })
+  t.match(await call('POST', '/nope', '{bad'), { ...problem, status: 404, json: { code: 'RouteNotFound' } }, 'before the body')
+  t.match(await call('PATCH', at('a'), ' '.repeat(300_000)), { ...problem, status: 405 })
+  for (const headers of [{ range: 'bytes=9999999-' }, { 'if-match': '"x"' }]) {
+    const answer = await call('GET', '/docs/static/swagger-ui.css', undefined, headers as Record<string, string>)
+    t.match(answer, { ...problem, status: 400, json: { code: 'MalformedRequest' } }, JSON.stringify(headers))
+  }
   for (const method of ['GET', 'HEAD', 'DELETE']) {
     t.equal((await call(method, at('a'), '{"a":1}')).status, 400, `${method} takes no body`)
   }
   t.match((await call('DELETE', at('a'), '{"a":1}')).json, { code: 'ValidationFailed', errors: [{ in: 'body', pointer: '', detail: /takes no body/ }] })
   t.equal(emulator.requests.length, sent + 1)
   t.equal((await call('DELETE', at('a'), '')).status, 204, 'an empty body is none')
+  t.equal((await call('DELETE', at('a'), '', { 'content-type': 'text/plain' })).status, 204, 'whatever its type')
+  t.match((await call('PUT', at('a'), '')).json, { code: 'ValidationFailed', errors: [{ in: 'body', pointer: '' }] })
   t.match(await call('GET', at('a'.repeat(9000))), { ...problem, status: 414, json: { code: 'URITooLong' } })
 })
 
@@ -213,17 +250,22 @@ t.test('what is not HTTP is answered as a problem before Fastify sees it', async
     ['nonsense\r\n\r\n', 400, 'MalformedRequest'],
     [`GET /livez HTTP/1.1\r\nHost: x\r\nBig: ${'x'.repeat(20_000)}\r\n\r\n`, 431, 'RequestHeaderFieldsTooLarge'],
     [`GET /${'x'.repeat(20_000)} HTTP/1.1\r\nHost: x\r\n\r\n`, 431, 'RequestHeaderFieldsTooLarge'],
-    ['GET /livez HTTP/1.1\r\n\r\n', 400, 'MalformedRequest'],
+    ['GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n', 400, 'MalformedRequest'],
+    ['CONNECT cos:443 HTTP/1.1\r\nHost: x\r\n\r\n', 400, 'MalformedRequest'],
+    ['GET /nope HTTP/1.1\r\nHost: x\r\nExpect: 200-ok\r\nConnection: close\r\n\r\n', 404, 'RouteNotFound'],
+    [`QUERY ${at('a')} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`, 405, 'MethodNotAllowed'],
+    [`PUT ${at('a')} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: zz\r\n\r\n`, 400, 'MalformedRequest'],
+    ['DELETE /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nonly', 405, 'MethodNotAllowed'],
     ['PUT /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n', 400, 'MalformedRequest']
   ]
   for (const [bytes, status, code] of cases) {
     const answer = await raw(bytes)
     t.match(answer, new RegExp(`^HTTP/1.1 ${status} `), bytes.slice(0, 30))
-    if (!answer.includes('problem+json')) continue
     const [head = '', body = ''] = answer.split('\r\n\r\n')
     t.match(head, /x-request-id: [0-9a-f-]{36}\r\n/)
     t.match(JSON.parse(body), { status, code })
   }
+  t.match(await raw('GET /livez HTTP/1.0\r\n\r\n'), /^HTTP\/1\.1 200 /, 'HTTP/1.0 has no Host')
   const socket = connect(Number(port), '127.0.0.1')
   await once(socket, 'connect')
   socket.write('PUT /x HTTP/1.1\r\nHost: x\r\ncontent-length: 5\r\ncontent-type: application/json\r\n\r\n{')

@@ -1,0 +1,263 @@
+import { readFileSync } from 'node:fs'
+import { Type } from '@sinclair/typebox'
+import { Ajv2020 } from 'ajv/dist/2020.js'
+import t from 'tap'
+import { parse } from 'yaml'
+import { ConfigError, readConfig } from '../../src/config.ts'
+import { problemMediaType } from '../../src/contract/problem.ts'
+import { refTo } from '../../src/contract/schema.ts'
+import { problemTable } from '../../src/errors.ts'
+import { cosProblems } from '../../src/http/problem-responses.ts'
+import { startTestService } from '../start.ts'
+import type { Answer } from '../start.ts'
+
+interface Media {
+  schema?: object
+  example?: unknown
+  examples?: Record<string, { value: unknown }>
+}
+interface Operation {
+  operationId: string
+  summary?: string
+  tags: string[]
+  responses: Record<string, { description: string, content?: Record<string, Media> }>
+}
+interface OpenApi {
+  openapi: string
+  servers: Array<{ url: string }>
+  tags: Array<{ name: string }>
+  paths: Record<string, Record<string, Operation>>
+  components: { schemas: Record<string, { examples?: unknown[] }> }
+}
+/** An example, and the JSON pointer of the schema it must fit. */
+interface Example { at: string, schema: string, value: unknown }
+
+// COS is not called here.
+const { service, call } = await startTestService(t, '127.0.0.1:1')
+const document = (await call('GET', '/openapi.json')).json as OpenApi
+const operations = Object.entries(document.paths).flatMap(([path, byMethod]) =>
+  Object.entries(byMethod).map(([method, operation]) => ({ name: `${method.toUpperCase()} ${path}`, ...operation })))
+const problems = operations.flatMap(({ name, responses }) => Object.entries(responses)
+  .filter(([status]) => Number(status) >= 400)
+  .map(([status, { content = {} }]) => ({ at: `${name} ${status}`, status: Number(status), content })))
+
+t.test('the committed document is, byte for byte, what a running service answers', async t => {
+  for (const [name, type] of [['openapi.json', 'application/json'], ['openapi.yaml', 'application/yaml']]) {
+    const { status, headers, text } = await call('GET', `/${name}`)
+    t.strictSame([status, headers['content-type']], [200, `${type}; charset=utf-8`])
+    const isSame = readRepositoryFile(`openapi/${name}`) === text
+    t.ok(isSame, `openapi/${name} is as the routes are now; if not, write it with \`npm run openapi\` and commit it`)
+  }
+})
+
+t.test('both formats say the same, in OpenAPI 3.1', async t => {
+  t.match(document.openapi, /^3\.1\./)
+  t.strictSame(parse((await call('GET', '/openapi.yaml')).text), document)
+})
+
+t.test('every operation has an id of its own, a summary and a tag the document explains', async t => {
+  const ids = operations.map(({ operationId }) => operationId)
+  t.strictSame(ids.filter((id, index) => !/^[a-z][A-Za-z]+$/.test(id) || ids.indexOf(id) !== index), [])
+  const explained = document.tags.map(({ name }) => name)
+  t.strictSame(operations.filter(({ tags }) => tags.length === 0 || !tags.every(tag => explained.includes(tag))), [])
+  t.strictSame(operations.filter(({ summary = '' }) => summary === ''), [])
+})
+
+t.test('every response of every operation is described', async t => {
+  for (const { name, responses } of operations) {
+    const descriptions = Object.values(responses).map(({ description }) => description)
+    t.ok(descriptions.length > 1 && descriptions.every(each => each !== '' && each !== 'Default Response'), name)
+  }
+})
+
+t.test('every error response is a problem document with examples of its status and of known codes', async t => {
+  const known: Record<string, { status: number }> = { ...problemTable, ...cosProblems }
+  for (const { at, status, content } of problems) {
+    t.strictSame(Object.keys(content), [problemMediaType], at)
+    const examples = Object.entries(content[problemMediaType]?.examples ?? {})
+    t.ok(examples.length > 0, `${at} has examples`)
+    for (const [code, { value }] of examples) {
+      t.match(value, { code, status }, `${at} ${code}`)
+      t.equal(known[code]?.status, status, `${code} is known, with this status`)
+    }
+  }
+})
+
+t.test('every example in the document is valid against its schema', async t => {
+  const ajv = new Ajv2020({ strict: false, allErrors: true })
+  ajv.addSchema(document, 'document')
+  const examples = [...findExamples(document)]
+  for (const { at, schema, value } of examples) {
+    const validate = ajv.compile({ $ref: `document#${schema}` })
+    t.strictSame(validate(value) ? [] : validate.errors, [], at)
+  }
+
+  // Examples are what readers copy: every kind of body has at least one.
+  const without = Object.entries(document.components.schemas).filter(([, { examples }]) => examples === undefined)
+  t.strictSame(without.map(([name]) => name), [])
+  t.ok(examples.some(({ value }) => value === 'examplebucket-1250000000'), 'parameters have examples')
+})
+
+t.test('the codes of the error table are the ones in the document', async t => {
+  const documented = problems.flatMap(({ content }) => Object.keys(content[problemMediaType]?.examples ?? {}))
+    .filter(code => !Object.hasOwn(cosProblems, code))
+  // These two answer requests that are none of the document's operations.
+  const elsewhere = ['RouteNotFound', 'MethodNotAllowed']
+  t.strictSame([...new Set([...documented, ...elsewhere])].sort(), Object.keys(problemTable).sort())
+})
+
+t.test('the README lists the error table as it is', async t => {
+  const rows = [...readRepositoryFile('README.md').matchAll(/^\| *(\d{3}) *\| *`([A-Za-z]+)` *\|/gm)]
+    .map(([, status, code = '']) => ({ code, status: Number(status) }))
+  const ours = rows.filter(({ code }) => !Object.hasOwn(cosProblems, code))
+  const table = Object.entries(problemTable).map(([code, { status }]) => ({ code, status }))
+  t.strictSame(ours.sort(byCode), table.sort(byCode))
+  const cos: Record<string, { status: number }> = cosProblems
+  t.strictSame(rows.filter(({ code, status }) => (cos[code]?.status ?? status) !== status), [])
+})
+
+t.test('the README lists the variables the service reads, and no others', async t => {
+  const listed = [...readRepositoryFile('README.md').matchAll(/^\| *((?:`[A-Z][A-Z0-9_]*`[, ]*)+)\|/gm)]
+    .flatMap(([, names = '']) => names.match(/[A-Z][A-Z0-9_]*/g) ?? [])
+    .filter(name => !name.startsWith('EMULATOR_'))
+  t.strictSame(listed.sort(), [...variablesRead()].sort())
+})
+
+t.test('the document has every route the service answers, and no others', async t => {
+  const documented = operations.map(({ name }) => name.replaceAll(/\{(\w+)\}/g, ':$1'))
+  const answered = readRoutes(service.app.printRoutes({ commonPrefix: false })).filter(({ path }) => !isDocsPath(path))
+  // HTTP gives every GET its HEAD. The one of a configuration is a resource of its own: it asks whether one exists.
+  const isHead = (route: string) => route.startsWith('HEAD ')
+  const routes = answered.flatMap(({ methods, path }) => methods.map(method => `${method} ${path}`))
+  t.strictSame(documented.filter(route => !isHead(route)).sort(), routes.filter(route => !isHead(route)).sort())
+  t.strictSame(documented.filter(isHead), ['HEAD /buckets/:bucket/inventories/:id'])
+})
+
+t.test('/docs leads to Swagger UI by a relative redirect, which holds behind any path prefix', async t => {
+  for (const [path, to] of [
+    ['/docs', 'docs/'],
+    ['/docs?deep=link', 'docs/'],
+    ['/docs/static/index.html', '../']
+  ] as const) {
+    const { status, headers } = await call('GET', path)
+    t.strictSame([status, headers['location']], [302, to], path)
+  }
+})
+
+t.test('Swagger UI names no other host, and its policy would not let it reach one', async t => {
+  for (const path of ['/docs/', '/docs/static/swagger-initializer.js', '/docs/json']) {
+    const { status, headers } = await call('GET', path)
+    t.equal(status, 200)
+    const policy = readPolicy(String(headers['content-security-policy']))
+    t.strictSame(policy['default-src'], ["'none'"])
+    t.strictSame(policy['script-src'], ["'self'"])
+    t.strictSame(policy['connect-src'], ["'self'"])
+    t.strictSame(policy['frame-ancestors'], ["'none'"])
+    const sources = Object.values(policy).flat()
+    t.strictSame(sources.filter(each => !["'none'", "'self'", "'unsafe-inline'", 'data:'].includes(each)), [])
+  }
+  for (const path of ['/docs/', '/docs/static/swagger-initializer.js']) {
+    const { text } = await call('GET', path)
+    const code = text.replaceAll(/^\s*\/\/.*$/gm, '')
+    t.strictSame(code.match(/(https?:|["'(=])\/\/[^\s"')]+/g), null, path)
+  }
+})
+
+t.test('a file Swagger UI does not have is not found', async t => {
+  for (const path of ['/docs/nothing', '/docs/static/nothing.js', '/docs/static/%2e%2e/package.json']) {
+    const { status, json } = await call('GET', path)
+    t.strictSame([status, json.code], [404, 'RouteNotFound'], path)
+  }
+})
+
+t.test('behind a path prefix the document says where the service is', async t => {
+  for (const [prefix, url] of [['/cos', '/cos'], ['/a/b.c/', '/a/b.c'], ['/~x_1-2', '/~x_1-2']] as const) {
+    t.strictSame(await serversWith(prefix), [[url], [url], [url]], prefix)
+  }
+})
+
+t.test('a prefix that is not plainly a path is not believed', async t => {
+  for (const prefix of [
+    '//evil.example', '/\\evil.example', 'https://evil.example', 'javascript:alert(1)', 'evil.example', '/a"><script>',
+    '/a//evil.example', '/../x', '/a/..', '/./a', '/a b', '/a?b', '/a#b', '/a, /b', '/%2e%2e', '/', '', '/a'.repeat(99)
+  ]) {
+    t.strictSame(await serversWith(prefix), [['/'], ['/'], ['/']], JSON.stringify(prefix))
+  }
+})
+
+/** The URLs of the servers in the three forms of the document. */
+async function serversWith (prefix: string): Promise<string[][]> {
+  const [json, yaml, docs] = await Promise.all(['/openapi.json', '/openapi.yaml', '/docs/json'].map(path =>
+    call('GET', path, undefined, { 'x-forwarded-prefix': prefix }))) as [Answer, Answer, Answer]
+  // Parsing the whole of the YAML takes a while.
+  const servers = /^servers:\n(?: .*\n)+/m.exec(yaml.text)?.[0] ?? ''
+  return [json.json, parse(servers), docs.json].map((document: OpenApi) => document.servers.map(({ url }) => url))
+}
+
+function readRepositoryFile (path: string): string {
+  return readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
+}
+
+/** Schemas hold `examples` as an array, media types and parameters `example` or `examples` beside their schema. */
+function * findExamples (node: unknown, pointer = ''): Generator<Example> {
+  if (typeof node !== 'object' || node === null) return
+  const { example, examples, schema } = node as { example?: unknown, examples?: object, schema?: object }
+  const ownSchema = schema === undefined ? pointer : `${pointer}/schema`
+  if (example !== undefined) yield { at: `${pointer}/example`, schema: ownSchema, value: example }
+  for (const [key, each] of Object.entries(examples ?? {})) {
+    const value = schema === undefined ? each : (each as { value: unknown }).value
+    yield { at: `${pointer}/examples/${key}`, schema: ownSchema, value }
+  }
+  for (const [key, child] of Object.entries(node)) {
+    if (key === 'example' || key === 'examples') continue
+    yield * findExamples(child, `${pointer}/${encodeURIComponent(key.replaceAll('~', '~0').replaceAll('/', '~1'))}`)
+  }
+}
+
+/** The names readConfig asks for. It asks for the NAME_FILE form of a variable right after the variable itself. */
+function variablesRead (): Set<string> {
+  const asked: string[] = []
+  const environment = new Proxy<Record<string, string>>({}, {
+    get (_, name) {
+      asked.push(String(name))
+      return undefined
+    }
+  })
+  try {
+    readConfig(environment)
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+  }
+  return new Set(asked.filter((name, index) => name !== `${asked[index - 1]}_FILE`))
+}
+
+/** The routes out of the tree Fastify prints: each line continues the path of the lines it hangs on. */
+function readRoutes (tree: string): Array<{ methods: string[], path: string }> {
+  const branches: string[] = []
+  return tree.split('\n').flatMap(line => {
+    const [, indent = '', part = '', methods] = /^([│ ]*)[├└]── (\S+)(?: \((.+)\))?$/.exec(line) ?? []
+    const depth = indent.length / 4
+    branches.splice(depth, Infinity, part)
+    return methods === undefined ? [] : [{ methods: methods.split(', '), path: branches.join('') }]
+  })
+}
+
+function isDocsPath (path: string): boolean {
+  return path === '/docs' || path.startsWith('/docs/')
+}
+
+function readPolicy (header: string): Record<string, string[]> {
+  return Object.fromEntries(header.split(';').map(directive => {
+    const [name = '', ...sources] = directive.trim().split(' ')
+    return [name, sources]
+  }))
+}
+
+function byCode (one: { code: string }, other: { code: string }): number {
+  return one.code < other.code ? -1 : 1
+}
+
+t.test('only a schema with a name can be referred to', async t => {
+  t.equal(refTo(Type.Object({}, { $id: 'Named' }))['$ref'], 'Named#')
+  t.throws(() => refTo(Type.Object({})), { message: /\$id/ })
+})

@@ -1,0 +1,410 @@
+import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { connect, createServer } from 'node:net'
+import type { AddressInfo, Server, Socket } from 'node:net'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { createServer as createTlsServer } from 'node:tls'
+import { parseArgs } from 'node:util'
+import { generate } from 'selfsigned'
+import t from 'tap'
+import type { Emulator } from '../../src/emulator/server.ts'
+import { at, bucket, configuration, secrets, startTestEmulator } from '../start.ts'
+import { build, builtPackage, startProgram } from './program.ts'
+import type { Program } from './program.ts'
+
+interface Test {
+  teardown (handler: () => unknown): void
+}
+interface StartedService extends Program {
+  url: string
+  port: number
+}
+
+build()
+const bucketHost = `${bucket}.cos.ap-guangzhou.myqcloud.com`
+
+const credentials = { COS_SECRET_ID: secrets.secretId, COS_SECRET_KEY: secrets.secretKey, COS_TOKEN: secrets.token }
+
+t.test('with a good environment it says where it listens, serves, and ends with 0 on SIGINT', async t => {
+  const emulator = await startTestEmulator(t)
+  const files = t.testdir({ id: `${secrets.secretId}\n`, key: secrets.secretKey, token: `${secrets.token}\r\n` })
+  const service = await startService(t, emulator.address, {
+    COS_SECRET_ID: '',
+    COS_SECRET_ID_FILE: `${files}/id`,
+    COS_SECRET_KEY: '',
+    COS_SECRET_KEY_FILE: `${files}/key`,
+    COS_TOKEN: '',
+    COS_TOKEN_FILE: `${files}/token`,
+    RATE_LIMIT_PER_MINUTE: '60'
+  })
+  t.match(service.url, /^http:\/\/127\.0\.0\.1:\d+$/)
+
+  const live = await fetch(`${service.url}/livez`)
+  t.strictSame([live.status, await live.json()], [200, { status: 'ok' }])
+  const ready = await fetch(`${service.url}/readyz`)
+  t.strictSame([ready.status, await ready.json()], [200, { status: 'ok' }])
+  t.equal((await put(service, 'daily')).status, 204)
+  const got = await fetch(`${service.url}${at('daily')}`)
+  t.strictSame([got.status, await got.json()], [200, { Id: 'daily', ...configuration }])
+  t.strictSame(emulator.configurations(bucket).length, 1)
+
+  service.process.kill('SIGINT')
+  t.equal(await service.exit, 0)
+  const lines = service.stdout().trimEnd().split('\n').map(line => JSON.parse(line) as { level: number, msg: string })
+  t.match(lines[0]?.msg, /listening at http:\/\/127\.0\.0\.1:\d+$/i)
+  const loud = lines.filter(({ level }) => level >= 40).map(({ msg }) => msg)
+  t.match(loud, [/^AUTH=none: everyone/, /this version does not act on them$/])
+  const ending = lines.map(({ msg }) => msg).filter(msg => msg.startsWith('stop'))
+  t.strictSame([...ending, lines.at(-1)?.msg], ['stopping', 'stopped', 'stopped'])
+  t.equal(service.stderr(), '')
+})
+
+t.test('a bad environment ends it with 1 and one message that names every fault and shows no secret', async t => {
+  const files = t.testdir({ token: 'another token' })
+  const program = startProgram(t, 'server', {
+    COS_SECRET_ID_FILE: `${files}/none`,
+    COS_SECRET_KEY: `${secrets.secretKey} with blanks`,
+    COS_TOKEN: secrets.token,
+    COS_TOKEN_FILE: `${files}/token`,
+    COS_REGION: 'Guangzhou',
+    COS_TIMEOUT_MS: '5s',
+    COS_CONNECT_TO: '127.0.0.1',
+    PORT: '80000',
+    LOG_LEVEL: 'loud',
+    READ_ONLY: 'yes',
+    CALLERS_FILE: `${files}/callers`
+  })
+  t.equal(await program.exit, 1)
+  t.equal(program.stdout(), '')
+  const [head, ...faults] = program.stderr().trimEnd().split('\n')
+  t.equal(head, `The configuration has ${faults.length} faults:`)
+  t.strictSame(faults.map(fault => /^ {2}- ([A-Z_]+)/.exec(fault)?.[1]).sort(), [
+    'AUTH', 'CALLERS_FILE', 'COS_CONNECT_TO', 'COS_REGION', 'COS_SECRET_ID', 'COS_SECRET_ID_FILE', 'COS_SECRET_KEY',
+    'COS_TIMEOUT_MS', 'COS_TOKEN', 'LOG_LEVEL', 'PORT', 'READ_ONLY'
+  ])
+  for (const secret of [secrets.secretKey, secrets.token, 'another token']) {
+    t.notOk(program.stderr().includes(secret), 'the value of a secret is not shown')
+  }
+})
+
+t.test('it does not start where it would let in callers nobody meant to', async t => {
+  const [unset, everywhere] = [{}, { AUTH: 'none', HOST: '0.0.0.0' }].map(environment =>
+    startProgram(t, 'server', { ...credentials, PORT: '0', ...environment })) as [Program, Program]
+  t.strictSame([await unset.exit, unset.stdout()], [1, ''])
+  t.match(unset.stderr(), /^The configuration has 1 fault:\n.*AUTH=required.* set AUTH=none .*\n$/)
+  t.strictSame([await everywhere.exit, everywhere.stdout()], [1, ''])
+  t.match(everywhere.stderr(), /^The configuration has 1 fault:\n.*HOST is an address .* set HOST=127\.0\.0\.1.*\n$/)
+})
+
+t.test('a taken port ends it with 1 and one line that says so', async t => {
+  const { port } = await listen(t, createServer())
+  const program = startProgram(t, 'server', { ...credentials, AUTH: 'none', PORT: String(port) })
+  t.equal(await program.exit, 1)
+  const lines = program.stdout().trimEnd().split('\n').map(line => JSON.parse(line) as object)
+  t.match(lines, [{ level: 60, code: 'EADDRINUSE', msg: `cannot start: listen EADDRINUSE: address already in use 127.0.0.1:${port}` }])
+  t.strictSame([lines.length, program.stderr()], [1, ''])
+})
+
+t.test('after SIGTERM a request in flight ends as if nothing had happened, and then the process does', async t => {
+  const emulator = await startTestEmulator(t)
+  const page = (rest: string) =>
+    `<ListInventoryConfigurationResult>${rest}</ListInventoryConfigurationResult>`
+  for (const rest of [
+    '<IsTruncated>true</IsTruncated><NextContinuationToken>next</NextContinuationToken>',
+    '<IsTruncated>false</IsTruncated>'
+  ]) {
+    emulator.addFault({
+      kind: 'raw', times: 1, status: 200, headers: { 'content-type': 'application/xml' }, body: page(rest)
+    })
+  }
+  const gate = await startGate(t, emulator)
+  const service = await startService(t, gate.address)
+
+  // The connection is left open by its client: only the service can end it.
+  const socket = await dial(service)
+  const answer = text(socket)
+  socket.write(`GET /buckets/${bucket}/inventories?all=true HTTP/1.1\r\nhost: x\r\n\r\n`)
+  await gate.reached
+  service.process.kill('SIGTERM')
+  await untilRefused(service)
+  gate.open()
+
+  t.match(await answer, /^HTTP\/1\.1 200 OK\r\n[^]*\r\nconnection: close\r\n[^]*\r\n\r\n\{"InventoryConfigurations":\[\],"IsTruncated":false\}$/)
+  t.equal(await service.exit, 0)
+  t.equal(emulator.requests.length, 2, 'calls to COS that were still to come were made')
+  t.notMatch(service.stdout(), /were cut/)
+})
+
+t.test('connections on which nothing is under way do not hold the end up', async t => {
+  const service = await startService(t, '127.0.0.1:1')
+  const [silent, used] = [await dial(service), await dial(service)]
+  const ends = [text(silent), text(used)]
+  used.write('GET /livez HTTP/1.1\r\nhost: x\r\n\r\n')
+  await once(used, 'readable')
+  service.process.kill('SIGTERM')
+  t.equal(await service.exit, 0)
+  t.notMatch(service.stdout(), /were cut/)
+  t.match(await Promise.all(ends), ['', /^HTTP\/1\.1 200 OK\r\n/])
+})
+
+t.test('a request that arrives on an open connection while closing is told to go elsewhere', async t => {
+  const service = await startService(t, '127.0.0.1:1')
+  const socket = await dial(service)
+  const answers = text(socket)
+  // A head that has begun keeps the connection from being idle.
+  socket.write(`GET /livez HTTP/1.1\r\nhost: x\r\n\r\nDELETE ${at('daily')} HTTP/1.1\r\nhost: x\r\n`)
+  await once(socket, 'readable')
+  service.process.kill('SIGTERM')
+  await untilRefused(service)
+  socket.write('\r\n')
+
+  const [first = '', second = '', ...others] = (await answers).split(/(?=HTTP\/1\.1 )/)
+  t.match(first, /^HTTP\/1\.1 200 /)
+  t.match(second, /^HTTP\/1\.1 503 /)
+  t.match(second, /\r\nconnection: close\r\n/i)
+  t.match(second, /\r\nretry-after: 1\r\n/)
+  t.match(second, /\r\ncontent-type: application\/problem\+json\r\n/)
+  t.match(JSON.parse(second.split('\r\n\r\n')[1] ?? ''), { status: 503, code: 'ShuttingDown', instance: at('daily') })
+  t.strictSame(others, [])
+  t.equal(await service.exit, 0)
+})
+
+t.test('for SHUTDOWN_DELAY_MS after SIGTERM it is not ready, but serves', async t => {
+  const emulator = await startTestEmulator(t)
+  const service = await startService(t, emulator.address, { SHUTDOWN_DELAY_MS: '2000' })
+  const signalledAt = performance.now()
+  service.process.kill('SIGTERM')
+  await service.until(/"msg":"stopping"/)
+
+  const ready = await fetch(`${service.url}/readyz`)
+  t.strictSame([ready.status, ready.headers.get('content-type')], [503, 'application/problem+json'])
+  t.match(await ready.json(), { status: 503, code: 'ShuttingDown' })
+  t.equal((await fetch(`${service.url}/livez`)).status, 200)
+  t.equal((await put(service, 'daily')).status, 204)
+  t.equal(await service.exit, 0)
+  // Timers of another process may be a little ahead of this clock.
+  t.ok(performance.now() - signalledAt > 1900, 'it closed when the delay was over')
+})
+
+t.test('a request that outlasts SHUTDOWN_GRACE_MS is cut, and the process still ends with 0', async t => {
+  const gate = await startGate(t, await startTestEmulator(t))
+  const service = await startService(t, gate.address, { SHUTDOWN_GRACE_MS: '100' })
+  const cut = t.rejects(put(service, 'daily'))
+  await gate.reached
+  service.process.kill('SIGTERM')
+  t.equal(await service.exit, 0)
+  t.match(service.stdout(), /"graceMs":100,"msg":"requests under way were cut"/)
+  await cut
+})
+
+t.test('a second signal ends it at once, with 1', async t => {
+  const gate = await startGate(t, await startTestEmulator(t))
+  const service = await startService(t, gate.address)
+  const cut = t.rejects(put(service, 'daily'))
+  await gate.reached
+  service.process.kill('SIGTERM')
+  await service.until(/"msg":"stopping"/)
+  service.process.kill('SIGINT')
+  t.equal(await service.exit, 1)
+  await cut
+})
+
+t.test('no secret and no signature is in the output, whatever COS answers, also at LOG_LEVEL=trace', async t => {
+  const emulator = await startTestEmulator(t)
+  const service = await startService(t, emulator.address, { LOG_LEVEL: 'trace', COS_TIMEOUT_MS: '1000' })
+  const headers = { authorization: 'Bearer cCaAlLlLeErRkKeEyY', 'content-type': 'application/json' }
+  let answers = ''
+  const exchange = async (method: 'GET' | 'PUT') => {
+    const body = method === 'PUT' ? JSON.stringify(configuration) : null
+    const answer = await fetch(`${service.url}${at('daily')}`, { method, headers, body })
+    answers += JSON.stringify([...answer.headers]) + await answer.text()
+    return answer.status
+  }
+
+  t.equal(await exchange('PUT'), 204)
+  t.equal(await exchange('GET'), 200)
+  for (const kind of ['garbage', 'hang', 'reset', 'reset-mid-answer', 'cut'] as const) {
+    emulator.addFault({ kind, times: 3 })
+    t.ok(await exchange('GET') >= 502, kind)
+    emulator.clearFaults()
+  }
+  emulator.setCredentials([{ secretId: secrets.secretId, secretKey: 'another' }])
+  t.equal(await exchange('PUT'), 502)
+
+  service.process.kill('SIGTERM')
+  t.equal(await service.exit, 0)
+  const output = service.stdout() + service.stderr()
+  t.match(output, /COS answered/, 'attempts were logged')
+  for (const secret of [
+    secrets.secretKey, secrets.token, 'q-signature', 'q-sign-algorithm', 'StringToSign', 'cCaAlLlLeErRkKeEyY'
+  ]) {
+    t.notOk(output.includes(secret), `${secret} is not in the output`)
+    t.notOk(answers.includes(secret), `${secret} is not in an answer`)
+  }
+})
+
+t.test('over TLS, COS_CONNECT_TO changes where the socket goes and nothing else', async t => {
+  const emulator = await startTestEmulator(t)
+  const { private: key, cert } = await generate([{ name: 'commonName', value: bucketHost }], {
+    extensions: [{ name: 'subjectAltName', altNames: [{ type: 2, value: bucketHost }] }]
+  })
+  const names: unknown[] = []
+  const gateway = createTlsServer({ key, cert }, socket => {
+    names.push(socket.servername)
+    const upstream = connect(emulator.port, emulator.host)
+    socket.pipe(upstream).pipe(socket)
+    for (const each of [socket, upstream]) each.on('error', () => { socket.destroy() })
+  })
+  gateway.listen(0, '127.0.0.1')
+  await once(gateway, 'listening')
+  t.teardown(() => gateway.close())
+  const ca = join(t.testdir({}), 'ca.pem')
+  writeFileSync(ca, cert)
+
+  const gatewayAddress = `127.0.0.1:${(gateway.address() as AddressInfo).port}`
+  const { url } = await startService(t, gatewayAddress, { NODE_EXTRA_CA_CERTS: ca, COS_SCHEME: 'https' })
+
+  const headers = { 'content-type': 'application/json' }
+  const put = await fetch(url + at('secure'), { method: 'PUT', headers, body: JSON.stringify(configuration) })
+  t.equal(put.status, 204)
+  const get = await fetch(url + at('secure'))
+  t.strictSame(await get.json(), { Id: 'secure', ...configuration })
+  t.ok(names.length > 0)
+  t.ok(names.every(name => name === bucketHost), 'the TLS name is the bucket host')
+  t.strictSame([...new Set(emulator.requests.map(each => each.host))], [bucketHost], 'and so is the Host that is signed')
+})
+
+t.test('the demo needs nothing, says what to try, and what it says works', async t => {
+  const demo = startProgram(t, 'demo', { PORT: '0' })
+  await demo.until(/\?all=true'\n/)
+  const [, url, docs] = /is at (\S+), its documentation at (\S+)\n/.exec(demo.stdout()) ?? []
+  t.match(url, /^http:\/\/127\.0\.0\.1:\d+$/)
+  t.equal((await fetch(`${docs}`)).status, 200)
+
+  const commands = demo.stdout().match(/^curl .*$/gm) ?? []
+  t.equal(commands.length, 3)
+  const [created, read, listed] = await inOrder(commands, runCurl)
+  t.equal(created?.status, 204)
+  t.strictSame([read?.status, (read?.json as { Id: string }).Id], [200, 'daily-report'])
+  t.strictSame([listed?.status, listed?.json], [200, { InventoryConfigurations: [read?.json], IsTruncated: false }])
+
+  demo.process.kill('SIGINT')
+  t.strictSame([await demo.exit, demo.stderr()], [0, ''])
+})
+
+t.test('the demo says in one line why it cannot start', async t => {
+  const { port } = await listen(t, createServer())
+  const taken = startProgram(t, 'demo', { PORT: String(port) })
+  const wrong = startProgram(t, 'demo', { PORT: 'http' })
+  t.equal(await taken.exit, 1)
+  t.strictSame([taken.stdout(), taken.stderr()], ['', `Port ${port} is taken: set PORT to another one.\n`])
+  t.equal(await wrong.exit, 1)
+  t.match(wrong.stderr(), /^The configuration has 1 fault:\n {2}- PORT must be .*\n$/)
+})
+
+t.test('what `npm run openapi` runs writes the document as it is committed', async t => {
+  const program = startProgram(t, 'openapi', {})
+  t.strictSame([await program.exit, program.stdout(), program.stderr()], [0, '', ''])
+  for (const name of ['openapi.json', 'openapi.yaml']) {
+    const [written, committed] = [builtPackage, new URL('../../', import.meta.url)]
+      .map(base => readFileSync(new URL(`openapi/${name}`, base), 'utf8'))
+    t.ok(written === committed, `openapi/${name} is as the routes are now; if not, write it with \`npm run openapi\``)
+  }
+})
+
+/** The service as a process, once it listens. */
+async function startService (
+  t: Test, connectTo: string, environment: Record<string, string> = {}
+): Promise<StartedService> {
+  const program = startProgram(t, 'server', {
+    ...credentials,
+    AUTH: 'none',
+    PORT: '0',
+    COS_SCHEME: 'http',
+    COS_REGION: 'ap-guangzhou',
+    COS_CONNECT_TO: connectTo,
+    ...environment
+  })
+  const [, url = ''] = await program.until(/listening at (http:[^"]+)"/)
+  return { ...program, url, port: Number(new URL(url).port) }
+}
+
+async function put ({ url }: StartedService, id: string): Promise<Response> {
+  const headers = { 'content-type': 'application/json' }
+  return await fetch(`${url}${at(id)}`, { method: 'PUT', headers, body: JSON.stringify(configuration) })
+}
+
+/** Stands before the emulator: what arrives waits there until it is opened. */
+async function startGate (
+  t: Test, emulator: Emulator
+): Promise<{ address: string, reached: Promise<unknown>, open: () => void }> {
+  let open = () => {}
+  const opened = new Promise<void>(resolve => { open = resolve })
+  const sockets = new Set<Socket>()
+  const server = createServer(socket => {
+    sockets.add(socket.on('error', () => {}))
+    void opened.then(() => {
+      const onward = connect(emulator.port, emulator.host).on('error', () => {})
+      sockets.add(onward)
+      socket.pipe(onward).pipe(socket)
+    })
+  })
+  const { port } = await listen(t, server)
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy()
+  })
+  return { address: `127.0.0.1:${port}`, reached: once(server, 'connection'), open }
+}
+
+async function listen (t: Test, server: Server): Promise<AddressInfo> {
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  return server.address() as AddressInfo
+}
+
+async function dial ({ port }: StartedService): Promise<Socket> {
+  const socket = connect(port, '127.0.0.1')
+  await once(socket, 'connect')
+  return socket
+}
+
+/** Resolves once the service takes no new connections, which is when it closes. */
+async function untilRefused ({ port }: StartedService): Promise<void> {
+  for (let refused = false; !refused;) {
+    const socket = connect(port, '127.0.0.1')
+    refused = await new Promise(resolve => socket
+      .once('connect', () => { resolve(false) })
+      // A connection that was waiting to be accepted is reset instead.
+      .on('error', (error: NodeJS.ErrnoException) => { resolve(error.code === 'ECONNREFUSED') }))
+    socket.destroy()
+  }
+}
+
+/** Sends what a curl command would. A shell takes the command apart; curl itself may not be there. */
+async function runCurl (command: string): Promise<{ status: number, json: unknown }> {
+  const script = `curl () { printf '%s\\0' "$@"; }\n${command}`
+  const words = execFileSync('sh', ['-c', script], { encoding: 'utf8' }).split('\0').slice(0, -1)
+  const { values: { request = 'GET', header = [], data = null }, positionals: [url = ''] } = parseArgs({
+    args: words,
+    options: {
+      include: { type: 'boolean', short: 'i' },
+      request: { type: 'string', short: 'X' },
+      header: { type: 'string', short: 'H', multiple: true },
+      data: { type: 'string', short: 'd' }
+    },
+    allowPositionals: true
+  })
+  const headers = header.map(line => line.split(/: (.*)/).slice(0, 2) as [string, string])
+  const answer = await fetch(url, { method: request, headers, body: data })
+  const body = await answer.text()
+  return { status: answer.status, json: body === '' ? undefined : JSON.parse(body) as unknown }
+}
+
+async function inOrder<T, R> (values: T[], act: (value: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = []
+  for (const value of values) results.push(await act(value))
+  return results
+}

@@ -1,0 +1,74 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { EventEmitter, once } from 'node:events'
+import { cpSync, mkdirSync, rmSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+interface Test {
+  teardown (handler: () => unknown): void
+}
+
+/** A started program and what came of it. */
+export interface Program {
+  process: ChildProcess
+  stdout (): string
+  stderr (): string
+  /** Resolves once stdout matches; rejects when the program ends before. */
+  until (pattern: RegExp): Promise<RegExpExecArray>
+  /** The exit code, once all output is there; null when a signal ended it. */
+  exit: Promise<number | null>
+}
+
+const root = new URL('../../', import.meta.url)
+
+/** Where the build under test lies: a package of its own, so that what a program writes beside itself stays there. */
+export const builtPackage = new URL('dist/e2e/', root)
+
+/** Compiles `src` as `npm run build` does. Types are the type check's business; leaving them out saves seconds. */
+export function build (): void {
+  rmSync(builtPackage, { recursive: true, force: true })
+  mkdirSync(new URL('openapi', builtPackage), { recursive: true })
+  cpSync(new URL('package.json', root), new URL('package.json', builtPackage))
+  const compiler = fileURLToPath(new URL('node_modules/typescript/bin/tsc', root))
+  const outDir = fileURLToPath(new URL('dist', builtPackage))
+  execFileSync(process.execPath, [compiler, '-p', 'src', '--noCheck', '--outDir', outDir], { cwd: root })
+}
+
+/** Runs a built program with this environment and nothing else of ours. It does not outlive the test. */
+export function startProgram (t: Test, name: string, environment: Record<string, string>): Program {
+  const child = spawn(process.execPath, [fileURLToPath(new URL(`dist/${name}.js`, builtPackage))], {
+    env: { ...environment, PATH: process.env['PATH'] },
+    stdio: ['ignore', 'pipe', 'pipe']
+  })
+  const written = { stdout: '', stderr: '' }
+  const news = new EventEmitter()
+  for (const stream of ['stdout', 'stderr'] as const) {
+    child[stream].setEncoding('utf8').on('data', (text: string) => {
+      written[stream] += text
+      news.emit('news')
+    })
+  }
+  let ended = false
+  const exit = once(child, 'close').then(([code]) => {
+    ended = true
+    news.emit('news')
+    return code as number | null
+  })
+  t.teardown(async () => {
+    if (!ended) child.kill('SIGKILL')
+    await exit
+  })
+  return {
+    process: child,
+    stdout: () => written.stdout,
+    stderr: () => written.stderr,
+    async until (pattern) {
+      for (;;) {
+        const found = pattern.exec(written.stdout)
+        if (found !== null) return found
+        if (ended) throw new Error(`${name} ended without ${String(pattern)}:\n${written.stdout}${written.stderr}`)
+        await once(news, 'news')
+      }
+    },
+    exit
+  }
+}
