@@ -104,9 +104,10 @@ export function createTransport (config: Config['cos'], { credentials, now, user
       assertInventoryTarget(request.target)
       const limitMs = Math.min(config.timeoutMs, request.deadlineAt - now())
       if (limitMs <= 0) throw timedOut(request)
+      const headers = signedHeaders(request)
       const abort = new AbortController()
       const timer = setTimeout(() => { abort.abort() }, limitMs)
-      return await exchange(request, signedHeaders(request), abort.signal).finally(() => { clearTimeout(timer) })
+      return await exchange(request, headers, abort.signal).finally(() => { clearTimeout(timer) })
     },
 
     close: () => agent.close()
