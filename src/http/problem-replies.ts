@@ -133,7 +133,7 @@ const clientErrors: ReadonlyMap<string, ClientErrorCode> = new Map([
 const clientErrorDetails: Record<ClientErrorCode, string> = {
   RequestHeaderFieldsTooLarge: 'Request line and headers together are larger than 16 KiB.',
   RequestTimeout: 'The request did not arrive whole in time.',
-  MalformedRequest: 'This is not an HTTP/1.1 request.'
+  MalformedRequest: 'This is not an HTTP/1.1 request that this service takes.'
 }
 
 // What Fastify itself refuses, by its error code.

@@ -1,0 +1,135 @@
+/**
+ * XML elements as JSON and back, by a table of the elements that are known. What the table does not know is carried
+ * along: in the same parent, after the same neighbour, in the same order.
+ */
+import { escapeText, XmlError } from './xml.ts'
+import type { XmlElement } from './xml.ts'
+
+/** What an element can be in JSON. */
+export type Json = string | number | boolean | JsonObject | Json[]
+export interface JsonObject { [name: string]: Json }
+
+/** How an element's content reads in JSON. */
+type Kind = 'text' | 'boolean' | 'integer' | Members
+
+/** The children of a known element. */
+export interface Members {
+  /** Child elements in the order they are written (canonical form). */
+  order: ReadonlyMap<string, Kind>
+  /** Children that are an array in JSON even when there is one. */
+  lists: ReadonlySet<string>
+  /** An empty element of this kind means something, where others are treated as absent. */
+  marker: boolean
+}
+
+/** An element with these children. */
+export function members (children: Record<string, Kind>, { lists = [] as string[], marker = false } = {}): Members {
+  return { order: new Map(Object.entries(children)), lists: new Set(lists), marker }
+}
+
+const unknownElement = members({}, { marker: true })
+
+/**
+ * An element's children as an object.
+ *
+ * @throws {XmlError} for text beside elements, which has no form in JSON
+ */
+export function readMembers (element: XmlElement, { order, lists }: Members): JsonObject {
+  // In a container white space is layout; other text beside elements has no form in JSON.
+  if (element.text.trim() !== '') throw new XmlError(`${element.name} holds text beside elements`)
+  const object: JsonObject = {}
+  for (const child of element.children) {
+    const value = readElement(child, order.get(child.name))
+    if (value !== undefined) add(object, child.name, value, lists.has(child.name))
+  }
+  return object
+}
+
+function readElement (element: XmlElement, kind: Kind = unknownElement): Json | undefined {
+  if (typeof kind === 'object') {
+    if (element.children.length === 0 && element.text.trim() === '') {
+      return kind === unknownElement ? element.text : kind.marker ? {} : undefined
+    }
+    return kind.marker && element.children.length === 0 ? element.text : readMembers(element, kind)
+  }
+  if (element.children.length > 0) return readMembers(element, unknownElement)
+  const text = element.text.trim()
+  if (kind === 'boolean' && /^(true|false)$/i.test(text)) return text.toLowerCase() === 'true'
+  // Only what writes back to the same text becomes a number: nothing is lost to rounding or leading zeros.
+  if (kind === 'integer' && Number.isSafeInteger(Number(text)) && String(Number(text)) === text) return Number(text)
+  return element.text
+}
+
+function add (object: JsonObject, name: string, value: Json, list: boolean): void {
+  const present = Object.hasOwn(object, name) ? object[name] : undefined
+  if (present === undefined) set(object, name, list ? [value] : value)
+  else if (Array.isArray(present)) present.push(value)
+  else set(object, name, [present, value])
+}
+
+/** Assignment that makes `__proto__` a property like any other. */
+export function set (object: JsonObject, name: string, value: Json): void {
+  Object.defineProperty(object, name, { value, enumerable: true, configurable: true, writable: true })
+}
+
+/** A value as an element, or as several where it is an array. An empty one that means nothing is left out. */
+export function writeElement (name: string, value: Json, kind: Kind = unknownElement): string {
+  if (Array.isArray(value)) return value.map(each => writeElement(name, each, kind)).join('')
+  if (typeof value !== 'object') {
+    const text = kind === 'boolean' ? String(value).toLowerCase() : String(value)
+    return `<${name}>${escapeText(text)}</${name}>`
+  }
+  const content = writeMembers(value, typeof kind === 'object' ? kind : unknownElement)
+  return content === '' && typeof kind === 'object' && !kind.marker ? '' : `<${name}>${content}</${name}>`
+}
+
+function writeMembers (object: JsonObject, { order }: Members): string {
+  const followers = new Map<string, string>()
+  let neighbour = ''
+  for (const [name, value] of Object.entries(object)) {
+    if (order.has(name)) neighbour = name
+    else followers.set(neighbour, (followers.get(neighbour) ?? '') + writeElement(name, value))
+  }
+  let xml = followers.get('') ?? ''
+  for (const [name, kind] of order) {
+    const value = Object.hasOwn(object, name) ? object[name] : undefined
+    if (value !== undefined) xml += writeElement(name, value, kind) + (followers.get(name) ?? '')
+  }
+  return xml
+}
+
+/** What is said twice in the same words is one; said twice differently, both are kept. */
+export function merge (object: JsonObject, name: string, value: Json): void {
+  const present = Object.hasOwn(object, name) ? object[name] : undefined
+  if (present === undefined) set(object, name, value)
+  else if (JSON.stringify(present) !== JSON.stringify(value)) set(object, name, [present, value].flat())
+}
+
+/** Whether a value is neither text nor a list. */
+export function isObject (value: Json | undefined): value is JsonObject {
+  return typeof value === 'object' && !Array.isArray(value)
+}
+
+/** The same object with some members changed or, where the change gives undefined, left out. Order is kept. */
+export function mapMembers (
+  object: JsonObject, changes: Record<string, (value: Json) => Json | undefined>
+): JsonObject {
+  return mapNames(object, name => name, (value, name) => {
+    const change = Object.hasOwn(changes, name) ? changes[name] : undefined
+    return change === undefined ? value : change(value)
+  })
+}
+
+/** The same for every member, and with other names. Two members that come to one name are merged. */
+export function mapNames (
+  object: JsonObject,
+  rename: (name: string) => string,
+  change: (value: Json, name: string) => Json | undefined
+): JsonObject {
+  const mapped: JsonObject = {}
+  for (const [name, value] of Object.entries(object)) {
+    const changed = change(value, name)
+    if (changed !== undefined) merge(mapped, rename(name), changed)
+  }
+  return mapped
+}
