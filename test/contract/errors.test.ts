@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { METHODS } from 'node:http'
 import { connect } from 'node:net'
 import { text as textOf } from 'node:stream/consumers'
 import t from 'tap'
@@ -253,7 +254,9 @@ t.test('what is not HTTP is answered as a problem before Fastify sees it', async
     ['GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n', 400, 'MalformedRequest'],
     ['CONNECT cos:443 HTTP/1.1\r\nHost: x\r\n\r\n', 400, 'MalformedRequest'],
     ['GET /nope HTTP/1.1\r\nHost: x\r\nExpect: 200-ok\r\nConnection: close\r\n\r\n', 404, 'RouteNotFound'],
-    [`QUERY ${at('a')} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`, 405, 'MethodNotAllowed'],
+    // Older parsers do not know the method.
+    [`QUERY ${at('a')} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`,
+      ...(METHODS.includes('QUERY') ? [405, 'MethodNotAllowed'] as const : [400, 'MalformedRequest'] as const)],
     [`PUT ${at('a')} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: zz\r\n\r\n`, 400, 'MalformedRequest'],
     ['DELETE /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nonly', 405, 'MethodNotAllowed'],
     ['PUT /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n', 400, 'MalformedRequest']
