@@ -66,7 +66,7 @@ export function toServiceError (answer: CosAnswer): ServiceError {
     return new ServiceError('UpstreamCredentialsRejected', 'COS does not accept the credentials, the signature or the ' +
       'clock of this service. This is for its operator to mend; the request itself may be right.', { cos, cosCode: code })
   }
-  const said = error.message === '' ? `COS answered ${code}.` : `COS answered ${code}: ${error.message}`
+  const said = error.message === '' ? `COS answered ${code}.` : `COS answered ${code}: ${error.message.replace(/\.?$/, '.')}`
   return refusal(answer, code, said, cos)
 }
 
