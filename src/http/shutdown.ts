@@ -3,17 +3,20 @@ import type { FastifyInstance } from 'fastify'
 import { ServiceError } from '../errors.ts'
 
 /** Where the process stands. `closing` refuses new requests, also on connections that are open already. */
-export type Phase = 'serving' | 'draining' | 'closing'
+type Phase = 'serving' | 'draining' | 'closing'
 
 /** What the probes and the server share of a shutdown. */
 export interface Lifecycle {
   phase: Phase
 }
 
+/** How long a connection may stay silent once the service is closing. */
+const silentMs = 1000
+
 /**
  * Once closing, requests under way are answered, new ones on open connections get a 503, and either way the connection
  * ends with the answer. Idle connections are closed by Fastify; ones that have never said anything are closed here,
- * because Node does not count them as idle.
+ * because Node does not count them as idle, but not at once: under load their first request may just not be read yet.
  */
 export function refuseWhenClosing (app: FastifyInstance, lifecycle: Lifecycle): void {
   const silent = new Set<Socket>()
@@ -30,7 +33,9 @@ export function refuseWhenClosing (app: FastifyInstance, lifecycle: Lifecycle): 
     if (lifecycle.phase === 'closing') reply.header('connection', 'close')
   })
   app.addHook('preClose', async () => {
-    for (const socket of silent) if (socket.bytesRead === 0) socket.destroy()
+    setTimeout(() => {
+      for (const socket of silent) if (socket.bytesRead === 0) socket.destroy()
+    }, silentMs).unref()
   })
 }
 

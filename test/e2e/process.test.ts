@@ -171,6 +171,17 @@ t.test('a request that arrives on an open connection while closing is told to go
   t.equal(await service.exit, 0)
 })
 
+t.test('the first request of a connection that was open before the stop is answered, not cut', async t => {
+  const service = await startService(t, '127.0.0.1:1')
+  const socket = await dial(service)
+  const answer = text(socket)
+  service.process.kill('SIGTERM')
+  await untilRefused(service)
+  socket.write('GET /livez HTTP/1.1\r\nhost: x\r\n\r\n')
+  t.match(await answer, /^HTTP\/1\.1 503 [^]*"code":"ShuttingDown"/)
+  t.equal(await service.exit, 0)
+})
+
 t.test('for SHUTDOWN_DELAY_MS after SIGTERM it is not ready, but serves', async t => {
   const emulator = await startTestEmulator(t)
   const service = await startService(t, emulator.address, { SHUTDOWN_DELAY_MS: '2000' })
