@@ -29,6 +29,10 @@ check_health_check_fails() {   # image: nothing listens in this container
   equal "$1: status of the health check when nothing listens" "$status" 1
 }
 
+until_listening() {   # container: reads its log until it says so
+  timeout 30 grep --quiet --max-count 1 'Server listening' < <(podman logs --follow "$1" 2>&1)
+}
+
 check_running() {
   local status
   status=/proc/$(state "$1" .State.Pid)/status
@@ -56,6 +60,7 @@ if ! PORT=8080 podman-compose --project-name compose up --detach --no-build >"$T
   cat "$TMPDIR/log"
   exit 1
 fi
+until_listening compose_service_1
 node test/image/drive.mjs http://127.0.0.1:8080
 ok 'PUT and GET through docker-compose.yml'
 for container in compose_service_1 compose_emulator_1; do
@@ -70,6 +75,7 @@ podman run "${confined[@]}" --name emulator --env EMULATOR_PORT=9100 --env EMULA
 podman run "${confined[@]}" --name service --env PORT=8100 --env AUTH=none --env AUTH_NONE_ANYWHERE=true \
   --env COS_SCHEME=http --env COS_CONNECT_TO=127.0.0.1:9100 --env COS_REGION=ap-guangzhou \
   --env COS_SECRET_ID=imageTestId --env COS_SECRET_KEY=imageTestKey service-distroless >/dev/null
+until_listening service
 node test/image/drive.mjs http://127.0.0.1:8100
 ok 'PUT and GET through distroless images on other ports'
 for container in service emulator; do

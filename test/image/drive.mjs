@@ -12,15 +12,6 @@ const configuration = {
   }
 }
 
-async function ready (attemptsLeft = 100) {
-  const answer = await fetch(`${base}/readyz`).catch(() => undefined)
-  if (answer?.ok) return
-  assert.ok(attemptsLeft > 0, `${base}/readyz answers ${answer?.status ?? 'nothing'}`)
-  await new Promise(resolve => setTimeout(resolve, 100))
-  await ready(attemptsLeft - 1)
-}
-
-await ready()
 const put = await fetch(url, {
   method: 'PUT',
   headers: { 'content-type': 'application/json' },
