@@ -9,7 +9,7 @@ export interface Credentials {
   token: string | undefined
 }
 
-export type LogLevel = typeof logLevels[number]
+type LogLevel = typeof logLevels[number]
 
 /** Everything the service can be told, checked. Times are milliseconds. */
 export interface Config {

@@ -21,7 +21,7 @@ export const regionPattern = '^(?!cn-)[a-z0-9]+(-[a-z0-9]+)+$'
 const idPattern = '^(?!\\.{1,2}$)[A-Za-z0-9._-]{1,128}$'
 
 /** The characters XML 1.0 can hold (section 2.2): no control characters but tab, LF and CR, no lone surrogates. */
-export const xmlTextPattern = '^[\\t\\n\\r\\u0020-\\uD7FF\\uE000-\\uFFFD\\u{10000}-\\u{10FFFF}]*$'
+const xmlTextPattern = '^[\\t\\n\\r\\u0020-\\uD7FF\\uE000-\\uFFFD\\u{10000}-\\u{10FFFF}]*$'
 
 const xmlText = new RegExp(xmlTextPattern, 'u')
 

@@ -10,9 +10,9 @@ export function StringEnum<const T extends string[]> (values: [...T], options: S
 }
 
 /** A reference to a schema registered with `app.addSchema`: a named component in the OpenAPI document. */
-export function refTo<T extends TSchema> (schema: T, options: SchemaOptions = {}): TUnsafe<Static<T>> {
+export function refTo<T extends TSchema> (schema: T): TUnsafe<Static<T>> {
   if (schema.$id === undefined) throw new TypeError('only a schema with $id can be referred to')
-  return Type.Unsafe<Static<T>>({ $ref: `${schema.$id}#`, ...options })
+  return Type.Unsafe<Static<T>>({ $ref: `${schema.$id}#` })
 }
 
 /**
