@@ -1,12 +1,24 @@
-import { readFileSync } from 'node:fs'
-import { isIPv4, isIPv6 } from 'node:net'
+import { isIP, isIPv4, isIPv6 } from 'node:net'
 import { bucketMaxLength, bucketPattern, regionPattern } from './contract/inventory.ts'
+import { readCredentials } from './config/credentials.ts'
+import type { CredentialsConfig } from './config/credentials.ts'
+import { ConfigError, EnvironmentReader } from './config/environment.ts'
+import type { Environment } from './config/environment.ts'
+import { Secret } from './secret.ts'
 
-/** A key pair of Tencent Cloud, with a token when it is a temporary one. */
-export interface Credentials {
-  secretId: string
-  secretKey: string
-  token: string | undefined
+/** How the tokens of callers are checked. */
+export interface JwtConfig {
+  jwksUrl: string
+  issuer: string
+  audience: string
+}
+
+/** Paths of PEM files. */
+export interface TlsConfig {
+  certFile: string
+  keyFile: string
+  /** Certificates of clients are required and must come from one of these authorities. */
+  clientCaFile: string | undefined
 }
 
 type LogLevel = typeof logLevels[number]
@@ -19,8 +31,17 @@ export interface Config {
   readOnly: boolean
   shutdownDelayMs: number
   shutdownGraceMs: number
+  /** Addresses and networks whose `X-Forwarded-For` is believed. */
+  trustedProxies: string[]
+  /** Who may call: everyone, or the callers of a file. */
+  auth: 'none' | { callersFile: string, jwt: JwtConfig | undefined }
+  tls: TlsConfig | undefined
+  /** `stdout` or a path. */
+  auditLog: string
+  /** Requests a minute for each caller, 0 for any number. */
+  rateLimit: { perMinute: number, redisUrl: Secret | undefined }
   cos: {
-    credentials: Credentials
+    credentials: CredentialsConfig
     region: string | undefined
     bucketRegions: ReadonlyMap<string, string>
     scheme: 'http' | 'https'
@@ -34,31 +55,14 @@ export interface Config {
   notInForce: string[]
 }
 
-/** What {@link readConfig} throws: every fault of the environment at once, no value of a secret in any of them. */
-export class ConfigError extends Error {
-  readonly faults: string[]
-
-  constructor (faults: string[]) {
-    super(`The configuration has ${faults.length === 1 ? '1 fault' : `${faults.length} faults`}:\n` +
-      faults.map(fault => `  - ${fault}`).join('\n'))
-    this.name = 'ConfigError'
-    this.faults = faults
-  }
-}
-
 const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
 const longestTimeMs = 3_600_000
 const bucketRegex = new RegExp(bucketPattern, 'u')
 const regionRegex = new RegExp(regionPattern, 'u')
 
 /** Settings that would be dangerous to ignore: with them the service does not start. */
-const unsupported = [
-  'CALLERS_FILE', 'JWT_JWKS_URL', 'JWT_ISSUER', 'JWT_AUDIENCE', 'TLS_CERT_FILE', 'TLS_KEY_FILE',
-  'TLS_CLIENT_CA_FILE', 'RATE_LIMIT_REDIS_URL', 'AUDIT_LOG', 'METRICS_PORT', 'COS_CREDENTIALS_FILE'
-]
-const notActedOn = ['COS_MAX_ATTEMPTS', 'RATE_LIMIT_PER_MINUTE', 'COS_MAX_CONCURRENCY', 'COS_QUEUE_LIMIT']
-
-type Environment = Readonly<Record<string, string | undefined>>
+const unsupported = ['METRICS_PORT']
+const notActedOn = ['COS_MAX_ATTEMPTS', 'COS_MAX_CONCURRENCY', 'COS_QUEUE_LIMIT']
 
 /**
  * Reads the configuration from environment variables. Each may also be given as `NAME_FILE`, a file that holds
@@ -67,105 +71,117 @@ type Environment = Readonly<Record<string, string | undefined>>
  * @throws {ConfigError} naming every fault, when there is any
  */
 export function readConfig (environment: Environment): Config {
-  const faults: string[] = []
-  const value = (name: string) => readVariable(environment, name, faults)
+  const reader = new EnvironmentReader(environment)
+  const { faults } = reader
+  const host = reader.value('HOST') ?? '127.0.0.1'
+  const auth = readAuth(reader, host)
+  const regionOfAll = region(reader.value('COS_REGION'), faults)
 
-  const integer = (name: string, fallback: number, min: number, max: number) => {
-    const text = value(name)
-    if (text === undefined) return fallback
-    const number = /^[0-9]{1,10}$/.test(text) ? Number(text) : NaN
-    if (number >= min && number <= max) return number
-    faults.push(`${name} must be an integer from ${min} to ${max}`)
-    return fallback
-  }
-  const choice = <const T extends string>(name: string, fallback: T, choices: readonly T[]): T => {
-    const text = value(name)
-    if (text === undefined) return fallback
-    const found = choices.find(each => each === text)
-    if (found !== undefined) return found
-    faults.push(`${name} must be one of ${choices.join(', ')}`)
-    return fallback
-  }
-  const flag = (name: string) => choice(name, 'false', ['true', 'false']) === 'true'
-  const secret = (name: string, required: boolean) => {
-    const text = value(name)
-    if (text === undefined) {
-      if (required) faults.push(`${name} is required (or ${name}_FILE)`)
-    } else if (!/^[\x21-\x7E]+$/.test(text)) {
-      faults.push(`${name} must be visible ASCII without blanks (its value is not shown)`)
-    }
-    return text
-  }
-
-  const host = value('HOST') ?? '127.0.0.1'
-  const auth = choice('AUTH', 'required', ['required', 'none'])
-  const anywhere = flag('AUTH_NONE_ANYWHERE')
-  if (auth === 'required') {
-    faults.push('AUTH=required needs callers, which this version cannot know: ' +
-      'set AUTH=none and let only trusted callers reach the port')
-  } else if (!anywhere && !isLoopback(host)) {
-    faults.push('AUTH=none lets everyone in, and HOST is an address that other machines reach: ' +
-      'set HOST=127.0.0.1, or AUTH_NONE_ANYWHERE=true if something in front decides who may call')
-  }
   for (const name of unsupported) {
-    if (isSet(environment[name]) || isSet(environment[`${name}_FILE`])) {
-      faults.push(`${name} is not supported by this version: unset it`)
-    }
+    if (reader.has(name)) faults.push(`${name} is not supported by this version: unset it`)
   }
-  choice('COS_CREDENTIALS', 'env', ['env'])
-  choice('COS_REGION_DISCOVERY', 'false', ['false'])
-  choice('TRUST_PROXY', 'false', ['false'])
-  for (const name of notActedOn) integer(name, 0, 0, Number.MAX_SAFE_INTEGER)
-
+  reader.choice('COS_REGION_DISCOVERY', 'false', ['false'])
+  for (const name of notActedOn) reader.integer(name, 0, 0, Number.MAX_SAFE_INTEGER)
   const config: Config = {
     host,
-    port: integer('PORT', 8080, 0, 65535),
-    logLevel: choice('LOG_LEVEL', 'info', logLevels),
-    readOnly: flag('READ_ONLY'),
-    shutdownDelayMs: integer('SHUTDOWN_DELAY_MS', 0, 0, longestTimeMs),
-    shutdownGraceMs: integer('SHUTDOWN_GRACE_MS', 10_000, 0, longestTimeMs),
-    cos: {
-      credentials: {
-        secretId: secret('COS_SECRET_ID', true) ?? '',
-        secretKey: secret('COS_SECRET_KEY', true) ?? '',
-        token: secret('COS_TOKEN', false)
-      },
-      region: region(value('COS_REGION'), faults),
-      bucketRegions: bucketRegions(value('COS_BUCKET_REGIONS'), faults),
-      scheme: choice('COS_SCHEME', 'https', ['https', 'http']),
-      endpoint: endpoint(value('COS_ENDPOINT'), faults),
-      connectTo: connectTo(value('COS_CONNECT_TO'), faults),
-      timeoutMs: integer('COS_TIMEOUT_MS', 5_000, 1, longestTimeMs),
-      deadlineMs: integer('COS_DEADLINE_MS', 15_000, 1, longestTimeMs),
-      maxConnections: integer('COS_MAX_CONNECTIONS', 64, 1, 10_000)
+    port: reader.integer('PORT', 8080, 0, 65535),
+    logLevel: reader.choice('LOG_LEVEL', 'info', logLevels),
+    readOnly: reader.flag('READ_ONLY'),
+    shutdownDelayMs: reader.integer('SHUTDOWN_DELAY_MS', 0, 0, longestTimeMs),
+    shutdownGraceMs: reader.integer('SHUTDOWN_GRACE_MS', 10_000, 0, longestTimeMs),
+    trustedProxies: trustedProxies(reader.value('TRUST_PROXY'), faults),
+    auth,
+    tls: readTls(reader),
+    auditLog: reader.value('AUDIT_LOG') ?? 'stdout',
+    rateLimit: {
+      // Those whom nobody knows can only be told apart by address, which is worth a limit to those who ask for one.
+      perMinute: reader.integer('RATE_LIMIT_PER_MINUTE', auth === 'none' ? 0 : 600, 0, 10_000_000),
+      redisUrl: redisUrl(reader)
     },
-    notInForce: notActedOn.filter(name => isSet(environment[name]) || isSet(environment[`${name}_FILE`]))
+    cos: {
+      credentials: readCredentials(reader, environment, regionOfAll),
+      region: regionOfAll,
+      bucketRegions: bucketRegions(reader.value('COS_BUCKET_REGIONS'), faults),
+      scheme: reader.choice('COS_SCHEME', 'https', ['https', 'http']),
+      endpoint: endpoint(reader.value('COS_ENDPOINT'), faults),
+      connectTo: connectTo(reader.value('COS_CONNECT_TO'), faults),
+      timeoutMs: reader.integer('COS_TIMEOUT_MS', 5_000, 1, longestTimeMs),
+      deadlineMs: reader.integer('COS_DEADLINE_MS', 15_000, 1, longestTimeMs),
+      maxConnections: reader.integer('COS_MAX_CONNECTIONS', 64, 1, 10_000)
+    },
+    notInForce: notActedOn.filter(name => reader.has(name))
   }
   if (faults.length > 0) throw new ConfigError(faults)
   return config
 }
 
-function isSet (text: string | undefined): text is string {
-  return text !== undefined && text !== ''
+function readAuth (reader: EnvironmentReader, host: string): Config['auth'] {
+  const { faults } = reader
+  const auth = reader.choice('AUTH', 'required', ['required', 'none'])
+  const anywhere = reader.flag('AUTH_NONE_ANYWHERE')
+  const callersFile = reader.value('CALLERS_FILE')
+  const jwksUrl = reader.url('JWT_JWKS_URL', ['https:', 'http:'])
+  const [issuer, audience] = [reader.value('JWT_ISSUER'), reader.value('JWT_AUDIENCE')]
+  const jwt = jwksUrl !== undefined && issuer !== undefined && audience !== undefined
+    ? { jwksUrl, issuer, audience }
+    : undefined
+  const jwtNames = ['JWT_JWKS_URL', 'JWT_ISSUER', 'JWT_AUDIENCE'].filter(name => reader.has(name))
+  if (jwtNames.length % 3 > 0) {
+    faults.push(`${jwtNames.join(' and ')} alone ${jwtNames.length === 1 ? 'does' : 'do'} not say which tokens to take: ` +
+      'set JWT_JWKS_URL, JWT_ISSUER and JWT_AUDIENCE')
+  }
+  if (auth === 'none') {
+    const named = [...callersFile === undefined ? [] : ['CALLERS_FILE'], ...jwtNames]
+    if (named.length > 0) faults.push(`AUTH=none lets everyone in, whatever ${named.join(', ')} say: unset one or the other`)
+    if (!anywhere && !isLoopback(host)) {
+      faults.push('AUTH=none lets everyone in, and HOST is an address that other machines reach: ' +
+        'set HOST=127.0.0.1, or AUTH_NONE_ANYWHERE=true if something in front decides who may call')
+    }
+    return 'none'
+  }
+  if (callersFile === undefined) {
+    faults.push('AUTH=required needs CALLERS_FILE, which says who may call and do what (or set AUTH=none to try the service out)')
+    return 'none'
+  }
+  return { callersFile, jwt }
 }
 
-function readVariable (environment: Environment, name: string, faults: string[]): string | undefined {
-  const direct = environment[name]
-  // COS_CREDENTIALS_FILE is a variable of its own.
-  const path = unsupported.includes(`${name}_FILE`) ? undefined : environment[`${name}_FILE`]
-  if (!isSet(path)) return isSet(direct) ? direct : undefined
-  if (isSet(direct)) {
-    faults.push(`${name} and ${name}_FILE are both set: use one`)
-    return undefined
+function readTls (reader: EnvironmentReader): TlsConfig | undefined {
+  const certFile = reader.value('TLS_CERT_FILE')
+  const keyFile = reader.value('TLS_KEY_FILE')
+  const clientCaFile = reader.value('TLS_CLIENT_CA_FILE')
+  if (certFile !== undefined && keyFile !== undefined) return { certFile, keyFile, clientCaFile }
+  if ([certFile, keyFile, clientCaFile].some(each => each !== undefined)) {
+    reader.faults.push('TLS_CERT_FILE and TLS_KEY_FILE are needed together, and TLS_CLIENT_CA_FILE needs both')
   }
-  try {
-    // Editors and `echo` end a file with a line feed that is no part of the secret.
-    return readFileSync(path, 'utf8').replace(/\r?\n$/, '')
-  } catch (error) {
-    // Not the path: whoever takes NAME_FILE for NAME has put the secret there.
-    faults.push(`${name}_FILE cannot be read: ${(error as NodeJS.ErrnoException).code}`)
-    return undefined
+  return undefined
+}
+
+function redisUrl (reader: EnvironmentReader): Secret | undefined {
+  const text = reader.value('RATE_LIMIT_REDIS_URL')
+  if (text === undefined) return undefined
+  const url = URL.parse(text)
+  if (url === null || !['redis:', 'rediss:'].includes(url.protocol) || url.hostname === '') {
+    reader.faults.push('RATE_LIMIT_REDIS_URL must be redis://host:port or rediss://host:port (its value is not shown)')
   }
+  return new Secret(text)
+}
+
+function trustedProxies (text: string | undefined, faults: string[]): string[] {
+  if (text === undefined || text === 'false') return []
+  const addresses = text.split(',').map(each => each.trim())
+  if (!addresses.every(isNetwork)) {
+    faults.push('TRUST_PROXY must be false, or addresses and networks such as 10.0.0.1,10.1.0.0/16, comma separated')
+  }
+  return addresses
+}
+
+/** An address, or a network in CIDR notation (RFC 4632, RFC 4291 section 2.3). */
+function isNetwork (text: string): boolean {
+  const [address = '', bits, ...rest] = text.split('/')
+  const longest = { 0: -1, 4: 32, 6: 128 }[isIP(address)] ?? -1
+  if (longest < 0 || rest.length > 0) return false
+  return bits === undefined || (/^[0-9]{1,3}$/.test(bits) && Number(bits) > 0 && Number(bits) <= longest)
 }
 
 function isLoopback (host: string): boolean {

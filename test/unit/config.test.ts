@@ -1,9 +1,19 @@
-import { writeFileSync } from 'node:fs'
+import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { inspect } from 'node:util'
 import t from 'tap'
-import { ConfigError, readConfig } from '../../src/config.ts'
+import { readConfig } from '../../src/config.ts'
+import type { Config } from '../../src/config.ts'
+import { ConfigError } from '../../src/config/environment.ts'
 
 const required = { AUTH: 'none', COS_SECRET_ID: 'AKIDexample', COS_SECRET_KEY: 'keyOfTheExample' }
+
+/** The key pair a configuration takes from its variables, in plain text. */
+function pairOf ({ cos: { credentials } }: Config): string[] {
+  if (credentials.source !== 'env') throw new Error(credentials.source)
+  const { secretId, secretKey, token } = credentials.variables.read()
+  return [secretId, secretKey.reveal(), ...token === undefined ? [] : [token.reveal()]]
+}
 
 function faultsOf (environment: Record<string, string>): string[] {
   try {
@@ -15,15 +25,21 @@ function faultsOf (environment: Record<string, string>): string[] {
 }
 
 t.test('the defaults are those of the documentation', async t => {
-  t.strictSame(readConfig(required), {
+  const { cos: { credentials, ...cos }, ...config } = readConfig(required)
+  t.equal(credentials.source, 'env')
+  t.strictSame({ ...config, cos }, {
     host: '127.0.0.1',
     port: 8080,
     logLevel: 'info',
     readOnly: false,
     shutdownDelayMs: 0,
     shutdownGraceMs: 10_000,
+    trustedProxies: [],
+    auth: 'none',
+    tls: undefined,
+    auditLog: 'stdout',
+    rateLimit: { perMinute: 0, redisUrl: undefined },
     cos: {
-      credentials: { secretId: 'AKIDexample', secretKey: 'keyOfTheExample', token: undefined },
       region: undefined,
       bucketRegions: new Map(),
       scheme: 'https',
@@ -58,8 +74,13 @@ t.test('every variable is taken', async t => {
     COS_MAX_CONNECTIONS: '5',
     COS_REGION_DISCOVERY: 'false',
     COS_MAX_ATTEMPTS: '3',
-    TRUST_PROXY: 'false',
-    RATE_LIMIT_PER_MINUTE: '0'
+    TRUST_PROXY: '10.0.0.1, 10.1.0.0/16,::1,fd00::/8',
+    RATE_LIMIT_PER_MINUTE: '7',
+    RATE_LIMIT_REDIS_URL: 'rediss://user:redis-password@redis:6379/1',
+    AUDIT_LOG: '/var/log/audit',
+    TLS_CERT_FILE: '/tls/cert',
+    TLS_KEY_FILE: '/tls/key',
+    TLS_CLIENT_CA_FILE: '/tls/ca'
   })
   t.match(config, {
     host: '::1',
@@ -68,10 +89,16 @@ t.test('every variable is taken', async t => {
     readOnly: true,
     shutdownDelayMs: 1,
     shutdownGraceMs: 2,
-    notInForce: ['COS_MAX_ATTEMPTS', 'RATE_LIMIT_PER_MINUTE']
+    trustedProxies: ['10.0.0.1', '10.1.0.0/16', '::1', 'fd00::/8'],
+    auditLog: '/var/log/audit',
+    tls: { certFile: '/tls/cert', keyFile: '/tls/key', clientCaFile: '/tls/ca' },
+    rateLimit: { perMinute: 7 },
+    notInForce: ['COS_MAX_ATTEMPTS']
   })
+  t.strictSame(pairOf(config), [required.COS_SECRET_ID, required.COS_SECRET_KEY, 'token'])
+  t.equal(config.rateLimit.redisUrl?.reveal(), 'rediss://user:redis-password@redis:6379/1')
+  t.notMatch(JSON.stringify(config) + inspect(config, { depth: 9 }), /redis-password|keyOfTheExample/)
   t.match(config.cos, {
-    credentials: { token: 'token' },
     region: 'ap-guangzhou',
     scheme: 'http',
     connectTo: { host: '::1', port: 9000 },
@@ -90,7 +117,10 @@ t.test('every fault is named at once, and no secret with it', async t => {
     COS_SECRET_ID: 'AKID with blanks',
     COS_SECRET_KEY: ' padded-secret-key',
     COS_TOKEN: 'token\nwith-line-feed',
-    COS_CREDENTIALS: 'cvm-role',
+    COS_CREDENTIALS: 'vault',
+    STS_ENDPOINT: 'sts.tencentcloudapi.com',
+    METADATA_ENDPOINT: 'ftp://metadata',
+    COS_ROLE_SESSION_NAME: 'x',
     COS_REGION: 'Guangzhou',
     COS_BUCKET_REGIONS: 'nobucket=ap-beijing,a-1,a-1=cn-north,a-1=ap-beijing,a-1=ap-tokyo,a-1=b-c=d-e',
     COS_SCHEME: 'ftp',
@@ -107,24 +137,30 @@ t.test('every fault is named at once, and no secret with it', async t => {
     SHUTDOWN_DELAY_MS: '-1',
     SHUTDOWN_GRACE_MS: '3600001',
     COS_REGION_DISCOVERY: 'true',
-    TRUST_PROXY: '10.0.0.1',
+    TRUST_PROXY: 'true',
     COS_MAX_ATTEMPTS: 'many',
+    METRICS_PORT: '9',
+    RATE_LIMIT_PER_MINUTE: '-1',
+    RATE_LIMIT_REDIS_URL: 'http://user:redis-password@redis',
+    JWT_ISSUER: 'https://issuer.example',
+    JWT_JWKS_URL: 'https://user:password@issuer.example',
+    TLS_KEY_FILE: '/tls/key',
     CALLERS_FILE: '/callers.json'
   }
   const faults = faultsOf(environment)
   for (const name of Object.keys(environment)) {
-    if (name !== 'AUTH') t.ok(faults.some(fault => fault.startsWith(name) || fault.includes(`${name}=`)), name)
+    if (name !== 'AUTH') t.ok(faults.some(fault => fault.includes(name)), name)
   }
   t.equal(faults.filter(fault => fault.startsWith('COS_BUCKET_REGIONS')).length, 5)
   const message = new ConfigError(faults).message
   t.match(message, new RegExp(`^The configuration has ${faults.length} faults:\n  - `))
-  t.notMatch(message, /with blanks|padded|line-feed|nobucket/)
+  t.notMatch(message, /with blanks|padded|line-feed|nobucket|password@|redis-password/)
   t.match(new ConfigError(['x']).message, /1 fault:/)
 })
 
 t.test('it does not start without keys or without saying who may call', async t => {
   const faults = faultsOf({})
-  t.match(faults, [/AUTH=none/, /COS_SECRET_ID is required/, /COS_SECRET_KEY is required/])
+  t.match(faults, [/AUTH=required needs CALLERS_FILE/, /COS_SECRET_ID is required/, /COS_SECRET_KEY is required/])
 })
 
 t.test('AUTH=none stays on this machine unless told otherwise', async t => {
@@ -154,12 +190,67 @@ t.test('NAME_FILE gives the value of NAME', async t => {
   for (const [content, value] of [['from-file\n', 'from-file'], ['from-file\r\n', 'from-file'], ['from-file', 'from-file']] as const) {
     writeFileSync(path, content)
     const { COS_SECRET_KEY: _, ...rest } = required
-    t.equal(readConfig({ ...rest, COS_SECRET_KEY_FILE: path }).cos.credentials.secretKey, value)
+    const config = readConfig({ ...rest, COS_SECRET_KEY_FILE: path })
+    t.strictSame(pairOf(config), [rest.COS_SECRET_ID, value])
+    writeFileSync(path, 'another')
+    t.strictSame(pairOf(config), [rest.COS_SECRET_ID, 'another'], 'also later')
+    rmSync(path)
+    t.throws(() => pairOf(config), new ConfigError(['COS_SECRET_KEY_FILE cannot be read: ENOENT']))
   }
+  writeFileSync(path, 'from-file')
   t.match(faultsOf({ ...required, COS_SECRET_KEY_FILE: path }), [/COS_SECRET_KEY and COS_SECRET_KEY_FILE are both set/])
   t.strictSame(faultsOf({ ...required, PORT_FILE: 'a-secret-in-the-wrong-place' }), ['PORT_FILE cannot be read: ENOENT'])
-  t.match(faultsOf({ ...required, JWT_JWKS_URL_FILE: path }), [/^JWT_JWKS_URL is not supported/])
-  t.strictSame(faultsOf({ ...required, COS_CREDENTIALS_FILE: path }),
-    ['COS_CREDENTIALS_FILE is not supported by this version: unset it'], 'which is no file form of COS_CREDENTIALS')
+  t.match(faultsOf({ ...required, METRICS_PORT_FILE: path }), [/^METRICS_PORT is not supported/])
+  t.strictSame(faultsOf({ ...required, COS_CREDENTIALS_FILE: path }), [], 'which is no file form of COS_CREDENTIALS')
   t.notMatch(faultsOf({ AUTH: 'none', COS_SECRET_KEY_FILE: path, COS_SECRET_ID: 'x' }).join(), /from-file/)
+})
+
+t.test('AUTH=required needs callers, and takes tokens when all three settings are there', async t => {
+  const { AUTH: _, ...keys } = required
+  const jwt = { JWT_JWKS_URL: 'https://issuer.example/jwks', JWT_ISSUER: 'https://issuer.example', JWT_AUDIENCE: 'cos' }
+  t.strictSame(readConfig({ ...keys, CALLERS_FILE: 'c.json' }).auth, { callersFile: 'c.json', jwt: undefined })
+  t.equal(readConfig({ ...keys, CALLERS_FILE: 'c.json' }).rateLimit.perMinute, 600)
+  t.strictSame(readConfig({ ...keys, CALLERS_FILE: 'c.json', HOST: '0.0.0.0', ...jwt }).auth, {
+    callersFile: 'c.json',
+    jwt: { jwksUrl: jwt.JWT_JWKS_URL, issuer: jwt.JWT_ISSUER, audience: jwt.JWT_AUDIENCE }
+  })
+  t.match(faultsOf({ ...keys, CALLERS_FILE: 'c.json', JWT_ISSUER: 'i' }), [/^JWT_ISSUER alone does not say/])
+  t.match(faultsOf({ ...keys, CALLERS_FILE: 'c.json', JWT_ISSUER: 'i', JWT_AUDIENCE: 'a' }), [/^JWT_ISSUER and JWT_AUDIENCE alone do not/])
+  t.match(faultsOf({ ...required, CALLERS_FILE: 'c.json', ...jwt }), [/^AUTH=none lets everyone in, whatever CALLERS_FILE, JWT_JWKS_URL,/])
+})
+
+t.test('TLS needs certificate and key', async t => {
+  const [cert, key, ca] = [{ TLS_CERT_FILE: 'c' }, { TLS_KEY_FILE: 'k' }, { TLS_CLIENT_CA_FILE: 'a' }]
+  t.strictSame(readConfig({ ...required, ...cert, ...key }).tls, { certFile: 'c', keyFile: 'k', clientCaFile: undefined })
+  for (const some of [cert, key, ca, { ...cert, ...ca }, { ...key, ...ca }]) {
+    t.match(faultsOf({ ...required, ...some }), [/^TLS_CERT_FILE and TLS_KEY_FILE are needed together/])
+  }
+})
+
+t.test('each source of credentials says what it needs', async t => {
+  const none = { AUTH: 'none' }
+  const sourceOf = (environment: Record<string, string>) => readConfig({ ...none, ...environment }).cos.credentials
+  t.strictSame(sourceOf({ COS_CREDENTIALS: 'file', COS_CREDENTIALS_FILE: '/c' }), { source: 'file', path: '/c' })
+  t.strictSame(sourceOf({ COS_CREDENTIALS: 'cvm-role' }),
+    { source: 'cvm-role', metadataEndpoint: 'http://metadata.tencentyun.com' })
+  t.match(sourceOf({ COS_CREDENTIALS: 'cvm-role', METADATA_ENDPOINT: 'http://127.0.0.1:1' }), { metadataEndpoint: 'http://127.0.0.1:1' })
+  const tke = { TKE_REGION: 'ap-beijing', TKE_PROVIDER_ID: 'p', TKE_WEB_IDENTITY_TOKEN_FILE: '/t', TKE_ROLE_ARN: 'r' }
+  t.strictSame(sourceOf({ COS_CREDENTIALS: 'oidc', ...tke }), {
+    source: 'oidc', stsEndpoint: 'https://sts.tencentcloudapi.com', region: 'ap-beijing', providerId: 'p', tokenFile: '/t', roleArn: 'r'
+  })
+  const role = { ...required, COS_CREDENTIALS: 'assume-role', COS_ROLE_ARN: 'r' }
+  t.match(sourceOf({ ...role, STS_ENDPOINT: 'http://sts' }),
+    { source: 'assume-role', stsEndpoint: 'http://sts', region: 'ap-guangzhou', roleArn: 'r', sessionName: 'cos-inventory-proxy' })
+  t.match(sourceOf({ ...role, COS_REGION: 'ap-tokyo', COS_ROLE_SESSION_NAME: 'mine' }), { region: 'ap-tokyo', sessionName: 'mine' })
+
+  t.match(faultsOf({ ...none, COS_CREDENTIALS: 'file' }), [/^COS_CREDENTIALS_FILE is required with COS_CREDENTIALS=file$/])
+  t.match(faultsOf({ ...none, COS_CREDENTIALS: 'oidc' }),
+    [/^TKE_REGION/, /^TKE_PROVIDER_ID/, /^TKE_WEB_IDENTITY_TOKEN_FILE/, /^TKE_ROLE_ARN/])
+  t.match(faultsOf({ ...none, COS_CREDENTIALS: 'assume-role' }), [/^COS_SECRET_ID/, /^COS_SECRET_KEY/, /^COS_ROLE_ARN/])
+})
+
+t.test('TRUST_PROXY is addresses and networks, never everyone', async t => {
+  for (const TRUST_PROXY of ['true', '1', 'loopback', '10.0.0.0/33', '::1/129', '10.0.0.1/8/8', '10.0.0.0/0', '10.0.0.0/x', ',', 'proxy.example']) {
+    t.match(faultsOf({ ...required, TRUST_PROXY }), [/^TRUST_PROXY/], TRUST_PROXY)
+  }
 })

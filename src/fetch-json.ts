@@ -1,0 +1,56 @@
+import { Agent, request } from 'undici'
+
+/** Credentials and key sets are a few KiB. */
+const maxBytes = 256 * 1024
+const timeoutMs = 5_000
+
+/** A request for a small JSON document. */
+export interface JsonRequest {
+  method?: 'GET' | 'POST'
+  headers?: Record<string, string>
+  body?: string
+}
+
+/** What {@link fetchText} throws. The message names the host and the fault, never what was sent or answered. */
+export class FetchError extends Error {
+  override name = 'FetchError'
+}
+
+// These calls come minutes apart: a kept connection would mostly be one that the other side has closed.
+const agent = new Agent({ pipelining: 0, maxResponseSize: maxBytes })
+
+/**
+ * Fetches a small document from a service that is not COS: key sets, the metadata service, STS. At most 256 KiB, within
+ * 5 s from connecting to the last byte; redirects are not followed.
+ *
+ * @throws {FetchError} when there is no whole answer in time, or its status is not 200
+ */
+export async function fetchText (url: string, { method = 'GET', headers = {}, body }: JsonRequest = {}): Promise<string> {
+  const { host } = new URL(url)
+  try {
+    const answer = await request(url, {
+      method, headers, body: body ?? null, dispatcher: agent, signal: AbortSignal.timeout(timeoutMs)
+    })
+    const text = await answer.body.text()
+    if (answer.statusCode === 200) return text
+    throw new FetchError(`${host} answered ${answer.statusCode}`)
+  } catch (error) {
+    if (error instanceof FetchError) throw error
+    const { name, code = name } = error as Error & { code?: string }
+    throw new FetchError(`${host} did not answer (${code})`)
+  }
+}
+
+/**
+ * The same for a JSON document.
+ *
+ * @throws {FetchError} also when the answer is not JSON
+ */
+export async function fetchJson (url: string, options: JsonRequest = {}): Promise<unknown> {
+  const text = await fetchText(url, options)
+  try {
+    return JSON.parse(text) as unknown
+  } catch {
+    throw new FetchError(`${new URL(url).host} did not answer JSON`)
+  }
+}
