@@ -18,6 +18,16 @@ export const problemTable = {
     title: 'Bad Request',
     meaning: 'The request is not valid HTTP, or its path not valid percent-encoding.'
   },
+  Unauthenticated: {
+    status: 401,
+    title: 'Unauthorized',
+    meaning: 'The request brings no key, token or certificate that this service knows.'
+  },
+  CallerNotAllowed: {
+    status: 403,
+    title: 'Forbidden',
+    meaning: 'The caller may not do this to this bucket, or may not name this destination.'
+  },
   ReadOnly: {
     status: 403,
     title: 'Forbidden',
@@ -53,6 +63,11 @@ export const problemTable = {
     title: 'Unsupported Media Type',
     meaning: 'The body is not application/json in UTF-8, or is compressed.'
   },
+  RateLimited: {
+    status: 429,
+    title: 'Too Many Requests',
+    meaning: 'Too many requests from this caller, or too many failed attempts from this address; Retry-After says when to try again.'
+  },
   RequestHeaderFieldsTooLarge: {
     status: 431,
     title: 'Request Header Fields Too Large',
@@ -77,6 +92,16 @@ export const problemTable = {
     status: 502,
     title: 'Bad Gateway',
     meaning: 'COS could not be reached, or the connection was cut.'
+  },
+  IssuerUnreachable: {
+    status: 503,
+    title: 'Service Unavailable',
+    meaning: 'The token cannot be checked, because the keys of its issuer could not be fetched yet; Retry-After says when to try again.'
+  },
+  UpstreamCredentialsUnavailable: {
+    status: 503,
+    title: 'Service Unavailable',
+    meaning: 'The service has no valid credentials for COS at the moment; Retry-After says when to try again.'
   },
   ShuttingDown: {
     status: 503,
@@ -112,6 +137,7 @@ interface ServiceErrorOptions {
   cos?: CosContext
   cosCode?: string
   retryAfterSeconds?: number
+  challenge?: string
 }
 
 /** A failure a caller is told about. `detail` says what to do and never quotes a secret or an inner message. */
@@ -124,6 +150,8 @@ export class ServiceError extends Error {
   readonly cos: CosContext | undefined
   readonly cosCode: string | undefined
   readonly retryAfterSeconds: number | undefined
+  /** The value of WWW-Authenticate (RFC 9110, section 11.6.1). */
+  readonly challenge: string | undefined
 
   /**
    * @param kind a code of the table, or COS's own code with the status it is answered with
@@ -145,5 +173,6 @@ export class ServiceError extends Error {
     this.cos = options.cos
     this.cosCode = options.cosCode
     this.retryAfterSeconds = options.retryAfterSeconds
+    this.challenge = options.challenge
   }
 }

@@ -1,0 +1,74 @@
+import type { Action } from '../contract/callers.ts'
+import { bucketPattern } from '../contract/inventory.ts'
+import type { Caller, Statement } from './callers-file.ts'
+
+/** What a caller wants to do, and where. */
+export interface Call {
+  action: Action
+  /** `BucketName-APPID` out of the path. */
+  bucket: string
+  /** Undefined while nobody knows it. */
+  region: string | undefined
+}
+
+const bucketName = new RegExp(bucketPattern, 'u')
+
+/**
+ * Whether some statement of a caller allows a call. While the region is not known, statements bound to regions count as
+ * if theirs were meant: such a call is refused for its missing region before anything is sent.
+ */
+export function permits (caller: Caller, call: Call): boolean {
+  return caller.allow.some(statement => covers(statement, call))
+}
+
+/**
+ * Whether one statement of a caller allows a call and, itself, this destination: a bucket that {@link destinationsOf}
+ * found in the body. Without `destinations` a statement allows the buckets with the APPID of the bucket in the path.
+ * What is no bucket name is allowed by nothing but `*` alone: COS could read another bucket in it than we do.
+ */
+export function permitsDestination (caller: Caller, call: Call, destination: string): boolean {
+  const isName = bucketName.test(destination)
+  return caller.allow.some(statement => covers(statement, call) && (
+    // Only stars fit the empty name.
+    statement.destinations?.some(fits => fits(destination) && (isName || fits(''))) ??
+    (isName && appIdOf(destination) === appIdOf(call.bucket))
+  ))
+}
+
+function covers ({ actions, buckets, regions }: Statement, { action, bucket, region }: Call): boolean {
+  return actions.has(action) && buckets.some(fits => fits(bucket)) &&
+    (regions === undefined || region === undefined || regions.has(region))
+}
+
+function appIdOf (bucket: string): string {
+  return bucket.slice(bucket.lastIndexOf('-'))
+}
+
+// Resources of another service (qcs::kms:…, qcs::cam:…) name no bucket. What is malformed counts as one of COS.
+const maybeBucket = /^qcs:(?![^:]*:(?!cos:)[a-z]+:)/i
+const bucketResource = /^qcs:[^:]*:cos:[^:]*:[^:]*:([^:]+)$/i
+
+/**
+ * Every bucket that a body names as a destination, each once: those of the declared `COSBucketDestination.Bucket`, and
+ * those of any other string that is a bucket's resource (`qcs::cos:<region>:<uin>:<bucket-appid>`). Anywhere, because
+ * with `allow-unknown=true` a body can hold elements this service does not know, and a report that goes to a stranger
+ * is a list of everything in the bucket. What is not quite a resource where one should be is named whole. Names of
+ * properties are not looked at: they become names of elements, which hold no colon.
+ */
+export function destinationsOf (body: unknown): string[] {
+  const found = new Set<string>()
+  // A list that grows, not recursion: 256 KiB can nest deeper than the stack.
+  const places = [{ value: body, name: '', parent: '' }]
+  for (const { value, name, parent } of places) {
+    if (typeof value === 'string') {
+      const text = value.trim()
+      const isDeclared = name === 'Bucket' && parent === 'COSBucketDestination'
+      if (isDeclared || maybeBucket.test(text)) found.add(bucketResource.exec(text)?.[1] ?? text)
+    } else if (Array.isArray(value)) {
+      for (const each of value as unknown[]) places.push({ value: each, name, parent })
+    } else if (typeof value === 'object' && value !== null) {
+      for (const [key, each] of Object.entries(value)) places.push({ value: each as unknown, name: key, parent: name })
+    }
+  }
+  return [...found]
+}

@@ -1,0 +1,263 @@
+import { createPublicKey } from 'node:crypto'
+import { base64url, exportJWK, generateKeyPair, SignJWT } from 'jose'
+import type { JWK } from 'jose'
+import { pino } from 'pino'
+import t from 'tap'
+import type { Test } from 'tap'
+import { createJwtVerifier } from '../../src/callers/jwt.ts'
+import { ServiceError } from '../../src/errors.ts'
+import { startIssuer } from '../doubles/issuer.ts'
+import type { SignOptions } from '../doubles/issuer.ts'
+import { refuseSecrets, secret } from '../secrets.ts'
+
+const floorMs = 10_000
+const minuteMs = 60_000
+
+/** An issuer, a verifier of its tokens, the clock of both, and what is logged. */
+async function start (t: Test, options: { floorMs?: number } = {}) {
+  const clock = { ms: Date.parse('2026-11-22T12:00:00Z') }
+  const now = () => clock.ms
+  const issuer = await startIssuer(t, { onSecret: secret, now })
+  const lines: string[] = []
+  const log = pino({ level: 'trace' }, { write: (line: string) => { lines.push(line) } })
+  t.teardown(() => refuseSecrets(lines.join('')))
+  const verifier = createJwtVerifier(issuer.config, { now, log, ...options })
+  const logged = (): Array<{ level: number, reason: string }> => lines.splice(0).map(line => JSON.parse(line))
+  return {
+    issuer,
+    verifier,
+    clock,
+    seconds: () => clock.ms / 1000,
+    /** Reasons that have been logged since the last look. */
+    reasons: () => logged().map(({ level, reason }) => `${pino.levels.labels[level]} ${reason}`),
+    /** Whether a token with these claims is taken. */
+    takes: async (claims?: Record<string, unknown>, how?: SignOptions) =>
+      await verifier.verify(await issuer.sign(claims, how)) !== undefined
+  }
+}
+
+async function failureOf (verifying: Promise<unknown>): Promise<Partial<ServiceError>> {
+  const error = await verifying.then(() => undefined, reason => reason as unknown)
+  if (!(error instanceof ServiceError)) throw new Error('a service error was thrown')
+  return { code: error.code, status: error.status, retryAfterSeconds: error.retryAfterSeconds }
+}
+
+t.test('a token of any allowed algorithm gives its claims', async t => {
+  const { issuer, verifier } = await start(t)
+  for (const alg of ['RS256', 'ES256', 'EdDSA'] as const) {
+    t.match(await verifier.verify(await issuer.sign({ sub: 'svc', groups: ['a'] }, { alg })), { sub: 'svc', groups: ['a'] })
+  }
+  t.equal(issuer.calls, 1, 'keys are fetched once')
+})
+
+t.test('a token is refused unless everything about it is right', async t => {
+  const { issuer, verifier, takes, seconds, reasons } = await start(t)
+  const { issuer: iss } = issuer.config
+  t.ok(await takes({ aud: ['others', 'inventories'] }))
+  t.notOk(await takes({ aud: 'others' }), 'wrong audience')
+  t.notOk(await takes({ aud: undefined }), 'no audience')
+  t.notOk(await takes({ iss: `${iss}/` }), 'wrong issuer')
+  t.notOk(await takes({ iss: undefined }), 'no issuer')
+  t.notOk(await takes({ exp: undefined }), 'no expiry')
+  t.notOk(await takes({ exp: String(seconds() + 300) }), 'expiry that is no number')
+  t.notOk(await takes({ exp: seconds() - 60 }), 'expired')
+  t.notOk(await takes({ nbf: seconds() + 60 }), 'not yet valid')
+  t.notOk(await takes({}, { kid: 'unknown' }), 'unknown key')
+  t.notOk(await takes({}, { kid: 'ES256-1' }), 'key of another algorithm')
+  reasons()
+  const good = await issuer.sign()
+  const [header = '', , signature = ''] = good.split('.')
+  const payload = base64url.encode(JSON.stringify({ iss, aud: 'inventories', exp: seconds() + 300, sub: 'root' }))
+  for (const bad of [
+    `${header}.${payload}.${signature}`, good.slice(0, -5), `${header}.${payload}.`, `${header}.${payload}`, '', 'a.b.c', `${good}.x`
+  ]) t.equal(await verifier.verify(bad), undefined)
+  t.strictSame([...new Set(reasons())].sort(), ['debug ERR_JWS_INVALID', 'debug ERR_JWS_SIGNATURE_VERIFICATION_FAILED'])
+})
+
+t.test('clocks may differ by 30 seconds', async t => {
+  const { takes, seconds } = await start(t)
+  t.ok(await takes({ exp: seconds() - 29 }))
+  t.notOk(await takes({ exp: seconds() - 30 }))
+  t.ok(await takes({ nbf: seconds() + 30 }))
+  t.notOk(await takes({ nbf: seconds() + 31 }))
+})
+
+t.test('a token cannot choose how it is checked', async t => {
+  const { issuer, verifier, seconds } = await start(t)
+  const { issuer: iss, audience: aud } = issuer.config
+  const claims = { iss, aud, exp: seconds() + 300 }
+  const published = issuer.keys[0] as JWK
+  const pem = createPublicKey({ key: published as Record<string, string>, format: 'jwk' }).export({ type: 'spki', format: 'pem' })
+  for (const alg of ['HS256', 'HS384', 'HS512']) {
+    for (const text of [pem, String(pem).trim(), JSON.stringify(published), String(published.n)]) {
+      const header = { alg, kid: String(published.kid) }
+      const token = await new SignJWT(claims).setProtectedHeader(header).sign(Buffer.from(text))
+      t.equal(await verifier.verify(secret(token)), undefined, `${alg} with the public key as secret`)
+    }
+  }
+  const encoded = base64url.encode(JSON.stringify(claims))
+  for (const alg of ['none', 'None', 'NONE', '', null, 'HS256', 'constructor', 'ML-DSA-44']) {
+    const header = base64url.encode(JSON.stringify({ alg, kid: published.kid }))
+    for (const signature of ['', 'AAAA']) {
+      t.equal(await verifier.verify(`${header}.${encoded}.${signature}`), undefined, `algorithm ${alg}`)
+    }
+  }
+  t.equal(issuer.calls, 0, 'for none of these the keys were even asked for')
+})
+
+t.test('a token cannot bring its own key', async t => {
+  const { issuer, verifier, seconds } = await start(t, { floorMs: 0 })
+  const stranger = await startIssuer(t, { onSecret: secret })
+  const { issuer: iss, audience: aud } = issuer.config
+  const { publicKey, privateKey } = await generateKeyPair('ES256')
+  const jwk = await exportJWK(publicKey)
+  const jku = stranger.config.jwksUrl
+  const named = { jwk: { ...jwk, kid: 'x' }, kid: 'x' }
+  for (const header of [{ jwk }, { jku }, { x5u: jku }, { x5c: ['MIIB'] }, { jwk, jku, kid: 'ES256-1' }, named]) {
+    const token = await new SignJWT({ iss, aud, exp: seconds() + 300 })
+      .setProtectedHeader({ alg: 'ES256', ...header })
+      .sign(privateKey)
+    t.equal(await verifier.verify(secret(token)), undefined, Object.keys(header).join())
+  }
+  t.equal(stranger.calls, 0)
+})
+
+t.test('a key is fetched when a token names it first', async t => {
+  const { issuer, verifier, takes, clock, reasons } = await start(t)
+  t.ok(await takes())
+  await issuer.rotate()
+  t.ok(await takes(), 'the first time at once')
+  t.equal(issuer.calls, 2)
+  await issuer.rotate()
+  t.notOk(await takes(), 'not before the floor')
+  clock.ms += floorMs - 1
+  t.notOk(await takes())
+  t.equal(issuer.calls, 2)
+  clock.ms += 1
+  t.ok(await takes())
+  t.equal(issuer.calls, 3)
+  clock.ms += floorMs
+  t.notOk(await takes({}, { kid: 'RS256-1' }), 'an old key is no longer good')
+  t.equal(issuer.calls, 4)
+  t.strictSame([...new Set(reasons())], ['debug ERR_JWKS_NO_MATCHING_KEY'])
+  clock.ms += floorMs
+  t.equal(await verifier.verify(`${(await issuer.sign()).slice(0, -8)}AAAAAAAA`), undefined, 'a wrong signature')
+  t.equal(issuer.calls, 4, 'is not for lack of a key')
+})
+
+t.test('a token without a key id is checked with every key it may mean, new ones too', async t => {
+  const { issuer, takes, clock, seconds } = await start(t)
+  const how = { kid: null }
+  const [rsa] = issuer.keys as JWK[]
+  t.ok(await takes({}, how), 'one key')
+  t.notOk(await takes({ exp: seconds() - 60 }, how))
+  const another = async () => exportJWK((await generateKeyPair('RS256')).publicKey)
+  issuer.keys = [await another(), { kty: 'RSA', n: 'AQAB', e: '' }, rsa]
+  clock.ms += floorMs
+  t.notOk(await takes({}, { kid: 'unknown' }), 'makes the keys be fetched')
+  t.equal(issuer.calls, 2)
+  clock.ms += floorMs
+  t.ok(await takes({}, how), 'several keys')
+  t.notOk(await takes({ exp: seconds() - 60 }, how))
+  t.equal(issuer.calls, 2, 'claims that are wrong are not for lack of a key')
+  await issuer.rotate()
+  issuer.keys.push(await another())
+  clock.ms += floorMs
+  t.ok(await takes({}, how), 'a new key among several')
+  t.equal(issuer.calls, 3)
+  issuer.keys = [await another(), await another()]
+  clock.ms += floorMs
+  t.notOk(await takes({}, { kid: 'unknown' }))
+  clock.ms += floorMs
+  t.notOk(await takes({}, how), 'none of several')
+  t.equal(issuer.calls, 5)
+})
+
+t.test('a key set with odd entries is as good as its good ones', async t => {
+  const { issuer, takes, reasons } = await start(t)
+  const [rsa, , ed] = issuer.keys as JWK[]
+  issuer.keys = [
+    null, 1, 'key', [], {}, { kty: 'XYZ', kid: 'RS256-1' }, { kty: 'oct', k: 'AAAA', kid: 'RS256-1', alg: 'RS256' },
+    { kty: 'RSA', kid: 'RS256-1', alg: 'RS256', n: 5 }, rsa, { kty: 'EC', kid: 'ES256-1', crv: 'P-256', x: '!', y: '' }, ed
+  ]
+  t.ok(await takes())
+  t.ok(await takes({}, { alg: 'EdDSA' }))
+  t.notOk(await takes({}, { alg: 'ES256' }), 'a broken key')
+  t.strictSame(reasons(), ['debug DataError'])
+})
+
+t.test('many tokens at once cause one fetch', async t => {
+  const { issuer, takes } = await start(t, { floorMs: 0 })
+  issuer.answer = 'hang'
+  const all = Promise.all([1, 2, 3, 4, 5].map(() => takes()))
+  await issuer.arrived(1)
+  issuer.release()
+  t.strictSame(await all, [true, true, true, true, true])
+  t.equal(issuer.calls, 1)
+  await issuer.rotate()
+  t.strictSame(await Promise.all([1, 2, 3].map(() => takes())), [true, true, true])
+  t.equal(issuer.calls, 2)
+})
+
+t.test('keys older than ten minutes serve on while they are fetched anew', async t => {
+  const { issuer, takes, clock } = await start(t)
+  t.ok(await takes())
+  clock.ms += 10 * minuteMs
+  t.ok(await takes())
+  t.equal(issuer.calls, 1)
+  clock.ms += 1
+  issuer.answer = 'hang'
+  t.ok(await takes(), 'nobody waits')
+  await issuer.arrived(2)
+  t.ok(await takes())
+  await issuer.rotate()
+  issuer.release()
+  t.ok(await takes(), 'a token with a new key waits for the fetch that is under way')
+  t.equal(issuer.calls, 2)
+})
+
+t.test('the last good keys are kept, whatever becomes of the issuer', async t => {
+  const { issuer, verifier, takes, clock, reasons } = await start(t)
+  await verifier.start()
+  const bad = [
+    ...['not JSON', 'null', '[]', '{}', '{"keys":{}}', '"keys"'].map(body => ({ body })), { status: 500, body: '{"keys":[]}' }
+  ]
+  for (const [index, answer] of bad.entries()) {
+    issuer.answer = answer
+    clock.ms += floorMs
+    t.notOk(await takes({}, { kid: 'unknown' }), answer.body)
+    t.equal(issuer.calls, index + 2)
+    t.ok(await takes())
+  }
+  const { host } = new URL(issuer.config.jwksUrl)
+  const [notKeys, unknown] = ['warn the answer is not a JWK set', 'debug ERR_JWKS_NO_MATCHING_KEY']
+  t.strictSame(reasons(), [
+    `warn ${host} did not answer JSON`, unknown, ...Array.from({ length: 5 }, () => [notKeys, unknown]).flat(),
+    `warn ${host} answered 500`, unknown
+  ])
+  await issuer.takeDown()
+  clock.ms += 365 * 24 * 60 * minuteMs
+  t.ok(await takes(), 'a year later')
+})
+
+t.test('while there were never keys, a token is neither good nor bad', async t => {
+  const { issuer, verifier, takes, clock, reasons } = await start(t)
+  await issuer.takeDown()
+  await verifier.start()
+  t.strictSame(reasons(), [`warn ${new URL(issuer.config.jwksUrl).host} did not answer (ECONNREFUSED)`])
+  t.strictSame(await failureOf(takes()), { code: 'IssuerUnreachable', status: 503, retryAfterSeconds: 10 })
+  await issuer.bringBack()
+  clock.ms += 6_500
+  t.strictSame(await failureOf(takes()), { code: 'IssuerUnreachable', status: 503, retryAfterSeconds: 4 })
+  t.equal(issuer.calls, 0, 'the floor holds after failures')
+  t.strictSame(reasons(), [])
+  clock.ms += 3_500
+  t.ok(await takes())
+  t.equal(issuer.calls, 1)
+})
+
+t.test('without a floor a caller is asked to wait a second', async t => {
+  const { issuer, takes } = await start(t, { floorMs: 0 })
+  issuer.answer = { body: 'null' }
+  t.strictSame(await failureOf(takes()), { code: 'IssuerUnreachable', status: 503, retryAfterSeconds: 1 })
+})
