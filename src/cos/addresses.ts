@@ -38,6 +38,13 @@ export function assertInventoryTarget (target: string): void {
   }
 }
 
+/** The region of a call: the requested one, else the configured one of the bucket, else the one of all. */
+export function regionOf (
+  config: Pick<Config['cos'], 'bucketRegions' | 'region'>, bucket: string, requested: string | undefined
+): string | undefined {
+  return requested ?? config.bucketRegions.get(bucket) ?? config.region
+}
+
 /**
  * Gives the address of a bucket. The host is lower case and has no default port, so that Host, the TLS name and
  * what is signed are one and the same.
@@ -47,7 +54,7 @@ export function assertInventoryTarget (target: string): void {
 export function createAddressBook (config: Config['cos']) {
   const defaultPort = config.scheme === 'https' ? ':443' : ':80'
   return (bucket: string, requestedRegion: string | undefined): Address => {
-    const region = requestedRegion ?? config.bucketRegions.get(bucket) ?? config.region
+    const region = regionOf(config, bucket, requestedRegion)
     if (region === undefined) {
       const detail = `No region is known for ${bucket}: give the query parameter region, ` +
         'or have the operator set COS_BUCKET_REGIONS or COS_REGION.'

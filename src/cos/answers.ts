@@ -38,6 +38,9 @@ const notFoundCodes = new Set([
   'InventoryConfigurationNotFoundError', 'NoSuchConfiguration', 'NoSuchInventoryConfiguration'
 ])
 
+/** Of these, the ones about the key itself. */
+const keyCodes = new Set(['InvalidAccessKeyId', 'ExpiredToken', 'InvalidToken'])
+
 const longestMessage = 500
 
 // Something between COS and us may quote our request; what looks like its credentials goes no further.
@@ -51,6 +54,12 @@ export function cosContext ({ headers }: CosAnswer): CosContext {
 /** Whether an error says that the configuration (or, for LIST, every configuration) does not exist. */
 export function isNotFound (error: unknown): error is ServiceError & { cos: CosContext } {
   return error instanceof ServiceError && error.status === 404 && error.code === 'InventoryConfigurationNotFoundError'
+}
+
+/** Whether an answer says that COS does not know the key (any more), so that another one may work at once. */
+export function rejectsKey (answer: CosAnswer): boolean {
+  const { code, message } = readError(answer) ?? { code: '', message: '' }
+  return keyCodes.has(code) || /InvalidAccessKeyId|ExpiredToken/i.test(message)
 }
 
 /**

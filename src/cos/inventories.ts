@@ -2,9 +2,10 @@ import type { Config } from '../config.ts'
 import type { InventoryConfiguration, InventoryJob, InventoryPage } from '../contract/inventory.ts'
 import { ServiceError } from '../errors.ts'
 import type { CosContext } from '../errors.ts'
-import { createAddressBook, inventoryTarget } from './addresses.ts'
+import { createAddressBook, inventoryTarget, regionOf } from './addresses.ts'
 import type { InventoryParameters } from './addresses.ts'
-import { cosContext, isNotFound, toServiceError } from './answers.ts'
+import { cosContext, isNotFound, rejectsKey, toServiceError } from './answers.ts'
+import type { CredentialProvider } from './credentials/provider.ts'
 import { fromConfigurationXml, fromJobXml, fromListXml, toConfigurationXml } from './inventory-xml.ts'
 import type { AttemptLog, CosAnswer, CosRequest, Transport } from './transport.ts'
 
@@ -26,8 +27,8 @@ export interface Outcome<T> {
 
 /**
  * The inventory API of COS as functions. All of them throw {@link ServiceError}: what COS refuses (its own code),
- * UpstreamCredentialsRejected, UpstreamInvalidResponse, UpstreamUnreachable, UpstreamTimeout, or ValidationFailed
- * when the bucket's region is not known.
+ * UpstreamCredentialsRejected, UpstreamCredentialsUnavailable, UpstreamInvalidResponse, UpstreamUnreachable,
+ * UpstreamTimeout, or ValidationFailed when the bucket's region is not known.
  */
 export interface Inventories {
   put (call: Call, id: string, input: object): Promise<Outcome<undefined>>
@@ -39,27 +40,42 @@ export interface Inventories {
   list (call: Call, continuationToken?: string): Promise<Outcome<InventoryPage>>
   /** Every page as one. A configuration that pages repeat, because the set changed meanwhile, is there once. */
   listAll (call: Call): Promise<Outcome<InventoryPage>>
+  /** The region a call for the bucket goes to; undefined when none is known, and every other operation refuses it. */
+  regionOf (bucket: string, requested: string | undefined): string | undefined
   /** The XML that put or post would send. Sends nothing, but knows the region as they do. */
   preview (call: Call, id: string, input: object): string
 }
 
-/** Builds the operations on a transport. `now` gives milliseconds since 1970. */
-export function createInventories (config: Config['cos'], transport: Transport, now: () => number): Inventories {
+interface Dependencies {
+  transport: Transport
+  credentials: Pick<CredentialProvider, 'get' | 'renew'>
+  /** Milliseconds since 1970. */
+  now: () => number
+}
+
+/** Builds the operations on a transport. */
+export function createInventories (
+  config: Config['cos'], { transport, credentials, now }: Dependencies
+): Inventories {
   const addressOf = createAddressBook(config)
 
   async function send (
-    call: Call, method: CosRequest['method'], parameters: InventoryParameters, body?: string, deadlineAt?: number
+    call: Call, method: CosRequest['method'], parameters: InventoryParameters, body?: string,
+    deadlineAt = now() + config.deadlineMs
   ): Promise<CosAnswer> {
-    const answer = await transport.send({
-      method,
-      address: addressOf(call.bucket, call.region),
-      target: inventoryTarget(parameters),
-      ...(body === undefined ? {} : { body }),
-      deadlineAt: deadlineAt ?? now() + config.deadlineMs,
-      log: call.log
-    })
-    if (answer.status < 200 || answer.status > 299) throw toServiceError(answer)
-    return answer
+    const address = addressOf(call.bucket, call.region)
+    const target = inventoryTarget(parameters)
+    const request = { method, address, target, ...(body === undefined ? {} : { body }), deadlineAt, log: call.log }
+    const keys = await credentials.get(deadlineAt)
+    const answer = await transport.send({ ...request, credentials: keys })
+    if (answer.status >= 200 && answer.status <= 299) return answer
+    // COS looks at the key before anything else: the call was not carried out, and even a POST may be repeated.
+    const renewed = rejectsKey(answer) ? await credentials.renew(keys) : undefined
+    if (renewed === undefined) throw toServiceError(answer)
+    call.log.debug({ status: answer.status }, 'COS does not know the key: trying once more with a new one')
+    const second = await transport.send({ ...request, credentials: renewed })
+    if (second.status < 200 || second.status > 299) throw toServiceError(second)
+    return second
   }
 
   async function listPage (call: Call, continuationToken: string | undefined, deadlineAt?: number) {
@@ -115,6 +131,8 @@ export function createInventories (config: Config['cos'], transport: Transport, 
         tokens.add(token)
       }
     },
+
+    regionOf: (bucket, requested) => regionOf(config, bucket, requested),
 
     preview (call, id, input) {
       addressOf(call.bucket, call.region)

@@ -3,7 +3,8 @@
  */
 import { createHash } from 'node:crypto'
 import { Agent, buildConnector, errors as undiciErrors } from 'undici'
-import type { Config, Credentials } from '../config.ts'
+import type { Config } from '../config.ts'
+import type { Credentials } from '../config/credentials.ts'
 import { ServiceError } from '../errors.ts'
 import { assertInventoryTarget } from './addresses.ts'
 import type { Address } from './addresses.ts'
@@ -24,6 +25,8 @@ export interface CosRequest {
   target: string
   /** XML body of PUT and POST. */
   body?: string
+  /** What to sign with. */
+  credentials: Credentials
   /** When the caller's whole request must be over, in milliseconds since 1970. */
   deadlineAt: number
   log: AttemptLog
@@ -50,13 +53,12 @@ export interface Transport {
 }
 
 interface Dependencies {
-  credentials: () => Credentials
   now: () => number
   userAgent: string
 }
 
 /** Keep-alive pools, one for each bucket host, at most `COS_MAX_CONNECTIONS` sockets each. */
-export function createTransport (config: Config['cos'], { credentials, now, userAgent }: Dependencies): Transport {
+export function createTransport (config: Config['cos'], { now, userAgent }: Dependencies): Transport {
   const agent = new Agent({
     connections: config.maxConnections,
     pipelining: 1,
@@ -67,17 +69,18 @@ export function createTransport (config: Config['cos'], { credentials, now, user
     connect: connector(config)
   })
 
-  function signedHeaders ({ method, address, target, body }: CosRequest): Record<string, string> {
-    const keys = credentials()
+  function signedHeaders ({ method, address, target, body, credentials }: CosRequest): Record<string, string> {
+    const { secretId, secretKey, token } = credentials
     const headers: Record<string, string> = { host: address.host }
     if (body !== undefined) {
       headers['content-type'] = 'application/xml'
       headers['content-length'] = String(Buffer.byteLength(body))
       headers['content-md5'] = createHash('md5').update(body).digest('base64')
     }
-    if (keys.token !== undefined) headers['x-cos-security-token'] = keys.token
+    if (token !== undefined) headers['x-cos-security-token'] = token.reveal()
     const parameters = Object.fromEntries(new URLSearchParams(target.slice(target.indexOf('?'))))
     const signable = { method, path: '/', parameters, headers }
+    const keys = { secretId, secretKey: secretKey.reveal() }
     return { ...headers, 'user-agent': userAgent, authorization: authorization(signable, keys, keyTimeAt(now())) }
   }
 

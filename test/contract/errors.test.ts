@@ -4,6 +4,7 @@ import { connect } from 'node:net'
 import { text as textOf } from 'node:stream/consumers'
 import t from 'tap'
 import { buildApp } from '../../src/app.ts'
+import { createAnyone } from '../../src/callers/anyone.ts'
 import { at, bucket, configuration, recordingLogger, secrets, start, startTestService } from '../start.ts'
 
 const xmlError = (code: string, message = '', more = '') => "<?xml version='1.0' encoding='utf-8' ?>\n<Error>\n\t" +
@@ -172,10 +173,18 @@ t.test('a fault of our own says nothing of its inside, and its log has the reaso
   const { logger, logs } = recordingLogger(t)
   const fail = async () => { throw new Error('inner detail') }
   const app = await buildApp({
-    inventories: { put: fail, get: fail, delete: fail, post: fail, list: fail, listAll: fail, preview: () => '' },
-    lifecycle: { phase: 'serving' },
+    inventories: {
+      put: fail, get: fail, delete: fail, post: fail, list: fail, listAll: fail, preview: () => '', regionOf: () => undefined
+    },
+    callers: createAnyone(),
+    audit: () => {},
+    lifecycle: { phase: 'serving', whenCut: [] },
     logger,
+    rateLimits: { perMinute: 0, byAddress: true, redis: undefined },
     readOnly: false,
+    fault: () => undefined,
+    tls: undefined,
+    trustedProxies: [],
     version: '0'
   })
   t.teardown(() => app.close())

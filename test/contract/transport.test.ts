@@ -7,6 +7,7 @@ import { generate } from 'selfsigned'
 import t from 'tap'
 import { readConfig } from '../../src/config.ts'
 import { createAddressBook } from '../../src/cos/addresses.ts'
+import { Secret } from '../../src/secret.ts'
 import { createTransport, maxAnswerBytes } from '../../src/cos/transport.ts'
 import { at, bucket, configuration, secrets, start, startTestEmulator, startTestService } from '../start.ts'
 import type { Test } from '../start.ts'
@@ -43,10 +44,19 @@ t.test('nothing but inventory calls leaves for a bucket host', async t => {
     COS_CONNECT_TO: emulator.address,
     COS_REGION: 'ap-guangzhou'
   })
-  const transport = createTransport(cos, { credentials: () => cos.credentials, now: Date.now, userAgent: 'test' })
+  const transport = createTransport(cos, { now: Date.now, userAgent: 'test' })
   t.teardown(() => transport.close())
   const send = (method: 'PUT' | 'DELETE' | 'GET', target: string, leftMs = 1000) => transport.send({
-    method, target, address: createAddressBook(cos)(bucket, undefined), deadlineAt: Date.now() + leftMs, log: pino({ level: 'silent' })
+    method,
+    target,
+    address: createAddressBook(cos)(bucket, undefined),
+    credentials: {
+      secretId: secrets.secretId,
+      secretKey: new Secret(secrets.secretKey),
+      token: new Secret(secrets.token)
+    },
+    deadlineAt: Date.now() + leftMs,
+    log: pino({ level: 'silent' })
   })
   for (const target of ['/', '/?', '/object', '/?acl', '/?id=a&inventory', '/?inventory&id=', '/?inventory&id=a&acl', '/object?inventory']) {
     for (const method of ['PUT', 'DELETE', 'GET'] as const) {

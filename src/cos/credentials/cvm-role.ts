@@ -1,0 +1,27 @@
+import { fetchJson, fetchText } from '../../fetch-json.ts'
+import { codeOf, CredentialSourceError, fieldsOf, fromDocument } from './sourced-credentials.ts'
+import type { SourcedCredentials } from './sourced-credentials.ts'
+
+/**
+ * Credentials of the role that is bound to this instance, of the first if there are several (instance metadata,
+ * document 213/4934).
+ *
+ * @param metadataEndpoint URL of the metadata service; its path does not matter
+ * @param now milliseconds since 1970
+ * @throws {CredentialSourceError} when the instance has no role, or the answer is not what it must be
+ * @throws {FetchError} when the service cannot be reached or answers another status than 200
+ */
+export async function fromInstanceRole (metadataEndpoint: string, now: () => number): Promise<SourcedCredentials> {
+  const roles = new URL('/latest/meta-data/cam/security-credentials/', metadataEndpoint)
+  const [role = ''] = (await fetchText(roles.href).catch(noneIfNotFound)).trim().split(/\s*\n\s*/)
+  if (role === '') throw new CredentialSourceError(`${roles.host} names no role: none is bound to this instance`)
+  const document = await fetchJson(roles.href + encodeURIComponent(role))
+  const code = fieldsOf(document).get('code')
+  if (code !== 'Success') throw new CredentialSourceError(`${roles.host} answered ${codeOf(code)} instead of Success`)
+  return fromDocument(document, { origin: roles.host, temporary: true, now: now() })
+}
+
+function noneIfNotFound (error: Error): string {
+  if (error.message.endsWith(' answered 404')) return ''
+  throw error
+}

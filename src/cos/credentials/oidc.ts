@@ -1,0 +1,32 @@
+import type { CredentialsConfig } from '../../config/credentials.ts'
+import { readText } from './file.ts'
+import { CredentialSourceError, isSecret } from './sourced-credentials.ts'
+import type { SourcedCredentials } from './sourced-credentials.ts'
+import { callSts } from './sts.ts'
+
+const origin = 'the web identity token file'
+
+/**
+ * Credentials of a role that trusts an identity provider, such as that of a TKE cluster (STS AssumeRoleWithWebIdentity,
+ * document 1312/73070). The token file is read at every call: Kubernetes replaces its content.
+ *
+ * @param now milliseconds since 1970
+ * @throws {CredentialSourceError} when the token cannot be read, or as {@link callSts}
+ * @throws {FetchError} as {@link callSts}
+ */
+export async function assumeRoleWithWebIdentity (
+  config: Extract<CredentialsConfig, { source: 'oidc' }>, now: () => number
+): Promise<SourcedCredentials> {
+  const token = await readText(config.tokenFile, origin)
+  if (!isSecret(token)) throw new CredentialSourceError(`${origin} must hold visible ASCII without blanks`)
+  return callSts(config, {
+    action: 'AssumeRoleWithWebIdentity',
+    parameters: {
+      ProviderId: config.providerId,
+      WebIdentityToken: token,
+      RoleArn: config.roleArn,
+      RoleSessionName: 'cos-inventory-proxy'
+    },
+    signer: undefined
+  }, now)
+}

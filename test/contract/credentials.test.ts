@@ -1,0 +1,207 @@
+import { mkdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs'
+import t from 'tap'
+import { startMetadataDouble } from '../doubles/metadata.ts'
+import type { IssuedCredentials } from '../doubles/metadata.ts'
+import { startStsDouble } from '../doubles/sts.ts'
+import { everything, hashOf, keyOf } from '../callers-file.ts'
+import { secret } from '../secrets.ts'
+import { at, bucket, configuration, secrets, startTestEmulator, startTestService } from '../start.ts'
+import type { Running } from '../start.ts'
+
+const collection = `/buckets/${bucket}/inventories`
+const roleArn = 'qcs::cam::uin/100000000001:roleName/inventory'
+
+/** An emulator that takes nothing but the credentials issued last. */
+async function startStrictEmulator (t: { teardown (handler: () => unknown): void }) {
+  const emulator = await startTestEmulator(t, { credentials: [] })
+  const options = {
+    onSecret: secret,
+    onIssued: (issued: IssuedCredentials) => { emulator.setCredentials([issued]) }
+  }
+  return { emulator, options }
+}
+
+const putAndGet = async ({ call }: Pick<Running, 'call'>) =>
+  [(await call('PUT', at('a'), configuration)).status, (await call('GET', at('a'))).status, (await call('GET', '/readyz')).status]
+
+t.test('the role of an instance', async t => {
+  const { emulator, options } = await startStrictEmulator(t)
+  const metadata = await startMetadataDouble(t, options)
+  const service = await startTestService(t, emulator.address,
+    { COS_CREDENTIALS: 'cvm-role', METADATA_ENDPOINT: metadata.endpoint, COS_SECRET_ID: '', COS_SECRET_KEY: '', COS_TOKEN: '' })
+  t.strictSame(await putAndGet(service), [204, 200, 200])
+  t.equal(metadata.issued.length, 1)
+  t.match(service.logs(), /"source":"cvm-role","expiresAt":"20[^"]+","msg":"new credentials for COS"/)
+})
+
+t.test('the identity of a TKE pod, whose token file is read each time', async t => {
+  const { emulator, options } = await startStrictEmulator(t)
+  const webIdentityToken = secret('webIdentityTokenOfThePod')
+  const sts = await startStsDouble(t, { ...options, subjects: { roleArn, providerId: 'tke', webIdentityToken } })
+  const dir = t.testdir({ token: webIdentityToken })
+  const service = await startTestService(t, emulator.address, {
+    COS_CREDENTIALS: 'oidc',
+    STS_ENDPOINT: sts.endpoint,
+    TKE_REGION: 'ap-guangzhou',
+    TKE_PROVIDER_ID: 'tke',
+    TKE_ROLE_ARN: roleArn,
+    TKE_WEB_IDENTITY_TOKEN_FILE: `${dir}/token`
+  })
+  t.strictSame(await putAndGet(service), [204, 200, 200])
+  sts.subjects.webIdentityToken = secret('renewedIdentityTokenOfThePod')
+  writeFileSync(`${dir}/token`, sts.subjects.webIdentityToken)
+  emulator.setCredentials([])
+  t.equal((await service.call('GET', at('a'))).status, 200, 'rejected, renewed and sent again')
+  t.equal(sts.issued.length, 2)
+})
+
+t.test('a role assumed with a key pair', async t => {
+  const { emulator, options } = await startStrictEmulator(t)
+  const sts = await startStsDouble(t, { ...options, subjects: { roleArn, sessionName: 'mine', keys: [secrets] } })
+  const environment = { COS_CREDENTIALS: 'assume-role', STS_ENDPOINT: sts.endpoint, COS_ROLE_ARN: roleArn, COS_ROLE_SESSION_NAME: 'mine' }
+  t.strictSame(await putAndGet(await startTestService(t, emulator.address, environment)), [204, 200, 200])
+  const refused = await startTestService(t, emulator.address, { ...environment, COS_ROLE_ARN: `${roleArn}x` })
+  t.match(await refused.call('GET', at('a')), {
+    status: 503, json: { code: 'UpstreamCredentialsUnavailable', detail: /127\.0\.0\.1:\d+ refused AssumeRole: / }, headers: { 'retry-after': '1' }
+  })
+})
+
+t.test('a file is read again when it changes, and a faulty one is not taken', async t => {
+  const emulator = await startTestEmulator(t)
+  const dir = t.testdir({ 'credentials.json': profile(secrets) })
+  const path = `${dir}/credentials.json`
+  const service = await startTestService(t, emulator.address, { COS_CREDENTIALS: 'file', COS_CREDENTIALS_FILE: path })
+  t.strictSame(await putAndGet(service), [204, 200, 200])
+  writeFileSync(path, `[default]\nsecret_id = ${secrets.secretId}\n`)
+  await service.service.reload()
+  t.match(service.logs(), /"level":50[^\n]*SecretKey is missing[^\n]*old ones stay in force/)
+  t.strictSame(await putAndGet(service), [204, 200, 200])
+
+  const next = { secretId: 'AKIDnextNEXTnextNEXTnextNEXTnextNEXT', secretKey: secret('nextSecretKeyOfTheFile'), token: secret('nextTokenOfTheFile') }
+  writeFileSync(`${dir}/new`, JSON.stringify({ TmpSecretId: next.secretId, TmpSecretKey: next.secretKey, Token: next.token, Expiration: '2999-01-01T00:00:00Z' }))
+  renameSync(`${dir}/new`, path)
+  while (!service.logs().includes('2999-01-01')) await turn()
+  emulator.setCredentials([next])
+  t.strictSame(await putAndGet(service), [204, 200, 200])
+
+  const without = await startTestService(t, emulator.address, { COS_CREDENTIALS: 'file', COS_CREDENTIALS_FILE: `${dir}/later.json` })
+  t.match(await without.call('GET', '/readyz'), { status: 503, json: { detail: /credentials file cannot be read \(ENOENT\)/ } })
+  writeFileSync(`${dir}/later.json`, profile(next))
+  while ((await without.call('GET', '/readyz')).status !== 200) await turn()
+  t.strictSame(await putAndGet(without), [204, 200, 200])
+})
+
+t.test('a key pair whose variables are files is read again too', async t => {
+  const emulator = await startTestEmulator(t)
+  const dir = t.testdir({ id: secrets.secretId, key: secrets.secretKey, token: secrets.token })
+  const service = await startTestService(t, emulator.address, {
+    COS_SECRET_ID: '',
+    COS_SECRET_KEY: '',
+    COS_TOKEN: '',
+    COS_SECRET_ID_FILE: `${dir}/id`,
+    COS_SECRET_KEY_FILE: `${dir}/key`,
+    COS_TOKEN_FILE: `${dir}/token`
+  })
+  t.strictSame(await putAndGet(service), [204, 200, 200])
+  const next = { ...secrets, secretId: 'AKIDnextNEXTnextNEXTnextNEXTnextNEXT' }
+  writeFileSync(`${dir}/id`, next.secretId)
+  emulator.setCredentials([next])
+  t.strictSame(await putAndGet(service), [204, 200, 200], 'at the first rejection, whoever has looked at the file by then')
+})
+
+t.test('a key that COS never takes is renewed once for all requests, not for each', async t => {
+  const emulator = await startTestEmulator(t)
+  const metadata = await startMetadataDouble(t, { onSecret: secret })
+  const service = await startTestService(t, emulator.address, { COS_CREDENTIALS: 'cvm-role', METADATA_ENDPOINT: metadata.endpoint })
+  const answers = await Promise.all(Array.from({ length: 50 }, async () => service.call('POST', at('once'), job)))
+  for (const answer of answers) t.match(answer, { status: 502, json: { code: 'UpstreamCredentialsRejected', cosCode: 'InvalidAccessKeyId' } })
+  t.ok(metadata.issued.length <= 3, `${metadata.issued.length} issued`)
+  t.ok(emulator.requests.length <= 100)
+})
+
+t.test('no request fails while callers and keys are replaced under load', async t => {
+  const { emulator, options } = await startStrictEmulator(t)
+  const metadata = await startMetadataDouble(t, { ...options, lifetimeMs: 1000 })
+  const caller = (...names: string[]) => ({ name: 'rotating', keys: names.map(name => hashOf(keyOf(name))), allow: everything, rateLimitPerMinute: 0 })
+  // As Kubernetes mounts a secret: a link to a link, of which the inner one is swapped.
+  const dir = t.testdir({ one: { 'callers.json': JSON.stringify({ callers: [caller('k1')] }) } })
+  symlinkSync('one', `${dir}/..data`)
+  symlinkSync('..data/callers.json', `${dir}/callers.json`)
+  const swap = (name: string, ...keys: string[]) => {
+    mkdirSync(`${dir}/${name}`)
+    writeFileSync(`${dir}/${name}/callers.json`, JSON.stringify({ callers: [caller(...keys)] }))
+    symlinkSync(name, `${dir}/..data_tmp`)
+    renameSync(`${dir}/..data_tmp`, `${dir}/..data`)
+  }
+  const { call, service, logs } = await startTestService(t, emulator.address, {
+    AUTH: 'required', CALLERS_FILE: `${dir}/callers.json`, COS_CREDENTIALS: 'cvm-role', METADATA_ENDPOINT: metadata.endpoint
+  })
+  const swapsRead = () => logs().split('"what":"CALLERS_FILE","msg":"read again"').length - 1
+
+  const load = { key: 'k1', done: 0, running: true }
+  const others: unknown[] = []
+  const worker = async () => {
+    while (load.running) {
+      const { key } = load
+      const { status, text } = await call('GET', collection, undefined, { authorization: `Bearer ${keyOf(key)}` })
+      if (status !== 200) others.push([key, status, text])
+      load.done += 1
+    }
+  }
+  const workers = Promise.all(Array.from({ length: 4 }, worker))
+  swap('two', 'k1', 'k2')
+  while (swapsRead() < 1) await turn()
+  load.key = 'k2'
+  const moments = load.done
+  while (load.done < moments + 20) await turn()
+  swap('three', 'k2', 'k3')
+  while (swapsRead() < 2) await turn()
+  load.key = 'k3'
+  writeFileSync(`${dir}/callers.json`, '{ not json')
+  await service.reload()
+  t.match(logs(), /"level":50[^\n]*CALLERS_FILE[^\n]*not taken/)
+  swap('four', 'k3')
+  while (swapsRead() < 3 || load.done < 2000 || metadata.issued.length < 4) await turn()
+  load.running = false
+  await workers
+  t.strictSame(others, [])
+  t.ok(load.done >= 2000, `${load.done} requests, ${metadata.issued.length} key pairs`)
+  t.equal((await call('GET', collection, undefined, { authorization: `Bearer ${keyOf('k1')}` })).status, 401, 'the first key is out')
+})
+
+t.test('with STS away it serves until the key expires, says so then, and comes back by itself', async t => {
+  const { emulator, options } = await startStrictEmulator(t)
+  const sts = await startStsDouble(t, { ...options, lifetimeMs: 1500, subjects: { roleArn, keys: [secrets] } })
+  const service = await startTestService(t, emulator.address,
+    { COS_CREDENTIALS: 'assume-role', STS_ENDPOINT: sts.endpoint, COS_ROLE_ARN: roleArn })
+  t.strictSame(await putAndGet(service), [204, 200, 200])
+  await sts.takeDown()
+  const expiresAt = Date.parse(/"expiresAt":"([^"]+)"/.exec(service.logs())?.[1] ?? '')
+  for (;;) {
+    const [sentAt, { status }] = [Date.now(), await service.call('GET', at('a'))]
+    if (sentAt >= expiresAt) break
+    if (Date.now() < expiresAt && status !== 200) t.fail(`${status} before the key expired`)
+    await turn()
+  }
+  t.match(service.logs(), /"level":40[^\n]*the old ones stay in force/, 'it was tried ahead of expiry')
+  const down = { status: 503, json: { code: 'UpstreamCredentialsUnavailable', detail: /127\.0\.0\.1:\d+ did not answer \(ECONNREFUSED\)/ } }
+  t.match(await service.call('GET', '/readyz'), down)
+  t.match(await service.call('GET', at('a')), down)
+  t.equal((await service.call('GET', '/livez')).status, 200)
+  await sts.bringBack()
+  const backAt = Date.now()
+  while ((await service.call('GET', '/readyz')).status !== 200) await turn()
+  t.ok(Date.now() - backAt < 6_000, 'within the longest back-off')
+  t.strictSame(await putAndGet(service), [204, 200, 200])
+})
+
+const { IsEnabled: _, Schedule: __, ...job } = configuration
+
+function profile ({ secretId, secretKey, token }: IssuedCredentials): string {
+  return `[default]\nsecret_id = ${secretId}\nsecret_key = ${secretKey}\ntoken = ${token}\n`
+}
+
+/** Lets everything else have a turn; what is waited for comes from sockets, files and clocks of this process. */
+async function turn (): Promise<void> {
+  await new Promise(resolve => { setImmediate(resolve) })
+}

@@ -1,0 +1,431 @@
+import assert from 'node:assert/strict'
+import { mock } from 'node:test'
+import { setImmediate as settled } from 'node:timers/promises'
+import fc from 'fast-check'
+import t from 'tap'
+import type { Test } from 'tap'
+import type { Credentials } from '../../src/config/credentials.ts'
+import { createCredentialProvider } from '../../src/cos/credentials/provider.ts'
+import type { CredentialProvider } from '../../src/cos/credentials/provider.ts'
+import { CredentialSourceError } from '../../src/cos/credentials/source.ts'
+import type { SourcedCredentials } from '../../src/cos/credentials/source.ts'
+import { Secret } from '../../src/secret.ts'
+
+const startAt = Date.parse('2026-01-01T00:00:00Z')
+const dayMs = 86_400_000
+const later = startAt + 1_000 * dayMs
+
+interface Line { level: string, source: string, cause?: string, expiresAt?: string, retryAt?: string, message: string }
+
+interface Bench {
+  provider: CredentialProvider
+  /** How many loads have begun. */
+  loads (): number
+  /** Ends the load under way with credentials that live this long. */
+  give (lifetimeMs: number | undefined, credentials?: Credentials): Promise<Credentials>
+  /** Ends the load under way with an error. */
+  fail (error?: Error): Promise<void>
+  /** Lets time pass, then whatever it set off. */
+  pass (ms: number): Promise<void>
+  lines: Line[]
+}
+
+let issued = 0
+function fresh (): Credentials {
+  issued += 1
+  return { secretId: `AKID${issued}`, secretKey: new Secret(`secretKey${issued}`), token: new Secret(`secretToken${issued}`) }
+}
+
+const copyOf = ({ secretId, secretKey, token }: Credentials): Credentials => ({
+  secretId, secretKey: new Secret(secretKey.reveal()), token: token && new Secret(token.reveal())
+})
+
+/** A provider whose source answers when the test says so; `random` is 0.5, so that nothing is jittered. */
+function bench (random = () => 0.5): Bench {
+  const lines: Line[] = []
+  let loads = 0
+  let underWay: { resolve (loaded: SourcedCredentials): void, reject (error: Error): void } | undefined
+  const source = {
+    name: 'scripted',
+    files: [],
+    load: () => new Promise<SourcedCredentials>((resolve, reject) => {
+      assert.equal(underWay, undefined, 'two loads at a time')
+      loads += 1
+      underWay = { resolve, reject }
+    })
+  }
+  const end = async (how: (load: NonNullable<typeof underWay>) => void) => {
+    const load = underWay
+    assert.ok(load, 'no load is under way')
+    underWay = undefined
+    how(load)
+    await settled()
+  }
+  const at = (level: string) => (fields: object, message: string) => {
+    assert.ok(!JSON.stringify({ fields, message }).includes('secret'), 'a secret was logged')
+    lines.push({ level, ...fields, message } as Line)
+  }
+  const log = { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
+  return {
+    provider: createCredentialProvider(source, { now: () => Date.now(), random, log }),
+    loads: () => loads,
+    async give (lifetimeMs, credentials = fresh()) {
+      await end(load => {
+        load.resolve({ credentials, expiresAt: lifetimeMs === undefined ? undefined : Date.now() + lifetimeMs })
+      })
+      return credentials
+    },
+    fail: (error = new CredentialSourceError('sts answered 500')) => end(load => { load.reject(error) }),
+    async pass (ms) {
+      mock.timers.tick(ms)
+      await settled()
+    },
+    lines
+  }
+}
+
+/** Time that passes only when the test says so. */
+async function withStoppedTime (run: () => Promise<void>): Promise<void> {
+  mock.timers.enable({ apis: ['setTimeout', 'Date'], now: startAt })
+  try {
+    await run()
+  } finally {
+    mock.timers.reset()
+  }
+}
+
+function test (title: string, run: (t: Test) => Promise<void>): void {
+  void t.test(title, t => withStoppedTime(() => run(t)))
+}
+
+const share = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true })
+
+test('before the first load there are no credentials, and the fault says so', async t => {
+  const { provider, give } = bench()
+  t.equal(provider.fault(), 'no credentials have been loaded yet')
+  t.equal(provider.expiresAt(), undefined)
+  const starting = provider.start()
+  t.equal(provider.fault(), 'no credentials have been loaded yet')
+  const credentials = await give(7_200_000)
+  await starting
+  t.equal(provider.fault(), undefined)
+  t.equal(provider.expiresAt(), startAt + 7_200_000)
+  t.equal(await provider.get(0), credentials, 'valid ones are there at once, whatever the deadline')
+})
+
+t.test('however many wait, there is one load', async t => {
+  const waiters = fc.integer({ min: 1, max: 50 })
+  await t.resolves(fc.assert(fc.asyncProperty(waiters, fc.boolean(), (count, starts) => withStoppedTime(async () => {
+    const { provider, loads, give } = bench()
+    if (starts) void provider.start()
+    const waiting = Array.from({ length: count }, () => provider.get(later))
+    const renewing = provider.renew(fresh())
+    const credentials = await give(7_200_000)
+    for (const each of await Promise.all([...waiting, renewing])) assert.equal(each, credentials)
+    assert.equal(loads(), 1)
+  })), { numRuns: 30 }))
+})
+
+test('a failed load is told to all who wait and not kept', async t => {
+  const { provider, loads, give, fail, pass, lines } = bench()
+  const waiting = Promise.allSettled([provider.get(later), provider.get(later), provider.start()])
+  await fail()
+  const unavailable = {
+    code: 'UpstreamCredentialsUnavailable',
+    status: 503,
+    detail: 'There are no valid credentials for COS: sts answered 500.',
+    retryAfterSeconds: 1
+  }
+  t.match(await waiting, [{ status: 'rejected', reason: unavailable }, { reason: unavailable }, { status: 'fulfilled' }])
+  t.equal(provider.fault(), 'sts answered 500')
+  await t.rejects(provider.get(later), unavailable, 'at once while the back-off runs')
+  t.equal(loads(), 1)
+  t.match(lines, [{ level: 'error', source: 'scripted', cause: 'sts answered 500', retryAt: '2026-01-01T00:00:00.375Z' }])
+
+  await pass(374)
+  t.equal(loads(), 1)
+  await pass(1)
+  t.equal(loads(), 2, 'tries again by itself')
+  const got = provider.get(later)
+  const credentials = await give(undefined)
+  t.equal(await got, credentials)
+  t.equal(provider.fault(), undefined)
+})
+
+test('what is no error of a source is not shown', async t => {
+  const { provider, fail, lines } = bench()
+  void provider.start()
+  await fail(new TypeError('secret'))
+  t.equal(provider.fault(), 'scripted failed unexpectedly')
+  t.match(lines, [{ level: 'error', cause: 'scripted failed unexpectedly' }])
+})
+
+test('a wait ends at its deadline, the load goes on', async t => {
+  const { provider, loads, give, pass } = bench()
+  const unavailable = {
+    code: 'UpstreamCredentialsUnavailable',
+    detail: 'There are no valid credentials for COS: no credentials have been loaded yet.',
+    retryAfterSeconds: 1
+  }
+  const patient = provider.get(startAt + 100 * dayMs)
+  const late = t.rejects(provider.get(startAt - 1), unavailable)
+  await pass(0)
+  await late
+  const impatient = t.rejects(provider.get(startAt + 100), unavailable)
+  await pass(100)
+  await impatient
+  const credentials = await give(7_200_000)
+  t.equal(await patient, credentials)
+  t.equal(loads(), 1)
+})
+
+t.test('new ones are loaded ahead of expiry by a tenth more or less than the lead', async t => {
+  const lifetimes = fc.oneof(fc.integer({ min: 2_000, max: 20_000 }), fc.integer({ min: 20_000, max: dayMs / 2 }))
+  await t.resolves(fc.assert(fc.asyncProperty(lifetimes, share, (lifetimeMs, random) => withStoppedTime(async () => {
+    const { provider, loads, give, pass } = bench(() => random)
+    void provider.start()
+    const first = await give(lifetimeMs)
+    const leadMs = Math.min(600_000, lifetimeMs / 5)
+    await pass(Math.floor(lifetimeMs - leadMs * 1.1) - 1)
+    assert.equal(loads(), 1)
+    await pass(Math.ceil(leadMs * 0.2) + 2)
+    assert.equal(loads(), 2)
+    assert.equal(await provider.get(0), first, 'the old ones serve while it runs')
+    assert.equal(await give(lifetimeMs), await provider.get(0))
+  })), { numRuns: 100 }))
+})
+
+test('new ones are not loaded sooner than half a second after the last load', async t => {
+  const { provider, loads, give, fail, pass } = bench()
+  void provider.start()
+  await give(100)
+  await pass(99)
+  t.equal(provider.fault(), undefined)
+  await pass(1)
+  t.equal(provider.fault(), 'the credentials have expired')
+  await pass(399)
+  t.equal(loads(), 1)
+  await pass(1)
+  t.equal(loads(), 2)
+  await give(100)
+  await pass(100)
+  const got = t.rejects(provider.get(later), { message: /sts answered 500/ })
+  t.equal(loads(), 3, 'unless someone needs them')
+  await fail()
+  await got
+})
+
+test('old ones serve until the instant they expire, however often the source fails', async t => {
+  const { provider, loads, give, fail, pass, lines } = bench()
+  void provider.start()
+  const first = await give(10_000)
+  await pass(8_000)
+  t.equal(loads(), 2)
+  await fail()
+  await pass(375)
+  await fail()
+  await pass(750)
+  await fail()
+  await pass(10_000 - 8_000 - 375 - 750 - 1)
+  t.equal(await provider.get(later), first)
+  t.equal(provider.fault(), undefined)
+  await pass(1)
+  t.equal(provider.fault(), 'sts answered 500')
+  await t.rejects(provider.get(later), { code: 'UpstreamCredentialsUnavailable', retryAfterSeconds: 1 })
+  await pass(625)
+  await fail()
+  const rounded = { code: 'UpstreamCredentialsUnavailable', retryAfterSeconds: 3 }
+  await t.rejects(provider.get(later), rounded, 'as long as the back-off still runs, rounded up')
+  await pass(3_000)
+  await give(10_000)
+  t.strictSame(lines.map(({ level, cause, expiresAt }) => [level, cause, expiresAt]), [
+    ['info', undefined, '2026-01-01T00:00:10.000Z'],
+    ...Array.from({ length: 3 }, () => ['warn', 'sts answered 500', '2026-01-01T00:00:10.000Z']),
+    ['error', 'sts answered 500', undefined],
+    ['info', undefined, '2026-01-01T00:00:23.625Z']
+  ])
+})
+
+t.test('the back-off doubles from half a second to five, half of it random, and success resets it', async t => {
+  const lengths = [500, 1_000, 2_000, 4_000, 5_000, 5_000, 5_000]
+  await t.resolves(fc.assert(fc.asyncProperty(share, random => withStoppedTime(async () => {
+    const { provider, loads, give, fail, pass } = bench(() => random)
+    const failAll = async () => {
+      const before = loads()
+      for (const [index, length] of lengths.entries()) {
+        await fail()
+        await pass(Math.round(length / 2 * (1 + random)) - 1)
+        assert.equal(loads(), before + index)
+        await pass(1)
+        assert.equal(loads(), before + index + 1)
+      }
+    }
+    void provider.start()
+    await failAll()
+    const credentials = await give(undefined)
+    void provider.renew(credentials)
+    await failAll()
+  })), { numRuns: 30 }))
+})
+
+test('expiries and deadlines further away than a timer reaches are waited for day by day', async t => {
+  const { provider, loads, give, pass } = bench()
+  const waiting = provider.get(later)
+  await give(90 * dayMs)
+  await waiting
+  for (let day = 1; day < 90; day += 1) await pass(dayMs)
+  t.equal(loads(), 1)
+  await pass(dayMs - 600_000 - 1)
+  t.equal(loads(), 1)
+  await pass(1)
+  t.equal(loads(), 2)
+})
+
+test('ones that do not expire are not loaded again by themselves', async t => {
+  const { provider, loads, give, fail, pass } = bench()
+  void provider.start()
+  const credentials = await give(undefined)
+  t.equal(provider.expiresAt(), undefined)
+  for (let day = 0; day < 40; day += 1) await pass(dayMs)
+  t.equal(loads(), 1)
+  void provider.renew(credentials)
+  await fail()
+  await pass(375)
+  t.equal(loads(), 3, 'but after a failure they are')
+})
+
+test('the same values again stay the same object with the new expiry', async t => {
+  const { provider, give, lines } = bench()
+  void provider.start()
+  const first = await give(10_000)
+  const reloading = provider.reload()
+  await settled()
+  await give(20_000, copyOf(first))
+  await reloading
+  t.equal(await provider.get(0), first)
+  t.equal(provider.expiresAt(), startAt + 20_000)
+  t.strictSame(lines.map(({ level }) => level), ['info', 'debug'])
+  for (const changed of [{ secretId: 'AKIDother' }, { secretKey: new Secret('otherKey') }, { token: new Secret('otherToken') }, { token: undefined }]) {
+    const old = await provider.get(0)
+    void provider.reload()
+    await settled()
+    const next = await give(20_000, { ...copyOf(old), ...changed })
+    t.equal(await provider.get(0), next, Object.keys(changed).join())
+  }
+})
+
+test('renew gives others at once if there are some, else loads them while the old ones stay', async t => {
+  const { provider, loads, give, pass } = bench()
+  void provider.start()
+  const first = await give(undefined)
+  const renewing = [provider.renew(first), provider.renew(first)]
+  t.equal(await provider.get(0), first)
+  const second = await give(undefined)
+  t.strictSame((await Promise.all(renewing)).map(each => each === second), [true, true])
+  t.equal(loads(), 2)
+  t.equal(await provider.renew(first), second, 'a late rejection of the first needs no load')
+  await pass(999)
+  t.equal(await provider.renew(second), undefined, 'new ones that are rejected as well are not renewed within the second')
+  await pass(1)
+  const again = provider.renew(second)
+  const third = await give(undefined)
+  t.equal(await again, third)
+})
+
+test('renew does not trust a load that may have begun before the credentials were replaced', async t => {
+  const { provider, loads, give } = bench()
+  void provider.start()
+  const first = await give(undefined)
+  const reloading = provider.reload()
+  await settled()
+  const renewing = provider.renew(first)
+  await give(undefined, copyOf(first))
+  await reloading
+  const second = await give(undefined)
+  t.equal(await renewing, second)
+  t.equal(loads(), 3)
+})
+
+for (const outcome of ['the same ones again', 'a failure']) {
+  test(`renew ignores the back-off, but ${outcome} keeps it from asking again for a second`, async t => {
+    const { provider, loads, give, fail, pass, lines } = bench(() => 1)
+    void provider.start()
+    const first = await give(undefined)
+    const end = () => outcome === 'a failure' ? fail() : give(undefined, copyOf(first))
+    const reloading = provider.reload()
+    await settled()
+    await fail()
+    await reloading
+    const renewing = provider.renew(first)
+    t.equal(loads(), 3, 'ignores the back-off')
+    await end()
+    t.equal(await renewing, undefined)
+    t.equal(await provider.get(0), first)
+    await pass(999)
+    t.equal(await provider.renew(first), undefined)
+    t.equal(loads(), 3)
+    await pass(1)
+    const later = provider.renew(first)
+    t.equal(loads(), 4)
+    await end()
+    await later
+    const reloadingAgain = provider.reload()
+    await settled()
+    const joining = provider.renew(first)
+    const second = await give(undefined)
+    t.equal(await joining, second, 'a load under way is joined also within that second')
+    await reloadingAgain
+    t.equal(lines.filter(({ level }) => level === 'error').length, 1, 'only the failed reload is an error while the old ones are valid')
+  })
+}
+
+test('renew without valid credentials loads, and never gives expired ones', async t => {
+  const { provider, give, fail, pass } = bench()
+  void provider.start()
+  const first = await give(100)
+  await pass(100)
+  const renewing = provider.renew(first)
+  await fail()
+  t.equal(await renewing, undefined)
+  t.equal(await provider.renew(fresh()), undefined)
+})
+
+test('reload loads after the load under way, logs a failure as an error and keeps the old ones', async t => {
+  const { provider, loads, give, fail, lines } = bench()
+  void provider.start()
+  const reloading = [provider.reload(), provider.reload()]
+  const first = await give(undefined)
+  t.equal(loads(), 2, 'what was under way may have read the old file')
+  await fail(new CredentialSourceError('the credentials file: SecretId is missing'))
+  await Promise.all(reloading)
+  t.equal(loads(), 2)
+  t.equal(await provider.get(0), first)
+  t.equal(provider.fault(), undefined)
+  t.match(lines.at(-1), { level: 'error', cause: 'the credentials file: SecretId is missing', message: /the old ones stay in force/ })
+})
+
+test('after close nothing is loaded by itself', async t => {
+  const { provider, loads, give, pass } = bench()
+  void provider.start()
+  await give(10_000)
+  provider.close()
+  await pass(10_000)
+  t.equal(loads(), 1)
+  const got = provider.get(later)
+  const credentials = await give(10_000)
+  t.equal(await got, credentials)
+  await pass(10_000)
+  t.equal(loads(), 2, 'nor after a load that was under way')
+})
+
+t.test('no timer keeps the process alive', async t => {
+  const timers = () => process.getActiveResourcesInfo().filter(each => each === 'Timeout').length
+  const before = timers()
+  const { provider, give } = bench()
+  t.teardown(() => { provider.close() })
+  const got = provider.get(Date.now() + dayMs)
+  t.equal(timers(), before, 'of a caller that waits')
+  await give(dayMs)
+  await got
+  t.equal(timers(), before, 'of the next load')
+})
