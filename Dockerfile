@@ -55,6 +55,5 @@ LABEL org.opencontainers.image.title="cos-inventory-proxy" \
 COPY --from=build /service ./
 ENV HOST=0.0.0.0
 EXPOSE 8080
-HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
-  CMD ["node", "-e", "fetch('http://127.0.0.1:' + (process.env.PORT ?? 8080) + '/livez').then(answer => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["node", "dist/health-check.js"]
 CMD ["dist/server.js"]

@@ -1,5 +1,8 @@
 import Fastify, { LogController } from 'fastify'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
+import type { AuditLog } from './audit.ts'
+import type { Callers } from './callers/callers.ts'
+import { destinationsOf, permits, permitsDestination } from './callers/permissions.ts'
 import type { Inventories } from './cos/inventories.ts'
 import {
   InventoryConfigurationInputSchema, InventoryConfigurationSchema, InventoryJobInputSchema, InventoryJobSchema,
@@ -7,26 +10,40 @@ import {
 } from './contract/inventory.ts'
 import { ProblemSchema } from './contract/problem.ts'
 import { maxBodyBytes } from './contract/requests.ts'
+import { addAudit } from './http/audit.ts'
+import { addAuthentication } from './http/authentication.ts'
+import { addAuthorization } from './http/authorization.ts'
 import { addDocumentation, openApiRoutes } from './http/documentation.ts'
 import { acceptJsonOnly } from './http/json-only.ts'
 import {
-  addNotFound, answerOddRequests, replyToClientError, replyToRouterError, replyWithProblem
+  addNotFound, addProblems, answerOddRequests, replyToClientError, replyToRouterError
 } from './http/problem-replies.ts'
+import { addRateLimits, limitCallers } from './http/rate-limits.ts'
+import type { RateLimits } from './http/rate-limits.ts'
 import { addRequestIds, requestIdOf } from './http/request-ids.ts'
 import { addRequestLog } from './http/request-log.ts'
 import { addSecurityHeaders } from './http/security-headers.ts'
 import { refuseWhenClosing } from './http/shutdown.ts'
 import type { Lifecycle } from './http/shutdown.ts'
-import { ajvOptions } from './http/validation.ts'
+import { logFailedHandshakes } from './http/tls.ts'
+import type { TlsOptions } from './http/tls.ts'
+import { ajvOptions, refuseFaults } from './http/validation.ts'
 import { inventoryRoutes } from './routes/inventories.ts'
 import { probeRoutes } from './routes/probes.ts'
 
 /** What the application needs from outside. It opens nothing itself. */
 export interface Dependencies {
+  audit: AuditLog
+  callers: Pick<Callers, 'identify'>
   inventories: Inventories
   lifecycle: Lifecycle
   logger: FastifyBaseLogger
+  rateLimits: RateLimits
   readOnly: boolean
+  /** Says in words why the service cannot serve; undefined while it can. */
+  fault: () => string | undefined
+  tls: TlsOptions | undefined
+  trustedProxies: string[]
   version: string
 }
 
@@ -34,8 +51,8 @@ export interface Dependencies {
  * Builds the HTTP application: plugins and routes in the order a request meets them. It listens nowhere yet.
  */
 export async function buildApp (dependencies: Dependencies): Promise<FastifyInstance> {
-  const { inventories, lifecycle, logger, readOnly, version } = dependencies
-  const app = Fastify({
+  const { inventories, lifecycle, logger, readOnly, tls, trustedProxies, version } = dependencies
+  const app: FastifyInstance = Fastify({
     loggerInstance: logger,
     // One line for each answer is written by addRequestLog.
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
@@ -45,7 +62,8 @@ export async function buildApp (dependencies: Dependencies): Promise<FastifyInst
     // A request that trickles in holds a connection; half a minute is plenty for 256 KiB.
     requestTimeout: 30_000,
     // Node looks for late requests every 30 s, and answers one without Host by itself, unless told otherwise.
-    http: { connectionsCheckingInterval: 5_000, requireHostHeader: false },
+    [tls === undefined ? 'http' : 'https']: { ...tls, connectionsCheckingInterval: 5_000, requireHostHeader: false },
+    trustProxy: trustedProxies.length > 0 && trustedProxies,
     // What is refused while closing is refused by refuseWhenClosing, as a problem document.
     return503OnClosing: false,
     ajv: { customOptions: ajvOptions },
@@ -60,14 +78,16 @@ export async function buildApp (dependencies: Dependencies): Promise<FastifyInst
   })
   // Compiled serializers drop properties that a schema does not name. Nothing COS said may be lost.
   app.setSerializerCompiler(() => value => JSON.stringify(value))
-  app.setErrorHandler(replyWithProblem)
+  addProblems(app)
   addRequestIds(app)
   addRequestLog(app)
-  await addSecurityHeaders(app)
+  await addSecurityHeaders(app, { isTls: tls !== undefined })
+  logFailedHandshakes(app)
   refuseWhenClosing(app, lifecycle)
   answerOddRequests(app)
   addNotFound(app)
   acceptJsonOnly(app)
+  const countFailure = await addRateLimits(app, dependencies.rateLimits)
 
   for (const schema of [
     InventoryConfigurationSchema, InventoryConfigurationInputSchema, InventoryJobInputSchema, InventoryJobSchema,
@@ -75,8 +95,17 @@ export async function buildApp (dependencies: Dependencies): Promise<FastifyInst
   ]) app.addSchema(schema)
   await addDocumentation(app, version)
   await app.register(openApiRoutes)
-  await app.register(inventoryRoutes, { inventories, readOnly })
-  await app.register(probeRoutes, { lifecycle })
+  await app.register(probeRoutes, { lifecycle, fault: dependencies.fault })
+  // What only known callers may use; the hooks run in this order.
+  await app.register(async api => {
+    const { regionOf } = inventories
+    addAudit(api, { audit: dependencies.audit, lifecycle, destinationsOf, regionOf })
+    addAuthentication(api, dependencies.callers, countFailure)
+    limitCallers(api, dependencies.rateLimits)
+    api.addHook('preHandler', refuseFaults)
+    addAuthorization(api, { permits, permitsDestination, destinationsOf }, regionOf)
+    await api.register(inventoryRoutes, { inventories, readOnly })
+  })
   return app
 }
 

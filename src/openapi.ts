@@ -8,9 +8,15 @@ import { version } from './service.ts'
 const app = await buildApp({
   // The document comes from the routes' schemas; no operation is called.
   inventories: {} as Inventories,
-  lifecycle: { phase: 'serving' },
+  callers: { identify: async () => undefined },
+  audit: () => {},
+  lifecycle: { phase: 'serving', whenCut: [] },
   logger: pino({ level: 'silent' }),
+  rateLimits: { perMinute: 0, byAddress: false, redis: undefined },
   readOnly: false,
+  fault: () => undefined,
+  tls: undefined,
+  trustedProxies: [],
   version
 })
 for (const name of ['openapi.json', 'openapi.yaml']) {

@@ -1,7 +1,8 @@
 import { pino } from 'pino'
 import type { Logger } from 'pino'
 import { readConfig } from './config.ts'
-import type { Config, ConfigError } from './config.ts'
+import type { Config } from './config.ts'
+import { ConfigError } from './config/environment.ts'
 import { startService, syncStdout } from './service.ts'
 
 /** The process: environment in, exit code out. 0 after a stop, 1 when it cannot start. */
@@ -24,6 +25,7 @@ async function main (): Promise<void> {
   }
   process.on('SIGTERM', stop)
   process.on('SIGINT', stop)
+  process.on('SIGHUP', () => { void starting.then(service => service.reload()) })
   await starting
 }
 
@@ -31,12 +33,17 @@ function configOrExit (): Config {
   try {
     return readConfig(process.env)
   } catch (error) {
-    console.error((error as ConfigError).message)
-    process.exit(1)
+    sayFaults(error as ConfigError)
   }
 }
 
+function sayFaults ({ message }: ConfigError): never {
+  console.error(message)
+  process.exit(1)
+}
+
 function exit (logger: Logger, error: unknown): never {
+  if (error instanceof ConfigError) sayFaults(error)
   const { code, message } = error as NodeJS.ErrnoException
   logger.fatal({ code }, `cannot start: ${message}`)
   process.exit(1)

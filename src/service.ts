@@ -3,17 +3,32 @@ import type { FastifyInstance } from 'fastify'
 import { pino } from 'pino'
 import type { DestinationStream, Logger } from 'pino'
 import { buildApp } from './app.ts'
-import type { Config } from './config.ts'
+import { createAuditLog } from './audit.ts'
+import { createAnyone } from './callers/anyone.ts'
+import { createCallers } from './callers/callers.ts'
+import type { Callers } from './callers/callers.ts'
+import { createJwtVerifier } from './callers/jwt.ts'
+import type { Config, TlsConfig } from './config.ts'
+import { ConfigError } from './config/environment.ts'
+import { createCredentialProvider } from './cos/credentials/provider.ts'
+import { createCredentialSource } from './cos/credentials/source.ts'
 import { createInventories } from './cos/inventories.ts'
 import { createTransport } from './cos/transport.ts'
 import { shutDown } from './http/shutdown.ts'
 import type { Lifecycle } from './http/shutdown.ts'
+import { readTls, renewTls } from './http/tls.ts'
+import { connectRedis } from './redis.ts'
+import { createReloader } from './reload.ts'
+import type { Reloader } from './reload.ts'
+import { logWarnings } from './warnings.ts'
 
 /** A running service. */
 export interface Service {
   app: FastifyInstance
   /** Where it listens, such as `http://127.0.0.1:8080`. */
   url: string
+  /** Reads callers, certificates and credentials again, as SIGHUP asks for. What is faulty is logged and not taken. */
+  reload (): Promise<void>
   /** Stops as `SHUTDOWN_DELAY_MS` and `SHUTDOWN_GRACE_MS` say; gives whether every request had ended. */
   stop (): Promise<boolean>
 }
@@ -31,24 +46,87 @@ export function syncStdout (): DestinationStream {
 /**
  * Wires the parts together and listens.
  *
+ * @param stdout where audit records go with AUDIT_LOG=stdout
+ * @throws {ConfigError} naming every fault of the files that the configuration points to
  * @throws {Error} of the operating system when the address cannot be listened on, such as EADDRINUSE
  */
-export async function startService (config: Config, logger: Logger): Promise<Service> {
+export async function startService (config: Config, logger: Logger, stdout = syncStdout()): Promise<Service> {
   const now = Date.now
-  const lifecycle: Lifecycle = { phase: 'serving' }
-  const transport = createTransport(config.cos, {
-    credentials: () => config.cos.credentials,
-    now,
-    userAgent: `cos-inventory-proxy/${version}`
-  })
-  const inventories = createInventories(config.cos, transport, now)
-  const app = await buildApp({ inventories, lifecycle, logger, readOnly: config.readOnly, version })
-  app.addHook('onClose', () => transport.close())
-  const url = await app.listen({ host: config.host, port: config.port })
-  logger.warn('AUTH=none: everyone who reaches this port may read and change inventories with its credentials')
-  if (config.notInForce.length > 0) {
-    logger.warn({ variables: config.notInForce }, 'these variables are set, but this version does not act on them')
+  const reloader = createReloader(logger)
+  const faults: string[] = []
+  const orFault = <T>(what: string, read: () => T): T | undefined => {
+    try {
+      return read()
+    } catch (error) {
+      faults.push(...error instanceof ConfigError ? error.faults : [`${what}: ${(error as Error).message}`])
+      return undefined
+    }
   }
+  const callers = orFault('CALLERS_FILE', () => openCallers(config, logger, reloader))
+  const tls = orFault('TLS_*', () => config.tls && readTls(config.tls))
+  const audit = orFault('AUDIT_LOG', () => createAuditLog(config.auditLog, stdout, logger))
+  if (callers === undefined || audit === undefined || faults.length > 0) throw new ConfigError(faults)
+
+  const source = createCredentialSource(config.cos.credentials, now)
+  const credentials = createCredentialProvider(source, { now, log: logger })
+  const transport = createTransport(config.cos, { now, userAgent: `cos-inventory-proxy/${version}` })
+  const inventories = createInventories(config.cos, { transport, credentials, now })
+  const { perMinute, redisUrl } = config.rateLimit
+  const redis = redisUrl && await connectRedis(redisUrl, logger)
+  const lifecycle: Lifecycle = { phase: 'serving', whenCut: [] }
+  const app = await buildApp({
+    audit,
+    callers,
+    inventories,
+    lifecycle,
+    logger,
+    rateLimits: { perMinute, byAddress: config.auth === 'none', redis: redis?.redis },
+    readOnly: config.readOnly,
+    fault: () => credentials.fault(),
+    tls,
+    trustedProxies: config.trustedProxies,
+    version
+  })
+  const { tls: tlsFiles } = config
+  if (tlsFiles !== undefined) reloader.watch('TLS_*', pathsOf(tlsFiles), () => { renewTls(app, tlsFiles) })
+  reloader.watch('COS_CREDENTIALS', source.files, () => credentials.reload())
+  let stopReminding = (): void => {}
+  app.addHook('onClose', async () => {
+    stopReminding()
+    reloader.close()
+    credentials.close()
+    redis?.close()
+    await transport.close()
+  })
+  const url = await app.listen({ host: config.host, port: config.port })
+  // Not waited for: what gives them may be away, and /readyz says so.
+  void credentials.start()
+  stopReminding = logWarnings(config, callers.unreachable(), logger)
   const { shutdownDelayMs: delayMs, shutdownGraceMs: graceMs } = config
-  return { app, url, stop: () => shutDown(app, lifecycle, { delayMs, graceMs }) }
+  return {
+    app,
+    url,
+    reload: () => reloader.reloadAll(),
+    stop: () => shutDown(app, lifecycle, { delayMs, graceMs })
+  }
+}
+
+function openCallers (
+  { auth, tls }: Config, log: Logger, reloader: Reloader
+): Pick<Callers, 'identify' | 'unreachable'> {
+  if (auth === 'none') return createAnyone()
+  const { callersFile, jwt } = auth
+  const verifier = jwt && createJwtVerifier(jwt, { now: Date.now, log })
+  reloader.watch('CALLERS_FILE', [callersFile], () => { callers.reload() })
+  const callers = createCallers({
+    read: () => readFileSync(callersFile, 'utf8'),
+    verifier,
+    tls: tls?.clientCaFile !== undefined
+  })
+  void verifier?.start()
+  return callers
+}
+
+function pathsOf ({ certFile, keyFile, clientCaFile }: TlsConfig): string[] {
+  return [certFile, keyFile, clientCaFile].filter(each => each !== undefined)
 }

@@ -57,7 +57,7 @@ test('the Dockerfile', async t => {
     t.equal(healthChecks.length, 2)
     for (const value of healthChecks) {
       const command = JSON.parse(value.slice(value.indexOf('['))) as string[]
-      t.strictSame(command.slice(0, 2), ['node', '-e'])
+      t.equal(command[0], 'node')
     }
   })
 

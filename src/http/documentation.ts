@@ -13,6 +13,9 @@ interface OpenApiDocument {
 const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; " +
   "img-src 'self' data:; font-src 'self'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
+// OpenAPI 3.1 has this type, the plugin's declarations do not.
+const mutualTls = { type: 'mutualTLS', description: 'A client certificate that belongs to a caller.' } as never
+
 const redirects = new Map([['/docs', 'docs/'], ['/docs/static/index.html', '../']])
 
 /**
@@ -40,10 +43,15 @@ export async function addDocumentation (app: FastifyInstance, version: string): 
       ],
       components: {
         securitySchemes: {
-          bearer: { type: 'http', scheme: 'bearer', description: 'A caller\'s key. With AUTH=none none is needed.' }
+          bearer: {
+            type: 'http',
+            scheme: 'bearer',
+            description: 'A caller\'s key, or a JWT of the issuer this service trusts. With AUTH=none none is needed.'
+          },
+          certificate: mutualTls
         }
       },
-      security: [{}, { bearer: [] }]
+      security: [{ bearer: [] }, { certificate: [] }]
     },
     transformObject: document => {
       const { openapiObject } = document as Extract<typeof document, { openapiObject: unknown }>

@@ -12,11 +12,25 @@ import type { ProblemCode } from '../errors.ts'
 import { pathOf } from './path-of.ts'
 import { newRequestId } from './request-ids.ts'
 
-/** Answers whatever was thrown while a request was served. */
-export function replyWithProblem (thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** What the caller is told instead of what was asked for; null while nothing went wrong. */
+    problem: ServiceError | null
+  }
+}
+
+/** Makes whatever is thrown while a request is served a problem document. */
+export function addProblems (app: FastifyInstance): void {
+  app.decorateRequest('problem', null)
+  app.setErrorHandler(replyWithProblem)
+}
+
+function replyWithProblem (thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const error = toServiceError(thrown)
+  request.problem = error
   if (error.status >= 500) request.log[error.code === 'InternalError' ? 'error' : 'warn'](toLogFields(error), error.detail)
   if (error.retryAfterSeconds !== undefined) reply.header('retry-after', error.retryAfterSeconds)
+  if (error.challenge !== undefined) reply.header('www-authenticate', error.challenge)
   // A body that was refused unread may still be on its way: nobody waits for it.
   if (!request.raw.complete) reply.header('connection', 'close')
   cosHeaders(reply, error.cos)

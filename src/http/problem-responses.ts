@@ -35,6 +35,13 @@ export const cosProblems = {
 /** The codes of COS every bucket operation can meet. */
 export const commonCosProblems = [cosProblems.AccessDenied, cosProblems.NoSuchBucket, cosProblems.SlowDown]
 
+/** Of requests that are counted (draft-ietf-httpapi-ratelimit-headers). */
+export const rateLimitHeaders = {
+  'ratelimit-limit': { type: 'integer', description: 'Requests this caller has in a minute.' },
+  'ratelimit-remaining': { type: 'integer', description: 'Requests left of these.' },
+  'ratelimit-reset': { type: 'integer', description: 'Seconds until the count begins anew.' }
+}
+
 /** What any request can meet before its route sees it. */
 const everywhere: ProblemCode[] = ['MalformedRequest', 'RequestTimeout', 'RequestHeaderFieldsTooLarge', 'ShuttingDown']
 
@@ -48,7 +55,9 @@ export function problemResponses (codes: ProblemCode[], fromCos: CosProblem[] = 
     description: problems.map(({ code, meaning }) => `\`${code}\`: ${meaning}`).join('\n\n'),
     headers: {
       'x-request-id': { type: 'string', description: "This service's id of the request." },
-      ...(status === 503 ? { 'retry-after': { type: 'integer', description: 'Seconds to wait.' } } : {})
+      ...(status === 401 ? { 'www-authenticate': { type: 'string', description: 'The challenge (RFC 6750).' } } : {}),
+      ...(status === 429 ? rateLimitHeaders : {}),
+      ...(status === 429 || status === 503 ? { 'retry-after': { type: 'integer', description: 'Seconds to wait.' } } : {})
     },
     content: {
       [problemMediaType]: {

@@ -26,6 +26,8 @@ export function addRequestLog (app: FastifyInstance): void {
       path: pathOf(request),
       route: url,
       status: reply.statusCode,
+      code: request.problem?.code,
+      caller: request.caller?.name,
       cosRequestId: reply.getHeader('x-cos-request-id'),
       durationMs: Math.round(reply.elapsedTime * 10) / 10
     }, 'answered')

@@ -8,6 +8,8 @@ type Phase = 'serving' | 'draining' | 'closing'
 /** What the probes and the server share of a shutdown. */
 export interface Lifecycle {
   phase: Phase
+  /** Called when requests are still under way at the end of all patience. */
+  whenCut: Array<() => void>
 }
 
 /** How long a connection may stay silent once the service is closing. */
@@ -55,5 +57,6 @@ export async function shutDown (
   const late = new Promise<boolean>(resolve => { timer = setTimeout(resolve, graceMs, false) })
   const closed = await Promise.race([app.close().then(() => true), late])
   clearTimeout(timer)
+  if (!closed) for (const each of lifecycle.whenCut) each()
   return closed
 }

@@ -1,10 +1,11 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { FastifyReply, FastifyRequest, RouteShorthandOptions } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Action } from '../contract/callers.ts'
 import {
   InventoryConfigurationInputSchema, InventoryConfigurationSchema, InventoryJobInputSchema,
   InventoryJobSchema, InventoryPageSchema
 } from '../contract/inventory.ts'
-import { commonCosProblems, cosProblems, problemResponses } from '../http/problem-responses.ts'
+import { commonCosProblems, cosProblems, problemResponses, rateLimitHeaders } from '../http/problem-responses.ts'
 import { BucketPathSchema, InventoryPathSchema, PageQuerySchema, RegionQuerySchema, WriteQuerySchema } from '../contract/requests.ts'
 import { refTo } from '../contract/schema.ts'
 import type { Call, Inventories, Outcome } from '../cos/inventories.ts'
@@ -12,7 +13,6 @@ import { ServiceError } from '../errors.ts'
 import type { ProblemCode } from '../errors.ts'
 import { refuseBody } from '../http/json-only.ts'
 import { cosHeaders } from '../http/problem-replies.ts'
-import { refuseFaults } from '../http/validation.ts'
 
 interface Options {
   inventories: Inventories
@@ -20,8 +20,9 @@ interface Options {
 }
 
 const problemsOfAll: ProblemCode[] = [
-  'ValidationFailed', 'URITooLong', 'InternalError', 'UpstreamCredentialsRejected', 'UpstreamInvalidResponse',
-  'UpstreamUnreachable', 'UpstreamTimeout'
+  'ValidationFailed', 'Unauthenticated', 'CallerNotAllowed', 'URITooLong', 'RateLimited', 'InternalError',
+  'UpstreamCredentialsRejected', 'UpstreamInvalidResponse', 'UpstreamUnreachable', 'IssuerUnreachable',
+  'UpstreamCredentialsUnavailable', 'UpstreamTimeout'
 ]
 const problemsOfBodies: ProblemCode[] = ['MalformedJSON', 'PayloadTooLarge', 'UnsupportedMediaType']
 const notFound = cosProblems.InventoryConfigurationNotFoundError
@@ -29,7 +30,8 @@ const tags = ['inventories']
 
 const answerHeaders = {
   'x-request-id': { type: 'string', description: "This service's id of the request." },
-  'x-cos-request-id': { type: 'string', description: "COS's id of the exchange." }
+  'x-cos-request-id': { type: 'string', description: "COS's id of the exchange." },
+  ...rateLimitHeaders
 }
 const noBody = (description: string) => ({ description, headers: answerHeaders, type: 'null' })
 const json = (description: string, schema: object) =>
@@ -51,11 +53,11 @@ const xmlPreview = {
 /** The operations on inventory configurations: schema, then what to do in a few lines. */
 export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { inventories, readOnly }) => {
   // Validation collects the faults of all parts before it answers (see refuseFaults).
-  const validated = { attachValidation: true, preHandler: [refuseFaults] } satisfies RouteShorthandOptions
-  const validatedBodyless = { ...validated, onRequest: [refuseBody] }
+  const validated = (action: Action) => ({ attachValidation: true, config: { action } })
+  const validatedBodyless = (action: Action) => ({ ...validated(action), onRequest: [refuseBody] })
 
   app.put('/buckets/:bucket/inventories/:id', {
-    ...validated,
+    ...validated('cos:PutBucketInventory'),
     schema: {
       operationId: 'putInventory',
       tags,
@@ -90,19 +92,19 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (app, {
   })
 
   app.head('/buckets/:bucket/inventories/:id', {
-    ...validatedBodyless,
-    config: { swagger: { exposeHeadRoute: true } },
+    ...validatedBodyless('cos:GetBucketInventory'),
+    config: { action: 'cos:GetBucketInventory', swagger: { exposeHeadRoute: true } },
     schema: getSchema('headInventory', 'Whether a configuration exists', noBody('It does.'))
   }, async (request, reply) => answer(reply, await inventories.get(callOf(request), request.params.id)))
 
   app.get('/buckets/:bucket/inventories/:id', {
-    ...validatedBodyless,
+    ...validatedBodyless('cos:GetBucketInventory'),
     schema: getSchema('getInventory', 'Read a configuration',
       json('The configuration, as COS holds it.', refTo(InventoryConfigurationSchema)))
   }, async (request, reply) => answer(reply, await inventories.get(callOf(request), request.params.id)))
 
   app.delete('/buckets/:bucket/inventories/:id', {
-    ...validatedBodyless,
+    ...validatedBodyless('cos:DeleteBucketInventory'),
     schema: {
       operationId: 'deleteInventory',
       tags,
@@ -121,7 +123,7 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (app, {
   })
 
   app.post('/buckets/:bucket/inventories/:id', {
-    ...validated,
+    ...validated('cos:PostBucketInventory'),
     schema: {
       operationId: 'postInventory',
       tags,
@@ -147,7 +149,7 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (app, {
   })
 
   app.get('/buckets/:bucket/inventories', {
-    ...validatedBodyless,
+    ...validatedBodyless('cos:GetBucketInventory'),
     schema: {
       operationId: 'listInventories',
       tags,

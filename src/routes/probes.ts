@@ -10,8 +10,14 @@ const ok = (description: string) => ({
   content: { 'application/json': { schema: Type.Object({ status: StringEnum(['ok']) }, { examples: [{ status: 'ok' }] }) } }
 })
 
+interface Options {
+  lifecycle: Lifecycle
+  /** Says in words why the service cannot serve; undefined while it can. */
+  fault: () => string | undefined
+}
+
 /** `/livez` says that the process answers; `/readyz` whether it should be sent requests. Neither calls COS. */
-export async function probeRoutes (app: FastifyInstance, { lifecycle }: { lifecycle: Lifecycle }): Promise<void> {
+export async function probeRoutes (app: FastifyInstance, { lifecycle, fault }: Options): Promise<void> {
   app.get('/livez', {
     config: { quiet: true },
     schema: {
@@ -30,10 +36,15 @@ export async function probeRoutes (app: FastifyInstance, { lifecycle }: { lifecy
       tags: ['probes'],
       summary: 'Whether the service should be sent requests',
       security: [],
-      response: { 200: ok('It should.'), ...problemResponses([]) }
+      response: { 200: ok('It should.'), ...problemResponses(['UpstreamCredentialsUnavailable']) }
     }
   }, async () => {
-    if (lifecycle.phase === 'serving') return { status: 'ok' }
-    throw new ServiceError('ShuttingDown', 'This replica is about to stop.', { retryAfterSeconds: 1 })
+    if (lifecycle.phase !== 'serving') {
+      throw new ServiceError('ShuttingDown', 'This replica is about to stop.', { retryAfterSeconds: 1 })
+    }
+    const cause = fault()
+    if (cause === undefined) return { status: 'ok' }
+    throw new ServiceError('UpstreamCredentialsUnavailable', `There are no valid credentials for COS: ${cause}.`,
+      { retryAfterSeconds: 1 })
   })
 }

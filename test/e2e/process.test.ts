@@ -11,7 +11,7 @@ import { generate } from 'selfsigned'
 import t from 'tap'
 import type { Emulator } from '../../src/emulator/server.ts'
 import { at, bucket, configuration, secrets, startTestEmulator } from '../start.ts'
-import { build, builtPackage, startProgram } from './program.ts'
+import { builtPackage, startProgram } from './program.ts'
 import type { Program } from './program.ts'
 
 interface Test {
@@ -22,7 +22,6 @@ interface StartedService extends Program {
   port: number
 }
 
-build()
 const bucketHost = `${bucket}.cos.ap-guangzhou.myqcloud.com`
 
 const credentials = { COS_SECRET_ID: secrets.secretId, COS_SECRET_KEY: secrets.secretKey, COS_TOKEN: secrets.token }
@@ -37,7 +36,7 @@ t.test('with a good environment it says where it listens, serves, and ends with 
     COS_SECRET_KEY_FILE: `${files}/key`,
     COS_TOKEN: '',
     COS_TOKEN_FILE: `${files}/token`,
-    RATE_LIMIT_PER_MINUTE: '60'
+    COS_MAX_ATTEMPTS: '3'
   })
   t.match(service.url, /^http:\/\/127\.0\.0\.1:\d+$/)
 
@@ -74,15 +73,15 @@ t.test('a bad environment ends it with 1 and one message that names every fault 
     PORT: '80000',
     LOG_LEVEL: 'loud',
     READ_ONLY: 'yes',
-    CALLERS_FILE: `${files}/callers`
+    JWT_ISSUER: 'https://issuer.example'
   })
   t.equal(await program.exit, 1)
   t.equal(program.stdout(), '')
   const [head, ...faults] = program.stderr().trimEnd().split('\n')
   t.equal(head, `The configuration has ${faults.length} faults:`)
   t.strictSame(faults.map(fault => /^ {2}- ([A-Z_]+)/.exec(fault)?.[1]).sort(), [
-    'AUTH', 'CALLERS_FILE', 'COS_CONNECT_TO', 'COS_REGION', 'COS_SECRET_ID', 'COS_SECRET_ID_FILE', 'COS_SECRET_KEY',
-    'COS_TIMEOUT_MS', 'COS_TOKEN', 'LOG_LEVEL', 'PORT', 'READ_ONLY'
+    'AUTH', 'COS_CONNECT_TO', 'COS_REGION', 'COS_SECRET_ID_FILE', 'COS_SECRET_KEY',
+    'COS_TIMEOUT_MS', 'COS_TOKEN', 'JWT_ISSUER', 'LOG_LEVEL', 'PORT', 'READ_ONLY'
   ])
   for (const secret of [secrets.secretKey, secrets.token, 'another token']) {
     t.notOk(program.stderr().includes(secret), 'the value of a secret is not shown')
@@ -93,7 +92,7 @@ t.test('it does not start where it would let in callers nobody meant to', async 
   const [unset, everywhere] = [{}, { AUTH: 'none', HOST: '0.0.0.0' }].map(environment =>
     startProgram(t, 'server', { ...credentials, PORT: '0', ...environment })) as [Program, Program]
   t.strictSame([await unset.exit, unset.stdout()], [1, ''])
-  t.match(unset.stderr(), /^The configuration has 1 fault:\n.*AUTH=required.* set AUTH=none .*\n$/)
+  t.match(unset.stderr(), /^The configuration has 1 fault:\n.*AUTH=required needs CALLERS_FILE.* set AUTH=none .*\n$/)
   t.strictSame([await everywhere.exit, everywhere.stdout()], [1, ''])
   t.match(everywhere.stderr(), /^The configuration has 1 fault:\n.*HOST is an address .* set HOST=127\.0\.0\.1.*\n$/)
 })

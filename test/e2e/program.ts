@@ -2,6 +2,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { EventEmitter, once } from 'node:events'
 import { cpSync, mkdirSync, rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { refuseSecrets } from '../secrets.ts'
 
 interface Test {
   teardown (handler: () => unknown): void
@@ -56,6 +57,7 @@ export function startProgram (t: Test, name: string, environment: Record<string,
   t.teardown(async () => {
     if (!ended) child.kill('SIGKILL')
     await exit
+    refuseSecrets(written.stdout + written.stderr)
   })
   return {
     process: child,

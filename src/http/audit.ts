@@ -1,0 +1,63 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { AuditLog, AuditOutcome, AuditRecord } from '../audit.ts'
+import { bucketCallOf } from './authorization.ts'
+import type { Policy, RegionOf } from './authorization.ts'
+import type { Lifecycle } from './shutdown.ts'
+
+interface Dependencies {
+  audit: AuditLog
+  lifecycle: Lifecycle
+  destinationsOf: Policy['destinationsOf']
+  regionOf: RegionOf
+}
+
+/**
+ * One audit record for each attempted change, as soon as it is known what came of it, whether or not the caller is
+ * still there to hear it; those that are cut when the service stops are recorded as unknown. Reads and dry runs change
+ * nothing.
+ */
+export function addAudit (app: FastifyInstance, { audit, lifecycle, destinationsOf, regionOf }: Dependencies): void {
+  const underWay = new Set<FastifyRequest>()
+  const record = (request: FastifyRequest, rest: Pick<AuditRecord, 'outcome' | 'status' | 'cosRequestId'>) => {
+    const { id } = request.params as { id: string }
+    const { action, bucket, region } = bucketCallOf(request, regionOf)
+    audit({
+      requestId: request.id,
+      caller: request.caller?.name ?? null,
+      address: request.ip,
+      action,
+      bucket,
+      id,
+      region,
+      destinations: destinationsOf(request.body),
+      code: request.problem?.code,
+      ...rest
+    })
+  }
+  app.addHook('onRequest', async request => {
+    if (isChange(request)) underWay.add(request)
+  })
+  app.addHook('onSend', async (request, reply) => {
+    if (!underWay.delete(request)) return
+    const cosRequestId = reply.getHeader('x-cos-request-id')?.toString()
+    record(request, { outcome: outcomeOf(request), status: reply.statusCode, cosRequestId })
+  })
+  lifecycle.whenCut.push(() => {
+    for (const request of underWay) record(request, { outcome: 'unknown', status: undefined, cosRequestId: undefined })
+  })
+}
+
+function isChange ({ query, routeOptions }: FastifyRequest): boolean {
+  const { 'dry-run': dryRun } = query as { 'dry-run'?: unknown }
+  return routeOptions.config.action !== 'cos:GetBucketInventory' && dryRun !== 'true'
+}
+
+const denials = new Set(['Unauthenticated', 'CallerNotAllowed', 'RateLimited', 'ReadOnly'])
+
+function outcomeOf ({ problem }: FastifyRequest): AuditOutcome {
+  if (problem === null) return 'success'
+  if (denials.has(problem.code)) return 'denied'
+  // No answer of COS, or one that leaves it open. That our key is refused comes before any change.
+  const isOpen = [502, 504].includes(problem.status) && problem.code !== 'UpstreamCredentialsRejected'
+  return isOpen ? 'unknown' : 'failure'
+}

@@ -1,0 +1,71 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { Caller } from '../callers/callers.ts'
+import type { Action } from '../contract/callers.ts'
+import { ServiceError } from '../errors.ts'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** What a caller must be allowed to use this route, as CAM names it. */
+    action?: Action
+  }
+}
+
+/** A call as policies see it. `region` is undefined while none is known. */
+export interface BucketCall {
+  action: Action
+  bucket: string
+  region: string | undefined
+}
+
+/** The region a call for a bucket goes to, undefined when none is known. */
+export type RegionOf = (bucket: string, requested: string | undefined) => string | undefined
+
+/** Who may do what. */
+export interface Policy {
+  permits (caller: Caller, call: BucketCall): boolean
+  permitsDestination (caller: Caller, call: BucketCall, destination: string): boolean
+  destinationsOf (body: unknown): string[]
+}
+
+/**
+ * Lets a known caller do what its statements say and nothing else: the action on the bucket before a body is read,
+ * the destination buckets of a valid body before anything is sent. Every route of the scope must name its action; one
+ * that does not stops the start.
+ *
+ * @throws {ServiceError} CallerNotAllowed, which says the same whether the bucket exists or not
+ */
+export function addAuthorization (app: FastifyInstance, policy: Policy, regionOf: RegionOf): void {
+  app.addHook('onRoute', ({ url, config }) => {
+    if (config?.action === undefined) throw new Error(`${url} does not say which action it is`)
+  })
+  app.addHook('onRequest', async request => {
+    const [caller, call] = [callerOf(request), bucketCallOf(request, regionOf)]
+    if (policy.permits(caller, call)) return
+    const where = call.region === undefined ? '' : ` in ${call.region}`
+    throw new ServiceError('CallerNotAllowed', `${caller.name} may not do ${call.action} on ${call.bucket}${where}. ` +
+      'What a caller may do is decided by whoever runs this service.')
+  })
+  app.addHook('preHandler', async request => {
+    const [caller, call] = [callerOf(request), bucketCallOf(request, regionOf)]
+    const refused = policy.destinationsOf(request.body).find(each => !policy.permitsDestination(caller, call, each))
+    if (refused === undefined) return
+    throw new ServiceError('CallerNotAllowed', `${caller.name} may not have reports of ${call.bucket} written to ` +
+      `${refused.slice(0, longestName)} (${call.action}). What a caller may do is decided by whoever runs this service.`)
+  })
+}
+
+/** A bucket's name has 63 characters at most; what stands in its place may be anything. */
+const longestName = 100
+
+/** The call a request stands for. A parameter of a wrong type names nothing here; validation refuses it. */
+export function bucketCallOf (request: FastifyRequest, regionOf: RegionOf): BucketCall {
+  const { bucket } = request.params as { bucket: string }
+  const { region } = request.query as { region?: unknown }
+  const { action } = request.routeOptions.config as { action: Action }
+  return { action, bucket, region: regionOf(bucket, typeof region === 'string' ? region : undefined) }
+}
+
+function callerOf ({ caller }: FastifyRequest): Caller {
+  if (caller === null) throw new Error('authentication comes before authorization')
+  return caller
+}

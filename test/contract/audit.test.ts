@@ -1,0 +1,123 @@
+import { readFileSync, renameSync, statSync } from 'node:fs'
+import { connect } from 'node:net'
+import t from 'tap'
+import type { AuditRecord } from '../../src/audit.ts'
+import { createAuditLog } from '../../src/audit.ts'
+import { as, callersFile, everything, withKey } from '../callers-file.ts'
+import { at, bucket, configuration, recordingLogger, start } from '../start.ts'
+
+const { IsEnabled: _, Schedule: __, ...job } = configuration
+const fromCos = { 'x-cos-request-id': 'from-cos', 'content-type': 'application/xml' }
+
+t.test('every attempted change leaves one line: who, what, where, and what came of it', async t => {
+  const { environment } = callersFile(t, [withKey('admin', everything), withKey('reader', [])])
+  const { call, audits, emulator } = await start(t, { environment: { ...environment, LOG_LEVEL: 'silent' } })
+  const last = () => audits().at(-1)
+  const put = await call('PUT', at('a'), configuration, { ...as('admin'), 'x-request-id': 'first' })
+  t.match(last(), {
+    level: 35,
+    type: 'audit',
+    time: Number,
+    requestId: 'first',
+    caller: 'admin',
+    address: '127.0.0.1',
+    action: 'cos:PutBucketInventory',
+    bucket,
+    id: 'a',
+    region: 'ap-guangzhou',
+    destinations: [bucket],
+    outcome: 'success',
+    status: 204,
+    cosRequestId: put.headers['x-cos-request-id']
+  })
+  await call('POST', at('b'), job, as('admin'))
+  t.match(last(), { action: 'cos:PostBucketInventory', id: 'b', outcome: 'success', status: 202 })
+  await call('DELETE', at('a', '?region=ap-shanghai'), undefined, as('admin'))
+  t.match(last(), { action: 'cos:DeleteBucketInventory', region: 'ap-shanghai', outcome: 'failure', status: 404, code: 'NoSuchBucket', cosRequestId: String })
+  await call('PUT', at('a'), configuration)
+  t.match(last(), { caller: null, outcome: 'denied', status: 401, code: 'Unauthenticated', destinations: [] })
+  await call('PUT', at('a'), configuration, as('reader'))
+  t.match(last(), { caller: 'reader', outcome: 'denied', status: 403, code: 'CallerNotAllowed' })
+  await call('PUT', at('a'), { Colour: 'red' }, as('admin'))
+  t.match(last(), { outcome: 'failure', status: 400, code: 'ValidationFailed' })
+  emulator.addFault({ kind: 'reset', times: 1 })
+  await call('PUT', at('a'), configuration, as('admin'))
+  t.match(last(), { outcome: 'unknown', status: 502, code: 'UpstreamUnreachable' })
+  emulator.addFault({ kind: 'raw', status: 403, headers: fromCos, body: '<Error><Code>ExpiredToken</Code></Error>', times: 2 })
+  await call('PUT', at('a'), configuration, as('admin'))
+  t.match(last(), { outcome: 'failure', status: 502, code: 'UpstreamCredentialsRejected', cosRequestId: 'from-cos' })
+  t.equal(audits().length, 8)
+
+  for (const [method, path, body] of [
+    ['GET', at('a')], ['HEAD', at('a')], ['GET', `/buckets/${bucket}/inventories`], ['PUT', at('a', '?dry-run=true'), configuration],
+    ['PATCH', at('a')], ['GET', '/livez']
+  ] as const) await call(method, path, body, as('admin'))
+  t.equal(audits().length, 8, 'reads and dry runs change nothing')
+  t.notMatch(JSON.stringify(audits()), 'myPrefix', 'no body')
+})
+
+t.test('a change whose caller has left is recorded all the same', async t => {
+  const { environment } = callersFile(t, [withKey('admin', everything)])
+  const { url, audits, emulator, logs } = await start(t, { environment })
+  emulator.addFault({ kind: 'latency', ms: 300, times: 1 })
+  const socket = connect(Number(new URL(url).port), '127.0.0.1')
+  const body = JSON.stringify(configuration)
+  const { authorization } = as('admin')
+  socket.write(`PUT ${at('left')} HTTP/1.1\r\nHost: x\r\nAuthorization: ${authorization}\r\nContent-Type: application/json\r\n` +
+    `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`)
+  await until(() => emulator.connections > 0)
+  socket.destroy()
+  await until(() => audits().length > 0)
+  t.match(audits(), [{ caller: 'admin', id: 'left', outcome: 'success', status: 204 }])
+  t.match(logs(), 'caller left')
+})
+
+t.test('changes that a stop cuts short are recorded as unknown', async t => {
+  const { environment } = callersFile(t, [withKey('admin', everything)])
+  const { call, audits, emulator, service } = await start(t, { environment: { ...environment, SHUTDOWN_GRACE_MS: '50' } })
+  emulator.addFault({ kind: 'hang', times: 1 })
+  const cut = call('PUT', at('cut'), configuration, as('admin')).catch(() => {})
+  await until(() => emulator.connections > 0)
+  t.equal(await service.stop(), false)
+  t.match(audits(), [{ caller: 'admin', id: 'cut', outcome: 'unknown', status: undefined }])
+  emulator.clearFaults()
+  await emulator.close()
+  await cut
+})
+
+t.test('a file takes the lines, may be rotated away, and cannot lose one', async t => {
+  const { logger, logs } = recordingLogger(t)
+  const stdout = { write: () => { t.fail('nothing goes to stdout') } }
+  const path = `${t.testdir({})}/audit.log`
+  const audit = createAuditLog(path, stdout, logger)
+  t.equal(statSync(path).mode & 0o777, 0o600)
+  const record = (id: string): AuditRecord => ({
+    requestId: 'r',
+    caller: null,
+    address: '::1',
+    action: 'cos:PutBucketInventory',
+    bucket,
+    id,
+    region: undefined,
+    destinations: [],
+    outcome: 'denied',
+    status: 401,
+    code: 'Unauthenticated',
+    cosRequestId: undefined
+  })
+  const idsIn = (file: string) => readFileSync(file, 'utf8').trimEnd().split('\n').map(line => (JSON.parse(line) as AuditRecord).id)
+  audit(record('1'))
+  audit(record('2'))
+  renameSync(path, `${path}.1`)
+  audit(record('3'))
+  t.strictSame([idsIn(`${path}.1`), idsIn(path)], [['1', '2'], ['3']])
+  const gone = createAuditLog(`${t.testdir({ dir: {} })}/dir/audit.log`, stdout, logger)
+  t.testdir({})
+  gone(record('4'))
+  t.match(logs(), /"code":"ENOENT","record":\{.*"id":"4"/, 'where it cannot be written, the log of the service has it')
+})
+
+/** Looks at every turn of the event loop: what is waited for happens on sockets of this process. */
+async function until (condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise(resolve => { setImmediate(resolve) })
+}

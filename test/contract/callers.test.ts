@@ -1,0 +1,175 @@
+import t from 'tap'
+import { as, callersFile, everything, keyOf, withKey } from '../callers-file.ts'
+import type { CallerEntry } from '../callers-file.ts'
+import { at, bucket, configuration, otherBucket, start } from '../start.ts'
+
+const [reader, writer] = ['cos:GetBucketInventory', 'cos:PutBucketInventory']
+const collection = `/buckets/${bucket}/inventories`
+
+t.test('nobody who is not known gets in, and the challenge says how to', async t => {
+  const { environment } = callersFile(t, [withKey('admin', everything)])
+  const { call, emulator } = await start(t, { environment })
+  const none = await call('GET', collection)
+  t.match(none, { status: 401, json: { code: 'Unauthenticated', detail: /Authorization: Bearer/ } })
+  t.equal(none.headers['www-authenticate'], 'Bearer realm="cos-inventory-proxy"', 'RFC 6750, section 3: no error when nothing was sent')
+  const wrong = [
+    'Bearer wrong', `Basic ${Buffer.from(`admin:${keyOf('admin')}`).toString('base64')}`, keyOf('admin'), 'Bearer', 'Bearer ',
+    `Bearer ${keyOf('admin')} `.repeat(2), `Bearer ${keyOf('admin').toUpperCase()}`, `Bearer ${keyOf('admin').slice(0, -1)}`
+  ]
+  for (const authorization of wrong) {
+    const answer = await call('PUT', at('a'), configuration, { authorization })
+    t.match(answer, { status: 401, json: { code: 'Unauthenticated' } })
+    t.equal(answer.headers['www-authenticate'], 'Bearer realm="cos-inventory-proxy", error="invalid_token"')
+    t.notMatch(answer.text, keyOf('admin').slice(0, 20))
+  }
+  t.strictSame(emulator.requests, [])
+  t.equal((await call('PUT', at('a'), configuration, as('admin'))).status, 204)
+  t.equal((await call('GET', at('a'), undefined, { authorization: `bearer  ${keyOf('admin')}` })).status, 200)
+})
+
+t.test('what needs no caller needs none', async t => {
+  const { environment } = callersFile(t, [])
+  const { call } = await start(t, { environment })
+  for (const path of ['/livez', '/readyz', '/openapi.json', '/openapi.yaml', '/docs/', '/docs/json']) {
+    t.equal((await call('GET', path)).status, 200, path)
+  }
+  t.equal((await call('GET', '/nope')).status, 404)
+  for (const [method, path] of [
+    ['GET', collection], ['GET', at('a')], ['HEAD', at('a')], ['HEAD', collection], ['PUT', at('a')], ['POST', at('a')], ['DELETE', at('a')]
+  ] as const) t.equal((await call(method, path)).status, 401, `${method} ${path}`)
+})
+
+t.test('a refusal says which action on which bucket, and nothing of whether it exists', async t => {
+  const { environment } = callersFile(t, [
+    withKey('reader', [{ actions: [reader], buckets: [bucket, 'logs-*-1250000000'], regions: ['ap-guangzhou'] }]),
+    withKey('nobody', [])
+  ])
+  const { call, emulator } = await start(t, { environment })
+  t.equal((await call('GET', collection, undefined, as('reader'))).status, 200)
+  const before = emulator.requests.length
+  const put = await call('PUT', at('a'), configuration, as('reader'))
+  t.match(put, { status: 403, json: { code: 'CallerNotAllowed', detail: `reader may not do cos:PutBucketInventory on ${bucket} in ap-guangzhou.` } })
+  const details = await Promise.all([otherBucket, 'absent-1250000000'].map(async name => {
+    const { status, json } = await call('GET', `/buckets/${name}/inventories?region=ap-shanghai`, undefined, as('nobody'))
+    return [status, json.detail.replace(name, '')]
+  }))
+  t.strictSame(details[0], details[1])
+  const elsewhere = await call('GET', `${collection}?region=ap-shanghai`, undefined, as('reader'))
+  t.match(elsewhere, { status: 403, json: { detail: /in ap-shanghai/ } })
+  t.match(await call('PUT', at('a'), 'not json', as('reader')), { status: 403 }, 'before the body is looked at')
+  t.equal(emulator.requests.length, before)
+  t.match(await call('GET', `${collection}?region=ap-guangzhou&region=ap-guangzhou`, undefined, as('reader')),
+    { status: 400, json: { code: 'ValidationFailed' } })
+})
+
+t.test('a bucket whose region nobody knows is told so, also to those bound to a region', async t => {
+  const { environment } = callersFile(t, [withKey('reader', [{ actions: [reader], buckets: ['*'], regions: ['ap-guangzhou'] }])])
+  const { call, emulator } = await start(t, { environment: { ...environment, COS_REGION: '' } })
+  t.match(await call('GET', collection, undefined, as('reader')), { status: 400, json: { errors: [{ pointer: '/region' }] } })
+  t.strictSame(emulator.requests, [])
+  t.equal((await call('GET', `${collection}?region=ap-guangzhou`, undefined, as('reader'))).status, 200)
+})
+
+t.test('reports go where a statement lets them go', async t => {
+  const { environment } = callersFile(t, [
+    withKey('default', [{ actions: ['cos:*'], buckets: ['*'] }]),
+    withKey('bounded', [{ actions: ['cos:*'], buckets: ['*'], destinations: ['reports-1250000000', 'audit-*'] }]),
+    withKey('none', [{ actions: ['cos:*'], buckets: ['*'], destinations: [] }]),
+    // Two statements do not add up to a right that neither gives.
+    withKey('split', [
+      { actions: [writer], buckets: [bucket], destinations: [] },
+      { actions: [reader], buckets: ['*'], destinations: ['*'] }
+    ])
+  ])
+  const { call, emulator } = await start(t, { environment })
+  const to = (destination: string, more: object = {}) => ({
+    ...configuration,
+    Destination: { COSBucketDestination: { Bucket: `qcs::cos:ap-guangzhou::${destination}`, Format: 'CSV', ...more } }
+  })
+  const cases: Array<[string, string, number]> = [
+    ['default', bucket, 204], ['default', 'reports-1250000000', 204], ['default', 'reports-1250000001', 403],
+    ['default', 'reports-11250000000', 403],
+    ['bounded', 'reports-1250000000', 204], ['bounded', 'audit-of-all-1300000000', 204], ['bounded', bucket, 403],
+    ['none', bucket, 403], ['split', bucket, 403]
+  ]
+  for (const [name, destination, status] of cases) {
+    const answer = await call('PUT', at('a'), to(destination), as(name))
+    t.equal(answer.status, status, `${name} to ${destination}`)
+    if (status === 403) t.match(answer.json, { code: 'CallerNotAllowed', detail: new RegExp(destination) })
+    const { IsEnabled: _, Schedule: __, ...job } = to(destination)
+    const posted = await call('POST', at(`${name}-${destination}`), job, as(name))
+    t.equal(posted.status, status === 204 ? 202 : 403)
+    const dry = await call('PUT', at('a', '?dry-run=true'), to(destination), as(name))
+    t.equal(dry.status, status === 204 ? 200 : 403, 'a dry run needs what the call needs')
+  }
+  const sent = emulator.requests.length
+  const smuggled = to(bucket, { Other: { Bucket: 'qcs::cos:ap-guangzhou::stranger-1999999999' } })
+  t.match(await call('PUT', at('a', '?allow-unknown=true'), smuggled, as('default')),
+    { status: 403, json: { detail: /stranger-1999999999/ } })
+  t.match(await call('PUT', at('a'), { ...to('reports-1250000001'), Colour: 'red' }, as('default')), { status: 400 })
+  t.equal(emulator.requests.length, sent)
+})
+
+t.test('READ_ONLY holds for everyone, and comes after the question who asks', async t => {
+  const { environment } = callersFile(t, [withKey('admin', everything), withKey('reader', [{ actions: [reader], buckets: ['*'] }])])
+  const { call } = await start(t, { environment: { ...environment, READ_ONLY: 'true' } })
+  t.match(await call('DELETE', at('a'), undefined, as('admin')), { status: 403, json: { code: 'ReadOnly' } })
+  t.match(await call('DELETE', at('a'), undefined, as('reader')), { status: 403, json: { code: 'CallerNotAllowed' } })
+  t.match(await call('DELETE', at('a')), { status: 401 })
+})
+
+t.test('callers × actions × buckets × regions: the service agrees with a naive evaluator', async t => {
+  const buckets = [bucket, otherBucket, 'logs-a-1250000000', 'log-1250000000']
+  const regions = ['ap-guangzhou', 'ap-shanghai']
+  const actions = ['cos:GetBucketInventory', 'cos:PutBucketInventory', 'cos:DeleteBucketInventory', 'cos:PostBucketInventory']
+  const statements: CallerEntry['allow'] = [
+    { actions: [reader], buckets: ['logs-*'] },
+    { actions: [writer, reader], buckets: ['*-1250000000'], regions: ['ap-shanghai'] },
+    { actions: ['cos:*'], buckets: ['log*0', 'x'] },
+    { actions: ['cos:DeleteBucketInventory', 'cos:PostBucketInventory'], buckets: [bucket], regions }
+  ]
+  // Every subset of the statements is a caller.
+  const callers = Array.from({ length: 2 ** statements.length }, (_, bits) =>
+    withKey(`caller-${bits}`, statements.filter((_, index) => bits & 2 ** index), { rateLimitPerMinute: 0 }))
+  const { environment } = callersFile(t, callers)
+  const { call, emulator } = await start(t, { environment })
+
+  const fits = (glob: string, name: string): boolean => glob === ''
+    ? name === ''
+    : glob[0] === '*'
+      ? fits(glob.slice(1), name) || (name !== '' && fits(glob, name.slice(1)))
+      : glob[0] === name[0] && fits(glob.slice(1), name.slice(1))
+  const may = ({ allow }: CallerEntry, action: string, name: string, region: string) => allow.some(statement =>
+    (statement.actions.includes('cos:*') || statement.actions.includes(action)) &&
+    statement.buckets.some(glob => fits(glob, name)) &&
+    (statement.regions ?? regions).includes(region))
+  const { IsEnabled: _, Schedule: __, ...job } = configuration
+  const methods = { Get: ['GET', undefined], Put: ['PUT', configuration], Delete: ['DELETE', undefined], Post: ['POST', job] } as const
+  let [allowed, denied] = [0, 0]
+  for (const caller of callers) {
+    for (const action of actions) {
+      const [method, body] = methods[action.slice('cos:'.length).replace('BucketInventory', '') as 'Put']
+      for (const name of buckets) {
+        for (const region of regions) {
+          const before = emulator.requests.length
+          const { status, json } = await call(method, `/buckets/${name}/inventories/x?region=${region}`, body, as(caller.name))
+          const passed = json?.code !== 'CallerNotAllowed'
+          if (passed !== may(caller, action, name, region) || passed !== (emulator.requests.length === before + 1)) {
+            t.fail(`${caller.name} ${action} ${name} ${region}: ${status}`)
+          }
+          if (passed) allowed += 1
+          else denied += 1
+        }
+      }
+    }
+  }
+  t.equal(allowed + denied, 512)
+  t.ok(allowed > 100 && denied > 100, `${allowed} allowed, ${denied} denied`)
+})
+
+t.test('a callers file that is faulty stops the start with every fault', async t => {
+  const { environment } = callersFile(t, [{ ...withKey('a', everything), keys: ['plain-key'] }, withKey('a', [])])
+  await t.rejects(start(t, { environment }), { message: /2 faults:\n.*\/callers\/0\/keys\/0.*\n.*\/callers\/1/ })
+  await t.rejects(start(t, { environment: { ...environment, CALLERS_FILE: '/nowhere', AUDIT_LOG: '/nowhere/audit' } }),
+    { message: /2 faults:\n.*CALLERS_FILE cannot be read: ENOENT\n.*AUDIT_LOG: ENOENT/ })
+})

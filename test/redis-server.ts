@@ -1,0 +1,57 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
+import { createInterface } from 'node:readline'
+import { secret } from './secrets.ts'
+
+interface Test {
+  teardown (handler: () => unknown): void
+}
+
+/** A real Redis with a password, on a port of its own. */
+export interface RedisServer {
+  url: string
+  /** Ends it as a crash would. */
+  kill (): Promise<void>
+  /** Stops it from answering, connections stay open; `SIGCONT` lets it go on. */
+  signal (name: 'SIGSTOP' | 'SIGCONT'): void
+  /** Starts it again on the same port, empty. */
+  startAgain (): Promise<void>
+}
+
+export async function startRedis (t: Test): Promise<RedisServer> {
+  const password = secret('redisPasswordOfTheTests')
+  const port = await freePort()
+  const launch = async () => {
+    const child = spawn('redis-server', [
+      '--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--requirepass', password
+    ], { stdio: ['ignore', 'pipe', 'inherit'] })
+    for await (const line of createInterface(child.stdout)) if (line.includes('Ready to accept')) break
+    child.stdout.resume()
+    return child
+  }
+  let server = await launch()
+  const kill = async () => {
+    if (server.exitCode !== null || server.signalCode !== null) return
+    const end = once(server, 'exit')
+    server.kill('SIGKILL')
+    await end
+  }
+  t.teardown(kill)
+  return {
+    url: `redis://:${password}@127.0.0.1:${port}`,
+    kill,
+    signal: name => { server.kill(name) },
+    async startAgain () { server = await launch() }
+  }
+}
+
+async function freePort (): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
