@@ -27,7 +27,7 @@ export default [
     }
   },
   {
-    files: ['src/server.ts', 'src/demo.ts', 'src/key.ts', 'src/health-check.ts', 'src/emulator/main.ts', 'src/openapi.ts'],
+    files: ['src/server.ts', 'src/demo.ts', 'src/health-check.ts', 'src/emulator/main.ts', 'src/openapi.ts'],
     rules: { 'n/no-process-env': 'off', 'no-console': 'off' }
   }
 ]

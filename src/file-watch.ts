@@ -3,8 +3,8 @@ import { statSync } from 'node:fs'
 const intervalMs = 1000
 
 /**
- * Calls back within about a second after one of the files has become another or has another content. Looks instead
- * of being told: that also sees the symbolic links that Kubernetes swaps, renames, bind mounts and network file systems.
+ * Calls back within about a second after one of the files has become another or has another content. It looks instead
+ * of being told: that also sees the links that Kubernetes swaps, renames, bind mounts and network file systems.
  *
  * @returns ends it
  */

@@ -215,7 +215,7 @@ function * findExamples (node: unknown, pointer = ''): Generator<Example> {
   }
 }
 
-/** The names readConfig asks for. It asks for the NAME_FILE form of a variable right after the variable itself. */
+/** The names readConfig asks for, less the file forms of others. COS_CREDENTIALS_FILE is a variable of its own. */
 function variablesRead (): Set<string> {
   const asked: string[] = []
   const environment = new Proxy<Record<string, string>>({}, {
@@ -229,7 +229,8 @@ function variablesRead (): Set<string> {
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error
   }
-  return new Set(asked.filter((name, index) => name !== `${asked[index - 1]}_FILE`))
+  const fileForms = new Set(asked.filter(name => name !== 'COS_CREDENTIALS').map(name => `${name}_FILE`))
+  return new Set(asked.filter(name => !fileForms.has(name)))
 }
 
 /** The routes out of the tree Fastify prints: each line continues the path of the lines it hangs on. */
