@@ -53,6 +53,12 @@ export async function addDocumentation (app: FastifyInstance, version: string): 
       },
       security: [{ bearer: [] }, { certificate: [] }]
     },
+    transform: ({ schema, url, route }) => {
+      const { action } = route.config ?? {}
+      if (action === undefined) return { schema, url }
+      const description = [schema.description, `Callers need \`${action}\` on the bucket.`].filter(Boolean).join(' ')
+      return { schema: { ...schema, description }, url }
+    },
     transformObject: document => {
       const { openapiObject } = document as Extract<typeof document, { openapiObject: unknown }>
       for (const { head } of Object.values(openapiObject.paths as Record<string, { head?: { operationId: string } }>)) {
