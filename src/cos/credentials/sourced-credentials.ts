@@ -27,6 +27,9 @@ const spellings = {
 /** The end of the year 9999. A larger number of seconds is one of milliseconds by mistake. */
 const maxEpochSeconds = 253_402_300_799
 
+/** Expiries are whole seconds, mostly rounded down: the second they name is still theirs. */
+const restOfSecondMs = 999
+
 interface DocumentOptions {
   /** Who gave the document, for messages. */
   origin: string
@@ -59,10 +62,11 @@ export function fromDocument (document: unknown, { origin, temporary, now }: Doc
   }
   const [secretId, secretKey, token] = [secret('SecretId', true), secret('SecretKey', true), secret('Token', temporary)]
   const expiry = find('ExpiredTime', temporary)
-  const expiresAt = expiry === undefined ? undefined : instantOf(expiry)
-  if (Number.isNaN(expiresAt)) throw new CredentialSourceError(`${origin}: ExpiredTime is not a time`)
+  const stated = expiry === undefined ? undefined : instantOf(expiry)
+  if (Number.isNaN(stated)) throw new CredentialSourceError(`${origin}: ExpiredTime is not a time`)
+  const expiresAt = stated === undefined ? undefined : stated + restOfSecondMs
   if (expiresAt !== undefined && expiresAt <= now) {
-    throw new CredentialSourceError(`${origin}: the credentials expired at ${new Date(expiresAt).toISOString()}`)
+    throw new CredentialSourceError(`${origin}: the credentials expired at ${isoSeconds(expiresAt)}`)
   }
   return {
     credentials: {
@@ -88,6 +92,11 @@ export function isSecret (value: unknown): value is string {
 /** An error code as it may be shown: a short word, or that there is none. */
 export function codeOf (value: unknown): string {
   return typeof value === 'string' && /^[A-Za-z0-9._-]{1,80}$/.test(value) ? value : 'an unknown code'
+}
+
+/** ISO 8601, down to the second. */
+function isoSeconds (at: number): string {
+  return `${new Date(at).toISOString().slice(0, 'YYYY-MM-DDTHH:mm:ss'.length)}Z`
 }
 
 /** Milliseconds since 1970, NaN when the value is not an instant. */
