@@ -22,15 +22,15 @@ check_contents() {
   ok "$1 holds runtime files only: $(du -sm "$root" | cut -f1) MB, of it node_modules $(du -sm "$root/app/node_modules" | cut -f1) MB"
 }
 
-check_health_check_fails() {   # image: nothing listens in this container
+check_health_check_fails() {   # image, options of podman run: nothing listens in this container
   local command status=0
   mapfile -t command < <(podman image inspect --format '{{range .HealthCheck.Test}}{{println .}}{{end}}' "$1")
-  podman run --rm --network none --entrypoint "${command[1]}" "$1" "${command[@]:2:2}" || status=$?
+  podman run --rm --network none "${@:2}" --entrypoint "${command[1]}" "$1" "${command[@]:2:2}" || status=$?
   equal "$1: status of the health check when nothing listens" "$status" 1
 }
 
 until_listening() {   # container: reads its log until it says so
-  timeout 30 grep --quiet --max-count 1 'Server listening' < <(podman logs --follow "$1" 2>&1)
+  timeout 30 grep --quiet --max-count 1 'Server listening' < <(podman logs --follow "$1" 2>&1 || true)
 }
 
 check_running() {
@@ -53,7 +53,8 @@ check_stop() {
 check_contents cos-inventory-proxy server.js '!emulator' '!demo.js' '!openapi.js'
 check_contents cos-inventory-proxy-emulator emulator '!server.js'
 check_contents service-distroless server.js '!emulator'
-check_health_check_fails cos-inventory-proxy
+check_health_check_fails cos-inventory-proxy --env AUTH=none --env AUTH_NONE_ANYWHERE=true \
+  --env COS_SECRET_ID=imageTestId --env COS_SECRET_KEY=imageTestKey
 check_health_check_fails cos-inventory-proxy-emulator
 
 if ! PORT=8080 podman-compose --project-name compose up --detach --no-build >"$TMPDIR/log" 2>&1; then
