@@ -13,10 +13,11 @@ import { maxBodyBytes } from './contract/requests.ts'
 import { addAudit } from './http/audit.ts'
 import { addAuthentication } from './http/authentication.ts'
 import { addAuthorization } from './http/authorization.ts'
+import { addClientAddress } from './http/client-address.ts'
 import { addDocumentation, openApiRoutes } from './http/documentation.ts'
 import { acceptJsonOnly } from './http/json-only.ts'
 import {
-  addNotFound, addProblems, answerOddRequests, replyToClientError, replyToRouterError
+  addNotFound, addProblems, answerOddRequests, inviteBody, replyToClientError, replyToRouterError
 } from './http/problem-replies.ts'
 import { addRateLimits, limitCallers } from './http/rate-limits.ts'
 import type { RateLimits } from './http/rate-limits.ts'
@@ -59,10 +60,12 @@ export async function buildApp (dependencies: Dependencies): Promise<FastifyInst
     requestIdHeader: false,
     genReqId: requestIdOf,
     bodyLimit: maxBodyBytes,
-    // A request that trickles in holds a connection; half a minute is plenty for 256 KiB.
+    // A request that trickles in holds a connection; half a minute is plenty for 256 KiB, and ten seconds for headers.
     requestTimeout: 30_000,
     // Node looks for late requests every 30 s, and answers one without Host by itself, unless told otherwise.
-    [tls === undefined ? 'http' : 'https']: { ...tls, connectionsCheckingInterval: 5_000, requireHostHeader: false },
+    [tls === undefined ? 'http' : 'https']: {
+      ...tls, headersTimeout: 10_000, connectionsCheckingInterval: 5_000, requireHostHeader: false
+    },
     trustProxy: trustedProxies.length > 0 && trustedProxies,
     // What is refused while closing is refused by refuseWhenClosing, as a problem document.
     return503OnClosing: false,
@@ -80,10 +83,12 @@ export async function buildApp (dependencies: Dependencies): Promise<FastifyInst
   app.setSerializerCompiler(() => value => JSON.stringify(value))
   addProblems(app)
   addRequestIds(app)
+  addClientAddress(app)
   addRequestLog(app)
-  await addSecurityHeaders(app, { isTls: tls !== undefined })
+  const isTls = tls !== undefined
+  await addSecurityHeaders(app, { isTls })
   logFailedHandshakes(app)
-  refuseWhenClosing(app, lifecycle)
+  refuseWhenClosing(app, lifecycle, { isTls })
   answerOddRequests(app)
   addNotFound(app)
   acceptJsonOnly(app)
@@ -104,6 +109,7 @@ export async function buildApp (dependencies: Dependencies): Promise<FastifyInst
     limitCallers(api, dependencies.rateLimits)
     api.addHook('preHandler', refuseFaults)
     addAuthorization(api, { permits, permitsDestination, destinationsOf }, regionOf)
+    api.addHook('preParsing', inviteBody)
     await api.register(inventoryRoutes, { inventories, readOnly })
   })
   return app

@@ -161,7 +161,8 @@ function redisUrl (reader: EnvironmentReader): Secret | undefined {
   const text = reader.value('RATE_LIMIT_REDIS_URL')
   if (text === undefined) return undefined
   const url = URL.parse(text)
-  if (url === null || !['redis:', 'rediss:'].includes(url.protocol) || url.hostname === '') {
+  const isEncoded = !/%(?![0-9A-F]{2})/i.test(text)
+  if (url === null || !['redis:', 'rediss:'].includes(url.protocol) || url.hostname === '' || !isEncoded) {
     reader.faults.push('RATE_LIMIT_REDIS_URL must be redis://host:port or rediss://host:port (its value is not shown)')
   }
   return new Secret(text)

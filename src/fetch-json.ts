@@ -36,8 +36,9 @@ export async function fetchText (url: string, { method = 'GET', headers = {}, bo
     throw new FetchError(`${host} answered ${answer.statusCode}`)
   } catch (error) {
     if (error instanceof FetchError) throw error
-    const { name, code = name } = error as Error & { code?: string }
-    throw new FetchError(`${host} did not answer (${code})`)
+    // The code of an abort is a number that says nothing.
+    const { name, code } = error as Error & { code?: unknown }
+    throw new FetchError(`${host} did not answer (${typeof code === 'string' ? code : name})`)
   }
 }
 

@@ -10,7 +10,7 @@ import { readConfig } from './config.ts'
  */
 const { host, port, tls } = readConfig(process.env)
 const own = new Map([['0.0.0.0', '127.0.0.1'], ['::', '::1']])
-const address = { host: own.get(host) ?? host, port, path: '/livez', timeout: 2_000 }
+const address = { host: own.get(host) ?? host, port, timeout: 2_000 }
 // The certificate is for the callers' name of this host, not for localhost; nothing is sent that needs protection.
 const unchecked = { ...address, rejectUnauthorized: false }
 
@@ -20,6 +20,6 @@ const ask = (asked: ClientRequest): void => {
   asked.on('error', fail).on('timeout', fail).end()
 }
 
-if (tls === undefined) ask(request(address))
-else if (tls.clientCaFile === undefined) ask(requestTls(unchecked))
+if (tls === undefined) ask(request({ ...address, path: '/livez' }))
+else if (tls.clientCaFile === undefined) ask(requestTls({ ...unchecked, path: '/livez' }))
 else connect(unchecked, () => process.exit(0)).on('error', fail).on('timeout', fail)

@@ -1,7 +1,8 @@
-/*
- * `node src/key.ts --name billing` makes a bearer key for a caller. It prints the key, which is kept nowhere, and the
- * entry for the callers file, which holds the key's hash. While keys rotate, only the hash is wanted: a caller may have
- * several in its `keys`. Exits with 1 and says how it is used when the name is missing or not one a caller may have.
+/**
+ * `npm run key -- --name billing` (in the image: `dist/key.js --name billing`) makes a bearer key for a caller. It
+ * prints the key, which is kept nowhere, and the entry for the callers file, which holds the key's hash. While keys
+ * rotate, only the hash is wanted: a caller may have several in its `keys`. Exits with 1 and says how it is used when
+ * the name is missing or not one a caller may have.
  */
 import { parseArgs } from 'node:util'
 import { createKey } from './callers/key.ts'

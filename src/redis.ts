@@ -31,8 +31,7 @@ export async function connectRedis (url: Secret, log: Logger): Promise<RedisConn
     if (!isAway) log.error({ cause }, 'Redis is away: requests pass, the rate limit does not count')
     isAway = true
   }
-  // Not the error itself: that of a refused login carries the password.
-  redis.on('error', ({ message }: Error) => { away(message) })
+  redis.on('error', error => { away(causeOf(error)) })
   redis.on('close', () => { away('the connection was closed') })
   redis.on('ready', () => {
     if (isAway) log.info('Redis is back: the rate limit counts again')
@@ -45,4 +44,9 @@ export async function connectRedis (url: Secret, log: Logger): Promise<RedisConn
       redis.removeAllListeners('close').disconnect()
     }
   }
+}
+
+/** A code, such as ECONNREFUSED, or the first word of what Redis said: the rest can quote the password. */
+function causeOf ({ code, message, name }: Error & { code?: string }): string {
+  return code ?? /^[A-Z]{3,}/.exec(message)?.[0] ?? name
 }

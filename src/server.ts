@@ -14,7 +14,10 @@ async function main (): Promise<void> {
 
   let stopping = false
   const stop = (signal: NodeJS.Signals): void => {
-    if (stopping) process.exit(1)
+    if (stopping) {
+      void starting.then(service => { service.cut() }).finally(() => process.exit(1))
+      return
+    }
     stopping = true
     logger.info({ signal }, 'stopping')
     void starting.then(service => service.stop()).then(inTime => {

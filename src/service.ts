@@ -14,10 +14,11 @@ import { createCredentialProvider } from './cos/credentials/provider.ts'
 import { createCredentialSource } from './cos/credentials/source.ts'
 import { createInventories } from './cos/inventories.ts'
 import { createTransport } from './cos/transport.ts'
-import { shutDown } from './http/shutdown.ts'
+import { cutRequests, shutDown } from './http/shutdown.ts'
 import type { Lifecycle } from './http/shutdown.ts'
-import { readTls, renewTls } from './http/tls.ts'
+import { addTlsRenewal, readTls } from './http/tls.ts'
 import { connectRedis } from './redis.ts'
+import { readRegularFile } from './regular-file.ts'
 import { createReloader } from './reload.ts'
 import type { Reloader } from './reload.ts'
 import { logWarnings } from './warnings.ts'
@@ -29,6 +30,8 @@ export interface Service {
   url: string
   /** Reads callers, certificates and credentials again, as SIGHUP asks for. What is faulty is logged and not taken. */
   reload (): Promise<void>
+  /** Writes off what is under way, because the process ends at once. */
+  cut (): void
   /** Stops as `SHUTDOWN_DELAY_MS` and `SHUTDOWN_GRACE_MS` say; gives whether every request had ended. */
   stop (): Promise<boolean>
 }
@@ -87,8 +90,9 @@ export async function startService (config: Config, logger: Logger, stdout = syn
     trustedProxies: config.trustedProxies,
     version
   })
-  const { tls: tlsFiles } = config
-  if (tlsFiles !== undefined) reloader.watch('TLS_*', pathsOf(tlsFiles), () => { renewTls(app, tlsFiles) })
+  if (config.tls !== undefined && tls !== undefined) {
+    reloader.watch('TLS_*', pathsOf(config.tls), addTlsRenewal(app, config.tls, tls))
+  }
   reloader.watch('COS_CREDENTIALS', source.files, () => credentials.reload())
   let stopReminding = (): void => {}
   app.addHook('onClose', async () => {
@@ -101,12 +105,14 @@ export async function startService (config: Config, logger: Logger, stdout = syn
   const url = await app.listen({ host: config.host, port: config.port })
   // Not waited for: what gives them may be away, and /readyz says so.
   void credentials.start()
-  stopReminding = logWarnings(config, callers.unreachable(), logger)
+  // Whatever LOG_LEVEL says: who silences the log must still be told that the door is open.
+  stopReminding = logWarnings(config, callers.unreachable(), logger.child({}, { level: 'warn' }))
   const { shutdownDelayMs: delayMs, shutdownGraceMs: graceMs } = config
   return {
     app,
     url,
     reload: () => reloader.reloadAll(),
+    cut: () => { cutRequests(lifecycle) },
     stop: () => shutDown(app, lifecycle, { delayMs, graceMs })
   }
 }
@@ -119,7 +125,7 @@ function openCallers (
   const verifier = jwt && createJwtVerifier(jwt, { now: Date.now, log })
   reloader.watch('CALLERS_FILE', [callersFile], () => { callers.reload() })
   const callers = createCallers({
-    read: () => readFileSync(callersFile, 'utf8'),
+    read: () => readRegularFile(callersFile),
     verifier,
     tls: tls?.clientCaFile !== undefined
   })

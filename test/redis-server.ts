@@ -20,12 +20,12 @@ export interface RedisServer {
   startAgain (): Promise<void>
 }
 
-export async function startRedis (t: Test): Promise<RedisServer> {
+export async function startRedis (t: Test, options: string[] = []): Promise<RedisServer> {
   const password = secret('redisPasswordOfTheTests')
   const port = await freePort()
   const launch = async () => {
     const child = spawn('redis-server', [
-      '--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--requirepass', password
+      '--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--requirepass', password, ...options
     ], { stdio: ['ignore', 'pipe', 'inherit'] })
     for await (const line of createInterface(child.stdout)) if (line.includes('Ready to accept')) break
     child.stdout.resume()

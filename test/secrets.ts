@@ -20,9 +20,10 @@ export function secret (text: string): string {
  * @throws {Error} when a secret is in it; the error says where, not what
  */
 export function refuseSecrets (written: string): void {
-  const leaks = [...known].map(text => written.indexOf(text)).concat(shapes.map(shape => written.search(shape)))
-  const first = Math.max(...leaks)
-  if (first < 0) return
+  const found = [...known].map(text => written.indexOf(text)).concat(shapes.map(shape => written.search(shape)))
+  const leaks = found.filter(index => index >= 0)
+  if (leaks.length === 0) return
+  const first = Math.min(...leaks)
   const start = written.lastIndexOf('\n', first) + 1
   throw new Error(`a secret was logged, in the line that begins with ${written.slice(start, Math.min(first, start + 200))}`)
 }

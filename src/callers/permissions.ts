@@ -45,29 +45,35 @@ function appIdOf (bucket: string): string {
 }
 
 // Resources of another service (qcs::kms:…, qcs::cam:…) name no bucket. What is malformed counts as one of COS.
-const maybeBucket = /^qcs:(?![^:]*:(?!cos:)[a-z]+:)/i
+const maybeBucket = /qcs:(?![^:]*:(?!cos:)[a-z]+:)/i
 const bucketResource = /^qcs:[^:]*:cos:[^:]*:[^:]*:([^:]+)$/i
 
+/** What stands under COSBucketDestination and says nothing of where a report goes. */
+const harmless = new Set(['AccountId', 'Encryption', 'Format', 'Prefix'])
+
 /**
- * Every bucket that a body names as a destination, each once: those of the declared `COSBucketDestination.Bucket`, and
- * those of any other string that is a bucket's resource (`qcs::cos:<region>:<uin>:<bucket-appid>`). Anywhere, because
- * with `allow-unknown=true` a body can hold elements this service does not know, and a report that goes to a stranger
- * is a list of everything in the bucket. What is not quite a resource where one should be is named whole. Names of
- * properties are not looked at: they become names of elements, which hold no colon.
+ * Every bucket that a body names as a destination, each once: all text under `Destination` but the members known to say
+ * something else, and any other string with a bucket's resource (`qcs::cos:<region>:<uin>:<bucket-appid>`) in it.
+ * Anywhere, because with `allow-unknown=true` a body can hold elements this service does not know, and a report that
+ * goes to a stranger is a list of everything in the bucket. What is not quite a resource where one should be is named
+ * whole. Names of properties are not looked at: they become names of elements, which hold no colon.
  */
 export function destinationsOf (body: unknown): string[] {
   const found = new Set<string>()
   // A list that grows, not recursion: 256 KiB can nest deeper than the stack.
-  const places = [{ value: body, name: '', parent: '' }]
-  for (const { value, name, parent } of places) {
+  const places = [{ value: body, name: '', isDestination: false }]
+  for (const { value, name, isDestination } of places) {
     if (typeof value === 'string') {
       const text = value.trim()
-      const isDeclared = name === 'Bucket' && parent === 'COSBucketDestination'
-      if (isDeclared || maybeBucket.test(text)) found.add(bucketResource.exec(text)?.[1] ?? text)
+      if (text !== '' && (isDestination || maybeBucket.test(text))) found.add(bucketResource.exec(text)?.[1] ?? text)
     } else if (Array.isArray(value)) {
-      for (const each of value as unknown[]) places.push({ value: each, name, parent })
+      for (const each of value as unknown[]) places.push({ value: each, name, isDestination })
     } else if (typeof value === 'object' && value !== null) {
-      for (const [key, each] of Object.entries(value)) places.push({ value: each as unknown, name: key, parent: name })
+      for (const [member, each] of Object.entries(value)) {
+        const isHarmless = name === 'COSBucketDestination' && harmless.has(member)
+        const isBelow = (isDestination && !isHarmless) || member === 'Destination'
+        places.push({ value: each as unknown, name: member, isDestination: isBelow })
+      }
     }
   }
   return [...found]

@@ -4,13 +4,18 @@ import { Secret } from '../secret.ts'
 /** Environment variables as a process gets them. */
 export type Environment = Readonly<Record<string, string | undefined>>
 
+/** Nobody reads further, and a file can have a fault in every byte. */
+const longestList = 200
+
 /** What stops a start: every fault of the configuration at once, no value of a secret in any of them. */
 export class ConfigError extends Error {
   readonly faults: string[]
 
   constructor (faults: string[]) {
-    super(`The configuration has ${faults.length === 1 ? '1 fault' : `${faults.length} faults`}:\n` +
-      faults.map(fault => `  - ${fault}`).join('\n'))
+    const rest = faults.length - longestList
+    const listed = faults.slice(0, longestList).map(fault => `  - ${fault}`)
+    super([`The configuration has ${faults.length === 1 ? '1 fault' : `${faults.length} faults`}:`, ...listed,
+      ...rest > 0 ? [`  … and ${rest} more`] : []].join('\n'))
     this.name = 'ConfigError'
     this.faults = faults
   }

@@ -38,11 +38,17 @@ export function assertInventoryTarget (target: string): void {
   }
 }
 
-/** The region of a call: the requested one, else the configured one of the bucket, else the one of all. */
+/**
+ * The region of a call: the requested one, else the configured one of the bucket, else the one of all. A host without a
+ * region in its name is in one region only, whatever a caller says.
+ */
 export function regionOf (
-  config: Pick<Config['cos'], 'bucketRegions' | 'region'>, bucket: string, requested: string | undefined
+  { bucketRegions, endpoint, region }: Pick<Config['cos'], 'bucketRegions' | 'endpoint' | 'region'>,
+  bucket: string,
+  requested: string | undefined
 ): string | undefined {
-  return requested ?? config.bucketRegions.get(bucket) ?? config.region
+  const configured = bucketRegions.get(bucket) ?? region
+  return endpoint.includes('{region}') ? requested ?? configured : configured
 }
 
 /**

@@ -38,17 +38,25 @@ const notFoundCodes = new Set([
   'InventoryConfigurationNotFoundError', 'NoSuchConfiguration', 'NoSuchInventoryConfiguration'
 ])
 
+/** The statuses COS refuses a request with. Another one says nothing about credentials, whatever words it holds. */
+const refusals = new Set([400, 401, 403])
+
 /** Of these, the ones about the key itself. */
 const keyCodes = new Set(['InvalidAccessKeyId', 'ExpiredToken', 'InvalidToken'])
 
 const longestMessage = 500
 
-// Something between COS and us may quote our request; what looks like its credentials goes no further.
-const reflection = /q-(ak|signature|sign-algorithm|sign-time|key-time)|x-cos-security-token|AKID/i
+const reflectedLabels = /q-(ak|signature|sign-algorithm|sign-time|key-time)|x-cos-security-token|AKID/i
+
+/** Something between COS and us may quote our request; what is or looks like its credentials goes no further. */
+function reflects ({ confidential }: CosAnswer, text: string): boolean {
+  return reflectedLabels.test(text) || confidential.some(each => text.includes(each))
+}
 
 /** COS's request and trace id of an answer, from its headers. */
-export function cosContext ({ headers }: CosAnswer): CosContext {
-  return { requestId: cosId(headers['x-cos-request-id']), traceId: cosId(headers['x-cos-trace-id']) }
+export function cosContext (answer: CosAnswer): CosContext {
+  const { headers } = answer
+  return { requestId: cosId(answer, headers['x-cos-request-id']), traceId: cosId(answer, headers['x-cos-trace-id']) }
 }
 
 /** Whether an error says that the configuration (or, for LIST, every configuration) does not exist. */
@@ -59,7 +67,8 @@ export function isNotFound (error: unknown): error is ServiceError & { cos: CosC
 /** Whether an answer says that COS does not know the key (any more), so that another one may work at once. */
 export function rejectsKey (answer: CosAnswer): boolean {
   const { code, message } = readError(answer) ?? { code: '', message: '' }
-  return keyCodes.has(code) || /InvalidAccessKeyId|ExpiredToken/i.test(message)
+  return refusals.has(answer.status) &&
+    (keyCodes.has(code) || (code === 'AccessDenied' && /InvalidAccessKeyId|ExpiredToken/i.test(message)))
 }
 
 /**
@@ -71,7 +80,8 @@ export function toServiceError (answer: CosAnswer): ServiceError {
   const error = readError(answer)
   if (error === undefined) return codeless(answer, cos)
   const code = notFoundCodes.has(error.code) ? 'InventoryConfigurationNotFoundError' : error.code
-  if (credentialCodes.has(code) || credentialMessage.test(error.message)) {
+  const isAboutUs = credentialCodes.has(code) || (code === 'AccessDenied' && credentialMessage.test(error.message))
+  if (isAboutUs && refusals.has(answer.status)) {
     return new ServiceError('UpstreamCredentialsRejected', 'COS does not accept the credentials, the signature or the ' +
       'clock of this service. This is for its operator to mend; the request itself may be right.', { cos, cosCode: code })
   }
@@ -108,14 +118,15 @@ function codeless (answer: CosAnswer, cos: CosContext): ServiceError {
     `The answer (status ${answer.status}) is not one of COS: a gateway in between may have spoken.`, { cos })
 }
 
-function readError ({ headers, body }: CosAnswer): CosError | undefined {
+function readError (answer: CosAnswer): CosError | undefined {
+  const { headers, body } = answer
   const type = headerText(headers['content-type'])
   const stated = (type.includes('json') ? fromJson(body) : fromXml(body)) ??
     { code: headerText(headers['x-cos-error-code']), message: headerText(headers['x-cos-error-message']) }
   const code = stated.code.trim()
-  if (!/^[A-Za-z0-9][A-Za-z0-9 ._-]{0,127}$/.test(code) || reflection.test(code)) return undefined
-  const message = stated.message.trim().slice(0, longestMessage)
-  return { code, message: reflection.test(message) ? '' : message }
+  if (!/^[A-Za-z0-9][A-Za-z0-9 ._-]{0,127}$/.test(code) || reflects(answer, code)) return undefined
+  const message = stated.message.trim()
+  return { code, message: reflects(answer, message) ? '' : message.slice(0, longestMessage) }
 }
 
 function fromXml (body: Uint8Array): CosError | undefined {
@@ -145,9 +156,9 @@ function headerText (value: string | string[] | undefined): string {
 }
 
 /** COS's ids are Base64; anything else is not one, and not answered or logged again. */
-function cosId (value: string | string[] | undefined): string | undefined {
+function cosId (answer: CosAnswer, value: string | string[] | undefined): string | undefined {
   const text = headerText(value)
-  return /^[A-Za-z0-9+/=_.-]{1,256}$/.test(text) && !reflection.test(text) ? text : undefined
+  return /^[A-Za-z0-9+/=_.-]{1,256}$/.test(text) && !reflects(answer, text) ? text : undefined
 }
 
 function retryAfter ({ headers }: CosAnswer): number {

@@ -36,7 +36,7 @@ const unknownElement = members({}, { marker: true })
  */
 export function readMembers (element: XmlElement, { order, lists }: Members): JsonObject {
   // In a container white space is layout; other text beside elements has no form in JSON.
-  if (element.text.trim() !== '') throw new XmlError(`${element.name} holds text beside elements`)
+  if (element.text.trim() !== '') throw new XmlError('an element holds text beside elements')
   const object: JsonObject = {}
   for (const child of element.children) {
     const value = readElement(child, order.get(child.name))

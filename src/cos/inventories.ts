@@ -70,7 +70,7 @@ export function createInventories (
     const answer = await transport.send({ ...request, credentials: keys })
     if (answer.status >= 200 && answer.status <= 299) return answer
     // COS looks at the key before anything else: the call was not carried out, and even a POST may be repeated.
-    const renewed = rejectsKey(answer) ? await credentials.renew(keys) : undefined
+    const renewed = rejectsKey(answer) ? await credentials.renew(keys, deadlineAt) : undefined
     if (renewed === undefined) throw toServiceError(answer)
     call.log.debug({ status: answer.status }, 'COS does not know the key: trying once more with a new one')
     const second = await transport.send({ ...request, credentials: renewed })

@@ -75,7 +75,7 @@ export function parseXml (bytes: Uint8Array): XmlElement {
     nodes = parser.parse(text)
     // The parser closes what was left open and ignores a mismatch: the validator is what refuses both.
     const validity = XMLValidator.validate(text)
-    if (validity !== true) throw new XmlError(validity.err.msg)
+    if (validity !== true) throw new XmlError(`it is not well-formed (${validity.err.code}, line ${validity.err.line})`)
   } catch (error) {
     throw error instanceof XmlError ? error : new XmlError('it is not well-formed', { cause: error })
   }

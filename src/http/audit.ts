@@ -4,6 +4,9 @@ import { bucketCallOf } from './authorization.ts'
 import type { Policy, RegionOf } from './authorization.ts'
 import type { Lifecycle } from './shutdown.ts'
 
+/** Names that COS takes are shorter; what was sent in their place may be thousands of characters. */
+const longestName = 128
+
 interface Dependencies {
   audit: AuditLog
   lifecycle: Lifecycle
@@ -24,12 +27,12 @@ export function addAudit (app: FastifyInstance, { audit, lifecycle, destinations
     audit({
       requestId: request.id,
       caller: request.caller?.name ?? null,
-      address: request.ip,
+      address: request.clientAddress,
       action,
-      bucket,
-      id,
+      bucket: bucket.slice(0, longestName),
+      id: id.slice(0, longestName),
       region,
-      destinations: destinationsOf(request.body),
+      destinations: destinationsOf(request.body).slice(0, 10).map(each => each.slice(0, longestName)),
       code: request.problem?.code,
       ...rest
     })
@@ -40,7 +43,8 @@ export function addAudit (app: FastifyInstance, { audit, lifecycle, destinations
   app.addHook('onSend', async (request, reply) => {
     if (!underWay.delete(request)) return
     const cosRequestId = reply.getHeader('x-cos-request-id')?.toString()
-    record(request, { outcome: outcomeOf(request), status: reply.statusCode, cosRequestId })
+    const status = request.problem?.status ?? reply.statusCode
+    record(request, { outcome: outcomeOf(request), status, cosRequestId })
   })
   lifecycle.whenCut.push(() => {
     for (const request of underWay) record(request, { outcome: 'unknown', status: undefined, cosRequestId: undefined })
@@ -49,7 +53,10 @@ export function addAudit (app: FastifyInstance, { audit, lifecycle, destinations
 
 function isChange ({ query, routeOptions }: FastifyRequest): boolean {
   const { 'dry-run': dryRun } = query as { 'dry-run'?: unknown }
-  return routeOptions.config.action !== 'cos:GetBucketInventory' && dryRun !== 'true'
+  const { action } = routeOptions.config
+  if (action === 'cos:GetBucketInventory') return false
+  // DELETE has no dry run: one that asks for it is refused, but was an attempt.
+  return action === 'cos:DeleteBucketInventory' || dryRun !== 'true'
 }
 
 const denials = new Set(['Unauthenticated', 'CallerNotAllowed', 'RateLimited', 'ReadOnly'])

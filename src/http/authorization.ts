@@ -41,7 +41,9 @@ export function addAuthorization (app: FastifyInstance, policy: Policy, regionOf
   app.addHook('onRequest', async request => {
     const [caller, call] = [callerOf(request), bucketCallOf(request, regionOf)]
     if (policy.permits(caller, call)) return
-    const where = call.region === undefined ? '' : ` in ${call.region}`
+    // The configured region of a bucket is nothing a caller without rights on it need know.
+    const { region } = request.query as { region?: unknown }
+    const where = typeof region === 'string' ? ` in ${region.slice(0, longestName)}` : ''
     throw new ServiceError('CallerNotAllowed', `${caller.name} may not do ${call.action} on ${call.bucket}${where}. ` +
       'What a caller may do is decided by whoever runs this service.')
   })

@@ -1,7 +1,10 @@
 import type { FastifyRequest } from 'fastify'
 
-/** The path of a request as it came, without its query: what may be answered and logged. */
+/**
+ * The path of a request as it came, without its query: what may be answered and logged. Of a target in absolute form
+ * (RFC 9112, section 3.2.2) the host is left out, because a password can stand before it.
+ */
 export function pathOf ({ url }: Pick<FastifyRequest, 'url'>): string {
-  const [path] = url.split('?', 1) as [string]
+  const [path] = url.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/?#]*/i, '').split('?', 1) as [string]
   return path
 }

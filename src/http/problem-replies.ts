@@ -27,7 +27,7 @@ export function addProblems (app: FastifyInstance): void {
 
 function replyWithProblem (thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const error = toServiceError(thrown)
-  request.problem = error
+  request.problem ??= error
   if (error.status >= 500) request.log[error.code === 'InternalError' ? 'error' : 'warn'](toLogFields(error), error.detail)
   if (error.retryAfterSeconds !== undefined) reply.header('retry-after', error.retryAfterSeconds)
   if (error.challenge !== undefined) reply.header('www-authenticate', error.challenge)
@@ -104,16 +104,34 @@ function toPattern (url: string): RegExp {
   return new RegExp(`^${source}$`)
 }
 
-/** What Node would answer by itself, with an empty body, becomes a problem document too. */
+/** Whose request a connection carries at the moment, for faults that Node tells of the connection alone. */
+const underWay = new WeakMap<Socket, FastifyRequest>()
+
+/** What Node would answer by itself, with an empty body or not at all, becomes a problem document too. */
 export function answerOddRequests (app: FastifyInstance): void {
   app.server.on('checkExpectation', (request, response) => { app.routing(request, response) })
-  app.server.on('connect', (_, socket: Socket) => { replyToClientError.call(app, new Error('CONNECT'), socket) })
-  app.addHook('onRequest', async ({ raw }) => {
+  // Whether to go on is said by inviteBody, once it is known that the body will be read.
+  app.server.on('checkContinue', (request, response) => { app.routing(request, response) })
+  app.server.on('connect', (_, socket: Socket) => {
+    // Node has let go of this socket: nobody else would hear of its errors.
+    socket.on('error', () => { socket.destroy() })
+    replyToClientError.call(app, new Error('CONNECT'), socket)
+  })
+  app.addHook('onRequest', async request => {
+    const { raw } = request
+    underWay.set(raw.socket, request)
     // RFC 9112, section 3.2.
-    if (raw.headers.host === undefined && raw.httpVersion === '1.1') {
-      throw new ServiceError('MalformedRequest', 'The request has no Host.')
+    const hosts = raw.rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'host').length
+    if (hosts > 1 || (hosts === 0 && raw.httpVersion === '1.1')) {
+      throw new ServiceError('MalformedRequest', 'The request must have one Host.')
     }
   })
+  app.addHook('onResponse', async ({ raw }) => { underWay.delete(raw.socket) })
+}
+
+/** Tells a client that waits for it to send its body (RFC 9110, section 10.1.1); after all that refuses it unread. */
+export async function inviteBody (request: FastifyRequest, reply: FastifyReply): Promise<void> {
+  if (request.headers.expect?.toLowerCase() === '100-continue') reply.raw.writeContinue()
 }
 
 /** Answers a request that Node's HTTP parser gave up on, before there is anything Fastify could work with. */
@@ -122,10 +140,14 @@ export function replyToClientError (this: FastifyInstance, error: Error & { code
     socket.destroy()
     return
   }
+  const request = underWay.get(socket)
+  // What came after a whole request is not its fault, and its answer is on its way.
+  if (request?.raw.complete === true) return
   const code = clientErrors.get(error.code ?? '') ?? 'MalformedRequest'
   const { status, title } = problemTable[code]
-  const requestId = newRequestId()
+  const requestId = request?.id ?? newRequestId()
   const detail = clientErrorDetails[code]
+  if (request !== undefined) request.problem = new ServiceError(code, detail)
   this.log.info({ requestId, code, status }, 'answered')
   const body = JSON.stringify({ type: 'about:blank', title, status, detail, code, requestId } satisfies Problem)
   const headers = {
@@ -136,7 +158,8 @@ export function replyToClientError (this: FastifyInstance, error: Error & { code
     ...bareHeaders
   }
   const head = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`).join('')
-  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${head}\r\n${body}`)
+  // Destroyed, because a client that leaves its side open would hold the socket for ever.
+  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${head}\r\n${body}`, () => { socket.destroy() })
 }
 
 type ClientErrorCode = 'RequestHeaderFieldsTooLarge' | 'RequestTimeout' | 'MalformedRequest'

@@ -1,4 +1,4 @@
-import rateLimit from '@fastify/rate-limit'
+import rateLimit, { normalizeIP } from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Redis } from 'ioredis'
 import type { Caller } from '../callers/callers.ts'
@@ -38,7 +38,7 @@ export async function addRateLimits (app: FastifyInstance, { perMinute, redis }:
     }
   })
   const max = perMinute === 0 ? failuresWithoutLimit : Math.ceil(perMinute / 2)
-  const countFailure = app.createRateLimit({ max })
+  const countFailure = app.createRateLimit({ max, keyGenerator: keyOfAddress })
   return async (request: FastifyRequest) => {
     // Only an allow list, which there is none of here, would answer otherwise.
     const { isExceeded, ttlInSeconds } = await countFailure(request) as { isExceeded: boolean, ttlInSeconds: number }
@@ -57,6 +57,11 @@ export function limitCallers (app: FastifyInstance, { perMinute, byAddress }: Ra
   app.addHook('onRequest', app.rateLimit({
     max: maxOf,
     allowList: request => maxOf(request) === 0,
-    ...(byAddress ? {} : { keyGenerator: ({ caller }) => `caller ${(caller as Caller).name}` })
+    keyGenerator: byAddress ? keyOfAddress : ({ caller }) => `caller ${(caller as Caller).name}`
   }))
+}
+
+/** All counters share one name space: what kind of name it is stands before it. */
+function keyOfAddress ({ clientAddress }: FastifyRequest): string {
+  return `address ${normalizeIP(clientAddress)}`
 }

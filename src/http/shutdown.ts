@@ -20,14 +20,17 @@ const silentMs = 1000
  * ends with the answer. Idle connections are closed by Fastify; ones that have never said anything are closed here,
  * because Node does not count them as idle, but not at once: under load their first request may just not be read yet.
  */
-export function refuseWhenClosing (app: FastifyInstance, lifecycle: Lifecycle): void {
-  const silent = new Set<Socket>()
+export function refuseWhenClosing (app: FastifyInstance, lifecycle: Lifecycle, { isTls }: { isTls: boolean }): void {
+  // By their far end, because a TLS connection is two sockets, of which requests name the second.
+  const silent = new Map<string, Socket>()
+  const nameOf = ({ remoteAddress, remotePort }: Socket) => `${remoteAddress} ${remotePort}`
   app.server.on('connection', socket => {
-    silent.add(socket)
-    socket.once('close', () => silent.delete(socket))
+    const name = nameOf(socket)
+    silent.set(name, socket)
+    socket.once('close', () => silent.delete(name))
   })
   app.addHook('onRequest', async request => {
-    silent.delete(request.raw.socket)
+    silent.delete(nameOf(request.raw.socket))
     if (lifecycle.phase !== 'closing') return
     throw new ServiceError('ShuttingDown', 'This replica is stopping. Send the request again.', { retryAfterSeconds: 1 })
   })
@@ -36,7 +39,8 @@ export function refuseWhenClosing (app: FastifyInstance, lifecycle: Lifecycle): 
   })
   app.addHook('preClose', async () => {
     setTimeout(() => {
-      for (const socket of silent) if (socket.bytesRead === 0) socket.destroy()
+      // Of what came over TLS, nobody can tell how much was the handshake.
+      for (const socket of silent.values()) if (isTls || socket.bytesRead === 0) socket.destroy()
     }, silentMs).unref()
   })
 }
@@ -57,6 +61,11 @@ export async function shutDown (
   const late = new Promise<boolean>(resolve => { timer = setTimeout(resolve, graceMs, false) })
   const closed = await Promise.race([app.close().then(() => true), late])
   clearTimeout(timer)
-  if (!closed) for (const each of lifecycle.whenCut) each()
+  if (!closed) cutRequests(lifecycle)
   return closed
+}
+
+/** Tells those who must know that requests under way will not end. */
+export function cutRequests ({ whenCut }: Lifecycle): void {
+  for (const each of whenCut) each()
 }

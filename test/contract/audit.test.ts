@@ -53,6 +53,8 @@ t.test('every attempted change leaves one line: who, what, where, and what came 
     ['PATCH', at('a')], ['GET', '/livez']
   ] as const) await call(method, path, body, as('admin'))
   t.equal(audits().length, 8, 'reads and dry runs change nothing')
+  await call('DELETE', at('a', '?dry-run=true'), undefined, as('reader'))
+  t.match(last(), { action: 'cos:DeleteBucketInventory', outcome: 'denied' }, 'what has no dry run is meant')
   t.notMatch(JSON.stringify(audits()), 'myPrefix', 'no body')
 })
 
@@ -68,7 +70,7 @@ t.test('a change whose caller has left is recorded all the same', async t => {
   await until(() => emulator.connections > 0)
   socket.destroy()
   await until(() => audits().length > 0)
-  t.match(audits(), [{ caller: 'admin', id: 'left', outcome: 'success', status: 204 }])
+  t.match(audits(), [{ caller: 'admin', id: 'left', outcome: 'success', status: 204, address: '127.0.0.1' }])
   t.match(logs(), 'caller left')
 })
 

@@ -74,7 +74,7 @@ t.test('a file is read again when it changes, and a faulty one is not taken', as
   t.strictSame(await putAndGet(service), [204, 200, 200])
   writeFileSync(path, `[default]\nsecret_id = ${secrets.secretId}\n`)
   await service.service.reload()
-  t.match(service.logs(), /"level":50[^\n]*SecretKey is missing[^\n]*old ones stay in force/)
+  t.match(service.logs(), /"level":50[^\n]*"what":"COS_CREDENTIALS"[^\n]*SecretKey is missing[^\n]*stays in force/)
   t.strictSame(await putAndGet(service), [204, 200, 200])
 
   const next = { secretId: 'AKIDnextNEXTnextNEXTnextNEXTnextNEXT', secretKey: secret('nextSecretKeyOfTheFile'), token: secret('nextTokenOfTheFile') }
@@ -117,6 +117,37 @@ t.test('a key that COS never takes is renewed once for all requests, not for eac
   for (const answer of answers) t.match(answer, { status: 502, json: { code: 'UpstreamCredentialsRejected', cosCode: 'InvalidAccessKeyId' } })
   t.ok(metadata.issued.length <= 3, `${metadata.issued.length} issued`)
   t.ok(emulator.requests.length <= 100)
+})
+
+t.test('a POST that COS may have carried out is not sent again, whatever words its error holds', async t => {
+  const { emulator, options } = await startStrictEmulator(t)
+  const metadata = await startMetadataDouble(t, options)
+  const service = await startTestService(t, emulator.address, { COS_CREDENTIALS: 'cvm-role', METADATA_ENDPOINT: metadata.endpoint })
+  const answers: Array<[number, string, string]> = [
+    [500, 'InternalError', 'job ExpiredToken accepted, but its answer was lost'], [500, 'ExpiredToken', ''], [409, 'AccessDenied', 'ExpiredToken'],
+    [400, 'InvalidArgument', 'the prefix InvalidAccessKeyId is not valid']
+  ]
+  for (const [status, code, message] of answers) {
+    const before = emulator.requests.length
+    const body = `<Error><Code>${code}</Code><Message>${message}</Message></Error>`
+    emulator.addFault({ kind: 'raw', status, headers: { 'x-cos-request-id': 'r', 'content-type': 'application/xml' }, body, times: 1 })
+    t.match((await service.call('POST', at('once'), job)).json, { code })
+    t.equal(emulator.requests.length, before + 1, `${status} ${code}`)
+  }
+  t.equal(metadata.issued.length, 1)
+})
+
+t.test('a source that does not answer holds no request past its deadline', async t => {
+  const { emulator, options } = await startStrictEmulator(t)
+  const metadata = await startMetadataDouble(t, options)
+  const service = await startTestService(t, emulator.address,
+    { COS_CREDENTIALS: 'cvm-role', METADATA_ENDPOINT: metadata.endpoint, COS_DEADLINE_MS: '300', COS_TIMEOUT_MS: '300' })
+  t.strictSame(await putAndGet(service), [204, 200, 200])
+  emulator.setCredentials([])
+  metadata.answer = 'hang'
+  const startedAt = Date.now()
+  t.match(await service.call('GET', at('a')), { status: 502, json: { code: 'UpstreamCredentialsRejected' } })
+  t.ok(Date.now() - startedAt < 2_500)
 })
 
 t.test('no request fails while callers and keys are replaced under load', async t => {

@@ -161,6 +161,24 @@ t.test('what looks like our credentials in an answer goes no further', async t =
   t.notMatch(logs(), /AKIDsomebody/)
 })
 
+t.test('what an answer quotes of our request goes no further, in whatever place it stands', async t => {
+  const { call, emulator, logs } = await start(t)
+  const { token, secretId } = secrets
+  const quoting: Array<[number, Record<string, string>, string]> = [
+    [403, fromCos, xmlError('AccessDenied', `bad token ${token}`)], [403, fromCos, xmlError('AccessDenied', `${'x'.repeat(499)} ${token}`)],
+    [400, fromCos, xmlError(secretId, '')], [404, { ...fromCos, 'x-cos-request-id': token, 'x-cos-trace-id': secretId }, xmlError('NoSuchBucket', '')],
+    [200, fromCos, `<${token}></x>`], [200, fromCos, `<a><${secretId}></b></a>`], [200, fromCos, `<InventoryConfiguration><${secretId}>x<b/></${secretId}></InventoryConfiguration>`]
+  ]
+  for (const [status, headers, body] of quoting) {
+    emulator.addFault({ kind: 'raw', status, headers, body, times: 1 })
+    const answer = await call('GET', at('a'))
+    t.ok(answer.status >= 400)
+    const whole = answer.text + JSON.stringify(answer.headers)
+    t.notOk([token, secretId].some(each => whole.includes(each)), body)
+  }
+  t.notOk(logs().includes(secretId))
+})
+
 t.test('a list that fails is not an empty list', async t => {
   const { call, emulator } = await start(t)
   for (const status of [500, 400, 403]) {

@@ -58,15 +58,19 @@ t.test('with AUTH=none there is a limit by address for those who set one', async
 
 t.test('services on one Redis count together, and without it requests pass', async t => {
   const redis = await startRedis(t)
-  const { environment } = callersFile(t, [withKey('admin', everything)])
+  const { environment } = callersFile(t, [withKey('admin', everything), withKey('other', everything)])
   const emulator = await startTestEmulator(t)
-  const shared = { ...environment, RATE_LIMIT_PER_MINUTE: '6', RATE_LIMIT_REDIS_URL: redis.url }
+  const shared = { ...environment, RATE_LIMIT_PER_MINUTE: '6', RATE_LIMIT_REDIS_URL: redis.url, TRUST_PROXY: '127.0.0.1' }
   const one = await startTestService(t, emulator.address, shared)
   const other = await startTestService(t, emulator.address, shared)
   t.strictSame([...await statuses(one, 4, as('admin')), ...await statuses(other, 4, as('admin'))],
     [200, 200, 200, 200, 200, 200, 429, 429])
   t.strictSame(await statuses(one, 1, as('admin')), [429])
   t.strictSame([...await statuses(one, 3), ...await statuses(other, 2)], [401, 401, 401, 429, 429], 'failed attempts as well')
+
+  t.strictSame(await statuses(one, 1, { 'x-forwarded-for': 'caller other' }), [429], 'an address that is none counts as that of the connection')
+  t.strictSame(await statuses(one, 1, as('other')), [200], 'and as nobody else')
+  t.match(one.audits(), [])
 
   await redis.kill()
   t.strictSame(await statuses(one, 12, as('admin')), Array(12).fill(200))
@@ -82,6 +86,13 @@ t.test('services on one Redis count together, and without it requests pass', asy
   t.strictSame(await statuses(one, 20, as('admin')), Array(20).fill(200), 'a Redis that hangs is away as well')
   t.ok(Date.now() - startedAt < 5_000, 'and not everybody waits for it')
   redis.signal('SIGCONT')
+})
+
+t.test('what Redis says of a password it does not understand is not logged', async t => {
+  const redis = await startRedis(t, ['--rename-command', 'AUTH', '', '--rename-command', 'HELLO', ''])
+  const running = await start(t, { environment: { RATE_LIMIT_PER_MINUTE: '1', RATE_LIMIT_REDIS_URL: redis.url } })
+  t.strictSame(await statuses(running, 2), [200, 200])
+  t.match(running.logs(), /"cause":"ERR","msg":"Redis is away/)
 })
 
 t.test('a service starts without its Redis, and with a wrong password for it', async t => {

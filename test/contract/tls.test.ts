@@ -1,7 +1,8 @@
 import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import { renameSync, writeFileSync } from 'node:fs'
-import { request } from 'node:https'
+import type { IncomingMessage } from 'node:http'
+import { Agent, request } from 'node:https'
 import { connect as connectPlainly } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { connect } from 'node:tls'
@@ -40,7 +41,7 @@ async function get (
 ): Promise<{ status: number | string, serial?: string, hsts?: unknown }> {
   const asked = request(`${url}${path}`, { ca: authority.cert, servername: 'localhost', agent: false, headers, ...client }).end()
   try {
-    const [answer] = await once(asked, 'response') as [import('node:http').IncomingMessage]
+    const [answer] = await once(asked, 'response') as [IncomingMessage]
     const serial = (answer.socket as TLSSocket).getPeerX509Certificate()?.serialNumber ?? ''
     await text(answer)
     return { status: answer.statusCode ?? 0, serial, hsts: answer.headers['strict-transport-security'] }
@@ -129,11 +130,42 @@ t.test('files that are not what they must be stop the start', async t => {
   for (const [files, ca, fault] of [
     [{ cert: good.cert, key: other.key }, undefined, /TLS_\*: .*key values mismatch/i],
     [{ cert: 'x', key: good.key }, undefined, /TLS_\*: /],
-    [good, 'not a certificate', /TLS_\*: /]
+    [good, 'not a certificate', /TLS_\*: /],
+    [good, '', /TLS_\*: there is no certificate of an authority/],
+    [good, `${authority.cert}\n${stranger.cert.slice(0, 300)}`, /TLS_\*: /]
   ] as const) {
     await t.rejects(start(t, { environment: tlsFiles(t, files, ca).environment }), { message: fault })
   }
   await t.rejects(start(t, { environment: { TLS_CERT_FILE: '/nowhere', TLS_KEY_FILE: '/nowhere' } }), { message: /TLS_\*: ENOENT/ })
+})
+
+t.test('when the authorities change, open connections end with the answer they wait for', async t => {
+  const { dir, environment } = tlsFiles(t, await authority.issue('localhost'), authority.cert)
+  const { url, service, emulator } = await start(t, { environment })
+  const agent = new Agent({ keepAlive: true, maxSockets: 1, ca: authority.cert, servername: 'localhost', ...await authority.issue('reporting') })
+  t.teardown(() => { agent.destroy() })
+  const ask = async () => {
+    const [answer] = await once(request(`${url}${collection}`, { agent }).end(), 'response') as [IncomingMessage]
+    await text(answer)
+    return [answer.statusCode, answer.headers.connection]
+  }
+  emulator.addFault({ kind: 'latency', ms: 300, times: 1 })
+  const waiting = ask()
+  while (emulator.connections === 0) await new Promise(resolve => { setImmediate(resolve) })
+  writeFileSync(`${dir}/ca.crt`, stranger.cert)
+  await service.reload()
+  t.strictSame(await waiting, [200, 'close'])
+  await t.rejects(ask())
+})
+
+t.test('a client that has shaken hands and says nothing does not hold up a stop', async t => {
+  const { environment } = tlsFiles(t, await authority.issue('localhost'))
+  const { url, service } = await start(t, { environment })
+  const silent = connect({ port: Number(new URL(url).port), rejectUnauthorized: false })
+  await once(silent, 'secureConnect')
+  const startedAt = Date.now()
+  t.equal(await service.stop(), true)
+  t.ok(Date.now() - startedAt < 5_000)
 })
 
 t.test('a certificate that expires while its connection stays open no longer names a caller', async t => {

@@ -6,6 +6,7 @@ import { pipeline } from 'node:stream'
 import { chromium } from 'playwright-core'
 import type { Browser, Locator, Page } from 'playwright-core'
 import t from 'tap'
+import { callersFile, everything, keyOf, withKey } from '../callers-file.ts'
 import { at, bucket, configuration, start } from '../start.ts'
 
 interface Test {
@@ -68,6 +69,49 @@ t.test('a refused body is shown as the problem document it is', async t => {
   t.strictSame(emulator.requests, [])
 })
 
+t.test('with a key given to Authorize calls are let in, and the browser keeps nothing of it', async t => {
+  const { environment } = callersFile(t, [withKey('reader', everything)])
+  const { url, call, logs } = await start(t, { environment })
+  const key = keyOf('reader')
+  t.equal((await call('PUT', at('stored'), configuration, { authorization: `Bearer ${key}` })).status, 204)
+  const { page, complaints, hosts } = await openDocs(t, browser, `${url}/docs/#/inventories/listInventories`)
+  const requests: string[] = []
+  page.on('request', request => { requests.push(request.url()) })
+  const list = page.locator('#operations-inventories-listInventories')
+  const tryList = async () => {
+    await list.getByRole('button', { name: 'Try it out' }).click()
+    await list.locator('tr[data-param-name=bucket] input').fill(bucket)
+    return await execute(list)
+  }
+  const stranger = await tryList()
+  t.equal(stranger.status, '401')
+  t.match(stranger.body, /"code": "Unauthenticated"/)
+
+  const dialog = await authorize(page, key)
+  t.match(await dialog.innerText(), /bearer.*\(http, Bearer\)[^]*certificate \(mutualTLS\)/, 'the ways in that the document names')
+  await dialog.getByRole('button', { name: 'Close', exact: true }).click()
+  t.equal(await dialog.count(), 0)
+  const [known] = await Promise.all([
+    execute(list), page.waitForResponse(response => response.url().endsWith('/inventories') && response.status() === 200)
+  ])
+  t.equal(known.url, `${url}/buckets/${bucket}/inventories`)
+  await list.locator('.live-responses-table .response-col_status', { hasText: '200' }).waitFor()
+  t.match(await list.locator('.live-responses-table .response-col_description').last().innerText(),
+    /"InventoryConfigurations": \[[^]*"Id": "stored"[^]*"IsTruncated": false/)
+
+  t.strictSame(await keptBy(page), { local: [], session: [], cookie: '', databases: [] })
+  t.strictSame(await page.context().cookies(), [])
+  t.strictSame(requests.filter(each => each.includes(key)), [], 'no address holds the key')
+  t.strictSame([...hosts], [new URL(url).host])
+  // Chromium itself says this of every answer from 400 on.
+  t.match(complaints, [/^Failed to load resource: the server responded with a status of 401/])
+  t.equal(complaints.length, 1, 'nothing else, and the policy holds')
+
+  await page.reload()
+  t.equal((await tryList()).status, '401', 'a page that is loaded anew knows no key')
+  t.match(logs(), /"caller":"reader"/)
+})
+
 t.test('behind a path prefix Swagger UI works the same', async t => {
   const { emulator, url } = await start(t)
   const proxy = await startPrefixProxy(t, '/cos', url)
@@ -105,6 +149,25 @@ async function openDocs (t: Test, browser: Browser, url: string): Promise<Watche
   await page.goto(url)
   await page.locator('#operations-inventories-putInventory').waitFor()
   return { page, complaints, hosts }
+}
+
+/** Gives Swagger UI a key as a reader of the page would; the dialog is left open. */
+async function authorize (page: Page, key: string): Promise<Locator> {
+  await page.locator('.auth-wrapper .authorize').first().click()
+  const dialog = page.locator('.dialog-ux')
+  const bearer = dialog.locator('.auth-container', { hasText: 'bearer' })
+  await bearer.locator('input').fill(key)
+  await bearer.getByRole('button', { name: 'Apply credentials' }).click()
+  await bearer.getByRole('button', { name: 'Remove authorization' }).waitFor()
+  return dialog
+}
+
+/** What a page has put into the browser to find it again. */
+async function keptBy (page: Page): Promise<unknown> {
+  return await page.evaluate(`(async () => ({
+    local: Object.entries(localStorage), session: Object.entries(sessionStorage), cookie: document.cookie,
+    databases: await indexedDB.databases()
+  }))()`)
 }
 
 /** Sends a PUT as a reader of the page would. */

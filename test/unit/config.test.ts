@@ -219,6 +219,19 @@ t.test('AUTH=required needs callers, and takes tokens when all three settings ar
   t.match(faultsOf({ ...required, CALLERS_FILE: 'c.json', ...jwt }), [/^AUTH=none lets everyone in, whatever CALLERS_FILE, JWT_JWKS_URL,/])
 })
 
+t.test('the URL of Redis is one that can be taken apart', async t => {
+  for (const RATE_LIMIT_REDIS_URL of ['redis', 'http://redis', 'redis://', 'redis://:%zz@redis', 'redis://:p%@redis']) {
+    t.match(faultsOf({ ...required, RATE_LIMIT_REDIS_URL }), [/^RATE_LIMIT_REDIS_URL must be/], RATE_LIMIT_REDIS_URL)
+  }
+  t.strictSame(faultsOf({ ...required, RATE_LIMIT_REDIS_URL: 'rediss://user:p%40ss@redis:6380/2' }), [])
+})
+
+t.test('of very many faults the first are named', async t => {
+  const { message, faults } = new ConfigError(Array.from({ length: 1000 }, (_, index) => `fault ${index}`))
+  t.equal(faults.length, 1000)
+  t.match(message, /^The configuration has 1000 faults:\n[^]*fault 199\n {2}… and 800 more$/)
+})
+
 t.test('TLS needs certificate and key', async t => {
   const [cert, key, ca] = [{ TLS_CERT_FILE: 'c' }, { TLS_KEY_FILE: 'k' }, { TLS_CLIENT_CA_FILE: 'a' }]
   t.strictSame(readConfig({ ...required, ...cert, ...key }).tls, { certFile: 'c', keyFile: 'k', clientCaFile: undefined })

@@ -277,6 +277,10 @@ t.test('STS that answers anything but credentials is refused', async t => {
   }
   double.refuse('InternalError.DbError', 'keyInTheFile')
   t.match(await messageOf(source.load()), /^[^ ]+ refused AssumeRole: InternalError\.DbError$/)
+  for (const quoted of ['AKIDbase', 'AKIDbaseAndMore', base.COS_TOKEN, 'a'.repeat(64), 'lower.Case', 'X'.repeat(81), 'Internal Error']) {
+    double.refuse(quoted)
+    t.match(await messageOf(source.load()), /^[^ ]+ refused AssumeRole: an unknown code$/)
+  }
 })
 
 t.test('an error that no source announces passes as it is', async t => {

@@ -2,7 +2,7 @@ import { createRequire } from 'node:module'
 import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import t from 'tap'
-import { assertInventoryTarget, createAddressBook, inventoryTarget, percentEncode } from '../../src/cos/addresses.ts'
+import { assertInventoryTarget, createAddressBook, inventoryTarget, percentEncode, regionOf } from '../../src/cos/addresses.ts'
 import { authorization, keyTimeAt } from '../../src/cos/signature.ts'
 import { readConfig } from '../../src/config.ts'
 import { secrets } from '../start.ts'
@@ -111,6 +111,14 @@ t.test('the address of a bucket follows query, map, default and endpoint templat
   t.strictSame(addresses('c-1', undefined),
     { origin: 'https://c-1.cos.ap-beijing.myqcloud.com', host: 'c-1.cos.ap-beijing.myqcloud.com' })
   t.throws(() => addressOf({})('a-1', undefined), { code: 'ValidationFailed', errors: [{ in: 'query', pointer: '/region' }] })
+
+  const fixed = addressOf({ COS_REGION: 'ap-beijing', COS_ENDPOINT: '{bucket}.cos.accelerate.myqcloud.com' })
+  t.equal(fixed('a-1', 'eu-frankfurt').host, 'a-1.cos.accelerate.myqcloud.com')
+  const { cos } = readConfig({
+    AUTH: 'none', COS_SECRET_ID: 'x', COS_SECRET_KEY: 'x', COS_BUCKET_REGIONS: 'a-1=ap-seoul', COS_ENDPOINT: '{bucket}.private'
+  })
+  t.strictSame([regionOf(cos, 'a-1', 'eu-frankfurt'), regionOf(cos, 'b-1', 'eu-frankfurt')], ['ap-seoul', undefined],
+    'a host that is the same for every region is in the configured one, or in one that nobody knows')
 
   const template = '{bucket}.cos-internal.{region}.tencentcos.cn'
   const origin = (environment: Record<string, string>) => addressOf({ COS_REGION: 'r-1', ...environment })('a-1', undefined).origin

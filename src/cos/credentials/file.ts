@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { parse } from 'ini'
 import { CredentialSourceError, fromDocument } from './sourced-credentials.ts'
 import type { SourcedCredentials } from './sourced-credentials.ts'
@@ -25,6 +25,8 @@ export async function fromFile (path: string, now: () => number): Promise<Source
  */
 export async function readText (path: string, name: string): Promise<string> {
   try {
+    // Reading a pipe would wait for ever for somebody to write.
+    if (!(await stat(path)).isFile()) throw Object.assign(new Error(), { code: 'not a file' })
     // Trimming takes a byte order mark away as well.
     return (await readFile(path, 'utf8')).trim()
   } catch (error) {

@@ -51,9 +51,14 @@ export interface CredentialProvider {
    * one for a second. Never throws.
    *
    * @param rejected as {@link get} or this function gave them
+   * @param deadlineAt until when to wait for others
    */
-  renew (rejected: Credentials): Promise<Credentials | undefined>
-  /** Loads at once, because what the source reads has changed. On failure the old ones stay in force. Never throws. */
+  renew (rejected: Credentials, deadlineAt: number): Promise<Credentials | undefined>
+  /**
+   * Loads at once, because what the source reads has changed.
+   *
+   * @throws {Error} saying why there are no new ones; the old ones stay in force
+   */
   reload (): Promise<void>
   /** Why there are no valid credentials, without secrets; undefined while there are. */
   fault (): string | undefined
@@ -81,10 +86,8 @@ export function createCredentialProvider (
     return now() < expiresAt ? credentials : undefined
   }
 
-  function load (failureLevel: 'warn' | 'error' = 'warn'): Promise<void> {
-    loading ??= source.load()
-      .then(succeed, (error: unknown) => { fail(error, failureLevel) })
-      .finally(() => { loading = undefined })
+  function load (): Promise<void> {
+    loading ??= source.load().then(succeed, fail).finally(() => { loading = undefined })
     return loading
   }
 
@@ -100,7 +103,7 @@ export function createCredentialProvider (
     schedule(expiresAt === undefined ? undefined : refreshAt(expiresAt))
   }
 
-  function fail (error: unknown, level: 'warn' | 'error'): void {
+  function fail (error: unknown): void {
     const cause = error instanceof CredentialSourceError ? error.message : `${source.name} failed unexpectedly`
     const count = (failure?.count ?? 0) + 1
     const backOffMs = Math.min(minBackOffMs * 2 ** (count - 1), maxBackOffMs)
@@ -108,7 +111,7 @@ export function createCredentialProvider (
     failure = { cause, count, retryAt }
     const fields = { source: source.name, cause, retryAt: isoTime(retryAt) }
     if (valid() === undefined) log.error(fields, 'there are no valid credentials for COS')
-    else log[level]({ ...fields, expiresAt: isoTime(current?.expiresAt) }, 'no new credentials for COS; the old ones stay in force')
+    else log.warn({ ...fields, expiresAt: isoTime(current?.expiresAt) }, 'no new credentials for COS; the old ones stay in force')
     schedule(retryAt)
   }
 
@@ -144,7 +147,7 @@ export function createCredentialProvider (
         retryAfterSeconds: Math.max(1, Math.ceil(((failure?.retryAt ?? 0) - now()) / 1000))
       })
     },
-    async renew (rejected) {
+    async renew (rejected, deadlineAt) {
       const other = () => {
         const present = valid()
         return present === rejected ? undefined : present
@@ -153,16 +156,17 @@ export function createCredentialProvider (
       if (present !== undefined) return present
       const joins = loading !== undefined
       if (!joins && now() < noRenewalUntil) return undefined
-      await load()
+      await within(load(), deadlineAt - now())
       // One that was under way may have begun before the credentials were replaced.
-      if (joins && failure === undefined && other() === undefined) await load()
+      if (joins && failure === undefined && other() === undefined) await within(load(), deadlineAt - now())
       noRenewalUntil = now() + renewFloorMs
       return other()
     },
     async reload () {
       // A load under way may have read what was there before the change.
       await loading
-      await load('error')
+      await load()
+      if (failure !== undefined) throw new CredentialSourceError(failure.cause)
     },
     fault,
     expiresAt: () => current?.expiresAt,

@@ -89,9 +89,10 @@ export function isSecret (value: unknown): value is string {
   return typeof value === 'string' && /^[\x21-\x7E]+$/.test(value)
 }
 
-/** An error code as it may be shown: a short word, or that there is none. */
-export function codeOf (value: unknown): string {
-  return typeof value === 'string' && /^[A-Za-z0-9._-]{1,80}$/.test(value) ? value : 'an unknown code'
+/** An error code such as `AuthFailure.TokenFailure`, or that there is none: an answer may say anything, or quote us. */
+export function codeOf (value: unknown, confidential: readonly string[] = []): string {
+  const isCode = typeof value === 'string' && value.length <= 80 && /^[A-Z][A-Za-z]+(\.[A-Z][A-Za-z]+)*$/.test(value)
+  return isCode && !confidential.some(each => value.includes(each) || each.includes(value)) ? value : 'an unknown code'
 }
 
 /** ISO 8601, down to the second. */

@@ -51,5 +51,7 @@ export async function callSts (
   // STS answers errors with status 200 too.
   const error = fieldsOf(fieldsOf(document).get('response')).get('error')
   if (error === undefined) return fromDocument(document, { origin: host, temporary: true, now: now() })
-  throw new CredentialSourceError(`${host} refused ${action}: ${codeOf(fieldsOf(error).get('code'))}`)
+  const confidential = [...Object.values(parameters), ...signer === undefined ? [] : [signer.secretId, signer.token?.reveal() ?? '']]
+  const code = codeOf(fieldsOf(error).get('code'), confidential.filter(each => each !== ''))
+  throw new CredentialSourceError(`${host} refused ${action}: ${code}`)
 }

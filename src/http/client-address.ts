@@ -1,0 +1,18 @@
+import { isIP } from 'node:net'
+import type { FastifyInstance } from 'fastify'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Where a request comes from, also after its connection has gone: an IP address, or `unknown`. */
+    clientAddress: string
+  }
+}
+
+/** Remembers the address: Node forgets it with the connection, and forwarded ones may be anything. */
+export function addClientAddress (app: FastifyInstance): void {
+  app.decorateRequest('clientAddress', 'unknown')
+  app.addHook('onRequest', async request => {
+    const found = [request.ip, request.raw.socket.remoteAddress].find(address => isIP(address ?? '') !== 0)
+    request.clientAddress = found ?? 'unknown'
+  })
+}

@@ -1,0 +1,505 @@
+import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import { createServer as createHttpServer } from 'node:http'
+import { createServer } from 'node:net'
+import type { AddressInfo, Server, Socket } from 'node:net'
+import { setTimeout as later } from 'node:timers/promises'
+import { exportSPKI, importJWK, SignJWT } from 'jose'
+import type { JWK } from 'jose'
+import t from 'tap'
+import { Pool } from 'undici'
+import { createAuthority } from '../certificates.ts'
+import { as, callersFile, everything, hashOf, keyOf, withKey } from '../callers-file.ts'
+import type { CallerEntry } from '../callers-file.ts'
+import { startIssuer } from '../doubles/issuer.ts'
+import type { TokenIssuer } from '../doubles/issuer.ts'
+import { startMetadataDouble } from '../doubles/metadata.ts'
+import { startRedis } from '../redis-server.ts'
+import { refuseSecrets, secret } from '../secrets.ts'
+import { at, bucket, configuration, secrets, startTestEmulator } from '../start.ts'
+import { startProgram } from './program.ts'
+import type { Program } from './program.ts'
+
+interface Test {
+  teardown (handler: () => unknown): void
+}
+interface StartedService extends Program {
+  url: string
+  port: string
+  /** Status, problem code and body of an answer. */
+  call (method: string, path: string, headers?: Record<string, string>, body?: object): Promise<Answer>
+}
+interface Answer {
+  status: number
+  headers: Headers
+  json: { code?: string, detail?: string } | undefined
+}
+
+const collection = `/buckets/${bucket}/inventories`
+const keyPair = { COS_SECRET_ID: secrets.secretId, COS_SECRET_KEY: secrets.secretKey, COS_TOKEN: secrets.token }
+const nowhere = '127.0.0.1:1'
+
+// Most of the time is spent waiting for what comes by itself.
+t.jobs = 3
+
+t.test('a known caller is let in, nobody else, and every attempt to change something is on stdout', async t => {
+  const emulator = await startTestEmulator(t)
+  const { environment } = callersFile(t, [withKey('admin', everything), withKey('nobody', [])])
+  const service = await startService(t, emulator.address, environment)
+  t.equal((await service.call('PUT', at('a'), as('admin'), configuration)).status, 204)
+  t.equal((await service.call('GET', collection, as('admin'))).status, 200)
+  t.match(await service.call('PUT', at('a'), as('stranger'), configuration), { status: 401, json: { code: 'Unauthenticated' } })
+  t.match(await service.call('DELETE', at('a'), as('nobody')), { status: 403, json: { code: 'CallerNotAllowed' } })
+  t.equal((await service.call('DELETE', at('a'))).status, 401)
+  t.equal(emulator.requests.length, 2)
+  // What a process has written arrives later than its answers do; all of it is there at its end.
+  service.process.kill('SIGTERM')
+  t.equal(await service.exit, 0)
+  t.equal(service.stderr(), '')
+
+  const lines = linesOf(service.stdout())
+  const audits = lines.filter(({ type }) => type === 'audit')
+  t.match(audits, [
+    { caller: 'admin', action: 'cos:PutBucketInventory', bucket, id: 'a', outcome: 'success', status: 204, address: '127.0.0.1' },
+    { caller: null, action: 'cos:PutBucketInventory', outcome: 'denied', status: 401 },
+    { caller: 'nobody', action: 'cos:DeleteBucketInventory', outcome: 'denied', status: 403 },
+    { caller: null, action: 'cos:DeleteBucketInventory', outcome: 'denied', status: 401 }
+  ])
+  t.equal(audits.length, 4)
+  const others = lines.filter(({ type, msg }) => type === undefined && msg === 'answered')
+  t.strictSame(others.map(({ status }) => status), [204, 200, 401, 403, 401], 'beside the lines of the log')
+  const ids = new Set(others.map(({ requestId }) => requestId))
+  t.ok(audits.every(({ requestId }) => ids.has(requestId)), 'of the same requests')
+})
+
+t.test('AUDIT_LOG names a file that takes the audit lines instead', async t => {
+  const emulator = await startTestEmulator(t)
+  const { environment } = callersFile(t, [withKey('admin', everything)])
+  const path = `${t.testdir({})}/audit.log`
+  const service = await startService(t, emulator.address, { ...environment, AUDIT_LOG: path })
+  t.equal((await service.call('PUT', at('a'), as('admin'), configuration)).status, 204)
+  t.equal((await service.call('PUT', at('a'), as('stranger'), configuration)).status, 401)
+  const written = readFileSync(path, 'utf8')
+  t.match(linesOf(written), [{ type: 'audit', caller: 'admin', outcome: 'success' }, { type: 'audit', caller: null, outcome: 'denied' }])
+  t.doesNotThrow(() => { refuseSecrets(written) })
+  t.equal(statSync(path).mode & 0o777, 0o600, 'for nobody else to read')
+
+  renameSync(path, `${path}.1`)
+  t.equal((await service.call('DELETE', at('a'), as('admin'))).status, 204)
+  t.match(linesOf(readFileSync(path, 'utf8')), [{ action: 'cos:DeleteBucketInventory' }], 'rotated without a signal')
+  service.process.kill('SIGTERM')
+  t.equal(await service.exit, 0)
+  t.notMatch(service.stdout(), /"audit"|"cos:/)
+})
+
+t.test('SIGHUP makes it read the callers again, and a faulty file changes nothing', async t => {
+  const emulator = await startTestEmulator(t)
+  const { environment } = callersFile(t, [withKey('first', everything)])
+  const swap = (text: string) => {
+    writeFileSync(`${environment.CALLERS_FILE}.new`, text)
+    renameSync(`${environment.CALLERS_FILE}.new`, environment.CALLERS_FILE)
+  }
+  const service = await startService(t, emulator.address, environment)
+  const statuses = async () => {
+    const answers = []
+    for (const name of ['first', 'second', 'third']) answers.push((await service.call('GET', collection, as(name))).status)
+    return answers
+  }
+  const readAgain = '"what":"CALLERS_FILE","msg":"read again"'
+  t.strictSame(await statuses(), [200, 401, 401])
+  t.notMatch(service.stdout(), readAgain)
+  service.process.kill('SIGHUP')
+  await service.until(new RegExp(readAgain))
+  t.strictSame(await statuses(), [200, 401, 401], 'the signal alone, without any change, is a reason to read')
+
+  swap(JSON.stringify({ callers: [withKey('second', everything)] }))
+  service.process.kill('SIGHUP')
+  await service.until(new RegExp(`${readAgain}[^]*${readAgain}`))
+  t.strictSame(await statuses(), [401, 200, 401])
+
+  const pasted = secret('a-key-that-was-pasted-into-the-file')
+  for (const [faulty, cause] of [
+    [JSON.stringify({ callers: [{ name: 'third', keys: [pasted], allow: everything }] }), /\/callers\/0\/keys\/0 must be/],
+    [`{ "callers": [ ${pasted}`, /not JSON/]
+  ] as const) {
+    swap(faulty)
+    service.process.kill('SIGHUP')
+    await service.until(new RegExp(`"level":50[^\n]*"what":"CALLERS_FILE","cause":"[^\n]*${cause.source}[^\n]*not taken`))
+    t.strictSame(await statuses(), [401, 200, 401], 'the callers stay who they were')
+  }
+  t.equal(service.process.exitCode, null)
+  swap(JSON.stringify({ callers: [withKey('third', everything)] }))
+  service.process.kill('SIGHUP')
+  await service.until(new RegExp(`not JSON[^]*${readAgain}`))
+  t.strictSame(await statuses(), [401, 401, 200], 'and a good file is taken again')
+})
+
+t.test('tokens of the issuer are let in and forged ones are not, also when the issuer is gone', async t => {
+  const emulator = await startTestEmulator(t)
+  const issuer = await startIssuer(t, { onSecret: secret })
+  const byToken: CallerEntry = { name: 'pipeline', jwt: { claims: { sub: 'pipeline' } }, allow: everything }
+  const { environment } = callersFile(t, [byToken, withKey('by-key', everything)])
+  const service = await startService(t, emulator.address, { ...environment, ...jwtOf(issuer), RATE_LIMIT_PER_MINUTE: '100000' })
+  const get = async (token: string) => await service.call('GET', collection, { authorization: `Bearer ${token}` })
+  const past = Math.floor(Date.now() / 1000) - 60
+  const forged: Array<[string, string]> = [
+    ['no algorithm', unsigned({ iss: issuer.config.issuer, aud: issuer.config.audience, sub: 'pipeline', exp: past + 600 })],
+    ['the public key as a shared secret', await signedWithPublicKey(issuer, { sub: 'pipeline', exp: past + 600 })],
+    ['another audience', await issuer.sign({ sub: 'pipeline', aud: 'another' })],
+    ['another issuer', await issuer.sign({ sub: 'pipeline', iss: 'https://evil.example' })],
+    ['expired', await issuer.sign({ sub: 'pipeline', exp: past })],
+    ['never expires', await issuer.sign({ sub: 'pipeline', exp: undefined })],
+    ['not valid yet', await issuer.sign({ sub: 'pipeline', nbf: past + 600 })],
+    ['a key nobody has published', await issuer.sign({ sub: 'pipeline' }, { kid: 'unknown' })],
+    ['another caller', await issuer.sign({ sub: 'pipelines' })],
+    ['another payload', await withOtherPayload(issuer)],
+    ['half of one', (await issuer.sign({ sub: 'pipeline' })).slice(0, -20)]
+  ]
+  const good = await Promise.all((['RS256', 'ES256', 'EdDSA'] as const).map(async alg => await issuer.sign({ sub: 'pipeline' }, { alg })))
+  const refuseAll = async () => {
+    for (const [what, token] of forged) t.match(await get(token), { status: 401, json: { code: 'Unauthenticated' } }, what)
+  }
+  for (const token of good) t.equal((await get(token)).status, 200)
+  await refuseAll()
+  await issuer.takeDown()
+  for (const token of good) t.equal((await get(token)).status, 200, 'the keys are known')
+  await refuseAll()
+  t.equal((await service.call('GET', collection, as('by-key'))).status, 200)
+  t.equal(issuer.calls, 2, 'at the start, and once for all tokens with unknown keys')
+  t.equal(emulator.requests.length, 2 * good.length + 1)
+})
+
+t.test('while the keys of the issuer could never be fetched a token is neither good nor bad, and that ends by itself', async t => {
+  const emulator = await startTestEmulator(t)
+  const issuer = await startIssuer(t, { onSecret: secret })
+  await issuer.takeDown()
+  const byToken: CallerEntry = { name: 'pipeline', jwt: { claims: { sub: 'pipeline' } }, allow: everything }
+  const { environment } = callersFile(t, [byToken, withKey('by-key', everything)])
+  const service = await startService(t, emulator.address, { ...environment, ...jwtOf(issuer) })
+  const token = await issuer.sign({ sub: 'pipeline' })
+  const get = async () => await service.call('GET', collection, { authorization: `Bearer ${token}` })
+  const first = await get()
+  t.match(first, { status: 503, json: { code: 'IssuerUnreachable' } })
+  t.match(first.headers.get('retry-after'), /^([1-9]|10)$/)
+  t.equal((await service.call('GET', collection, as('by-key'))).status, 200, 'who brings a key needs no issuer')
+  t.equal((await service.call('GET', collection, as('unknown'))).status, 401)
+  await service.until(/"level":40[^\n]*did not answer \(ECONNREFUSED\)[^\n]*no token can be checked yet/)
+  await issuer.bringBack()
+  let answer = await get()
+  for (let tries = 0; answer.status === 503 && tries < 3; tries += 1) {
+    // As a caller would: for as long as the answer says.
+    await later(Number(answer.headers.get('retry-after')) * 1000)
+    answer = await get()
+  }
+  t.equal(answer.status, 200)
+})
+
+t.test('two processes share one limit over Redis, and neither fails a request when it is killed', async t => {
+  const redis = await startRedis(t)
+  const emulator = await startTestEmulator(t)
+  const { environment } = callersFile(t, [withKey('limited', everything), withKey('busy', everything, { rateLimitPerMinute: 100_000 })])
+  const shared = { ...environment, RATE_LIMIT_PER_MINUTE: '6', RATE_LIMIT_REDIS_URL: redis.url }
+  const services = await Promise.all([1, 2].map(async () => await startService(t, emulator.address, shared)))
+  const [one, other] = services as [StartedService, StartedService]
+  const statuses = async (service: StartedService, count: number) => {
+    const answers = []
+    for (let index = 0; index < count; index += 1) answers.push((await service.call('GET', collection, as('limited'))).status)
+    return answers
+  }
+  t.strictSame([...await statuses(one, 4), ...await statuses(other, 4)], [200, 200, 200, 200, 200, 200, 429, 429])
+  t.strictSame(await statuses(one, 1), [429])
+
+  const load = { running: true, done: 0, failed: [] as Answer[] }
+  const workers = [one, other, one, other].map(async service => {
+    while (load.running) {
+      const answer = await service.call('GET', collection, as('busy'))
+      if (answer.status !== 200) load.failed.push(answer)
+      load.done += 1
+    }
+  })
+  while (load.done < 50) await turn()
+  await redis.kill()
+  await Promise.all(services.map(async service => await service.until(/"level":50,[^\n]*Redis is away: requests pass/)))
+  const noticedAt = load.done
+  while (load.done < noticedAt + 200) await turn()
+  load.running = false
+  await Promise.all(workers)
+  t.strictSame(load.failed, [], `${load.done} requests`)
+  t.strictSame([...await statuses(one, 8), ...await statuses(other, 8)], Array(16).fill(200), 'nobody counts')
+  await redis.startAgain()
+  await Promise.all(services.map(async service => await service.until(/Redis is back/)))
+  t.strictSame([...await statuses(one, 5), ...await statuses(other, 3)], [200, 200, 200, 200, 200, 200, 429, 429], 'and then it counts anew')
+})
+
+t.test('the health check says whether the service beside it lives, however it is reached', async t => {
+  const authority = await createAuthority()
+  const { cert, key } = await authority.issue('the.name.callers.use')
+  const dir = t.testdir({ 'tls.crt': cert, 'tls.key': key, 'ca.crt': authority.cert })
+  const tls = { TLS_CERT_FILE: `${dir}/tls.crt`, TLS_KEY_FILE: `${dir}/tls.key` }
+  const { environment } = callersFile(t, [])
+  const check = (more: Record<string, string>) => startProgram(t, 'health-check', { ...keyPair, ...environment, ...more })
+  for (const [what, more] of Object.entries({
+    'plain HTTP': {},
+    'every address': { HOST: '0.0.0.0' },
+    TLS: tls,
+    'TLS with certificates of clients': { ...tls, TLS_CLIENT_CA_FILE: `${dir}/ca.crt` }
+  })) {
+    const service = await startService(t, nowhere, { ...environment, ...more })
+    const healthy = check({ ...more, PORT: service.port })
+    t.strictSame([await healthy.exit, healthy.stdout() + healthy.stderr()], [0, ''], what)
+    service.process.kill('SIGKILL')
+    await service.exit
+    const dead = check({ ...more, PORT: service.port })
+    t.strictSame([await dead.exit, dead.stdout() + dead.stderr()], [1, ''], `${what}: when it is gone`)
+  }
+  t.equal(await check({ PORT: 'http' }).exit, 1, 'a configuration that would not start is not healthy')
+})
+
+t.test('the health check takes nothing but 200 for life, and does not wait for ever', async t => {
+  const asked: unknown[] = []
+  const statuses = [500, 503, 404, 301, 204]
+  await Promise.all(statuses.map(async status => {
+    const server = createHttpServer((request, response) => {
+      asked.push(request.url)
+      response.writeHead(status, { location: '/' }).end()
+    })
+    const { exit } = startProgram(t, 'health-check', { ...keyPair, AUTH: 'none', PORT: await listen(t, server) })
+    t.equal(await exit, 1, String(status))
+  }))
+  t.strictSame(asked, Array(statuses.length).fill('/livez'))
+
+  const { cert, key } = await (await createAuthority()).issue('x')
+  const dir = t.testdir({ cert, key })
+  const tls = { TLS_CERT_FILE: `${dir}/cert`, TLS_KEY_FILE: `${dir}/key` }
+  const silent = await listen(t, createServer(() => {}))
+  const garbage = await listen(t, createServer(socket => { socket.on('error', () => {}).end('garbage\r\n\r\n') }))
+  const startedAt = Date.now()
+  const exits = [silent, garbage].flatMap(PORT => [{}, tls, { ...tls, TLS_CLIENT_CA_FILE: `${dir}/cert` }].map(async more =>
+    await startProgram(t, 'health-check', { ...keyPair, AUTH: 'none', PORT, ...more }).exit))
+  t.strictSame(await Promise.all(exits), Array(6).fill(1), 'who says nothing, or not what it must')
+  t.ok(Date.now() - startedAt < 10_000, 'all within their time-out and what it takes to start them')
+})
+
+t.test('without its metadata service it is not ready and says why, and becomes ready by itself', async t => {
+  const emulator = await startTestEmulator(t, { credentials: [] })
+  const metadata = await startMetadataDouble(t, {
+    onSecret: secret, onIssued: issued => { emulator.setCredentials([issued]) }
+  })
+  await metadata.takeDown()
+  const service = await startService(t, emulator.address, {
+    ...none(keyPair), AUTH: 'none', COS_CREDENTIALS: 'cvm-role', METADATA_ENDPOINT: metadata.endpoint
+  })
+  await service.until(/there are no valid credentials for COS/)
+  const cause = new RegExp(`${new URL(metadata.endpoint).host} did not answer \\(ECONNREFUSED\\)`)
+  const down = { status: 503, json: { code: 'UpstreamCredentialsUnavailable', detail: cause } }
+  t.match(await service.call('GET', '/readyz'), down)
+  t.match(await service.call('GET', collection), down)
+  t.equal((await service.call('GET', '/livez')).status, 200, 'to be started again would not help')
+  await metadata.bringBack()
+  await service.until(/"msg":"new credentials for COS"/)
+  t.equal((await service.call('GET', '/readyz')).status, 200)
+  t.equal((await service.call('PUT', at('a'), {}, configuration)).status, 204)
+  t.equal(metadata.issued.length, 1)
+})
+
+t.test('a callers file with faults ends the start with one message that names each and quotes nothing', async t => {
+  const pasted = secret(`cip_${'p'.repeat(43)}`)
+  const path = `${t.testdir({
+    'callers.json': JSON.stringify({
+      callers: [
+        { name: 'pasted', keys: [pasted], allow: everything },
+        { name: 'twice', keys: [hashOf('x')], allow: everything },
+        { name: 'twice', keys: [hashOf('x')], allow: [{ actions: ['cos:DropEverything'], buckets: 'bBuUcCkKeEtT' }] },
+        { name: 'keyless', allow: [] },
+        { name: 'odd', certificate: { subject: 'nNoOtThHiInNgG' }, allow: [], [pasted]: 1 }
+      ]
+    })
+  })}/callers.json`
+  const program = startProgram(t, 'server', { ...keyPair, PORT: '0', CALLERS_FILE: path, AUDIT_LOG: `${path}/no-folder` })
+  t.equal(await program.exit, 1)
+  t.equal(program.stdout(), '')
+  const [head, ...faults] = program.stderr().trimEnd().split('\n')
+  t.equal(head, `The configuration has ${faults.length} faults:`)
+  t.match(faults, [
+    /^ {2}- CALLERS_FILE: \/callers\/0\/keys\/0 must be .*paste its hash/, /^ {2}- CALLERS_FILE: \/callers\/2\/allow\/0\/actions\/0 /,
+    /^ {2}- CALLERS_FILE: \/callers\/2\/allow\/0\/buckets /, /^ {2}- CALLERS_FILE: \/callers\/4 has a property that is not known here/
+  ])
+  const named = faults.map(fault => /^ {2}- (\w+: \S+)/.exec(fault)?.[1])
+  for (const place of ['/callers/2/name', '/callers/2/keys/0', '/callers/3', '/callers/4/certificate/subject']) {
+    t.ok(named.includes(`CALLERS_FILE: ${place}`), place)
+  }
+  t.match(faults.at(-1), /^ {2}- AUDIT_LOG: /, 'faults elsewhere are named with them')
+  t.notMatch(program.stderr(), /pasted|twice|keyless|odd|DropEverything|bBuUcCkKeEtT|nNoOtThHiInNgG|sha256:[0-9a-f]/)
+
+  const absent = startProgram(t, 'server', { ...keyPair, PORT: '0', CALLERS_FILE: '/nowhere/callers.json' })
+  t.strictSame([await absent.exit, absent.stdout(), absent.stderr()],
+    [1, '', 'The configuration has 1 fault:\n  - CALLERS_FILE cannot be read: ENOENT\n'])
+})
+
+t.test('what is no file is not waited for, neither at the start nor later', async t => {
+  const folder = t.testdir({ folder: {}, 'callers.json': JSON.stringify({ callers: [withKey('admin', everything)] }) })
+  const absent = startProgram(t, 'server', { ...keyPair, PORT: '0', CALLERS_FILE: `${folder}/folder` })
+  t.strictSame([await absent.exit, absent.stderr()], [1, 'The configuration has 1 fault:\n  - CALLERS_FILE cannot be read: not a file\n'])
+  const pipe = `${folder}/pipe`
+  execFileSync('mkfifo', [pipe])
+  const service = await startService(t, nowhere, {
+    CALLERS_FILE: `${folder}/callers.json`, COS_CREDENTIALS: 'file', COS_CREDENTIALS_FILE: pipe
+  })
+  t.match(await service.call('GET', collection, as('admin')), { status: 503, json: { detail: /\(not a file\)/ } })
+  renameSync(pipe, `${folder}/callers.json`)
+  service.process.kill('SIGHUP')
+  await service.until(/CALLERS_FILE cannot be read: not a file/)
+  t.equal((await service.call('GET', collection, as('admin'))).status, 503, 'the callers stay who they were')
+})
+
+t.test('that everyone may call is said whatever LOG_LEVEL says', async t => {
+  const service = startProgram(t, 'server', { ...keyPair, PORT: '0', AUTH: 'none', LOG_LEVEL: 'silent' })
+  await service.until(/AUTH=none: everyone/)
+  service.process.kill('SIGTERM')
+  t.equal(await service.exit, 0)
+})
+
+t.test('a second signal ends it at once, and what was under way is on record', async t => {
+  const emulator = await startTestEmulator(t)
+  emulator.addFault({ kind: 'hang', times: 1 })
+  const service = await startService(t, emulator.address, { AUTH: 'none' })
+  const cut = service.call('PUT', at('cut'), {}, configuration).then(() => 'answered', () => 'cut')
+  while (emulator.connections === 0) await new Promise(resolve => { setImmediate(resolve) })
+  service.process.kill('SIGTERM')
+  await service.until(/"stopping"/)
+  service.process.kill('SIGTERM')
+  t.strictSame([await service.exit, await cut], [1, 'cut'])
+  t.match(linesOf(service.stdout()).filter(({ type }) => type === 'audit'), [{ id: 'cut', outcome: 'unknown' }])
+})
+
+// By itself, because it measures.
+t.test('ten thousand wrong keys neither get in nor slow a right one down', { buffered: false }, async t => {
+  const emulator = await startTestEmulator(t)
+  const { environment } = callersFile(t, [withKey('right', everything, { rateLimitPerMinute: 0 })])
+  const service = await startService(t, emulator.address, { ...environment, RATE_LIMIT_PER_MINUTE: '600' })
+  const [many, single] = [new Pool(service.url, { connections: 20 }), new Pool(service.url, { connections: 1 })]
+  t.teardown(async () => { await Promise.all([many.destroy(), single.destroy()]) })
+  const get = async (pool: Pool, authorization: string) => {
+    const { statusCode, body } = await pool.request({ path: collection, method: 'GET', headers: { authorization } })
+    await body.dump()
+    return statusCode
+  }
+  const right = as('right').authorization
+  /** Sends from 20 senders at once until it is enough, and right keys one after another meanwhile. */
+  const during = async (total: number, keyAt: (index: number) => string) => {
+    const [load, own] = [new Map<number, number>(), new Map<number, number>()]
+    const count = (counts: Map<number, number>, status: number) => counts.set(status, (counts.get(status) ?? 0) + 1)
+    const times: number[] = []
+    const progress = { sent: 0, done: 0 }
+    const sender = async () => {
+      while (progress.sent < total) {
+        progress.sent += 1
+        count(load, await get(many, `Bearer ${keyAt(progress.sent)}`))
+        progress.done += 1
+      }
+    }
+    const prober = async () => {
+      while (progress.done < total) {
+        const startedAt = performance.now()
+        count(own, await get(single, right))
+        times.push(performance.now() - startedAt)
+      }
+    }
+    await Promise.all([prober(), ...Array.from({ length: 20 }, sender)])
+    const [statuses, ownStatuses] = [load, own].map(counts => Object.fromEntries(counts))
+    return { statuses, ownStatuses, count: times.length, medianMs: median(times) }
+  }
+
+  await during(500, () => keyOf('right'))
+  const usual = await during(2_000, () => keyOf('right'))
+  t.strictSame([usual.statuses, usual.ownStatuses], [{ 200: 2_000 }, { 200: usual.count }])
+  const startedAt = Date.now()
+  const flood = await during(10_000, index => `wrong-${index}`)
+  t.ok(Date.now() - startedAt < 60_000, 'within one window of the limit')
+  t.strictSame(flood.statuses, { 401: 300, 429: 9_700 }, 'half of what a caller has is looked at')
+  t.strictSame(flood.ownStatuses, { 200: flood.count }, 'the right key is let in every time')
+  const ratio = flood.medianMs / usual.medianMs
+  t.comment(`median ${flood.medianMs.toFixed(2)} ms (${flood.count} requests) beside wrong keys, ` +
+    `${usual.medianMs.toFixed(2)} ms (${usual.count}) beside right ones: ${ratio.toFixed(2)}`)
+  t.ok(ratio < 3, `${ratio.toFixed(2)} times as slow as beside others with right keys`)
+})
+
+/** The service as a process, once it listens. */
+async function startService (
+  t: Test, connectTo: string, environment: Record<string, string>
+): Promise<StartedService> {
+  const program = startProgram(t, 'server', {
+    ...keyPair, PORT: '0', COS_SCHEME: 'http', COS_REGION: 'ap-guangzhou', COS_CONNECT_TO: connectTo, ...environment
+  })
+  const [, url = ''] = await program.until(/listening at (https?:[^"]+)"/)
+  return {
+    ...program,
+    url,
+    port: new URL(url).port,
+    async call (method, path, headers = {}, body) {
+      const answer = await fetch(url + path, {
+        method,
+        headers: { ...headers, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
+        body: body === undefined ? null : JSON.stringify(body)
+      })
+      const text = await answer.text()
+      return { status: answer.status, headers: answer.headers, json: text === '' ? undefined : JSON.parse(text) as object }
+    }
+  }
+}
+
+/** The environment of a service that takes the tokens of an issuer. */
+function jwtOf ({ config: { jwksUrl, issuer, audience } }: TokenIssuer): Record<string, string> {
+  return { JWT_JWKS_URL: jwksUrl, JWT_ISSUER: issuer, JWT_AUDIENCE: audience }
+}
+
+function unsigned (claims: object): string {
+  return secret([{ alg: 'none' }, claims].map(part => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.') + '.')
+}
+
+/** HMAC with what everybody can read, in the hope that a verifier takes the algorithm from the token. */
+async function signedWithPublicKey ({ config, keys }: TokenIssuer, claims: Record<string, unknown>): Promise<string> {
+  const [jwk] = keys as [JWK]
+  const publicKey = await exportSPKI(await importJWK(jwk) as Parameters<typeof exportSPKI>[0])
+  return secret(await new SignJWT({ iss: config.issuer, aud: config.audience, ...claims })
+    .setProtectedHeader({ alg: 'HS256', kid: jwk.kid ?? '' })
+    .sign(new TextEncoder().encode(publicKey)))
+}
+
+async function withOtherPayload (issuer: TokenIssuer): Promise<string> {
+  const [[header], [, payload], [, , signature]] = [
+    (await issuer.sign()).split('.'), (await issuer.sign({ sub: 'pipeline' })).split('.'), (await issuer.sign()).split('.')
+  ] as [string[], string[], string[]]
+  return secret([header, payload, signature].join('.'))
+}
+
+async function listen (t: Test, server: Server): Promise<string> {
+  const sockets = new Set<Socket>()
+  server.on('connection', (socket: Socket) => { sockets.add(socket) })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy()
+    server.close()
+  })
+  return String((server.address() as AddressInfo).port)
+}
+
+/** The same variables without a value. */
+function none (environment: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(Object.keys(environment).map(name => [name, '']))
+}
+
+function linesOf (log: string): Array<Record<string, unknown>> {
+  return log.split('\n').filter(line => line !== '').map(line => JSON.parse(line) as Record<string, unknown>)
+}
+
+function median (numbers: number[]): number {
+  return numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? NaN
+}
+
+/** Lets everything else have a turn. */
+async function turn (): Promise<void> {
+  await new Promise(resolve => { setImmediate(resolve) })
+}

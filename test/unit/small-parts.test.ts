@@ -1,0 +1,372 @@
+import { Console } from 'node:console'
+import { once } from 'node:events'
+import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { Writable } from 'node:stream'
+import { text } from 'node:stream/consumers'
+import { mock } from 'node:test'
+import { setImmediate as settled } from 'node:timers/promises'
+import { format, inspect } from 'node:util'
+import t from 'tap'
+import { readConfig } from '../../src/config.ts'
+import { FetchError, fetchJson, fetchText } from '../../src/fetch-json.ts'
+import { watchFiles } from '../../src/file-watch.ts'
+import { createReloader } from '../../src/reload.ts'
+import { Secret } from '../../src/secret.ts'
+import { logWarnings } from '../../src/warnings.ts'
+import { refuseSecrets, secret } from '../secrets.ts'
+import { recordingLogger } from '../start.ts'
+
+interface Test {
+  teardown (handler: () => unknown): void
+}
+
+const hourMs = 3_600_000
+
+t.test('a secret shows itself to nobody who does not ask for it', async t => {
+  const hidden = 'hHiIdDdDeEnN0123456789'
+  const wrapped = new Secret(hidden)
+  const deep = { a: [{ b: { c: { d: { e: wrapped } } } }], map: new Map([[wrapped, wrapped]]), set: new Set([wrapped]) }
+  const cause = Object.assign(new Error(`with ${String(wrapped)}`), { wrapped, config: { key: wrapped } })
+  const error = Object.assign(new TypeError('outer', { cause }), { deep })
+  const everything = { depth: null, showHidden: true, showProxy: true, getters: true } as const
+  const printed = [
+    `${wrapped}`, '' + String(wrapped), [wrapped, wrapped].join(), JSON.stringify(deep), JSON.stringify(wrapped),
+    inspect(wrapped), inspect(deep, everything), inspect(error, everything), String(error.stack), String(cause.stack),
+    // Without its own form it is an object of which nothing can be seen.
+    inspect(deep, { ...everything, customInspect: false }), inspect(error, { ...everything, customInspect: false }),
+    JSON.stringify(Object.entries(Object.getOwnPropertyDescriptors(wrapped))), JSON.stringify({ ...wrapped }),
+    inspect(structuredClone(wrapped), everything), inspect(new Proxy(wrapped, {}), everything),
+    ...['%s', '%o', '%O', '%j', '%d', '%i', '%c', ''].map(directive => format(directive, wrapped, deep, error))
+  ]
+  for (const [index, each] of printed.entries()) t.notMatch(each, hidden, `way ${index}`)
+  t.strictSame([`${wrapped}`, JSON.stringify({ wrapped }), inspect({ wrapped })],
+    ['[secret]', '{"wrapped":"[secret]"}', '{ wrapped: [secret] }'], 'and it is seen that there is one')
+  t.equal(wrapped.reveal(), hidden)
+})
+
+t.test('neither the console nor the logger prints a secret', async t => {
+  const hidden = 'lLoOgGgGeErR0123456789'
+  const wrapped = new Secret(hidden)
+  const error = Object.assign(new Error('failed', { cause: Object.assign(new Error('inner'), { wrapped }) }), { wrapped })
+  let said = ''
+  const stdout = new Writable({
+    write (chunk: Buffer, _, done) {
+      said += chunk.toString()
+      done()
+    }
+  })
+  const console = new Console({ stdout, stderr: stdout, inspectOptions: { depth: null, showHidden: true } })
+  console.log('%s %o %O %j', wrapped, { wrapped }, { wrapped }, { wrapped })
+  console.log(wrapped, [wrapped], { deep: { wrapped } })
+  console.error(error)
+  console.dir({ wrapped }, { depth: null })
+  console.table([{ wrapped }])
+  const { logger, logs } = recordingLogger(t)
+  logger.info({ wrapped, deep: { list: [wrapped] } }, 'with %s and %j and %o', wrapped, { wrapped }, { wrapped })
+  logger.error(error)
+  logger.error({ err: error, cause: error.cause }, 'failed')
+  logger.child({ wrapped }).warn('from a child')
+  for (const written of [said, logs()]) {
+    t.notMatch(written, hidden)
+    t.match(written, /\[secret\]/)
+  }
+  t.equal(logs().trimEnd().split('\n').length, 4)
+})
+
+t.test('a watched file is noticed however it changes', async t => {
+  mock.timers.enable({ apis: ['setInterval'] })
+  t.teardown(() => { mock.timers.reset() })
+  const dir = t.testdir({ 'in-place': 'one', renamed: 'one', removed: 'one', looping: 'one', v1: { key: 'one' }, v2: { key: 'two' } })
+  // As Kubernetes mounts a secret: the link is swapped, the file that is watched lies behind it.
+  symlinkSync('v1', `${dir}/..data`)
+  symlinkSync('..data/key', `${dir}/linked`)
+  const files = ['in-place', 'renamed', 'removed', 'looping', 'linked', 'later', 'folder/later'].map(name => `${dir}/${name}`)
+  let changes = 0
+  const end = watchFiles(files, () => { changes += 1 })
+  t.teardown(end)
+  const noticed = (ms = 1000) => {
+    const before = changes
+    mock.timers.tick(ms)
+    return changes - before
+  }
+
+  t.equal(noticed(10_000), 0, 'nothing has changed, also where there is no file')
+  const steps: Array<[string, () => void]> = [
+    ['written in place', () => { writeFileSync(`${dir}/in-place`, 'another') }],
+    ['replaced by one of the same size', () => {
+      writeFileSync(`${dir}/new`, 'two')
+      renameSync(`${dir}/new`, `${dir}/renamed`)
+    }],
+    ['behind a link that was swapped', () => {
+      symlinkSync('v2', `${dir}/..data_tmp`)
+      renameSync(`${dir}/..data_tmp`, `${dir}/..data`)
+    }],
+    ['deleted', () => { rmSync(`${dir}/removed`) }],
+    ['there again', () => { writeFileSync(`${dir}/removed`, 'one') }],
+    ['there for the first time', () => { writeFileSync(`${dir}/later`, 'one') }],
+    ['in a folder that was not there', () => {
+      mkdirSync(`${dir}/folder`)
+      writeFileSync(`${dir}/folder/later`, 'one')
+    }],
+    ['no longer a file that can be read', () => {
+      rmSync(`${dir}/looping`)
+      symlinkSync('looping', `${dir}/looping`)
+    }],
+    ['below what is no folder any more', () => {
+      rmSync(`${dir}/folder`, { recursive: true })
+      writeFileSync(`${dir}/folder`, '')
+    }]
+  ]
+  for (const [how, change] of steps) {
+    change()
+    t.equal(noticed(999), 0, 'it is looked at once a second')
+    t.equal(noticed(1), 1, how)
+    t.equal(noticed(3000), 0, 'once')
+  }
+  for (const name of ['in-place', 'renamed', 'later']) writeFileSync(`${dir}/${name}`, 'several at a time')
+  t.equal(noticed(), 1, 'several files are one change')
+  end()
+  writeFileSync(`${dir}/in-place`, 'after the end')
+  t.equal(noticed(10_000), 0)
+})
+
+t.test('what is read again is logged, and what fails to be stays as it was', async t => {
+  mock.timers.enable({ apis: ['setInterval'] })
+  t.teardown(() => { mock.timers.reset() })
+  const dir = t.testdir({ one: '1', two: '1' })
+  const { logger, logs } = recordingLogger(t)
+  const lines = () => logs().split('\n').filter(line => line !== '').map(line => {
+    const { level, what, cause, msg } = JSON.parse(line) as { level: number, what: string, cause?: string, msg: string }
+    return [level, what, cause ?? msg]
+  })
+  const reloader = createReloader(logger)
+  const counts = { one: 0, two: 0 }
+  let fault: string | undefined
+  reloader.watch('ONE', [`${dir}/one`], () => {
+    counts.one += 1
+    if (fault !== undefined) throw new Error(fault)
+  })
+  reloader.watch('TWO', [`${dir}/two`, `${dir}/absent`], async () => {
+    await settled()
+    counts.two += 1
+    if (fault !== undefined) throw new Error(`later: ${fault}`)
+  })
+  reloader.watch('NOTHING', [], () => {})
+  const pass = async () => {
+    mock.timers.tick(1000)
+    await settled()
+    await settled()
+  }
+
+  await pass()
+  t.strictSame(lines(), [], 'nothing is read before there is a reason to')
+  writeFileSync(`${dir}/one`, '22')
+  await pass()
+  t.strictSame([counts, lines()], [{ one: 1, two: 0 }, [[30, 'ONE', 'read again']]], 'what has changed and nothing else')
+  writeFileSync(`${dir}/absent`, '1')
+  await pass()
+  t.strictSame(lines().at(-1), [30, 'TWO', 'read again'])
+
+  fault = 'not what it must be'
+  for (const name of ['one', 'two']) writeFileSync(`${dir}/${name}`, '333')
+  await pass()
+  t.strictSame(lines().slice(2), [[50, 'ONE', fault], [50, 'TWO', `later: ${fault}`]], 'at error, and nobody fails')
+  t.match(logs(), /"msg":"not taken: what was read before stays in force"/)
+  await reloader.reloadAll()
+  t.strictSame(lines().slice(4).sort(byName), [[30, 'NOTHING', 'read again'], [50, 'ONE', fault], [50, 'TWO', `later: ${fault}`]])
+  fault = undefined
+  await reloader.reloadAll()
+  t.strictSame(lines().slice(7).map(([level]) => level), [30, 30, 30], 'changed or not, and a fault does not last')
+
+  reloader.close()
+  const before = lines().length
+  for (const name of ['one', 'two']) writeFileSync(`${dir}/${name}`, '4444')
+  await pass()
+  t.equal(lines().length, before, 'after the end nobody looks')
+})
+
+t.test('AUTH=none is warned of at the start and every hour until it ends', async t => {
+  mock.timers.enable({ apis: ['setInterval'] })
+  t.teardown(() => { mock.timers.reset() })
+  const { warnings, end } = warn({ AUTH: 'none' })
+  t.match(warnings, [/^AUTH=none: everyone/])
+  mock.timers.tick(hourMs - 1)
+  t.equal(warnings.length, 1)
+  mock.timers.tick(1)
+  t.match(warnings, [/^AUTH=none/, /^AUTH=none: everyone/])
+  mock.timers.tick(5 * hourMs)
+  t.equal(warnings.length, 7)
+  end()
+  mock.timers.tick(5 * hourMs)
+  t.equal(warnings.length, 7)
+})
+
+t.test('with callers there is nothing to warn of, now or later, but what an operator can change', async t => {
+  mock.timers.enable({ apis: ['setInterval'] })
+  t.teardown(() => { mock.timers.reset() })
+  const required = { AUTH: 'required', CALLERS_FILE: '/callers.json' }
+  const withKeysAt = (url: string) =>
+    ({ ...required, JWT_JWKS_URL: url, JWT_ISSUER: 'https://issuer.example', JWT_AUDIENCE: 'inventories' })
+  for (const url of [
+    'https://issuer.example/jwks', 'http://localhost/jwks', 'http://LOCALHOST:8080/jwks', 'http://127.0.0.1:80/jwks',
+    'http://127.8.9.10/jwks', 'http://2130706433/jwks', 'http://[::1]:3000/jwks'
+  ]) t.strictSame(warn(withKeysAt(url)).warnings, [], url)
+  for (const url of [
+    'http://issuer.example/jwks', 'http://10.0.0.1/jwks', 'http://127.evil.example/jwks', 'http://localhost.evil.example/jwks',
+    'http://[::2]/jwks', 'http://128.0.0.1/jwks', 'http://0.0.0.0/jwks'
+  ]) t.match(warn(withKeysAt(url)).warnings, [/^JWT_JWKS_URL is plain HTTP: whoever is on the way/], url)
+
+  const quiet = warn(required)
+  const loud = warn({ ...required, COS_MAX_ATTEMPTS: '3' }, ['by-token', 'by-certificate'])
+  mock.timers.tick(24 * hourMs)
+  t.strictSame(quiet.warnings, [])
+  t.match(loud.warnings, [
+    /^nobody can be recognised as these callers: .*JWT_JWKS_URL.*TLS_CLIENT_CA_FILE/, /^these variables are set, but/
+  ], 'once each')
+  t.match(loud.fields, [{ callers: ['by-token', 'by-certificate'] }, { variables: ['COS_MAX_ATTEMPTS'] }])
+})
+
+t.test('a small document is fetched as it was asked for', async t => {
+  const received: unknown[] = []
+  const { url } = await startServer(t, async (request, response) => {
+    const { method, url, headers } = request
+    received.push([method, url, headers['x-colour'], await text(request)])
+    response.end('{"a":[1]}')
+  })
+  t.strictSame(await fetchJson(`${url}/some/path?query=1`), { a: [1] })
+  t.equal(await fetchText(url, { method: 'POST', headers: { 'x-colour': 'red' }, body: 'sent' }), '{"a":[1]}')
+  t.strictSame(received, [['GET', '/some/path?query=1', undefined, ''], ['POST', '/', 'red', 'sent']])
+})
+
+t.test('what cannot be fetched whole is an error that names the host and nothing of what was said', async t => {
+  const whole = JSON.stringify('x'.repeat(256 * 1024 - 2))
+  let afterRedirect = 0
+  const { url, host } = await startServer(t, (request, response) => {
+    const [, how = ''] = (request.url ?? '').split('/')
+    const answers: Record<string, () => unknown> = {
+      status: () => response.writeHead(Number(request.url?.split('/')[2])).end('{"answered":"aNsWeReD"}'),
+      redirect: () => response.writeHead(302, { location: '/target' }).end('aNsWeReD'),
+      target: () => {
+        afterRedirect += 1
+        response.end('{}')
+      },
+      whole: () => response.end(whole),
+      large: () => response.end(`${whole} `),
+      'large-in-pieces': () => {
+        response.write(whole)
+        response.end(' ')
+      },
+      cut: () => {
+        response.writeHead(200, { 'content-length': '100' }).write('{"answered":"aNsWeReD"}')
+        setImmediate(() => response.destroy())
+      },
+      'cut-in-pieces': () => {
+        response.write('{"answered":"aNsWeReD"}')
+        setImmediate(() => response.destroy())
+      },
+      reset: () => request.socket.resetAndDestroy(),
+      'no-http': () => request.socket.end('aNsWeReD\r\n\r\n'),
+      'no-json': () => response.end('{"answered":"aNsWeReD"'),
+      empty: () => response.end()
+    }
+    answers[how]?.()
+  })
+  const refused = async (path: string, pattern: RegExp, origin = url) => {
+    const fault = await fetchJson(`${origin}/${path}?query=qQuUeErRyY`, {
+      method: 'POST', headers: { authorization: 'hHeEaAdD' }, body: 'bBoOdDyY'
+    }).then(() => undefined, (error: unknown) => error as Error)
+    t.ok(fault instanceof FetchError, path)
+    t.match(fault?.message, pattern, path)
+    t.ok(fault?.message.startsWith(`${new URL(origin).host} `), 'the host')
+    t.notMatch(inspect(fault, { depth: null, showHidden: true }), /pPaAtThH|qQuUeErRyY|hHeEaAdD|bBoOdDyY|aNsWeReD/)
+  }
+  for (const status of [201, 204, 401, 404, 500, 503]) await refused(`status/${status}/pPaAtThH`, new RegExp(` answered ${status}$`))
+  await refused('redirect/pPaAtThH', / answered 302$/)
+  t.equal(afterRedirect, 0, 'a redirect is not followed')
+  for (const path of ['large', 'large-in-pieces', 'cut', 'cut-in-pieces', 'reset', 'no-http']) {
+    await refused(`${path}/pPaAtThH`, / did not answer \([A-Za-z_]+\)$/)
+  }
+  for (const path of ['no-json', 'empty']) await refused(`${path}/pPaAtThH`, / did not answer JSON$/)
+  const { url: gone, close } = await startServer(t, () => {})
+  await close()
+  await refused('pPaAtThH', / did not answer \(ECONNREFUSED\)$/, gone)
+  t.equal((await fetchText(`${url}/whole`)).length, 256 * 1024, '256 KiB are not too large')
+  await t.rejects(fetchText(`${url}/status/403`), { name: 'FetchError', message: `${host} answered 403` }, 'the same for a text')
+})
+
+t.test('who never ends an answer is waited for five seconds at most', async t => {
+  const { url } = await startServer(t, (request, response) => {
+    if (request.url === '/drip') setInterval(() => response.write(' '), 5).unref()
+  })
+  // The real signal, a hundred times as fast.
+  const timeout = AbortSignal.timeout.bind(AbortSignal)
+  const asked = mock.method(AbortSignal, 'timeout', (ms: number) => timeout(ms / 100))
+  t.teardown(() => { asked.mock.restore() })
+  await t.rejects(fetchText(`${url}/silent`), { name: 'FetchError', message: / did not answer \(TimeoutError\)$/ })
+  await t.rejects(fetchText(`${url}/drip`), { name: 'FetchError', message: / did not answer \(TimeoutError\)$/ }, 'also while it drips')
+  t.strictSame(asked.mock.calls.map(call => call.arguments), [[5000], [5000]])
+})
+
+t.test('the search for secrets finds what tests made one, and whatever looks like one', async t => {
+  const made = [secret('mMaAdDeE-of-a-test'), secret('also.one+with(odd)*[characters]$')]
+  const looksLike = [
+    'q-signature=0123', 'q-sign-algorithm=sha1', 'q-sign-time=1;2', 'q-ak=AKIDx', 'TC3-HMAC-SHA256 Credential', 'Bearer abc',
+    'bearer   a-_', 'BEARER xyz', 'eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJ4In0.c2ln', 'eyJhbGciOiJub25lIn0.e30.',
+    `cip_${'a'.repeat(20)}`, '-----BEGIN PRIVATE KEY-----', '-----BEGIN EC PRIVATE KEY-----', 'redis://:password@host', 'rediss://user:password@host:1/0'
+  ]
+  for (const text of [...made, ...looksLike]) {
+    for (const written of [text, `{"msg":"${text}"}`, `first line\nthe beginning ${text} and more\nlast line`, `${'x'.repeat(500)}${text}`]) {
+      t.throws(() => { refuseSecrets(written) }, { message: /^a secret was logged, in the line that begins with / }, text)
+      t.notOk(messageOf(() => { refuseSecrets(written) })?.includes(text), 'and does not say what')
+    }
+  }
+  t.notMatch(messageOf(() => { refuseSecrets('authorization: q-ak=AKIDvisible&q-signature=0123') }), 'AKIDvisible', 'nor the first of two')
+  t.match(messageOf(() => { refuseSecrets(`first\n{"msg":"second ${made[0]}\nthird`) }), /begins with \{"msg":"second $/)
+  for (const harmless of [
+    '', 'sha256:0123456789abcdef', 'Bearer', 'Bearer [secret]', 'Authorization: Bearer.', '"bearer":', 'redis://host:6379', 'eyJhbGci',
+    'PUBLIC KEY', 'cip_short', 'the signature is wrong', 'mMaAdDeE-of-another'
+  ]) t.doesNotThrow(() => { refuseSecrets(harmless) }, harmless)
+})
+
+/** What is warned of with this environment, and the end of it. */
+function warn (environment: Record<string, string>, unreachable: string[] = []) {
+  const [warnings, fields]: [string[], unknown[]] = [[], []]
+  const log = {
+    warn (...said: unknown[]) {
+      warnings.push(said.at(-1) as string)
+      fields.push(said[0])
+    }
+  }
+  const config = readConfig({ COS_SECRET_ID: 'AKIDx', COS_SECRET_KEY: 'x', ...environment })
+  return { warnings, fields, end: logWarnings(config, unreachable, log) }
+}
+
+async function startServer (
+  t: Test, serve: (request: IncomingMessage, response: ServerResponse) => unknown
+): Promise<{ url: string, host: string, close: () => Promise<void> }> {
+  const server = createServer((request, response) => { void serve(request, response) }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const close = () => new Promise<void>(resolve => {
+    server.close(() => { resolve() })
+    server.closeAllConnections()
+  })
+  t.teardown(close)
+  const host = `127.0.0.1:${(server.address() as AddressInfo).port}`
+  return { url: `http://${host}`, host, close }
+}
+
+function messageOf (act: () => void): string | undefined {
+  try {
+    act()
+    return undefined
+  } catch (error) {
+    return (error as Error).message
+  }
+}
+
+function byName ([, a]: unknown[], [, b]: unknown[]): number {
+  return String(a) < String(b) ? -1 : 1
+}
