@@ -180,8 +180,8 @@ function trustedProxies (text: string | undefined, faults: string[]): string[] {
 /** An address, or a network in CIDR notation (RFC 4632, RFC 4291 section 2.3). */
 function isNetwork (text: string): boolean {
   const [address = '', bits, ...rest] = text.split('/')
-  const longest = { 0: -1, 4: 32, 6: 128 }[isIP(address)] ?? -1
-  if (longest < 0 || rest.length > 0) return false
+  if (!isIP(address) || rest.length > 0) return false
+  const longest = isIPv4(address) ? 32 : 128
   return bits === undefined || (/^[0-9]{1,3}$/.test(bits) && Number(bits) > 0 && Number(bits) <= longest)
 }
 

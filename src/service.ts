@@ -94,19 +94,20 @@ export async function startService (config: Config, logger: Logger, stdout = syn
     reloader.watch('TLS_*', pathsOf(config.tls), addTlsRenewal(app, config.tls, tls))
   }
   reloader.watch('COS_CREDENTIALS', source.files, () => credentials.reload())
-  let stopReminding = (): void => {}
+  const ends: Array<() => void> = []
   app.addHook('onClose', async () => {
-    stopReminding()
+    for (const end of ends) end()
     reloader.close()
     credentials.close()
     redis?.close()
     await transport.close()
   })
+  const firstLoad = credentials.start()
+  // What is at hand is there before the first request. A service that gives credentials may be away; /readyz says so.
+  if (source.isLocal) await firstLoad
   const url = await app.listen({ host: config.host, port: config.port })
-  // Not waited for: what gives them may be away, and /readyz says so.
-  void credentials.start()
   // Whatever LOG_LEVEL says: who silences the log must still be told that the door is open.
-  stopReminding = logWarnings(config, callers.unreachable(), logger.child({}, { level: 'warn' }))
+  ends.push(logWarnings(config, callers.unreachable(), logger.child({}, { level: 'warn' })))
   const { shutdownDelayMs: delayMs, shutdownGraceMs: graceMs } = config
   return {
     app,

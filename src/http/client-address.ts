@@ -12,7 +12,7 @@ declare module 'fastify' {
 export function addClientAddress (app: FastifyInstance): void {
   app.decorateRequest('clientAddress', 'unknown')
   app.addHook('onRequest', async request => {
-    const found = [request.ip, request.raw.socket.remoteAddress].find(address => isIP(address ?? '') !== 0)
+    const found = [request.ip, request.raw.socket.remoteAddress].find(address => isIP(String(address)))
     request.clientAddress = found ?? 'unknown'
   })
 }

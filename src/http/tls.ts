@@ -66,9 +66,8 @@ export function addTlsRenewal (app: FastifyInstance, config: TlsConfig, options:
   })
   return () => {
     const renewed = readTls(config)
-    const { cert, key, ca } = renewed
-    server.setSecureContext({ cert, key, ...(ca === undefined ? {} : { ca }) })
-    if (ca !== present.ca) {
+    server.setSecureContext(renewed)
+    if (renewed.ca !== present.ca) {
       for (const socket of open) outdated.add(socket)
       server.closeIdleConnections()
     }

@@ -1,6 +1,13 @@
+import { truncateSync } from 'node:fs'
+import Fastify from 'fastify'
 import t from 'tap'
+import { destinationsOf, permits, permitsDestination } from '../../src/callers/permissions.ts'
+import { addAuthorization } from '../../src/http/authorization.ts'
+import { addClientAddress } from '../../src/http/client-address.ts'
 import { as, callersFile, everything, keyOf, withKey } from '../callers-file.ts'
 import type { CallerEntry } from '../callers-file.ts'
+import { startIssuer } from '../doubles/issuer.ts'
+import { secret } from '../secrets.ts'
 import { at, bucket, configuration, otherBucket, start } from '../start.ts'
 
 const [reader, writer] = ['cos:GetBucketInventory', 'cos:PutBucketInventory']
@@ -174,4 +181,46 @@ t.test('a callers file that is faulty stops the start with every fault', async t
   await t.rejects(start(t, { environment }), { message: /2 faults:\n.*\/callers\/0\/keys\/0.*\n.*\/callers\/1/ })
   await t.rejects(start(t, { environment: { ...environment, CALLERS_FILE: '/nowhere', AUDIT_LOG: '/nowhere/audit' } }),
     { message: /2 faults:\n.*CALLERS_FILE cannot be read: ENOENT\n.*AUDIT_LOG: ENOENT/ })
+})
+
+t.test('a callers file too large to be one is not read', async t => {
+  const { environment } = callersFile(t, [])
+  truncateSync(environment.CALLERS_FILE, 4 * 1024 * 1024 + 1)
+  await t.rejects(start(t, { environment }), { message: /CALLERS_FILE cannot be read: larger than 4 MiB/ })
+})
+
+t.test('a token of the issuer names a caller', async t => {
+  const issuer = await startIssuer(t, { onSecret: secret })
+  const { environment } = callersFile(t, [{ name: 'service', jwt: { claims: { sub: 'svc' } }, allow: everything }])
+  const { jwksUrl, issuer: iss, audience } = issuer.config
+  const { call, service, audits, emulator } = await start(t, {
+    environment: { ...environment, JWT_JWKS_URL: jwksUrl, JWT_ISSUER: iss, JWT_AUDIENCE: audience }
+  })
+  const bearer = async (claims: Record<string, unknown>) => ({ authorization: `Bearer ${await issuer.sign(claims)}` })
+  t.equal((await call('PUT', at('a'), configuration, await bearer({ sub: 'svc' }))).status, 204)
+  t.equal((await call('PUT', at('a'), configuration, await bearer({ sub: 'other' }))).status, 401)
+  emulator.addFault({ kind: 'hang', times: 1 })
+  const before = emulator.connections
+  const cut = call('DELETE', at('a'), undefined, await bearer({ sub: 'svc' })).catch(() => {})
+  while (emulator.connections === before) await new Promise(resolve => { setImmediate(resolve) })
+  service.cut()
+  t.match(audits(), [{ caller: 'service', outcome: 'success' }, { caller: null }, { caller: 'service', id: 'a', outcome: 'unknown' }])
+  await emulator.close()
+  await cut
+})
+
+t.test('a route that does not say which action it is stops the start', async t => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  addAuthorization(app, { permits, permitsDestination, destinationsOf }, () => undefined)
+  t.throws(() => app.get('/buckets/:bucket/acl', async () => 'open'), { message: /acl does not say which action it is/ })
+})
+
+t.test('an address that is none is not taken for one', async t => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  addClientAddress(app)
+  app.get('/', async ({ clientAddress }) => clientAddress)
+  t.equal((await app.inject({ url: '/', remoteAddress: '::1' })).body, '::1')
+  t.equal((await app.inject({ url: '/', remoteAddress: 'nowhere' })).body, 'unknown')
 })

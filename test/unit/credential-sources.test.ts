@@ -122,6 +122,11 @@ t.test('file says what is wrong with a file, and quotes nothing of it', async t 
   }
 })
 
+t.test('file does not wait for what is no file', async t => {
+  const source = sourceOf({ source: 'file', path: t.testdir() })
+  t.equal(await messageOf(source.load()), 'the credentials file cannot be read (not a file)')
+})
+
 t.test('file throws nothing but its own error, whatever is in the file', async t => {
   const path = join(t.testdir(), 'credentials')
   const source = sourceOf({ source: 'file', path })

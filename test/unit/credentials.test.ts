@@ -48,6 +48,7 @@ function bench (random = () => 0.5): Bench {
   const source = {
     name: 'scripted',
     files: [],
+    isLocal: true,
     load: () => new Promise<SourcedCredentials>((resolve, reject) => {
       assert.equal(underWay, undefined, 'two loads at a time')
       loads += 1

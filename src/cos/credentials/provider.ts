@@ -94,11 +94,12 @@ export function createCredentialProvider (
   function succeed (loaded: SourcedCredentials): void {
     const { credentials, expiresAt } = loaded
     failure = undefined
+    const isFirst = current === undefined
     const known = current !== undefined && same(current.credentials, credentials) ? current.credentials : undefined
     // The same ones stay the same object: callers compare by identity what was rejected with what is in force.
     current = { credentials: known ?? credentials, expiresAt }
     const fields = { source: source.name, expiresAt: isoTime(expiresAt) }
-    if (known === undefined) log.info(fields, 'new credentials for COS')
+    if (known === undefined) log[isFirst && expiresAt === undefined ? 'debug' : 'info'](fields, 'new credentials for COS')
     else log.debug(fields, 'the credentials for COS are still the same')
     schedule(expiresAt === undefined ? undefined : refreshAt(expiresAt))
   }

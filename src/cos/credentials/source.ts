@@ -17,6 +17,8 @@ export interface CredentialSource {
   name: string
   /** The files whose change means new credentials. */
   files: string[]
+  /** Whether nobody else need be asked. */
+  isLocal: boolean
   /**
    * Asks for credentials that are valid now.
    *
@@ -35,6 +37,7 @@ export function createCredentialSource (config: CredentialsConfig, now: () => nu
   return {
     name: config.source,
     files,
+    isLocal: config.source === 'env' || config.source === 'file',
     async load () {
       try {
         return await load()
