@@ -84,8 +84,8 @@ t.test('heads up to 16 KiB are read and larger ones refused, whatever they are l
   t.match(await get(at('x'.repeat(8192)), authorization), { status: 400, code: 'ValidationFailed' })
   t.match(await get(at(kib15), authorization), { status: 414, code: 'URITooLong' })
   t.match(await get(`/${kib15}`, authorization), { status: 404, code: 'RouteNotFound' })
-  // Node drops headers after the 2000th: whatever is lost, nobody gets in who would not.
-  t.match(await get(collection, 'a:\r\n'.repeat(2500) + authorization), { status: 401 })
+  const { status } = await get(collection, 'a:\r\n'.repeat(2500) + authorization)
+  t.ok([401, 431].includes(status), 'Node 20 drops headers after the 2000th, a key among them; later ones refuse them')
 
   const tooLarge = { status: 431, code: 'RequestHeaderFieldsTooLarge', headers: { connection: 'close' } }
   const kib17 = 'x'.repeat(17 * 1024)
