@@ -2,7 +2,6 @@ import Fastify, { LogController } from 'fastify'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import type { AuditLog } from './audit.ts'
 import type { Callers } from './callers/callers.ts'
-import { destinationsOf, permits, permitsDestination } from './callers/permissions.ts'
 import type { Inventories } from './cos/inventories.ts'
 import {
   InventoryConfigurationInputSchema, InventoryConfigurationSchema, InventoryJobInputSchema, InventoryJobSchema,
@@ -12,7 +11,7 @@ import { ProblemSchema } from './contract/problem.ts'
 import { maxBodyBytes } from './contract/requests.ts'
 import { addAudit } from './http/audit.ts'
 import { addAuthentication } from './http/authentication.ts'
-import { addAuthorization } from './http/authorization.ts'
+import { addAuthorization, addDestinationCheck } from './http/authorization.ts'
 import { addClientAddress } from './http/client-address.ts'
 import { addDocumentation, openApiRoutes } from './http/documentation.ts'
 import { acceptJsonOnly } from './http/json-only.ts'
@@ -104,12 +103,13 @@ export async function buildApp (dependencies: Dependencies): Promise<FastifyInst
   // What only known callers may use; the hooks run in this order.
   await app.register(async api => {
     const { regionOf } = inventories
-    addAudit(api, { audit: dependencies.audit, lifecycle, destinationsOf, regionOf })
+    addAudit(api, { audit: dependencies.audit, lifecycle, regionOf })
     addAuthentication(api, dependencies.callers, countFailure)
     limitCallers(api, dependencies.rateLimits)
-    api.addHook('preHandler', refuseFaults)
-    addAuthorization(api, { permits, permitsDestination, destinationsOf }, regionOf)
+    addAuthorization(api, regionOf)
     api.addHook('preParsing', inviteBody)
+    api.addHook('preHandler', refuseFaults)
+    addDestinationCheck(api, regionOf)
     await api.register(inventoryRoutes, { inventories, readOnly })
   })
   return app

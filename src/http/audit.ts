@@ -1,7 +1,8 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { AuditLog, AuditOutcome, AuditRecord } from '../audit.ts'
+import { destinationsOf } from '../callers/permissions.ts'
 import { bucketCallOf } from './authorization.ts'
-import type { Policy, RegionOf } from './authorization.ts'
+import type { RegionOf } from './authorization.ts'
 import type { Lifecycle } from './shutdown.ts'
 
 /** Names that COS takes are shorter; what was sent in their place may be thousands of characters. */
@@ -10,7 +11,6 @@ const longestName = 128
 interface Dependencies {
   audit: AuditLog
   lifecycle: Lifecycle
-  destinationsOf: Policy['destinationsOf']
   regionOf: RegionOf
 }
 
@@ -19,7 +19,7 @@ interface Dependencies {
  * still there to hear it; those that are cut when the service stops are recorded as unknown. Reads and dry runs change
  * nothing.
  */
-export function addAudit (app: FastifyInstance, { audit, lifecycle, destinationsOf, regionOf }: Dependencies): void {
+export function addAudit (app: FastifyInstance, { audit, lifecycle, regionOf }: Dependencies): void {
   const underWay = new Set<FastifyRequest>()
   const record = (request: FastifyRequest, rest: Pick<AuditRecord, 'outcome' | 'status' | 'cosRequestId'>) => {
     const { id } = request.params as { id: string }

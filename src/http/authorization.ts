@@ -1,5 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Caller } from '../callers/callers.ts'
+import { destinationsOf, permits, permitsDestination } from '../callers/permissions.ts'
+import type { Call } from '../callers/permissions.ts'
 import type { Action } from '../contract/callers.ts'
 import { ServiceError } from '../errors.ts'
 
@@ -10,57 +12,52 @@ declare module 'fastify' {
   }
 }
 
-/** A call as policies see it. `region` is undefined while none is known. */
-export interface BucketCall {
-  action: Action
-  bucket: string
-  region: string | undefined
-}
-
 /** The region a call for a bucket goes to, undefined when none is known. */
 export type RegionOf = (bucket: string, requested: string | undefined) => string | undefined
 
-/** Who may do what. */
-export interface Policy {
-  permits (caller: Caller, call: BucketCall): boolean
-  permitsDestination (caller: Caller, call: BucketCall, destination: string): boolean
-  destinationsOf (body: unknown): string[]
-}
+/** A bucket's name has 63 characters at most; what stands in its place may be anything. */
+const longestName = 100
 
 /**
- * Lets a known caller do what its statements say and nothing else: the action on the bucket before a body is read,
- * the destination buckets of a valid body before anything is sent. Every route of the scope must name its action; one
- * that does not stops the start.
+ * Lets a known caller do what its statements say and nothing else (onRequest, before a body is read). Every route of
+ * the scope must name its action; one that does not stops the start.
  *
  * @throws {ServiceError} CallerNotAllowed, which says the same whether the bucket exists or not
  */
-export function addAuthorization (app: FastifyInstance, policy: Policy, regionOf: RegionOf): void {
+export function addAuthorization (app: FastifyInstance, regionOf: RegionOf): void {
   app.addHook('onRoute', ({ url, config }) => {
     if (config?.action === undefined) throw new Error(`${url} does not say which action it is`)
   })
   app.addHook('onRequest', async request => {
     const [caller, call] = [callerOf(request), bucketCallOf(request, regionOf)]
-    if (policy.permits(caller, call)) return
+    if (permits(caller, call)) return
     // The configured region of a bucket is nothing a caller without rights on it need know.
     const { region } = request.query as { region?: unknown }
     const where = typeof region === 'string' ? ` in ${region.slice(0, longestName)}` : ''
-    throw new ServiceError('CallerNotAllowed', `${caller.name} may not do ${call.action} on ${call.bucket}${where}. ` +
-      'What a caller may do is decided by whoever runs this service.')
-  })
-  app.addHook('preHandler', async request => {
-    const [caller, call] = [callerOf(request), bucketCallOf(request, regionOf)]
-    const refused = policy.destinationsOf(request.body).find(each => !policy.permitsDestination(caller, call, each))
-    if (refused === undefined) return
-    throw new ServiceError('CallerNotAllowed', `${caller.name} may not have reports of ${call.bucket} written to ` +
-      `${refused.slice(0, longestName)} (${call.action}). What a caller may do is decided by whoever runs this service.`)
+    throw new ServiceError('CallerNotAllowed', `${caller.name} may not do ${call.action} on ` +
+      `${call.bucket.slice(0, longestName)}${where}. ${whoDecides}`)
   })
 }
 
-/** A bucket's name has 63 characters at most; what stands in its place may be anything. */
-const longestName = 100
+/**
+ * Lets reports go only where the statements of the caller let them go (preHandler, once the body is known to be valid).
+ *
+ * @throws {ServiceError} CallerNotAllowed, naming the destination
+ */
+export function addDestinationCheck (app: FastifyInstance, regionOf: RegionOf): void {
+  app.addHook('preHandler', async request => {
+    const [caller, call] = [callerOf(request), bucketCallOf(request, regionOf)]
+    const refused = destinationsOf(request.body).find(each => !permitsDestination(caller, call, each))
+    if (refused === undefined) return
+    throw new ServiceError('CallerNotAllowed', `${caller.name} may not have reports of ${call.bucket} written to ` +
+      `${refused.slice(0, longestName)} (${call.action}). ${whoDecides}`)
+  })
+}
+
+const whoDecides = 'What a caller may do is decided by whoever runs this service.'
 
 /** The call a request stands for. A parameter of a wrong type names nothing here; validation refuses it. */
-export function bucketCallOf (request: FastifyRequest, regionOf: RegionOf): BucketCall {
+export function bucketCallOf (request: FastifyRequest, regionOf: RegionOf): Call {
   const { bucket } = request.params as { bucket: string }
   const { region } = request.query as { region?: unknown }
   const { action } = request.routeOptions.config as { action: Action }

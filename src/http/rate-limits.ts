@@ -9,6 +9,7 @@ const windowMs = 60_000
 /** Failed attempts a minute and address, where callers themselves have no limit that could be halved. */
 const failuresWithoutLimit = 300
 
+/** How often callers may ask, and where that is counted. */
 export interface RateLimits {
   /** Requests a minute for each caller that has no limit of its own; 0 for any number. */
   perMinute: number

@@ -1,7 +1,6 @@
 import { truncateSync } from 'node:fs'
 import Fastify from 'fastify'
 import t from 'tap'
-import { destinationsOf, permits, permitsDestination } from '../../src/callers/permissions.ts'
 import { addAuthorization } from '../../src/http/authorization.ts'
 import { addClientAddress } from '../../src/http/client-address.ts'
 import { as, callersFile, everything, keyOf, withKey } from '../callers-file.ts'
@@ -212,7 +211,7 @@ t.test('a token of the issuer names a caller', async t => {
 t.test('a route that does not say which action it is stops the start', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
-  addAuthorization(app, { permits, permitsDestination, destinationsOf }, () => undefined)
+  addAuthorization(app, () => undefined)
   t.throws(() => app.get('/buckets/:bucket/acl', async () => 'open'), { message: /acl does not say which action it is/ })
 })
 
