@@ -34,6 +34,7 @@ const auditLevel = 35
  * each with an open and a close, so that the file may be renamed or removed at any time.
  *
  * @param target `stdout` or the path of a file, which is made with mode 0600
+ * @param log takes the lines that cannot be written
  * @throws {Error} of the file system when the file cannot be written to
  */
 export function createAuditLog (target: string, stdout: DestinationStream, log: Pick<Logger, 'error'>): AuditLog {

@@ -1,6 +1,6 @@
 import { isIP, isIPv4, isIPv6 } from 'node:net'
 import { bucketMaxLength, bucketPattern, regionPattern } from './contract/inventory.ts'
-import { readCredentials } from './config/credentials.ts'
+import { namesOfOtherSources, readCredentials } from './config/credentials.ts'
 import type { CredentialsConfig } from './config/credentials.ts'
 import { ConfigError, EnvironmentReader } from './config/environment.ts'
 import type { Environment } from './config/environment.ts'
@@ -51,7 +51,7 @@ export interface Config {
     deadlineMs: number
     maxConnections: number
   }
-  /** Variables that are set to something this version accepts but does not act on. */
+  /** Variables that are set although nothing acts on them. */
   notInForce: string[]
 }
 
@@ -109,7 +109,7 @@ export function readConfig (environment: Environment): Config {
       deadlineMs: reader.integer('COS_DEADLINE_MS', 15_000, 1, longestTimeMs),
       maxConnections: reader.integer('COS_MAX_CONNECTIONS', 64, 1, 10_000)
     },
-    notInForce: notActedOn.filter(name => reader.has(name))
+    notInForce: [...notActedOn, ...namesOfOtherSources(reader)].filter(name => reader.has(name))
   }
   if (faults.length > 0) throw new ConfigError(faults)
   return config
@@ -132,7 +132,7 @@ function readAuth (reader: EnvironmentReader, host: string): Config['auth'] {
   }
   if (auth === 'none') {
     const named = [...callersFile === undefined ? [] : ['CALLERS_FILE'], ...jwtNames]
-    if (named.length > 0) faults.push(`AUTH=none lets everyone in, whatever ${named.join(', ')} say: unset one or the other`)
+    if (named.length > 0) faults.push(`AUTH=none lets everyone in, so that ${named.join(', ')} would mean nothing: unset one or the other`)
     if (!anywhere && !isLoopback(host)) {
       faults.push('AUTH=none lets everyone in, and HOST is an address that other machines reach: ' +
         'set HOST=127.0.0.1, or AUTH_NONE_ANYWHERE=true if something in front decides who may call')
@@ -216,8 +216,8 @@ function endpoint (text: string | undefined, faults: string[]): string {
   const template = text ?? '{bucket}.cos.{region}.myqcloud.com'
   const host = /^\{bucket\}\.((?:[a-z0-9-]|\{region\})+(?:\.(?:[a-z0-9-]|\{region\})+)*)(?::([0-9]{1,5}))?$/.exec(template)
   if (host === null || Number(host[2] ?? 443) < 1 || Number(host[2] ?? 443) > 65535) {
-    faults.push('COS_ENDPOINT must be a lower-case host template that begins with {bucket}. ' +
-      'such as {bucket}.cos.{region}.myqcloud.com, with an optional :port')
+    faults.push('COS_ENDPOINT must be a lower-case host template such as {bucket}.cos.{region}.myqcloud.com, ' +
+      'which begins with the bucket and may end with a :port')
   }
   return template
 }

@@ -67,7 +67,7 @@ export async function startService (config: Config, logger: Logger, stdout = syn
   }
   const callers = orFault('CALLERS_FILE', () => openCallers(config, logger, reloader))
   const tls = orFault('TLS_*', () => config.tls && readTls(config.tls))
-  const audit = orFault('AUDIT_LOG', () => createAuditLog(config.auditLog, stdout, logger))
+  const audit = orFault('AUDIT_LOG', () => createAuditLog(config.auditLog, stdout, logger.child({}, { level: 'error' })))
   if (callers === undefined || audit === undefined || faults.length > 0) throw new ConfigError(faults)
 
   const source = createCredentialSource(config.cos.credentials, now)

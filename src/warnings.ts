@@ -26,7 +26,7 @@ export function logWarnings (
       'jwt needs JWT_JWKS_URL, certificate needs TLS_CLIENT_CA_FILE')
   }
   if (notInForce.length > 0) {
-    log.warn({ variables: notInForce }, 'these variables are set, but this version does not act on them')
+    log.warn({ variables: notInForce }, 'these variables are set, but nothing acts on them')
   }
   const reminder = auth === 'none' ? setInterval(warnOfOpenDoor, everyMs).unref() : undefined
   return () => { clearInterval(reminder) }

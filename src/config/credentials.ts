@@ -76,6 +76,21 @@ export function readCredentials (
   return sources[chosen]
 }
 
+const namesOf: Readonly<Record<CredentialsConfig['source'], string[]>> = {
+  env: ['COS_SECRET_ID', 'COS_SECRET_KEY', 'COS_TOKEN'],
+  file: ['COS_CREDENTIALS_FILE'],
+  'cvm-role': [],
+  // Its variables are set by TKE in every pod.
+  oidc: [],
+  'assume-role': ['COS_SECRET_ID', 'COS_SECRET_KEY', 'COS_TOKEN', 'COS_ROLE_ARN', 'COS_ROLE_SESSION_NAME']
+}
+
+/** Variables that mean something to sources that are not chosen. */
+export function namesOfOtherSources (reader: EnvironmentReader): string[] {
+  const chosen = namesOf[(reader.value('COS_CREDENTIALS') ?? 'env') as CredentialsConfig['source']] as string[] | undefined
+  return [...new Set(Object.values(namesOf).flat())].filter(name => chosen?.includes(name) === false)
+}
+
 function variableCredentials (environment: Environment): VariableCredentials {
   const names = ['COS_SECRET_ID', 'COS_SECRET_KEY', 'COS_TOKEN']
   const all = new EnvironmentReader(environment)
@@ -92,7 +107,7 @@ function variableCredentials (environment: Environment): VariableCredentials {
 
 function keyPair (reader: EnvironmentReader): Credentials {
   const required = (name: string) => {
-    if (!reader.has(name)) reader.faults.push(`${name} is required (or ${name}_FILE)`)
+    if (!reader.has(name)) reader.faults.push(`${name} is required (or ${name}_FILE, or another source in COS_CREDENTIALS)`)
     return reader.secret(name) ?? new Secret('')
   }
   return {

@@ -178,7 +178,8 @@ function unreachable (hint: string, cause: unknown): ServiceError {
   return new ServiceError('UpstreamUnreachable', `COS cannot be reached: ${hint}`, { cause })
 }
 
-/** Faults of the network, of TLS and nearly all of undici's carry a code. */
+/** Faults of the network, of TLS and nearly all of undici's carry a code. That of an abort is a number. */
 function codeOf (error: unknown): string {
-  return String((error as { code?: unknown }).code)
+  const { code, name } = error as { code?: unknown, name?: unknown }
+  return String(typeof code === 'number' ? name : code)
 }

@@ -33,8 +33,14 @@ export function addAuthentication (app: FastifyInstance, callers: Pick<Callers, 
     }
     const { isExceeded, retryAfterSeconds } = await limit(request)
     if (isExceeded) {
-      throw new ServiceError('RateLimited', 'Too many requests from this address brought no key or token that is known. ' +
-        `Wrong ones are looked at again in ${retryAfterSeconds} s.`, { retryAfterSeconds })
+      throw new ServiceError('RateLimited', 'Too many requests from this address came from nobody who is known. ' +
+        `Try again in ${retryAfterSeconds} s, or with a key or token that is good.`, { retryAfterSeconds })
+    }
+    if (certificate !== undefined && authorization === undefined) {
+      // What an operator needs for the callers file; whoever shakes hands has said it to everyone on the way.
+      request.log.info(certificate, 'nobody has this client certificate')
+      throw new ServiceError('Unauthenticated', 'No caller has your client certificate. Whoever runs this service must add ' +
+        'its subject or a subject alternative name to a caller, or send a key or token as Authorization: Bearer.', { challenge: realm })
     }
     throw authorization === undefined
       ? new ServiceError('Unauthenticated', 'Send your key or token as Authorization: Bearer.', { challenge: realm })

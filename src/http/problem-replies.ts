@@ -28,7 +28,8 @@ export function addProblems (app: FastifyInstance): void {
 function replyWithProblem (thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const error = toServiceError(thrown)
   request.problem ??= error
-  if (error.status >= 500) request.log[error.code === 'InternalError' ? 'error' : 'warn'](toLogFields(error), error.detail)
+  // COS has an InternalError too, which is a 502 here.
+  if (error.status >= 500) request.log[error.status === 500 ? 'error' : 'warn'](toLogFields(error), error.detail)
   if (error.retryAfterSeconds !== undefined) reply.header('retry-after', error.retryAfterSeconds)
   if (error.challenge !== undefined) reply.header('www-authenticate', error.challenge)
   // A body that was refused unread may still be on its way: nobody waits for it.
@@ -148,7 +149,7 @@ export function replyToClientError (this: FastifyInstance, error: Error & { code
   const requestId = request?.id ?? newRequestId()
   const detail = clientErrorDetails[code]
   if (request !== undefined) request.problem = new ServiceError(code, detail)
-  this.log.info({ requestId, code, status }, 'answered')
+  this.log.info({ requestId, code, status, address: socket.remoteAddress }, 'answered')
   const body = JSON.stringify({ type: 'about:blank', title, status, detail, code, requestId } satisfies Problem)
   const headers = {
     'content-type': problemMediaType,

@@ -31,6 +31,7 @@ export function addRequestLog (app: FastifyInstance): void {
       status: reply.statusCode,
       code: request.problem?.code,
       caller: request.caller?.name,
+      address: request.clientAddress,
       cosRequestId: reply.getHeader('x-cos-request-id'),
       durationMs: Math.round(reply.elapsedTime * 10) / 10
     }, 'answered')

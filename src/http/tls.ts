@@ -1,9 +1,10 @@
-import { X509Certificate } from 'node:crypto'
+import { createPrivateKey, X509Certificate } from 'node:crypto'
 import type { Server } from 'node:https'
 import type { Socket } from 'node:net'
 import { createSecureContext } from 'node:tls'
 import type { FastifyInstance } from 'fastify'
 import type { TlsConfig } from '../config.ts'
+import { ConfigError } from '../config/environment.ts'
 import { readRegularFile } from '../regular-file.ts'
 
 /** What a server needs to speak TLS: PEM texts, and whether clients must show a certificate. */
@@ -22,28 +23,45 @@ const handshakeTimeoutMs = 10_000
 /**
  * Reads certificate, key and the authorities of clients. TLS 1.2 is the oldest version Node takes.
  *
- * @throws {Error} when a file cannot be read, is not PEM, or certificate and key do not belong together
+ * @throws {ConfigError} when a file cannot be read, is not PEM, or certificate and key do not belong together
+ * @throws {Error} of OpenSSL, when it takes them for too weak
  */
 export function readTls ({ certFile, keyFile, clientCaFile }: TlsConfig): TlsOptions {
+  const cert = readPem('TLS_CERT_FILE', certFile, text => new X509Certificate(text))
+  const key = readPem('TLS_KEY_FILE', keyFile, createPrivateKey)
+  if (!new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))) {
+    throw new ConfigError(['TLS_CERT_FILE and TLS_KEY_FILE do not belong together'])
+  }
   const options = {
-    cert: readRegularFile(certFile),
-    key: readRegularFile(keyFile),
-    ...(clientCaFile === undefined ? {} : { ca: readAuthorities(clientCaFile) }),
+    cert,
+    key,
+    ...(clientCaFile === undefined ? {} : { ca: readPem('TLS_CLIENT_CA_FILE', clientCaFile, checkAuthorities) }),
     requestCert: clientCaFile !== undefined,
     rejectUnauthorized: clientCaFile !== undefined,
     handshakeTimeout: handshakeTimeoutMs
   }
+  // Says what else OpenSSL has against them, such as a key that is too short.
   createSecureContext(options)
   return options
 }
 
+function readPem (name: string, path: string, check: (pem: string) => unknown): string {
+  try {
+    const pem = readRegularFile(path)
+    check(pem)
+    return pem
+  } catch (error) {
+    // The message of the file system has the path, that of OpenSSL nothing an operator could use.
+    const { code, syscall } = error as NodeJS.ErrnoException
+    const fault = syscall === undefined ? 'does not hold what it must, in PEM and not encrypted' : `cannot be read: ${code}`
+    throw new ConfigError([`${name} ${fault}`])
+  }
+}
+
 /** Every certificate is looked at: what is none would be left out without a word, and its clients with it. */
-function readAuthorities (path: string): string {
-  const pem = readRegularFile(path)
+function checkAuthorities (pem: string): void {
   const blocks = pem.split(/(?=-----BEGIN )/).filter(block => block.trim() !== '')
-  if (blocks.length === 0) throw new Error('there is no certificate of an authority')
-  for (const block of blocks) new X509Certificate(block).toString()
-  return pem
+  for (const block of blocks.length === 0 ? [''] : blocks) new X509Certificate(block).toString()
 }
 
 /**

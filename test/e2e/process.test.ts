@@ -54,7 +54,7 @@ t.test('with a good environment it says where it listens, serves, and ends with 
   const lines = service.stdout().trimEnd().split('\n').map(line => JSON.parse(line) as { level: number, msg: string })
   t.match(lines[0]?.msg, /listening at http:\/\/127\.0\.0\.1:\d+$/i)
   const loud = lines.filter(({ level }) => level >= 40).map(({ msg }) => msg)
-  t.match(loud, [/^AUTH=none: everyone/, /this version does not act on them$/])
+  t.match(loud, [/^AUTH=none: everyone/, /nothing acts on them$/])
   const ending = lines.map(({ msg }) => msg).filter(msg => msg.startsWith('stop'))
   t.strictSame([...ending, lines.at(-1)?.msg], ['stopping', 'stopped', 'stopped'])
   t.equal(service.stderr(), '')

@@ -201,7 +201,8 @@ t.test('NAME_FILE gives the value of NAME', async t => {
   t.match(faultsOf({ ...required, COS_SECRET_KEY_FILE: path }), [/COS_SECRET_KEY and COS_SECRET_KEY_FILE are both set/])
   t.strictSame(faultsOf({ ...required, PORT_FILE: 'a-secret-in-the-wrong-place' }), ['PORT_FILE cannot be read: ENOENT'])
   t.match(faultsOf({ ...required, METRICS_PORT_FILE: path }), [/^METRICS_PORT is not supported/])
-  t.strictSame(faultsOf({ ...required, COS_CREDENTIALS_FILE: path }), [], 'which is no file form of COS_CREDENTIALS')
+  t.strictSame(readConfig({ ...required, COS_CREDENTIALS_FILE: path, COS_ROLE_ARN: 'r' }).notInForce, ['COS_CREDENTIALS_FILE', 'COS_ROLE_ARN'],
+    'which is no file form of COS_CREDENTIALS')
   t.notMatch(faultsOf({ AUTH: 'none', COS_SECRET_KEY_FILE: path, COS_SECRET_ID: 'x' }).join(), /from-file/)
 })
 
@@ -216,7 +217,7 @@ t.test('AUTH=required needs callers, and takes tokens when all three settings ar
   })
   t.match(faultsOf({ ...keys, CALLERS_FILE: 'c.json', JWT_ISSUER: 'i' }), [/^JWT_ISSUER alone does not say/])
   t.match(faultsOf({ ...keys, CALLERS_FILE: 'c.json', JWT_ISSUER: 'i', JWT_AUDIENCE: 'a' }), [/^JWT_ISSUER and JWT_AUDIENCE alone do not/])
-  t.match(faultsOf({ ...required, CALLERS_FILE: 'c.json', ...jwt }), [/^AUTH=none lets everyone in, whatever CALLERS_FILE, JWT_JWKS_URL,/])
+  t.match(faultsOf({ ...required, CALLERS_FILE: 'c.json', ...jwt }), [/^AUTH=none lets everyone in, so that CALLERS_FILE, JWT_JWKS_URL,/])
 })
 
 t.test('the URL of Redis is one that can be taken apart', async t => {
