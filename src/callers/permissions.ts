@@ -45,11 +45,13 @@ function appIdOf (bucket: string): string {
 }
 
 // Resources of another service (qcs::kms:…, qcs::cam:…) name no bucket. What is malformed counts as one of COS.
-const maybeBucket = /qcs:(?![^:]*:(?!cos:)[a-z]+:)/i
+const maybeBucket = /qcs:(?![^:]*:(?!cos:)[a-z]+:)([^:]*:){4}/i
 const bucketResource = /^qcs:[^:]*:cos:[^:]*:[^:]*:([^:]+)$/i
 
-/** What stands under COSBucketDestination and says nothing of where a report goes. */
-const harmless = new Set(['AccountId', 'Encryption', 'Format', 'Prefix'])
+const destinationName = /^(cosbucket)?destination$/i
+
+/** Text under COSBucketDestination that says nothing of where a report goes; nor does anything under Encryption. */
+const harmless = new Set(['AccountId', 'Format', 'Prefix'])
 
 /**
  * Every bucket that a body names as a destination, each once: all text under `Destination` but the members known to say
@@ -70,8 +72,9 @@ export function destinationsOf (body: unknown): string[] {
       for (const each of value as unknown[]) places.push({ value: each, name, isDestination })
     } else if (typeof value === 'object' && value !== null) {
       for (const [member, each] of Object.entries(value)) {
-        const isHarmless = name === 'COSBucketDestination' && harmless.has(member)
-        const isBelow = (isDestination && !isHarmless) || member === 'Destination'
+        const isHarmless = name === 'COSBucketDestination' &&
+          (member === 'Encryption' || (harmless.has(member) && typeof each === 'string'))
+        const isBelow = (isDestination && !isHarmless) || destinationName.test(member)
         places.push({ value: each as unknown, name: member, isDestination: isBelow })
       }
     }

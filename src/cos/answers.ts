@@ -46,11 +46,15 @@ const keyCodes = new Set(['InvalidAccessKeyId', 'ExpiredToken', 'InvalidToken'])
 
 const longestMessage = 500
 
-const reflectedLabels = /q-(ak|signature|sign-algorithm|sign-time|key-time)|x-cos-security-token|AKID/i
+const reflectedLabels = /q-(ak|signature|sign-algorithm|sign-time|key-time)|x-cos-security-token/i
+
+function quotes (confidential: readonly string[], text: string): boolean {
+  return reflectedLabels.test(text) || confidential.some(each => text.includes(each))
+}
 
 /** Something between COS and us may quote our request; what is or looks like its credentials goes no further. */
 function reflects ({ confidential }: CosAnswer, text: string): boolean {
-  return reflectedLabels.test(text) || confidential.some(each => text.includes(each))
+  return /AKID/.test(text) || quotes(confidential, text)
 }
 
 /** COS's request and trace id of an answer, from its headers. */
@@ -155,10 +159,10 @@ function headerText (value: string | string[] | undefined): string {
   return (Array.isArray(value) ? value[0] : value) ?? ''
 }
 
-/** COS's ids are Base64; anything else is not one, and not answered or logged again. */
-function cosId (answer: CosAnswer, value: string | string[] | undefined): string | undefined {
+/** COS's ids are Base64, in which AKID may come by chance. Anything else is not one, and not passed on. */
+function cosId ({ confidential }: CosAnswer, value: string | string[] | undefined): string | undefined {
   const text = headerText(value)
-  return /^[A-Za-z0-9+/=_.-]{1,256}$/.test(text) && !reflects(answer, text) ? text : undefined
+  return /^[A-Za-z0-9+/=_.-]{1,256}$/.test(text) && !quotes(confidential, text) ? text : undefined
 }
 
 function retryAfter ({ headers }: CosAnswer): number {

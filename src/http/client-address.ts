@@ -13,6 +13,7 @@ export function addClientAddress (app: FastifyInstance): void {
   app.decorateRequest('clientAddress', 'unknown')
   app.addHook('onRequest', async request => {
     const found = [request.ip, request.raw.socket.remoteAddress].find(address => isIP(String(address)))
-    request.clientAddress = found ?? 'unknown'
+    // Without the zone, which is the caller's own to make up.
+    request.clientAddress = (found ?? 'unknown').replace(/%.*/, '')
   })
 }

@@ -105,8 +105,17 @@ function toPattern (url: string): RegExp {
   return new RegExp(`^${source}$`)
 }
 
-/** Whose request a connection carries at the moment, for faults that Node tells of the connection alone. */
-const underWay = new WeakMap<Socket, FastifyRequest>()
+/** What a connection carries: several requests, when a client sends more before the first is answered. */
+interface Traffic {
+  requests: Set<FastifyRequest>
+  /** Nothing that follows can be read. The connection ends with the answers that are on their way. */
+  isBroken: boolean
+}
+
+/** For faults that Node tells of the connection alone. */
+const traffic = new WeakMap<Socket, Traffic>()
+
+const isWhole = ({ raw }: FastifyRequest) => raw.complete
 
 /** What Node would answer by itself, with an empty body or not at all, becomes a problem document too. */
 export function answerOddRequests (app: FastifyInstance): void {
@@ -120,20 +129,39 @@ export function answerOddRequests (app: FastifyInstance): void {
   })
   app.addHook('onRequest', async request => {
     const { raw } = request
-    underWay.set(raw.socket, request)
+    const carried = traffic.get(raw.socket) ?? { requests: new Set(), isBroken: false }
+    traffic.set(raw.socket, carried)
+    carried.requests.add(request)
     // RFC 9112, section 3.2.
     const hosts = raw.rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'host').length
     if (hosts > 1 || (hosts === 0 && raw.httpVersion === '1.1')) {
       throw new ServiceError('MalformedRequest', 'The request must have one Host.')
     }
   })
-  app.addHook('onResponse', async ({ raw }) => { underWay.delete(raw.socket) })
+  app.addHook('onResponse', async request => {
+    const { socket } = request.raw
+    const { requests, isBroken } = traffic.get(socket) as Traffic
+    requests.delete(request)
+    if (isBroken && ![...requests].some(isWhole)) socket.destroySoon()
+  })
 }
 
-/** Tells a client that waits for it to send its body (RFC 9110, section 10.1.1); after all that refuses it unread. */
+/**
+ * Tells a client that waits for it to send its body (RFC 9110, section 10.1.1), after all that refuses it unread
+ * (preParsing hook).
+ *
+ * @throws {ServiceError} PayloadTooLarge for a body that need not be sent to be too large; MalformedRequest when the
+ *   caller has left while somebody else was asked who it is: of what it sent nothing more can be read
+ */
 export async function inviteBody (request: FastifyRequest, reply: FastifyReply): Promise<void> {
-  if (request.headers.expect?.toLowerCase() === '100-continue') reply.raw.writeContinue()
+  const { raw, headers } = request
+  if (raw.destroyed && !raw.readableEnded) throw new ServiceError('MalformedRequest', 'The request was broken off.')
+  if (!/\b100-continue\b/i.test(headers.expect ?? '') || raw.httpVersion === '1.0') return
+  if (Number(headers['content-length'] ?? 0) > maxBodyBytes) throw new ServiceError('PayloadTooLarge', tooLarge)
+  reply.raw.writeContinue()
 }
+
+const tooLarge = `A body may have ${maxBodyBytes} bytes at most.`
 
 /** Answers a request that Node's HTTP parser gave up on, before there is anything Fastify could work with. */
 export function replyToClientError (this: FastifyInstance, error: Error & { code?: string }, socket: Socket): void {
@@ -141,9 +169,14 @@ export function replyToClientError (this: FastifyInstance, error: Error & { code
     socket.destroy()
     return
   }
-  const request = underWay.get(socket)
+  const carried = traffic.get(socket)
+  const requests = [...carried?.requests ?? []]
   // What came after a whole request is not its fault, and its answer is on its way.
-  if (request?.raw.complete === true) return
+  if (carried !== undefined && requests.some(isWhole)) {
+    carried.isBroken = true
+    return
+  }
+  const [request] = requests
   const code = clientErrors.get(error.code ?? '') ?? 'MalformedRequest'
   const { status, title } = problemTable[code]
   const requestId = request?.id ?? newRequestId()
@@ -176,7 +209,7 @@ const clientErrorDetails: Record<ClientErrorCode, string> = {
 
 // What Fastify itself refuses, by its error code.
 const fastifyErrors: ReadonlyMap<string, { code: ProblemCode, detail: string }> = new Map([
-  ['FST_ERR_CTP_BODY_TOO_LARGE', { code: 'PayloadTooLarge', detail: `A body may have ${maxBodyBytes} bytes at most.` }],
+  ['FST_ERR_CTP_BODY_TOO_LARGE', { code: 'PayloadTooLarge', detail: tooLarge }],
   ['FST_ERR_CTP_INVALID_MEDIA_TYPE', { code: 'UnsupportedMediaType', detail: 'Send the body as application/json.' }],
   ['FST_ERR_CTP_INVALID_CONTENT_LENGTH', { code: 'MalformedRequest', detail: 'Body and Content-Length differ.' }],
   ['FST_ERR_BAD_URL', { code: 'MalformedRequest', detail: 'The path is not a valid percent-encoded path.' }],

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import { ServiceError } from '../errors.ts'
+import { farEndOf } from './far-end.ts'
 
 /** Where the process stands. `closing` refuses new requests, also on connections that are open already. */
 type Phase = 'serving' | 'draining' | 'closing'
@@ -21,16 +22,15 @@ const silentMs = 1000
  * because Node does not count them as idle, but not at once: under load their first request may just not be read yet.
  */
 export function refuseWhenClosing (app: FastifyInstance, lifecycle: Lifecycle, { isTls }: { isTls: boolean }): void {
-  // By their far end, because a TLS connection is two sockets, of which requests name the second.
+  // Of a TLS connection's two sockets, requests name the second.
   const silent = new Map<string, Socket>()
-  const nameOf = ({ remoteAddress, remotePort }: Socket) => `${remoteAddress} ${remotePort}`
   app.server.on('connection', socket => {
-    const name = nameOf(socket)
+    const name = farEndOf(socket)
     silent.set(name, socket)
     socket.once('close', () => silent.delete(name))
   })
   app.addHook('onRequest', async request => {
-    silent.delete(nameOf(request.raw.socket))
+    silent.delete(farEndOf(request.raw.socket))
     if (lifecycle.phase !== 'closing') return
     throw new ServiceError('ShuttingDown', 'This replica is stopping. Send the request again.', { retryAfterSeconds: 1 })
   })

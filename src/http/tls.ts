@@ -6,6 +6,7 @@ import type { FastifyInstance } from 'fastify'
 import type { TlsConfig } from '../config.ts'
 import { ConfigError } from '../config/environment.ts'
 import { readRegularFile } from '../regular-file.ts'
+import { farEndOf } from './far-end.ts'
 
 /** What a server needs to speak TLS: PEM texts, and whether clients must show a certificate. */
 export interface TlsOptions {
@@ -60,7 +61,7 @@ function readPem (name: string, path: string, check: (pem: string) => unknown): 
 
 /** Every certificate is looked at: what is none would be left out without a word, and its clients with it. */
 function checkAuthorities (pem: string): void {
-  const blocks = pem.split(/(?=-----BEGIN )/).filter(block => block.trim() !== '')
+  const blocks = pem.split(/(?=-----BEGIN )/).filter(block => block.startsWith('-----BEGIN '))
   for (const block of blocks.length === 0 ? [''] : blocks) new X509Certificate(block).toString()
 }
 
@@ -74,8 +75,19 @@ export function addTlsRenewal (app: FastifyInstance, config: TlsConfig, options:
   const server = app.server as unknown as Server
   const open = new Set<Socket>()
   const outdated = new WeakSet<Socket>()
+  // Under which authorities a connection has begun; its handshake holds on to them, however long it takes.
+  const begun = new Map<string, string | undefined>()
   let present = options
+  server.on('connection', (socket: Socket) => {
+    const name = farEndOf(socket)
+    begun.set(name, present.ca)
+    socket.once('close', () => begun.delete(name))
+  })
   server.on('secureConnection', socket => {
+    if (begun.get(farEndOf(socket)) !== present.ca) {
+      socket.destroy()
+      return
+    }
     open.add(socket)
     socket.once('close', () => open.delete(socket))
   })

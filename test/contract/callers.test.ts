@@ -221,5 +221,6 @@ t.test('an address that is none is not taken for one', async t => {
   addClientAddress(app)
   app.get('/', async ({ clientAddress }) => clientAddress)
   t.equal((await app.inject({ url: '/', remoteAddress: '::1' })).body, '::1')
+  t.equal((await app.inject({ url: '/', remoteAddress: 'fe80::1%made-up' })).body, 'fe80::1')
   t.equal((await app.inject({ url: '/', remoteAddress: 'nowhere' })).body, 'unknown')
 })

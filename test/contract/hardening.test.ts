@@ -5,6 +5,7 @@ import { text } from 'node:stream/consumers'
 import { promisify } from 'node:util'
 import t from 'tap'
 import { as, callersFile, everything, keyOf, withKey } from '../callers-file.ts'
+import { startRedis } from '../redis-server.ts'
 import { at, bucket, configuration, otherBucket, start } from '../start.ts'
 import type { Answer, Running } from '../start.ts'
 
@@ -315,7 +316,54 @@ t.test('what follows a whole request does not spoil its answer', async t => {
   t.match(audits(), [{ id: 'a', outcome: 'success', address: '127.0.0.1' }])
   const rest = text(socket)
   socket.write('GET /livez HTTP/1.1\r\nHost: x\r\n\r\n')
-  t.equal(parse(await rest).status, 400, 'where a request begins after that, nobody can tell')
+  t.equal(await rest, '', 'where a request begins after that, nobody can tell')
+})
+
+t.test('on a connection with several requests each gets its own answer, whatever comes after', async t => {
+  const { url, emulator, audits } = await startGuarded(t)
+  const put = (id: string, more: string) => `PUT ${at(id)} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n` +
+    `x-request-id: ${id}\r\n${authorization}${more}`
+  const whole = `Content-Length: ${body.length}\r\n\r\n${body}`
+  const brokenChunk = 'Transfer-Encoding: chunked\r\n\r\nnonsense\r\n'
+  for (const [name, first, later] of [
+    ['garbage', put('a1', whole) + put('a2', whole), 'nonsense\r\n\r\n'],
+    ['a broken chunk', put('b1', whole) + put('b2', 'Transfer-Encoding: chunked\r\n\r\n'), 'nonsense\r\n'],
+    ['a broken chunk at once', put('c1', whole) + put('c2', brokenChunk), ''],
+    ['CONNECT', put('d1', whole), 'CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n']
+  ] as const) {
+    const before = emulator.connections
+    emulator.addFault({ kind: 'latency', ms: 200, times: 2 })
+    const socket = await dial(t, url)
+    const answers = text(socket)
+    socket.write(first)
+    while (emulator.connections + emulator.requests.length === before) {
+      await new Promise(resolve => { setImmediate(resolve) })
+    }
+    socket.write(later)
+    const [id] = /x-request-id: (\w+)/.exec(first)?.slice(1) as [string]
+    const right = new RegExp(`^HTTP/1\\.1 204 [^]*?x-request-id: ${id}\r\n`)
+    t.match(await answers, right, `${name}: the first answer is that of the first`)
+    emulator.clearFaults()
+    t.equal(audits().find(each => each.requestId === id)?.outcome, 'success', name)
+  }
+})
+
+t.test('a change that is broken off while somebody else is asked leaves one line, and nothing behind', async t => {
+  const redis = await startRedis(t)
+  const { url, audits, emulator, service } = await startGuarded(t, { RATE_LIMIT_REDIS_URL: redis.url, RATE_LIMIT_PER_MINUTE: '100' })
+  const callers = 20
+  redis.signal('SIGSTOP')
+  for (let index = 0; index < callers; index += 1) {
+    const socket = await dial(t, url)
+    socket.write(`PUT ${at(`left-${index}`)} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n` +
+      `Authorization: Bearer wrong\r\nContent-Length: ${body.length}\r\n\r\n${index % 2 === 0 ? body : ''}`)
+    await once(service.app.server, 'request')
+    socket.destroy()
+  }
+  redis.signal('SIGCONT')
+  while (audits().length < callers) await new Promise(resolve => { setImmediate(resolve) })
+  t.equal(new Set(audits().map(({ id }) => id)).size, callers)
+  t.equal(emulator.requests.length, 0)
 })
 
 t.test('a body is asked for after all that would refuse it unread', async t => {
@@ -330,6 +378,10 @@ t.test('a body is asked for after all that would refuse it unread', async t => {
   t.match(String((await once(known, 'data'))[0]), /^HTTP\/1\.1 100 /)
   known.write(body)
   t.equal(parse(await text(known)).status, 204)
+  const large = await exchange(t, url, head(authorization).replace(/Content-Length: \d+/, 'Content-Length: 300000'))
+  t.strictSame([large.status, large.code], [413, 'PayloadTooLarge'], 'what is too large need not be sent')
+  const old = await exchange(t, url, head(authorization).replace('HTTP/1.1', 'HTTP/1.0') + body)
+  t.equal(old.status, 204, 'HTTP/1.0 knows no 100')
 })
 
 t.test('the host of a target in absolute form is neither logged nor answered, and there is one Host', async t => {

@@ -160,6 +160,19 @@ t.test('when the authorities change, open connections end with the answer they w
   await t.rejects(ask())
 })
 
+t.test('a handshake that began under other authorities is of no use', async t => {
+  const { dir, environment } = tlsFiles(t, await authority.issue('localhost'), authority.cert)
+  const { url, service } = await start(t, { environment })
+  const early = connectPlainly(Number(new URL(url).port), '127.0.0.1')
+  await once(service.app.server, 'connection')
+  writeFileSync(`${dir}/ca.crt`, `# the new one\n${stranger.cert}`)
+  await service.reload()
+  const client = connect({ socket: early, rejectUnauthorized: false, ...await authority.issue('reporting') })
+  client.on('error', () => {}).write('GET /livez HTTP/1.1\r\nHost: x\r\n\r\n')
+  t.equal(await text(client).catch(() => ''), '')
+  t.equal((await get(url, '/livez', await stranger.issue('reporting'))).status, 200)
+})
+
 t.test('a client that has shaken hands and says nothing does not hold up a stop', async t => {
   const { environment } = tlsFiles(t, await authority.issue('localhost'))
   const { url, service } = await start(t, { environment })

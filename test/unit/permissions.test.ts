@@ -160,7 +160,7 @@ t.test('what should be a destination and cannot be read as one is named whole', 
   t.strictSame(declared(['a-1', ['b-1']]), ['a-1', 'b-1'])
   t.strictSame(declared(1), [])
   const several = 'qcs::cos:r::evil-1/x:a-1'
-  t.strictSame(destinationsOf({ a: [several, 'qcs:a-1', 'qcs::cos:r::', 'qcs:::r::a-1'] }), [several, 'qcs:a-1', 'qcs::cos:r::', 'qcs:::r::a-1'])
+  t.strictSame(destinationsOf({ a: [several, 'qcs::cos:r::', 'qcs:::r::a-1'] }), [several, 'qcs::cos:r::', 'qcs:::r::a-1'])
 })
 
 t.test('whatever stands under Destination and is not known to mean something else is one', async t => {
@@ -168,14 +168,18 @@ t.test('whatever stands under Destination and is not known to mean something els
   t.strictSame(destinationsOf({ Destination: { COSBucketDestination } }), [])
   const hidden = [
     { Other: { Bucket: 'evil-9' } }, { COSBucketDestination: { ...COSBucketDestination, BucketName: 'evil-9' } }, { Prefix: 'evil-9' },
-    { COSBucketDestination: { Encryption: { Destination: { Bucket: 'evil-9' } } } }, { COSBucketDestination: [['evil-9']] }
+    { COSBucketDestination: { Encryption: { Destination: { Bucket: 'evil-9' } } } }, { COSBucketDestination: [['evil-9']] },
+    { COSBucketDestination: { Prefix: { Bucket: 'evil-9' } } }
   ]
   for (const Destination of hidden) t.strictSame(destinationsOf({ Destination }), ['evil-9'], JSON.stringify(Destination))
+  for (const body of [{ destination: { Bucket: 'evil-9' } }, { X: { cosbucketdestination: { Prefix: 'evil-9' } } }]) {
+    t.strictSame(destinationsOf(body), ['evil-9'], 'whatever way the element is spelt')
+  }
   for (const before of ['\u0085', '\u200b', 'x']) t.strictSame(destinationsOf({ a: `${before}qcs::cos:r::evil-9` }), [`${before}qcs::cos:r::evil-9`])
 })
 
 t.test('other text is no destination', async t => {
-  t.strictSame(destinationsOf({ Prefix: 'logs/a-1', Id: 'a-1', Bucket: 'a-1', Key: 'qcs::kms:r:uin/1:key/a-1' }), [])
+  t.strictSame(destinationsOf({ Prefix: 'backup/qcs:1/', Id: 'a-1', Tag: [{ Value: 'qcs:project' }], Bucket: 'a-1', Key: 'qcs::kms:r:uin/1:key/a-1' }), [])
   for (const body of [null, undefined, 1, true, {}, [], 'a-1']) t.strictSame(destinationsOf(body), [])
 })
 
