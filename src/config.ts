@@ -73,7 +73,9 @@ const notActedOn = ['COS_MAX_ATTEMPTS', 'COS_MAX_CONCURRENCY', 'COS_QUEUE_LIMIT'
 export function readConfig (environment: Environment): Config {
   const reader = new EnvironmentReader(environment)
   const { faults } = reader
-  const host = reader.value('HOST') ?? '127.0.0.1'
+  const named = reader.value('HOST') ?? 'localhost'
+  // By name it would be two servers, of which everything but the routes concerns the first only.
+  const host = named === 'localhost' ? '127.0.0.1' : named
   const auth = readAuth(reader, host)
   const regionOfAll = region(reader.value('COS_REGION'), faults)
 
@@ -186,7 +188,7 @@ function isNetwork (text: string): boolean {
 }
 
 function isLoopback (host: string): boolean {
-  return host === 'localhost' || (isIPv4(host) && host.startsWith('127.')) || (isIPv6(host) && host === '::1')
+  return (isIPv4(host) && host.startsWith('127.')) || (isIPv6(host) && host === '::1')
 }
 
 function region (text: string | undefined, faults: string[]): string | undefined {

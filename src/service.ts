@@ -105,9 +105,7 @@ export async function startService (config: Config, logger: Logger, stdout = syn
   const firstLoad = credentials.start()
   // What is at hand is there before the first request. A service that gives credentials may be away; /readyz says so.
   if (source.isLocal) await firstLoad
-  // By name it would be two servers, of which everything but the routes concerns the first only.
-  const host = config.host === 'localhost' ? '127.0.0.1' : config.host
-  const url = await app.listen({ host, port: config.port })
+  const url = await app.listen({ host: config.host, port: config.port })
   // Whatever LOG_LEVEL says: who silences the log must still be told that the door is open.
   ends.push(logWarnings(config, callers.unreachable(), logger.child({}, { level: 'warn' })))
   const { shutdownDelayMs: delayMs, shutdownGraceMs: graceMs } = config

@@ -157,7 +157,7 @@ export async function inviteBody (request: FastifyRequest, reply: FastifyReply):
   const { raw, headers } = request
   if (raw.destroyed && !raw.readableEnded) throw new ServiceError('MalformedRequest', 'The request was broken off.')
   if (!/\b100-continue\b/i.test(headers.expect ?? '') || raw.httpVersion === '1.0') return
-  if (Number(headers['content-length'] ?? 0) > maxBodyBytes) throw new ServiceError('PayloadTooLarge', tooLarge)
+  if (Number(headers['content-length']) > maxBodyBytes) throw new ServiceError('PayloadTooLarge', tooLarge)
   reply.raw.writeContinue()
 }
 

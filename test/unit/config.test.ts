@@ -110,6 +110,7 @@ t.test('every variable is taken', async t => {
   t.strictSame([...config.cos.bucketRegions], [['a-1', 'ap-beijing'], ['b-2', 'ap-tokyo']])
   t.strictSame(readConfig({ ...required, COS_CONNECT_TO: 'emulator:9000' }).cos.connectTo, { host: 'emulator', port: 9000 })
   t.equal(readConfig({ ...required, COS_REGION: '', HOST: '' }).host, '127.0.0.1', 'empty counts as not set')
+  t.equal(readConfig({ ...required, HOST: 'localhost' }).host, '127.0.0.1', 'one address, not two')
 })
 
 t.test('every fault is named at once, and no secret with it', async t => {
