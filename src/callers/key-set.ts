@@ -4,6 +4,9 @@ import type { Logger } from 'pino'
 import { ServiceError } from '../errors.ts'
 import { fetchJson } from '../fetch-json.ts'
 
+/** From one failed fetch to the next, as long as there has been no set. */
+const firstFloorMs = 1_000
+
 /** After this the set is fetched again, so that a key its issuer has withdrawn does not stay good for ever. */
 const maxAgeMs = 10 * 60_000
 
@@ -30,7 +33,7 @@ export interface KeySet {
 
 /**
  * The public keys of an issuer (RFC 7517, section 5). One fetch serves all who wait for it. Neither tokens with made-up
- * keys nor an issuer that is down can cause more than one fetch in `floorMs`.
+ * keys nor an issuer that is down can cause more than one fetch in `floorMs`, or in a second while there is no set yet.
  */
 export function createKeySet (url: string, { now, log, floorMs = 10_000 }: KeySetOptions): KeySet {
   let keys: LocalJWKSet | undefined
@@ -43,7 +46,8 @@ export function createKeySet (url: string, { now, log, floorMs = 10_000 }: KeySe
       keys = toKeySet(await fetchJson(url))
       fetchedAt = now()
     } catch (error) {
-      notBefore = now() + floorMs
+      // While no token can be checked at all, callers wait for it.
+      notBefore = now() + (keys === undefined ? Math.min(floorMs, firstFloorMs) : floorMs)
       log.warn({ reason: (error as Error).message }, keys === undefined
         ? 'the keys of the token issuer could not be fetched: no token can be checked yet'
         : 'the keys of the token issuer could not be fetched: the last ones stay in use')

@@ -4,7 +4,6 @@ import { readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { createServer as createHttpServer } from 'node:http'
 import { createServer } from 'node:net'
 import type { AddressInfo, Server, Socket } from 'node:net'
-import { setTimeout as later } from 'node:timers/promises'
 import { exportSPKI, importJWK, SignJWT } from 'jose'
 import type { JWK } from 'jose'
 import t from 'tap'
@@ -181,18 +180,14 @@ t.test('while the keys of the issuer could never be fetched a token is neither g
   const get = async () => await service.call('GET', collection, { authorization: `Bearer ${token}` })
   const first = await get()
   t.match(first, { status: 503, json: { code: 'IssuerUnreachable' } })
-  t.match(first.headers.get('retry-after'), /^([1-9]|10)$/)
+  t.equal(first.headers.get('retry-after'), '1')
   t.equal((await service.call('GET', collection, as('by-key'))).status, 200, 'who brings a key needs no issuer')
   t.equal((await service.call('GET', collection, as('unknown'))).status, 401)
   await service.until(/"level":40[^\n]*did not answer \(ECONNREFUSED\)[^\n]*no token can be checked yet/)
   await issuer.bringBack()
   let answer = await get()
-  for (let tries = 0; answer.status === 503 && tries < 3; tries += 1) {
-    // As a caller would: for as long as the answer says.
-    await later(Number(answer.headers.get('retry-after')) * 1000)
-    answer = await get()
-  }
-  t.equal(answer.status, 200)
+  while (answer.status === 503) answer = await get()
+  t.equal(answer.status, 200, 'within a second')
 })
 
 t.test('two processes share one limit over Redis, and neither fails a request when it is killed', async t => {

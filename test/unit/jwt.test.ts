@@ -245,13 +245,13 @@ t.test('while there were never keys, a token is neither good nor bad', async t =
   await issuer.takeDown()
   await verifier.start()
   t.strictSame(reasons(), [`warn ${new URL(issuer.config.jwksUrl).host} did not answer (ECONNREFUSED)`])
-  t.strictSame(await failureOf(takes()), { code: 'IssuerUnreachable', status: 503, retryAfterSeconds: 10 })
+  t.strictSame(await failureOf(takes()), { code: 'IssuerUnreachable', status: 503, retryAfterSeconds: 1 })
   await issuer.bringBack()
-  clock.ms += 6_500
-  t.strictSame(await failureOf(takes()), { code: 'IssuerUnreachable', status: 503, retryAfterSeconds: 4 })
+  clock.ms += 999
+  t.strictSame(await failureOf(takes()), { code: 'IssuerUnreachable', status: 503, retryAfterSeconds: 1 })
   t.equal(issuer.calls, 0, 'the floor holds after failures')
   t.strictSame(reasons(), [])
-  clock.ms += 3_500
+  clock.ms += 1
   t.ok(await takes())
   t.equal(issuer.calls, 1)
 })
