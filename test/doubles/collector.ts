@@ -1,0 +1,129 @@
+import { createServer } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { json } from 'node:stream/consumers'
+
+/** What a subtest needs of tap: a place to clean up. */
+interface Test {
+  teardown (handler: () => unknown): void
+}
+
+/** A span as it was sent, its attributes as an object. */
+export interface CollectedSpan {
+  name: string
+  /** 2 is a server's, 3 a client's. */
+  kind: number
+  traceId: string
+  spanId: string
+  parentSpanId: string | undefined
+  traceState: string | undefined
+  attributes: Record<string, unknown>
+  /** 2 is an error, 0 is not. */
+  status: number
+  durationMs: number
+  /** Attributes of the service that sent it. */
+  resource: Record<string, unknown>
+}
+
+/** An OpenTelemetry collector: OTLP over HTTP with JSON. */
+export interface Collector {
+  /** For `OTEL_EXPORTER_OTLP_ENDPOINT`. */
+  readonly url: string
+  /** Every span taken so far, in the order they came. */
+  readonly spans: CollectedSpan[]
+  /** Every export so far, whatever its answer was. */
+  readonly exports: Array<{ headers: IncomingHttpHeaders, body: unknown }>
+  /** What an export is answered: that it was taken (undefined), another status, or nothing until `release`. */
+  answer: undefined | 'hang' | { status: number, body: string }
+  /** Refuses what hangs, which an exporter does not send again, and takes what comes from now on. */
+  release (): void
+  /** Waits until this many spans have been taken in all, and gives them. */
+  taken (spans: number): Promise<CollectedSpan[]>
+  /** Waits until this many exports have come in all. */
+  arrived (exports: number): Promise<void>
+}
+
+interface Attribute { key: string, value: Record<string, unknown> }
+interface SentSpan extends Omit<CollectedSpan, 'attributes' | 'status' | 'durationMs' | 'resource'> {
+  attributes: Attribute[]
+  status: { code: number }
+  startTimeUnixNano: string
+  endTimeUnixNano: string
+}
+interface Export {
+  resourceSpans: Array<{ resource: { attributes: Attribute[] }, scopeSpans: Array<{ spans: SentSpan[] }> }>
+}
+
+/** Starts a collector. Closed at the end of the test. */
+export async function startCollector (t: Test): Promise<Collector> {
+  let hanging: ServerResponse[] = []
+  let waiting: Array<{ isMet: () => boolean, resolve: () => void }> = []
+
+  async function take (request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const body = await json(request)
+    const { answer } = collector
+    collector.exports.push({ headers: request.headers, body })
+    if (answer === undefined && request.url === '/v1/traces') {
+      collector.spans.push(...spansOf(body as Export))
+      response.writeHead(200, { 'content-type': 'application/json' }).end('{}')
+    } else if (answer === 'hang') {
+      hanging.push(response)
+    } else {
+      const { status, body } = answer ?? { status: 404, body: '' }
+      response.writeHead(status).end(body)
+    }
+    const [met, unmet] = [true, false].map(wanted => waiting.filter(({ isMet }) => isMet() === wanted))
+    waiting = unmet ?? []
+    for (const { resolve } of met ?? []) resolve()
+  }
+
+  function until (isMet: () => boolean): Promise<void> {
+    return isMet() ? Promise.resolve() : new Promise(resolve => { waiting.push({ isMet, resolve }) })
+  }
+
+  const server = createServer((request, response) => { void take(request, response) })
+  await new Promise<void>(resolve => { server.listen(0, '127.0.0.1', resolve) })
+  t.teardown(() => new Promise(resolve => {
+    // An exporter whose connection is cut tries again for seconds, and its process waits for it.
+    collector.release()
+    server.close(resolve)
+    server.closeIdleConnections()
+  }))
+  const collector: Collector = {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    spans: [],
+    exports: [],
+    answer: undefined,
+    release () {
+      collector.answer = undefined
+      for (const response of hanging) response.writeHead(400, { connection: 'close' }).end()
+      hanging = []
+    },
+    async taken (spans) {
+      await until(() => collector.spans.length >= spans)
+      return collector.spans
+    },
+    arrived: exports => until(() => collector.exports.length >= exports)
+  }
+  return collector
+}
+
+function spansOf ({ resourceSpans }: Export): CollectedSpan[] {
+  return resourceSpans.flatMap(({ resource, scopeSpans }) =>
+    scopeSpans.flatMap(({ spans }) => spans.map(span => ({
+      name: span.name,
+      kind: span.kind,
+      traceId: span.traceId,
+      spanId: span.spanId,
+      parentSpanId: span.parentSpanId,
+      traceState: span.traceState,
+      attributes: toObject(span.attributes),
+      status: span.status.code,
+      durationMs: Number(BigInt(span.endTimeUnixNano) - BigInt(span.startTimeUnixNano)) / 1e6,
+      resource: toObject(resource.attributes)
+    }))))
+}
+
+function toObject (attributes: Attribute[]): Record<string, unknown> {
+  return Object.fromEntries(attributes.map(({ key, value }) => [key, Object.values(value)[0]]))
+}
