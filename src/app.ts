@@ -15,6 +15,8 @@ import { addAuthorization, addDestinationCheck } from './http/authorization.ts'
 import { addClientAddress } from './http/client-address.ts'
 import { addDocumentation, openApiRoutes } from './http/documentation.ts'
 import { acceptJsonOnly } from './http/json-only.ts'
+import { metricsRoute } from './http/metrics-route.ts'
+import { addObservation } from './http/observation.ts'
 import {
   addNotFound, addProblems, answerOddRequests, inviteBody, replyToClientError, replyToRouterError
 } from './http/problem-replies.ts'
@@ -23,13 +25,16 @@ import type { RateLimits } from './http/rate-limits.ts'
 import { addRequestIds, requestIdOf } from './http/request-ids.ts'
 import { addRequestLog } from './http/request-log.ts'
 import { addSecurityHeaders } from './http/security-headers.ts'
+import { measureLateness, shedLoad } from './http/shedding.ts'
 import { refuseWhenClosing } from './http/shutdown.ts'
 import type { Lifecycle } from './http/shutdown.ts'
 import { logFailedHandshakes } from './http/tls.ts'
 import type { TlsOptions } from './http/tls.ts'
 import { ajvOptions, refuseFaults } from './http/validation.ts'
+import type { Metrics } from './metrics.ts'
 import { inventoryRoutes } from './routes/inventories.ts'
 import { probeRoutes } from './routes/probes.ts'
+import type { Tracer } from './tracing.ts'
 
 /** What the application needs from outside. It opens nothing itself. */
 export interface Dependencies {
@@ -38,11 +43,15 @@ export interface Dependencies {
   inventories: Inventories
   lifecycle: Lifecycle
   logger: FastifyBaseLogger
+  metrics: Metrics
+  /** Whether `/metrics` is among the routes. */
+  metricsHere: boolean
   rateLimits: RateLimits
   readOnly: boolean
   /** Says in words why the service cannot serve; undefined while it can. */
   fault: () => string | undefined
   tls: TlsOptions | undefined
+  tracer: Tracer
   trustedProxies: string[]
   version: string
 }
@@ -51,8 +60,66 @@ export interface Dependencies {
  * Builds the HTTP application: plugins and routes in the order a request meets them. It listens nowhere yet.
  */
 export async function buildApp (dependencies: Dependencies): Promise<FastifyInstance> {
-  const { inventories, lifecycle, logger, readOnly, tls, trustedProxies, version } = dependencies
-  const app: FastifyInstance = Fastify({
+  const { inventories, lifecycle, metrics, readOnly, tls, tracer, version } = dependencies
+  const app = createFastify(dependencies)
+  // Compiled serializers drop properties that a schema does not name. Nothing COS said may be lost.
+  app.setSerializerCompiler(() => value => JSON.stringify(value))
+  addProblems(app)
+  addRequestIds(app)
+  addClientAddress(app)
+  addObservation(app, { metrics, tracer })
+  addRequestLog(app)
+  const isTls = tls !== undefined
+  await addSecurityHeaders(app, { isTls })
+  logFailedHandshakes(app)
+  refuseWhenClosing(app, lifecycle, { isTls })
+  answerOddRequests(app)
+  addNotFound(app)
+  acceptJsonOnly(app)
+  shedLoad(app, measureLateness())
+  const countFailure = await addRateLimits(app, dependencies.rateLimits)
+
+  for (const schema of [
+    InventoryConfigurationSchema, InventoryConfigurationInputSchema, InventoryJobInputSchema, InventoryJobSchema,
+    InventoryPageSchema, ProblemSchema
+  ]) app.addSchema(schema)
+  await addDocumentation(app, version)
+  await app.register(openApiRoutes)
+  await app.register(probeRoutes, { lifecycle, fault: dependencies.fault })
+  if (dependencies.metricsHere) await app.register(metricsRoute, { metrics })
+  // What only known callers may use; the hooks run in this order.
+  await app.register(async api => {
+    const { regionOf } = inventories
+    addAudit(api, { audit: dependencies.audit, lifecycle, regionOf })
+    addAuthentication(api, dependencies.callers, countFailure)
+    limitCallers(api, dependencies.rateLimits)
+    addAuthorization(api, regionOf)
+    api.addHook('preParsing', inviteBody)
+    api.addHook('preHandler', refuseFaults)
+    addDestinationCheck(api, regionOf)
+    await api.register(inventoryRoutes, { inventories, readOnly })
+  })
+  return app
+}
+
+/** Builds the application that serves `/metrics` on a port of its own, over plain HTTP. */
+export async function buildMetricsApp (
+  { logger, metrics }: Pick<Dependencies, 'logger' | 'metrics'>
+): Promise<FastifyInstance> {
+  const app = createFastify({ logger, tls: undefined, trustedProxies: [] })
+  addProblems(app)
+  addRequestIds(app)
+  await addSecurityHeaders(app, { isTls: false })
+  answerOddRequests(app)
+  addNotFound(app)
+  await app.register(metricsRoute, { metrics })
+  return app
+}
+
+function createFastify (
+  { logger, tls, trustedProxies }: Pick<Dependencies, 'logger' | 'tls' | 'trustedProxies'>
+): FastifyInstance {
+  return Fastify({
     loggerInstance: logger,
     // One line for each answer is written by addRequestLog.
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
@@ -78,41 +145,6 @@ export async function buildApp (dependencies: Dependencies): Promise<FastifyInst
     frameworkErrors: replyToRouterError,
     clientErrorHandler: replyToClientError
   })
-  // Compiled serializers drop properties that a schema does not name. Nothing COS said may be lost.
-  app.setSerializerCompiler(() => value => JSON.stringify(value))
-  addProblems(app)
-  addRequestIds(app)
-  addClientAddress(app)
-  addRequestLog(app)
-  const isTls = tls !== undefined
-  await addSecurityHeaders(app, { isTls })
-  logFailedHandshakes(app)
-  refuseWhenClosing(app, lifecycle, { isTls })
-  answerOddRequests(app)
-  addNotFound(app)
-  acceptJsonOnly(app)
-  const countFailure = await addRateLimits(app, dependencies.rateLimits)
-
-  for (const schema of [
-    InventoryConfigurationSchema, InventoryConfigurationInputSchema, InventoryJobInputSchema, InventoryJobSchema,
-    InventoryPageSchema, ProblemSchema
-  ]) app.addSchema(schema)
-  await addDocumentation(app, version)
-  await app.register(openApiRoutes)
-  await app.register(probeRoutes, { lifecycle, fault: dependencies.fault })
-  // What only known callers may use; the hooks run in this order.
-  await app.register(async api => {
-    const { regionOf } = inventories
-    addAudit(api, { audit: dependencies.audit, lifecycle, regionOf })
-    addAuthentication(api, dependencies.callers, countFailure)
-    limitCallers(api, dependencies.rateLimits)
-    addAuthorization(api, regionOf)
-    api.addHook('preParsing', inviteBody)
-    api.addHook('preHandler', refuseFaults)
-    addDestinationCheck(api, regionOf)
-    await api.register(inventoryRoutes, { inventories, readOnly })
-  })
-  return app
 }
 
 /** A parameter given twice becomes an array, which no schema takes: it is refused rather than half ignored. */

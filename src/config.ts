@@ -49,8 +49,18 @@ export interface Config {
     connectTo: { host: string, port: number } | undefined
     timeoutMs: number
     deadlineMs: number
+    maxAttempts: number
+    /** Sockets, and calls at once, for each bucket host. */
     maxConnections: number
+    /** Calls at once to all hosts. */
+    maxConcurrency: number
+    /** Calls that wait for one of these to end. */
+    queueLimit: number
   }
+  /** Where `/metrics` is, when not where everything else is. */
+  metricsPort: number | undefined
+  /** Whether traces are exported; where and how, the OpenTelemetry SDK reads by itself. */
+  traces: boolean
   /** Variables that are set although nothing acts on them. */
   notInForce: string[]
 }
@@ -59,10 +69,6 @@ const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']
 const longestTimeMs = 3_600_000
 const bucketRegex = new RegExp(bucketPattern, 'u')
 const regionRegex = new RegExp(regionPattern, 'u')
-
-/** Settings that would be dangerous to ignore: with them the service does not start. */
-const unsupported = ['METRICS_PORT']
-const notActedOn = ['COS_MAX_ATTEMPTS', 'COS_MAX_CONCURRENCY', 'COS_QUEUE_LIMIT']
 
 /**
  * Reads the configuration from environment variables. Each may also be given as `NAME_FILE`, a file that holds
@@ -79,14 +85,11 @@ export function readConfig (environment: Environment): Config {
   const auth = readAuth(reader, host)
   const regionOfAll = region(reader.value('COS_REGION'), faults)
 
-  for (const name of unsupported) {
-    if (reader.has(name)) faults.push(`${name} is not supported by this version: unset it`)
-  }
   reader.choice('COS_REGION_DISCOVERY', 'false', ['false'])
-  for (const name of notActedOn) reader.integer(name, 0, 0, Number.MAX_SAFE_INTEGER)
+  const port = reader.integer('PORT', 8080, 0, 65535)
   const config: Config = {
     host,
-    port: reader.integer('PORT', 8080, 0, 65535),
+    port,
     logLevel: reader.choice('LOG_LEVEL', 'info', logLevels),
     readOnly: reader.flag('READ_ONLY'),
     shutdownDelayMs: reader.integer('SHUTDOWN_DELAY_MS', 0, 0, longestTimeMs),
@@ -109,9 +112,14 @@ export function readConfig (environment: Environment): Config {
       connectTo: connectTo(reader.value('COS_CONNECT_TO'), faults),
       timeoutMs: reader.integer('COS_TIMEOUT_MS', 5_000, 1, longestTimeMs),
       deadlineMs: reader.integer('COS_DEADLINE_MS', 15_000, 1, longestTimeMs),
-      maxConnections: reader.integer('COS_MAX_CONNECTIONS', 64, 1, 10_000)
+      maxAttempts: reader.integer('COS_MAX_ATTEMPTS', 3, 1, 10),
+      maxConnections: reader.integer('COS_MAX_CONNECTIONS', 64, 1, 10_000),
+      maxConcurrency: reader.integer('COS_MAX_CONCURRENCY', 256, 1, 10_000),
+      queueLimit: reader.integer('COS_QUEUE_LIMIT', 1_024, 0, 100_000)
     },
-    notInForce: [...notActedOn, ...namesOfOtherSources(reader)].filter(name => reader.has(name))
+    metricsPort: metricsPort(reader, port),
+    traces: traces(reader),
+    notInForce: namesOfOtherSources(reader).filter(name => reader.has(name))
   }
   if (faults.length > 0) throw new ConfigError(faults)
   return config
@@ -146,6 +154,24 @@ function readAuth (reader: EnvironmentReader, host: string): Config['auth'] {
     return 'none'
   }
   return { callersFile, jwt }
+}
+
+function metricsPort (reader: EnvironmentReader, port: number): number | undefined {
+  if (!reader.has('METRICS_PORT')) return undefined
+  const own = reader.integer('METRICS_PORT', 0, 0, 65535)
+  if (own !== 0 && own === port) reader.faults.push('METRICS_PORT is PORT: leave it out to have /metrics there')
+  return own
+}
+
+/** What the OpenTelemetry SDK would only warn of, or worse: a batch of nothing keeps it busy for ever. */
+function traces (reader: EnvironmentReader): boolean {
+  const names = ['OTEL_EXPORTER_OTLP_ENDPOINT', 'OTEL_EXPORTER_OTLP_TRACES_ENDPOINT']
+  const endpoints = names.map(name => reader.url(name, ['https:', 'http:']))
+  for (const name of ['OTEL_EXPORTER_OTLP_PROTOCOL', 'OTEL_EXPORTER_OTLP_TRACES_PROTOCOL']) {
+    reader.choice(name, 'http/json', ['http/json'])
+  }
+  reader.integer('OTEL_BSP_MAX_EXPORT_BATCH_SIZE', 512, 1, 1_000_000)
+  return endpoints.some(each => each !== undefined)
 }
 
 function readTls (reader: EnvironmentReader): TlsConfig | undefined {

@@ -6,7 +6,8 @@ import { readConfig } from './config.ts'
 import { configurationExample } from './contract/inventory.ts'
 import { exampleBuckets, exampleCredential } from './emulator/examples.ts'
 import { startEmulator } from './emulator/server.ts'
-import { startService, syncStdout } from './service.ts'
+import { logDestination } from './log.ts'
+import { startService } from './service.ts'
 
 const { PORT: port = '8080', LOG_LEVEL: logLevel = 'info' } = process.env
 
@@ -22,7 +23,8 @@ async function main (): Promise<void> {
     COS_CONNECT_TO: emulator.address,
     COS_BUCKET_REGIONS: exampleBuckets.map(({ name, region }) => `${name}=${region}`).join(',')
   })
-  const service = await startService(config, pino({ level: config.logLevel }, syncStdout()))
+  const stdout = await logDestination()
+  const service = await startService(config, pino({ level: config.logLevel }, stdout), stdout)
   const stop = (): void => {
     void service.stop().then(() => emulator.close())
   }

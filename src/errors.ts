@@ -103,6 +103,11 @@ export const problemTable = {
     title: 'Service Unavailable',
     meaning: 'The service has no valid credentials for COS at the moment; Retry-After says when to try again.'
   },
+  Overloaded: {
+    status: 503,
+    title: 'Service Unavailable',
+    meaning: 'The service has no capacity left for this request: nothing was sent to COS; Retry-After says when to try again.'
+  },
   ShuttingDown: {
     status: 503,
     title: 'Service Unavailable',
@@ -131,13 +136,15 @@ export interface CosContext {
   traceId?: string | undefined
 }
 
-interface ServiceErrorOptions {
+/** What else is known of a failure. */
+export interface ServiceErrorOptions {
   cause?: unknown
-  errors?: Fault[]
-  cos?: CosContext
-  cosCode?: string
-  retryAfterSeconds?: number
-  challenge?: string
+  errors?: Fault[] | undefined
+  cos?: CosContext | undefined
+  cosCode?: string | undefined
+  retryAfterSeconds?: number | undefined
+  challenge?: string | undefined
+  mayHaveTakenEffect?: boolean
 }
 
 /** A failure a caller is told about. `detail` says what to do and never quotes a secret or an inner message. */
@@ -152,6 +159,8 @@ export class ServiceError extends Error {
   readonly retryAfterSeconds: number | undefined
   /** The value of WWW-Authenticate (RFC 9110, section 11.6.1). */
   readonly challenge: string | undefined
+  /** Whether COS may have carried out what was asked of it all the same. */
+  readonly mayHaveTakenEffect: boolean
 
   /**
    * @param kind a code of the table, or COS's own code with the status it is answered with
@@ -174,5 +183,6 @@ export class ServiceError extends Error {
     this.cosCode = options.cosCode
     this.retryAfterSeconds = options.retryAfterSeconds
     this.challenge = options.challenge
+    this.mayHaveTakenEffect = options.mayHaveTakenEffect ?? false
   }
 }

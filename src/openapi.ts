@@ -1,7 +1,10 @@
 import { writeFileSync } from 'node:fs'
 import { pino } from 'pino'
 import { buildApp } from './app.ts'
+import { createLifecycle } from './http/shutdown.ts'
+import { createMetrics } from './metrics.ts'
 import { version } from './service.ts'
+import { createPassingTracer } from './tracing.ts'
 
 // The document comes from the routes' schemas; nothing is called.
 const unused = {} as never
@@ -11,12 +14,15 @@ const app = await buildApp({
   inventories: unused,
   callers: unused,
   audit: unused,
-  lifecycle: { phase: 'serving', whenCut: [] },
+  lifecycle: createLifecycle(),
   logger: pino({ level: 'silent' }),
+  metrics: createMetrics(version),
+  metricsHere: true,
   rateLimits: { perMinute: 0, byAddress: false, redis: undefined },
   readOnly: false,
   fault: unused,
   tls: undefined,
+  tracer: createPassingTracer(),
   trustedProxies: [],
   version
 })

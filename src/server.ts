@@ -3,21 +3,32 @@ import type { Logger } from 'pino'
 import { readConfig } from './config.ts'
 import type { Config } from './config.ts'
 import { ConfigError } from './config/environment.ts'
-import { startService, syncStdout } from './service.ts'
+import { logDestination } from './log.ts'
+import { startService } from './service.ts'
+import type { Service } from './service.ts'
 
 /** The process: environment in, exit code out. 0 after a stop, 1 when it cannot start. */
 async function main (): Promise<void> {
   const config = configOrExit()
-  const logger = pino({ level: config.logLevel }, syncStdout())
+  const stdout = await logDestination()
+  const logger = pino({ level: config.logLevel }, stdout)
+  let running: Service | undefined
+  const abort = (): never => {
+    running?.cut()
+    process.exit(1)
+  }
+  const crash = (error: unknown) => {
+    logger.fatal(whatIsKnownOf(error), 'the service cannot go on')
+    abort()
+  }
+  process.on('uncaughtException', crash)
+  process.on('unhandledRejection', crash)
   // Signals are listened to first: one can arrive as soon as somebody sees the port open.
-  const starting = startService(config, logger).catch((error: unknown) => exit(logger, error))
+  const starting = startService(config, logger, stdout).catch((error: unknown) => exit(logger, error))
 
   let stopping = false
   const stop = (signal: NodeJS.Signals): void => {
-    if (stopping) {
-      void starting.then(service => { service.cut() }).finally(() => process.exit(1))
-      return
-    }
+    if (stopping) abort()
     stopping = true
     logger.info({ signal }, 'stopping')
     void starting.then(service => service.stop()).then(inTime => {
@@ -29,7 +40,7 @@ async function main (): Promise<void> {
   process.on('SIGTERM', stop)
   process.on('SIGINT', stop)
   process.on('SIGHUP', () => { void starting.then(service => service.reload()) })
-  await starting
+  await starting.then(service => { running = service })
 }
 
 function configOrExit (): Config {
@@ -38,6 +49,12 @@ function configOrExit (): Config {
   } catch (error) {
     sayFaults(error as ConfigError)
   }
+}
+
+/** Not its other properties, which can hold bytes of an answer, and so a signature. */
+function whatIsKnownOf (error: unknown): object {
+  const { name, code, stack } = error as Partial<NodeJS.ErrnoException>
+  return { error: { name, code, stack } }
 }
 
 function sayFaults ({ message }: ConfigError): never {

@@ -1,8 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { FastifyInstance } from 'fastify'
-import { pino } from 'pino'
 import type { DestinationStream, Logger } from 'pino'
-import { buildApp } from './app.ts'
+import { buildApp, buildMetricsApp } from './app.ts'
 import { createAuditLog } from './audit.ts'
 import { createAnyone } from './callers/anyone.ts'
 import { createCallers } from './callers/callers.ts'
@@ -10,17 +9,22 @@ import type { Callers } from './callers/callers.ts'
 import { createJwtVerifier } from './callers/jwt.ts'
 import type { Config, TlsConfig } from './config.ts'
 import { ConfigError } from './config/environment.ts'
+import { createAttempts } from './cos/attempts.ts'
+import { createBulkheads } from './cos/bulkheads.ts'
+import { createCosClock } from './cos/clock.ts'
 import { createCredentialProvider } from './cos/credentials/provider.ts'
 import { createCredentialSource } from './cos/credentials/source.ts'
 import { createInventories } from './cos/inventories.ts'
+import { createRetryBudget } from './cos/retry-budget.ts'
 import { createTransport } from './cos/transport.ts'
-import { cutRequests, shutDown } from './http/shutdown.ts'
-import type { Lifecycle } from './http/shutdown.ts'
+import { createLifecycle, cutRequests, shutDown } from './http/shutdown.ts'
 import { addTlsRenewal, readTls } from './http/tls.ts'
+import { createMetrics } from './metrics.ts'
 import { connectRedis } from './redis.ts'
 import { readRegularFile } from './regular-file.ts'
 import { createReloader } from './reload.ts'
 import type { Reloader } from './reload.ts'
+import { createPassingTracer } from './tracing.ts'
 import { logWarnings } from './warnings.ts'
 
 /** A running service. */
@@ -28,6 +32,8 @@ export interface Service {
   app: FastifyInstance
   /** Where it listens, such as `http://127.0.0.1:8080`. */
   url: string
+  /** Where `/metrics` is when it has a port of its own. */
+  metricsUrl: string | undefined
   /** Reads callers, certificates and credentials again, as SIGHUP asks for. What is faulty is logged and not taken. */
   reload (): Promise<void>
   /** Writes off what is under way, because the process ends at once. */
@@ -41,11 +47,6 @@ export const version = (JSON.parse(
   readFileSync(new URL('../package.json', import.meta.url), 'utf8')
 ) as { version: string }).version
 
-/** Where logs go: written at once, because lines still on their way when a process exits come out of order. */
-export function syncStdout (): DestinationStream {
-  return pino.destination({ dest: 1, sync: true })
-}
-
 /**
  * Wires the parts together and listens.
  *
@@ -53,7 +54,7 @@ export function syncStdout (): DestinationStream {
  * @throws {ConfigError} naming every fault of the files that the configuration points to
  * @throws {Error} of the operating system when the address cannot be listened on, such as EADDRINUSE
  */
-export async function startService (config: Config, logger: Logger, stdout = syncStdout()): Promise<Service> {
+export async function startService (config: Config, logger: Logger, stdout: DestinationStream): Promise<Service> {
   const now = Date.now
   const reloader = createReloader(logger)
   const faults: string[] = []
@@ -72,24 +73,46 @@ export async function startService (config: Config, logger: Logger, stdout = syn
 
   const source = createCredentialSource(config.cos.credentials, now)
   const credentials = createCredentialProvider(source, { now, log: logger })
-  const transport = createTransport(config.cos, { now, userAgent: `cos-inventory-proxy/${version}` })
-  const inventories = createInventories(config.cos, { transport, credentials, now })
+  const metrics = createMetrics(version)
+  const scheme = tls === undefined ? 'http' : 'https'
+  const tracer = config.traces
+    ? await (await import('./otel.ts')).startOtelTracer({ version, now, log: logger, scheme })
+    : createPassingTracer()
+  const clock = createCosClock({ now, log: logger })
+  const { maxConcurrency, maxConnections: maxPerHost, queueLimit, timeoutMs: maxWaitMs } = config.cos
+  const bulkheads = createBulkheads({ maxConcurrency, maxPerHost, queueLimit, maxWaitMs }, { now, shed: metrics.shed })
+  const transport = createTransport(config.cos, { now, clock, userAgent: `cos-inventory-proxy/${version}` })
+  const budget = createRetryBudget(now)
+  const observer = metrics
+  const attempts = createAttempts(config.cos, { bulkheads, budget, clock, credentials, observer, transport, now })
+  const inventories = createInventories(config.cos, { attempts, now })
+  metrics.addReadings({
+    occupation: bulkheads.occupation,
+    connections: transport.connections,
+    credentialsExpireAt: credentials.expiresAt,
+    credentialsFault: credentials.fault,
+    skewMs: clock.skewMs
+  })
   const { perMinute, redisUrl } = config.rateLimit
   const redis = redisUrl && await connectRedis(redisUrl, logger)
-  const lifecycle: Lifecycle = { phase: 'serving', whenCut: [] }
+  const lifecycle = createLifecycle()
   const app = await buildApp({
     audit,
     callers,
     inventories,
     lifecycle,
     logger,
+    metrics,
+    metricsHere: config.metricsPort === undefined,
     rateLimits: { perMinute, byAddress: config.auth === 'none', redis: redis?.redis },
     readOnly: config.readOnly,
     fault: () => credentials.fault(),
     tls,
+    tracer,
     trustedProxies: config.trustedProxies,
     version
   })
+  const metricsApp = config.metricsPort === undefined ? undefined : await buildMetricsApp({ logger, metrics })
   if (config.tls !== undefined && tls !== undefined) {
     reloader.watch('TLS_*', pathsOf(config.tls), addTlsRenewal(app, config.tls, tls))
   }
@@ -100,11 +123,13 @@ export async function startService (config: Config, logger: Logger, stdout = syn
     reloader.close()
     credentials.close()
     redis?.close()
-    await transport.close()
+    await Promise.all([transport.close(), tracer.close(), metricsApp?.close()])
   })
   const firstLoad = credentials.start()
   // What is at hand is there before the first request. A service that gives credentials may be away; /readyz says so.
   if (source.isLocal) await firstLoad
+  // First, so that a port that is taken stops the start before anybody is served.
+  const metricsUrl = await metricsApp?.listen({ host: config.host, port: config.metricsPort ?? 0 })
   const url = await app.listen({ host: config.host, port: config.port })
   // Whatever LOG_LEVEL says: who silences the log must still be told that the door is open.
   ends.push(logWarnings(config, callers.unreachable(), logger.child({}, { level: 'warn' })))
@@ -112,6 +137,7 @@ export async function startService (config: Config, logger: Logger, stdout = syn
   return {
     app,
     url,
+    metricsUrl,
     reload: () => reloader.reloadAll(),
     cut: () => { cutRequests(lifecycle) },
     stop: () => shutDown(app, lifecycle, { delayMs, graceMs })

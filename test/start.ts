@@ -112,6 +112,8 @@ export async function startTestService (
     COS_SCHEME: 'http',
     COS_CONNECT_TO: connectTo,
     COS_REGION: 'ap-guangzhou',
+    // Most tests are about what becomes of one attempt.
+    COS_MAX_ATTEMPTS: '1',
     COS_BUCKET_REGIONS: `${otherBucket}=ap-shanghai`,
     ...environment
   })

@@ -5,6 +5,8 @@
 import { ServiceError } from '../errors.ts'
 import type { CosContext } from '../errors.ts'
 import type { CosAnswer } from './transport.ts'
+import { UpstreamError } from './upstream-error.ts'
+import type { Remedy } from './upstream-error.ts'
 import { parseXml } from './xml.ts'
 
 /** A COS error document (COS document 7730), whatever form it came in. */
@@ -41,8 +43,20 @@ const notFoundCodes = new Set([
 /** The statuses COS refuses a request with. Another one says nothing about credentials, whatever words it holds. */
 const refusals = new Set([400, 401, 403])
 
-/** Of these, the ones about the key itself. */
-const keyCodes = new Set(['InvalidAccessKeyId', 'ExpiredToken', 'InvalidToken'])
+/** Credentials that another key mends at once, and ones that another time does; COS writes either as a message, too. */
+const keyRejection = /^(InvalidAccessKeyId|ExpiredToken|InvalidToken)$/
+const keyRejectionMessage = /InvalidAccessKeyId|ExpiredToken/i
+const timeRejection = /^(RequestTimeTooSkewed|RequestExpired|Request has expired)$/
+const timeRejectionMessage = /RequestTimeTooSkewed|request has expired/i
+
+/** Statuses after which the same request may succeed a moment later. 501 and its like do not pass. */
+const passing = new Set([429, 500, 502, 503, 504])
+
+/** 400s about what became of the request on its way (COS document 7730). */
+const transitDamage: ReadonlyMap<string, Remedy> = new Map([
+  ['BadDigest', 'repeat-once'], ['InvalidDigest', 'repeat-once'], ['EntitySizeNotMatch', 'repeat'],
+  ['IncompleteBody', 'repeat'], ['RequestTimeout', 'repeat'], ['UserNetworkTooSlow', 'repeat']
+])
 
 const longestMessage = 500
 
@@ -68,41 +82,47 @@ export function isNotFound (error: unknown): error is ServiceError & { cos: CosC
   return error instanceof ServiceError && error.status === 404 && error.code === 'InventoryConfigurationNotFoundError'
 }
 
-/** Whether an answer says that COS does not know the key (any more), so that another one may work at once. */
-export function rejectsKey (answer: CosAnswer): boolean {
-  const { code, message } = readError(answer) ?? { code: '', message: '' }
-  return refusals.has(answer.status) &&
-    (keyCodes.has(code) || (code === 'AccessDenied' && /InvalidAccessKeyId|ExpiredToken/i.test(message)))
-}
-
 /**
  * Turns an answer that is not a success into what the caller is told. COS's code, request id and trace id are kept;
  * its StringToSign and FormatString, which describe our signature, are never read.
  */
-export function toServiceError (answer: CosAnswer): ServiceError {
+export function toUpstreamError (answer: CosAnswer): UpstreamError {
+  const { status } = answer
   const cos = cosContext(answer)
   const error = readError(answer)
   if (error === undefined) return codeless(answer, cos)
   const code = notFoundCodes.has(error.code) ? 'InventoryConfigurationNotFoundError' : error.code
   const isAboutUs = credentialCodes.has(code) || (code === 'AccessDenied' && credentialMessage.test(error.message))
-  if (isAboutUs && refusals.has(answer.status)) {
-    return new ServiceError('UpstreamCredentialsRejected', 'COS does not accept the credentials, the signature or the ' +
-      'clock of this service. This is for its operator to mend; the request itself may be right.', { cos, cosCode: code })
+  if (isAboutUs && refusals.has(status)) {
+    const says = (codes: RegExp, messages: RegExp) =>
+      codes.test(code) || (code === 'AccessDenied' && messages.test(error.message))
+    const remedy = says(keyRejection, keyRejectionMessage)
+      ? 'renew-key'
+      : says(timeRejection, timeRejectionMessage) ? 'correct-clock' : 'none'
+    return new UpstreamError('UpstreamCredentialsRejected', 'COS does not accept the credentials, the signature or the ' +
+      'clock of this service. This is for its operator to mend; the request itself may be right.',
+    { class: 'credentials', remedy, cosTime: cosTime(answer, cos), cos, cosCode: code })
   }
   const said = error.message === '' ? `COS answered ${code}.` : `COS answered ${code}: ${error.message.replace(/\.?$/, '.')}`
   return refusal(answer, code, said, cos)
 }
 
-function refusal (answer: CosAnswer, code: string, said: string, cos: CosContext): ServiceError {
+function refusal (answer: CosAnswer, code: string, said: string, cos: CosContext): UpstreamError {
   const { status } = answer
+  const remedy = passing.has(status) || code === 'SlowDown' ? 'repeat' : transitDamage.get(code) ?? 'none'
   if (code === 'SlowDown' || status === 429 || status === 503) {
-    const retryAfterSeconds = retryAfter(answer)
+    const waitMs = retryAfterMs(answer)
+    const retryAfterSeconds = Math.max(1, Math.ceil((waitMs ?? 0) / 1000))
     const detail = `${said} Try again in ${retryAfterSeconds} s or later.`
-    return new ServiceError({ code, status: 503, title: 'Service Unavailable' }, detail, { cos, retryAfterSeconds })
+    return new UpstreamError({ code, status: 503, title: 'Service Unavailable' }, detail,
+      { class: 'throttled', remedy, waitMs, cos, retryAfterSeconds })
   }
   const title = titles.get(status)
-  if (title === undefined) return new ServiceError({ code, status: 502, title: 'Bad Gateway' }, said, { cos })
-  return new ServiceError({ code, status, title }, `${said}${advice.get(code) ?? ''}`, { cos })
+  if (title !== undefined) {
+    return new UpstreamError({ code, status, title }, `${said}${advice.get(code) ?? ''}`, { class: 'caller', remedy, cos })
+  }
+  return new UpstreamError({ code, status: 502, title: 'Bad Gateway' }, said,
+    { class: status >= 500 ? 'server' : 'caller', remedy, waitMs: retryAfterMs(answer), cos })
 }
 
 const advice: ReadonlyMap<string, string> = new Map([
@@ -110,16 +130,24 @@ const advice: ReadonlyMap<string, string> = new Map([
   ['InventoryFull', ' A bucket holds at most 1,000 configurations: delete one first.'],
   ['TooManyConfigurations', ' A bucket holds at most 1,000 configurations: delete one first.'],
   ['AccessDenied', ' The credentials of this service may not do this to this bucket.'],
-  ['DuplicateInventoryId', ' The id of a one-time job may not repeat within a day, nor equal one that exists.']
+  ['DuplicateInventoryId', ' The id of a one-time job may not repeat within a day, nor equal that of a configuration. ' +
+    'Either the id was used before, or an earlier request of yours for this job got through although its answer was lost: ' +
+    'then the job is running, and its report is what tells. If you have sent this for the first time, take another id.']
 ])
 
-function codeless (answer: CosAnswer, cos: CosContext): ServiceError {
-  const code = codelessCodes.get(answer.status)
+function codeless (answer: CosAnswer, cos: CosContext): UpstreamError {
+  const { status } = answer
+  const code = codelessCodes.get(status)
   if (cos.requestId !== undefined && code !== undefined) {
-    return refusal(answer, code, `COS answered ${answer.status} without saying why.`, cos)
+    return refusal(answer, code, `COS answered ${status} without saying why.`, cos)
   }
-  return new ServiceError('UpstreamInvalidResponse',
-    `The answer (status ${answer.status}) is not one of COS: a gateway in between may have spoken.`, { cos })
+  return new UpstreamError('UpstreamInvalidResponse',
+    `The answer (status ${status}) is not one of COS: a gateway in between may have spoken.`, {
+      class: 'invalid',
+      remedy: passing.has(status) ? 'repeat' : 'none',
+      waitMs: retryAfterMs(answer),
+      cos
+    })
 }
 
 function readError (answer: CosAnswer): CosError | undefined {
@@ -165,7 +193,16 @@ function cosId ({ confidential }: CosAnswer, value: string | string[] | undefine
   return /^[A-Za-z0-9+/=_.-]{1,256}$/.test(text) && !quotes(confidential, text) ? text : undefined
 }
 
-function retryAfter ({ headers }: CosAnswer): number {
+/** `Retry-After` in milliseconds: seconds, or a date (RFC 9110, section 10.2.3) by the clock of whoever answered. */
+function retryAfterMs ({ headers }: CosAnswer): number | undefined {
   const text = headerText(headers['retry-after'])
-  return /^[0-9]{1,4}$/.test(text) ? Math.max(1, Number(text)) : 1
+  if (/^[0-9]{1,4}$/.test(text)) return Number(text) * 1000
+  const untilMs = Date.parse(text) - Date.parse(headerText(headers['date']))
+  return untilMs >= 0 ? untilMs : undefined
+}
+
+/** What COS's clock showed. Something in between may have another one. */
+function cosTime ({ headers }: CosAnswer, { requestId }: CosContext): number | undefined {
+  const time = Date.parse(headerText(headers['date']))
+  return requestId === undefined || Number.isNaN(time) ? undefined : time
 }

@@ -1,22 +1,28 @@
 import type { Config } from '../config.ts'
 import type { InventoryConfiguration, InventoryJob, InventoryPage } from '../contract/inventory.ts'
-import { ServiceError } from '../errors.ts'
 import type { CosContext } from '../errors.ts'
+import type { RequestTrace } from '../tracing.ts'
 import { createAddressBook, inventoryTarget, regionOf } from './addresses.ts'
 import type { InventoryParameters } from './addresses.ts'
-import { cosContext, isNotFound, rejectsKey, toServiceError } from './answers.ts'
-import type { CredentialProvider } from './credentials/provider.ts'
+import { cosContext, isNotFound } from './answers.ts'
+import type { Attempts, Operation } from './attempts.ts'
 import { fromConfigurationXml, fromJobXml, fromListXml, toConfigurationXml } from './inventory-xml.ts'
-import type { AttemptLog, CosAnswer, CosRequest, Transport } from './transport.ts'
+import type { AttemptLog, CosAnswer, CosRequest } from './transport.ts'
+import { UpstreamError } from './upstream-error.ts'
 
 /** COS holds at most this many configurations in a bucket (COS document 30625). */
 const maxConfigurations = 1000
 
-/** Which bucket a caller means, and where the attempts are logged. */
+/** Which bucket a caller means, and the request it belongs to. */
 export interface Call {
   bucket: string
   region?: string | undefined
   log: AttemptLog
+  trace: RequestTrace
+  /** Aborted when nobody waits for the answer any more: reads are broken off, changes that were not sent never are. */
+  signal: AbortSignal
+  /** Counts what was sent to COS for the request. */
+  tally: { attempts: number }
 }
 
 /** What an operation gives, and COS's ids of the exchange. */
@@ -28,7 +34,7 @@ export interface Outcome<T> {
 /**
  * The inventory API of COS as functions. All of them throw {@link ServiceError}: what COS refuses (its own code),
  * UpstreamCredentialsRejected, UpstreamCredentialsUnavailable, UpstreamInvalidResponse, UpstreamUnreachable,
- * UpstreamTimeout, or ValidationFailed when the bucket's region is not known.
+ * UpstreamTimeout, Overloaded, or ValidationFailed when the bucket's region is not known.
  */
 export interface Inventories {
   put (call: Call, id: string, input: object): Promise<Outcome<undefined>>
@@ -47,40 +53,38 @@ export interface Inventories {
 }
 
 interface Dependencies {
-  transport: Transport
-  credentials: Pick<CredentialProvider, 'get' | 'renew'>
+  attempts: Attempts
   /** Milliseconds since 1970. */
   now: () => number
 }
 
-/** Builds the operations on a transport. */
-export function createInventories (
-  config: Config['cos'], { transport, credentials, now }: Dependencies
-): Inventories {
+/** What CAM calls the operations on one configuration, by method. */
+const operations: Record<CosRequest['method'], Operation> = {
+  GET: 'GetBucketInventory', PUT: 'PutBucketInventory', DELETE: 'DeleteBucketInventory', POST: 'PostBucketInventory'
+}
+
+/** Builds the operations on attempts. */
+export function createInventories (config: Config['cos'], { attempts, now }: Dependencies): Inventories {
   const addressOf = createAddressBook(config)
 
-  async function send (
-    call: Call, method: CosRequest['method'], parameters: InventoryParameters, body?: string,
-    deadlineAt = now() + config.deadlineMs
-  ): Promise<CosAnswer> {
-    const address = addressOf(call.bucket, call.region)
-    const target = inventoryTarget(parameters)
-    const request = { method, address, target, ...(body === undefined ? {} : { body }), deadlineAt, log: call.log }
-    const keys = await credentials.get(deadlineAt)
-    const answer = await transport.send({ ...request, credentials: keys })
-    if (answer.status >= 200 && answer.status <= 299) return answer
-    // COS looks at the key before anything else: the call was not carried out, and even a POST may be repeated.
-    const renewed = rejectsKey(answer) ? await credentials.renew(keys, deadlineAt) : undefined
-    if (renewed === undefined) throw toServiceError(answer)
-    call.log.debug({ status: answer.status }, 'COS does not know the key: trying once more with a new one')
-    const second = await transport.send({ ...request, credentials: renewed })
-    if (second.status < 200 || second.status > 299) throw toServiceError(second)
-    return second
+  function send<T> (
+    call: Call, method: CosRequest['method'], parameters: InventoryParameters, read: (answer: CosAnswer) => T,
+    { body, deadlineAt = now() + config.deadlineMs }: { body?: string, deadlineAt?: number | undefined } = {}
+  ): Promise<T> {
+    return attempts.run({
+      operation: 'id' in parameters ? operations[method] : 'ListBucketInventory',
+      method,
+      address: addressOf(call.bucket, call.region),
+      target: inventoryTarget(parameters),
+      body,
+      deadlineAt,
+      call
+    }, read)
   }
 
   async function listPage (call: Call, continuationToken: string | undefined, deadlineAt?: number) {
     try {
-      return read(await send(call, 'GET', { continuationToken }, undefined, deadlineAt), fromListXml)
+      return await send(call, 'GET', { continuationToken }, reading(fromListXml), { deadlineAt })
     } catch (error) {
       if (!isNotFound(error)) throw error
       const empty: InventoryPage = { InventoryConfigurations: [], IsTruncated: false }
@@ -89,22 +93,15 @@ export function createInventories (
   }
 
   return {
-    async put (call, id, input) {
-      return acknowledge(await send(call, 'PUT', { id }, toConfigurationXml(id, input)))
-    },
+    put: async (call, id, input) => send(call, 'PUT', { id }, acknowledge, { body: toConfigurationXml(id, input) }),
 
-    async get (call, id) {
-      return read(await send(call, 'GET', { id }), fromConfigurationXml)
-    },
+    get: async (call, id) => send(call, 'GET', { id }, reading(fromConfigurationXml)),
 
-    async delete (call, id) {
-      return acknowledge(await send(call, 'DELETE', { id }))
-    },
+    delete: async (call, id) => send(call, 'DELETE', { id }, acknowledge),
 
-    async post (call, id, input) {
-      const answer = await send(call, 'POST', { id }, toConfigurationXml(id, input))
-      return answer.body.length > 0 ? read(answer, fromJobXml) : { ...acknowledge(answer), value: {} }
-    },
+    post: async (call, id, input) => send(call, 'POST', { id }, answer =>
+      answer.body.length > 0 ? reading(fromJobXml)(answer) : { ...acknowledge(answer), value: {} },
+    { body: toConfigurationXml(id, input) }),
 
     list: (call, continuationToken) => listPage(call, continuationToken),
 
@@ -125,8 +122,9 @@ export function createInventories (
           return { value: whole, cos }
         }
         if (tokens.has(token) || Math.max(configurations.size, tokens.size) > maxConfigurations) {
-          throw new ServiceError('UpstreamInvalidResponse',
-            'COS does not come to an end of the list: it repeats a page, or lists more than a bucket can hold.', { cos })
+          throw new UpstreamError('UpstreamInvalidResponse',
+            'COS does not come to an end of the list: it repeats a page, or lists more than a bucket can hold.',
+            { class: 'invalid', cos })
         }
         tokens.add(token)
       }
@@ -141,14 +139,15 @@ export function createInventories (
   }
 }
 
-function read<T> (answer: CosAnswer, parse: (bytes: Uint8Array) => T): Outcome<T> {
-  const cos = cosContext(answer)
-  try {
-    return { value: parse(answer.body), cos }
-  } catch (error) {
-    throw new ServiceError('UpstreamInvalidResponse',
-      'COS answered something that is not the XML it should be. Try again; if it stays, tell the operator.',
-      { cause: error, cos })
+function reading<T> (parse: (bytes: Uint8Array) => T): (answer: CosAnswer) => Outcome<T> {
+  return answer => {
+    const cos = cosContext(answer)
+    try {
+      return { value: parse(answer.body), cos }
+    } catch (error) {
+      throw invalid('COS answered something that is not the XML it should be. Try again; if it stays, tell the operator.',
+        { cause: error, cos })
+    }
   }
 }
 
@@ -156,8 +155,11 @@ function read<T> (answer: CosAnswer, parse: (bytes: Uint8Array) => T): Outcome<T
 function acknowledge (answer: CosAnswer): Outcome<undefined> {
   const cos = cosContext(answer)
   if (cos.requestId === undefined || answer.body.length > 0) {
-    throw new ServiceError('UpstreamInvalidResponse',
-      'The change was acknowledged, but not as COS does: a gateway in between may have answered.', { cos })
+    throw invalid('The change was acknowledged, but not as COS does: a gateway in between may have answered.', { cos })
   }
   return { value: undefined, cos }
+}
+
+function invalid (detail: string, more: { cause?: unknown, cos: CosContext }): UpstreamError {
+  return new UpstreamError('UpstreamInvalidResponse', detail, { class: 'invalid', remedy: 'repeat', ...more })
 }

@@ -3,12 +3,15 @@
  */
 import { createHash } from 'node:crypto'
 import { Agent, buildConnector, errors as undiciErrors } from 'undici'
+import type { Dispatcher } from 'undici'
 import type { Config } from '../config.ts'
 import type { Credentials } from '../config/credentials.ts'
-import { ServiceError } from '../errors.ts'
 import { assertInventoryTarget } from './addresses.ts'
 import type { Address } from './addresses.ts'
+import { cancelled } from './bulkheads.ts'
+import type { CosClock } from './clock.ts'
 import { authorization, keyTimeAt } from './signature.ts'
+import { UpstreamError } from './upstream-error.ts'
 
 /** A page is 100 configurations; a thousand rich ones of 8 KiB each still fit. */
 export const maxAnswerBytes = 8 * 1024 * 1024
@@ -24,11 +27,17 @@ export interface CosRequest {
   /** Request target, see {@link assertInventoryTarget}. */
   target: string
   /** XML body of PUT and POST. */
-  body?: string
+  body?: string | undefined
   /** What to sign with. */
   credentials: Credentials
+  /** 1 for the first attempt; COS is told of later ones. */
+  number: number
+  /** Headers of the trace the request belongs to; not signed. */
+  traceHeaders: Readonly<Record<string, string>>
   /** When the caller's whole request must be over, in milliseconds since 1970. */
   deadlineAt: number
+  /** Breaks the attempt off. */
+  signal?: AbortSignal | undefined
   log: AttemptLog
 }
 
@@ -41,26 +50,34 @@ export interface CosAnswer {
   confidential: readonly string[]
 }
 
+/** Connections to COS: all that are open, and those with a request on them. */
+export interface Connections {
+  open: number
+  busy: number
+}
+
 export interface Transport {
   /**
    * Sends one attempt and reads the whole answer, whatever its status. Redirects are not followed.
    *
-   * @throws {ServiceError} UpstreamTimeout, UpstreamUnreachable, or UpstreamInvalidResponse for an answer that
-   *   is too large or not HTTP
+   * @throws {UpstreamError} UpstreamTimeout, UpstreamUnreachable, or UpstreamInvalidResponse for an answer that
+   *   is too large or not HTTP; `cancelled` when the signal broke it off
    * @throws {Error} when the target is not an inventory call; nothing is sent then
    */
   send (request: CosRequest): Promise<CosAnswer>
+  connections (): Connections
   /** Waits for answers under way, then closes every connection. */
   close (): Promise<void>
 }
 
 interface Dependencies {
   now: () => number
+  clock: Pick<CosClock, 'now'>
   userAgent: string
 }
 
 /** Keep-alive pools, one for each bucket host, at most `COS_MAX_CONNECTIONS` sockets each. */
-export function createTransport (config: Config['cos'], { now, userAgent }: Dependencies): Transport {
+export function createTransport (config: Config['cos'], { now, clock, userAgent }: Dependencies): Transport {
   const agent = new Agent({
     connections: config.maxConnections,
     pipelining: 1,
@@ -71,7 +88,9 @@ export function createTransport (config: Config['cos'], { now, userAgent }: Depe
     connect: connector(config)
   })
 
-  function signedHeaders ({ method, address, target, body, credentials }: CosRequest): Record<string, string> {
+  function signedHeaders (
+    { method, address, target, body, credentials, number, traceHeaders }: CosRequest
+  ): Record<string, string> {
     const { secretId, secretKey, token } = credentials
     const headers: Record<string, string> = { host: address.host }
     if (body !== undefined) {
@@ -80,44 +99,105 @@ export function createTransport (config: Config['cos'], { now, userAgent }: Depe
       headers['content-md5'] = createHash('md5').update(body).digest('base64')
     }
     if (token !== undefined) headers['x-cos-security-token'] = token.reveal()
+    // As the official SDKs mark it.
+    if (number > 1) headers['x-cos-sdk-retry'] = 'true'
     const parameters = Object.fromEntries(new URLSearchParams(target.slice(target.indexOf('?'))))
     const signable = { method, path: '/', parameters, headers }
     const keys = { secretId, secretKey: secretKey.reveal() }
-    return { ...headers, 'user-agent': userAgent, authorization: authorization(signable, keys, keyTimeAt(now())) }
-  }
-
-  async function exchange (
-    request: CosRequest, headers: Record<string, string>, signal: AbortSignal
-  ): Promise<CosAnswer> {
-    const { method, address, target, body = null, log } = request
-    const startedAt = now()
-    const fields = { method, host: address.host }
-    try {
-      const answer = await agent.request({ origin: address.origin, path: target, method, headers, body, signal })
-      const bytes = await answer.body.bytes()
-      log.debug({ ...fields, status: answer.statusCode, durationMs: now() - startedAt }, 'COS answered')
-      const confidential = confidentialIn(headers, request)
-      return { status: answer.statusCode, headers: answer.headers, body: bytes, confidential }
-    } catch (error) {
-      log.debug({ ...fields, fault: codeOf(error), durationMs: now() - startedAt }, 'COS did not answer')
-      const late = signal.aborted || error instanceof undiciErrors.ConnectTimeoutError
-      throw late ? timedOut(request) : toServiceError(error, request, config.connectTo?.host)
-    }
+    const signature = authorization(signable, keys, keyTimeAt(clock.now()))
+    return { ...headers, ...traceHeaders, 'user-agent': userAgent, authorization: signature }
   }
 
   return {
     async send (request) {
       assertInventoryTarget(request.target)
+      const { method, address: { host }, number, log } = request
       const limitMs = Math.min(config.timeoutMs, request.deadlineAt - now())
-      if (limitMs <= 0) throw timedOut(request)
+      if (limitMs <= 0) throw timedOut(request, { wasSent: false, hadItsTime: false })
       const headers = signedHeaders(request)
-      const abort = new AbortController()
-      const timer = setTimeout(() => { abort.abort() }, limitMs)
-      return await exchange(request, headers, abort.signal).finally(() => { clearTimeout(timer) })
+      const startedAt = now()
+      const fields = { method, host, attempt: number }
+      try {
+        const answer = await exchange(agent, request, headers, limitMs)
+        log.debug({ ...fields, status: answer.status, durationMs: now() - startedAt }, 'COS answered')
+        return { ...answer, confidential: confidentialIn(headers, request) }
+      } catch (error) {
+        const { cause, wasSent } = error as BrokenExchange
+        log.debug({ ...fields, fault: codeOf(cause), durationMs: now() - startedAt }, 'COS did not answer')
+        if (cause === left) throw cancelled(wasSent)
+        if (cause === late || cause instanceof undiciErrors.ConnectTimeoutError) {
+          throw timedOut(request, { wasSent, hadItsTime: limitMs === config.timeoutMs })
+        }
+        throw toUpstreamError(cause, wasSent, request, config.connectTo?.host)
+      }
+    },
+
+    connections () {
+      const pools = Object.values(agent.stats)
+      const sum = (what: 'connected' | 'running') => pools.reduce((total, pool) => total + Number(pool[what]), 0)
+      return { open: sum('connected'), busy: sum('running') }
     },
 
     close: () => agent.close()
   }
+}
+
+/** Why an exchange was broken off by us. */
+const late = Object.assign(new Error('no answer in time'), { code: 'TIMEOUT' })
+const left = Object.assign(new Error('nobody waits any more'), { code: 'CANCELLED' })
+
+/** An exchange without a whole answer. */
+class BrokenExchange extends Error {
+  /** Whether undici had begun to write the request. */
+  readonly wasSent: boolean
+
+  constructor (cause: unknown, wasSent: boolean) {
+    super('no whole answer', { cause })
+    this.wasSent = wasSent
+  }
+}
+
+/** One request and its whole answer. @throws {BrokenExchange} */
+function exchange (
+  agent: Agent, { address, target, method, body, signal }: CosRequest, headers: Record<string, string>, limitMs: number
+): Promise<Omit<CosAnswer, 'confidential'>> {
+  return new Promise((resolve, reject) => {
+    let controller: Dispatcher.DispatchController | undefined
+    let isOver = false
+    let head = { status: 0, headers: {} }
+    const chunks: Buffer[] = []
+    const end = () => {
+      isOver = true
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', leave)
+    }
+    const fail = (cause: unknown) => {
+      if (isOver) return
+      end()
+      reject(new BrokenExchange(cause, controller !== undefined))
+    }
+    const breakOff = (reason: Error) => {
+      fail(reason)
+      controller?.abort(reason)
+    }
+    const leave = () => { breakOff(left) }
+    const timer = setTimeout(() => { breakOff(late) }, limitMs)
+    signal?.addEventListener('abort', leave)
+    agent.dispatch({ origin: address.origin, path: target, method, headers, body: body ?? null }, {
+      onRequestStart (started) {
+        // It may have waited for a connection longer than anybody waits for it.
+        if (isOver) started.abort(late)
+        else controller = started
+      },
+      onResponseStart (_, status, received) { head = { status, headers: received } },
+      onResponseData (_, chunk) { chunks.push(chunk) },
+      onResponseEnd () {
+        end()
+        resolve({ ...head, body: Buffer.concat(chunks) })
+      },
+      onResponseError (_, error) { fail(error) }
+    })
+  })
 }
 
 /** With COS_CONNECT_TO the socket goes there, while Host, TLS name and certificate check stay the bucket host's. */
@@ -141,45 +221,37 @@ function confidentialIn (headers: Record<string, string>, { credentials: { secre
   return [secretId, signature, token?.reveal() ?? ''].filter(text => text.length >= 16)
 }
 
-function timedOut ({ method, address }: CosRequest): ServiceError {
-  return new ServiceError('UpstreamTimeout', `COS (${address.host}) did not answer in time.${doubt(method)}`)
+function timedOut (
+  { address }: CosRequest, { wasSent, hadItsTime }: { wasSent: boolean, hadItsTime: boolean }
+): UpstreamError {
+  return new UpstreamError('UpstreamTimeout', `COS (${address.host}) did not answer in time.`,
+    { class: 'timeout', remedy: 'repeat', wasSent, hadItsTime })
 }
 
-function doubt (method: CosRequest['method']): string {
-  return method === 'GET'
-    ? ''
-    : ' Whether the change was made is not known: read the configuration, or send the same request again.'
-}
-
-function toServiceError (
-  error: unknown, { method, address: { host } }: CosRequest, connectTo: string | undefined
-): ServiceError {
-  const code = codeOf(error)
-  if (code === 'UND_ERR_RES_EXCEEDED_MAX_SIZE') return invalid(`The answer of ${host} is larger than any of COS.`, error)
-  if (error instanceof undiciErrors.HTTPParserError || notAnswers.test(code)) {
-    return invalid(`The answer of ${host} is not HTTP as COS speaks it.`, error)
+function toUpstreamError (
+  cause: unknown, wasSent: boolean, { address: { host } }: CosRequest, connectTo: string | undefined
+): UpstreamError {
+  const code = codeOf(cause)
+  const invalid = (detail: string, remedy: 'none' | 'repeat') =>
+    new UpstreamError('UpstreamInvalidResponse', detail, { class: 'invalid', remedy, cause })
+  const unreachable = (hint: string, remedy: 'none' | 'repeat') =>
+    new UpstreamError('UpstreamUnreachable', `COS cannot be reached: ${hint}`,
+      { class: 'unreachable', remedy, cause, wasSent })
+  if (code === 'UND_ERR_RES_EXCEEDED_MAX_SIZE') return invalid(`The answer of ${host} is larger than any of COS.`, 'none')
+  if (cause instanceof undiciErrors.HTTPParserError || notAnswers.test(code)) {
+    return invalid(`The answer of ${host} is not HTTP as COS speaks it.`, 'repeat')
   }
   if (code === 'ENOTFOUND') {
     const hint = connectTo === undefined ? 'Is the region right?' : 'Is COS_CONNECT_TO right?'
-    return unreachable(`there is no host ${connectTo ?? host}. ${hint}`, error)
+    return unreachable(`there is no host ${connectTo ?? host}. ${hint}`, 'none')
   }
-  const neverSent = ['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'EAI_AGAIN'].includes(code)
-  return unreachable(`${host} could not be reached or cut the connection (${code}).${neverSent ? '' : doubt(method)}`, error)
+  return unreachable(`${host} could not be reached or cut the connection (${code}).`, 'repeat')
 }
 
 /** Codes of undici for what came back and cannot be an answer. */
 const notAnswers = /^(UND_ERR_HEADERS_OVERFLOW|ERR_ASSERTION)/
 
-function invalid (detail: string, cause: unknown): ServiceError {
-  return new ServiceError('UpstreamInvalidResponse', detail, { cause })
-}
-
-function unreachable (hint: string, cause: unknown): ServiceError {
-  return new ServiceError('UpstreamUnreachable', `COS cannot be reached: ${hint}`, { cause })
-}
-
-/** Faults of the network, of TLS and nearly all of undici's carry a code. That of an abort is a number. */
+/** Faults of the network, of TLS and nearly all of undici's carry a code. */
 function codeOf (error: unknown): string {
-  const { code, name } = error as { code?: unknown, name?: unknown }
-  return String(typeof code === 'number' ? name : code)
+  return String((error as { code?: unknown }).code)
 }

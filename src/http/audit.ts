@@ -64,7 +64,5 @@ const denials = new Set(['Unauthenticated', 'CallerNotAllowed', 'RateLimited', '
 function outcomeOf ({ problem }: FastifyRequest): AuditOutcome {
   if (problem === null) return 'success'
   if (denials.has(problem.code)) return 'denied'
-  // No answer of COS, or one that leaves it open. That our key is refused comes before any change.
-  const isOpen = [502, 504].includes(problem.status) && problem.code !== 'UpstreamCredentialsRejected'
-  return isOpen ? 'unknown' : 'failure'
+  return problem.mayHaveTakenEffect ? 'unknown' : 'failure'
 }

@@ -43,7 +43,9 @@ export const rateLimitHeaders = {
 }
 
 /** What any request can meet before its route sees it. */
-const everywhere: ProblemCode[] = ['MalformedRequest', 'RequestTimeout', 'RequestHeaderFieldsTooLarge', 'ShuttingDown']
+const everywhere: ProblemCode[] = [
+  'MalformedRequest', 'RequestTimeout', 'RequestHeaderFieldsTooLarge', 'Overloaded', 'ShuttingDown'
+]
 
 /** The error responses of a route, by status, for its schema: each code with its meaning and an example. */
 export function problemResponses (codes: ProblemCode[], fromCos: CosProblem[] = []): Record<number, object> {

@@ -1,4 +1,4 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { pathOf } from './path-of.ts'
 
 declare module 'fastify' {
@@ -11,29 +11,48 @@ declare module 'fastify' {
 /** The longest path that is right has about 220 characters. */
 const longestPath = 512
 
+/** Bucket names have 63 characters; what stands in their place may be anything. */
+const longestBucket = 100
+
 /**
  * One line for each answer. The path is logged, the query is not: a continuation token is nobody's business,
  * and callers put into queries what they should not.
  */
 export function addRequestLog (app: FastifyInstance): void {
+  const fieldsOf = (request: FastifyRequest) => {
+    const { schema } = request.routeOptions as { schema?: { operationId?: string } }
+    const { bucket } = request.params as { bucket?: string }
+    return {
+      method: request.method,
+      path: pathOf(request).slice(0, longestPath),
+      operation: schema?.operationId,
+      bucket: bucket?.slice(0, longestBucket),
+      caller: request.caller?.name,
+      attempts: request.attempts
+    }
+  }
   app.addHook('onRequest', async (request, reply) => {
     // Fastify tells of no answer then, though COS may have made the change.
     reply.raw.once('close', () => {
-      if (!reply.raw.writableFinished) request.log.info({ method: request.method, path: pathOf(request).slice(0, longestPath) }, 'caller left')
+      if (reply.raw.writableFinished) return
+      request.log.info({ ...fieldsOf(request), durationMs: inMs(reply.elapsedTime) }, 'caller left')
     })
   })
   app.addHook('onResponse', async (request, reply) => {
     const { config, url } = request.routeOptions
     request.log[config.quiet === true ? 'debug' : 'info']({
-      method: request.method,
-      path: pathOf(request).slice(0, longestPath),
+      ...fieldsOf(request),
       route: url,
       status: reply.statusCode,
       code: request.problem?.code,
-      caller: request.caller?.name,
       address: request.clientAddress,
       cosRequestId: reply.getHeader('x-cos-request-id'),
-      durationMs: Math.round(reply.elapsedTime * 10) / 10
+      durationMs: inMs(reply.elapsedTime)
     }, 'answered')
   })
+}
+
+/** Down to a tenth of a millisecond. */
+function inMs (elapsed: number): number {
+  return Math.round(elapsed * 10) / 10
 }

@@ -13,6 +13,7 @@ import { ServiceError } from '../errors.ts'
 import type { ProblemCode } from '../errors.ts'
 import { refuseBody } from '../http/json-only.ts'
 import { cosHeaders } from '../http/problem-replies.ts'
+import { callerLeft } from '../http/observation.ts'
 
 interface Options {
   inventories: Inventories
@@ -77,9 +78,9 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (app, {
     }
   }, async (request, reply) => {
     const { id } = request.params
-    if (request.query['dry-run'] === 'true') return sendXml(reply, inventories.preview(callOf(request), id, request.body))
+    if (request.query['dry-run'] === 'true') return sendXml(reply, inventories.preview(callOf(request, reply), id, request.body))
     refuseIfReadOnly()
-    return answer(reply.code(204), await inventories.put(callOf(request), id, request.body))
+    return answer(reply.code(204), await inventories.put(callOf(request, reply), id, request.body))
   })
 
   const getSchema = (operationId: string, summary: string, success: object) => ({
@@ -95,13 +96,13 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (app, {
     ...validatedBodyless('cos:GetBucketInventory'),
     config: { action: 'cos:GetBucketInventory', swagger: { exposeHeadRoute: true } },
     schema: getSchema('headInventory', 'Whether a configuration exists', noBody('It does.'))
-  }, async (request, reply) => answer(reply, await inventories.get(callOf(request), request.params.id)))
+  }, async (request, reply) => answer(reply, await inventories.get(callOf(request, reply), request.params.id)))
 
   app.get('/buckets/:bucket/inventories/:id', {
     ...validatedBodyless('cos:GetBucketInventory'),
     schema: getSchema('getInventory', 'Read a configuration',
       json('The configuration, as COS holds it.', refTo(InventoryConfigurationSchema)))
-  }, async (request, reply) => answer(reply, await inventories.get(callOf(request), request.params.id)))
+  }, async (request, reply) => answer(reply, await inventories.get(callOf(request, reply), request.params.id)))
 
   app.delete('/buckets/:bucket/inventories/:id', {
     ...validatedBodyless('cos:DeleteBucketInventory'),
@@ -119,7 +120,7 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (app, {
     }
   }, async (request, reply) => {
     refuseIfReadOnly()
-    return answer(reply.code(204), await inventories.delete(callOf(request), request.params.id))
+    return answer(reply.code(204), await inventories.delete(callOf(request, reply), request.params.id))
   })
 
   app.post('/buckets/:bucket/inventories/:id', {
@@ -143,9 +144,9 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (app, {
     }
   }, async (request, reply) => {
     const { id } = request.params
-    if (request.query['dry-run'] === 'true') return sendXml(reply, inventories.preview(callOf(request), id, request.body))
+    if (request.query['dry-run'] === 'true') return sendXml(reply, inventories.preview(callOf(request, reply), id, request.body))
     refuseIfReadOnly()
-    return answer(reply.code(202), await inventories.post(callOf(request), id, request.body))
+    return answer(reply.code(202), await inventories.post(callOf(request, reply), id, request.body))
   })
 
   app.get('/buckets/:bucket/inventories', {
@@ -164,7 +165,7 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (app, {
     }
   }, async (request, reply) => {
     const { all, 'continuation-token': token } = request.query
-    const call = callOf(request)
+    const call = callOf(request, reply)
     return answer(reply, await (all === 'true' ? inventories.listAll(call) : inventories.list(call, token)))
   })
 
@@ -175,8 +176,9 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (app, {
 
 type BucketRequest = FastifyRequest<{ Params: { bucket: string }, Querystring: { region?: string } }>
 
-function callOf ({ params, query, log }: BucketRequest): Call {
-  return { bucket: params.bucket, region: query.region, log }
+function callOf (request: BucketRequest, reply: FastifyReply): Call {
+  const { params, query, log, trace } = request
+  return { bucket: params.bucket, region: query.region, log, trace, signal: callerLeft(reply), tally: request }
 }
 
 function answer<T> (reply: FastifyReply, { value, cos }: Outcome<T>): FastifyReply {

@@ -5,13 +5,17 @@ import type { IssuedCredentials } from '../doubles/metadata.ts'
 import { startStsDouble } from '../doubles/sts.ts'
 import { everything, hashOf, keyOf } from '../callers-file.ts'
 import { secret } from '../secrets.ts'
-import { at, bucket, configuration, secrets, startTestEmulator, startTestService } from '../start.ts'
+import { at, bucket, configuration, secrets, startTestEmulator, startTestService as startWithOneAttempt } from '../start.ts'
 import type { Running } from '../start.ts'
 
 const collection = `/buckets/${bucket}/inventories`
 const roleArn = 'qcs::cam::uin/100000000001:roleName/inventory'
 
 /** An emulator that takes nothing but the credentials issued last. */
+/** A key that is refused costs an attempt. */
+const startTestService: typeof startWithOneAttempt = (t, connectTo, environment) =>
+  startWithOneAttempt(t, connectTo, { COS_MAX_ATTEMPTS: '2', ...environment })
+
 async function startStrictEmulator (t: { teardown (handler: () => unknown): void }) {
   const emulator = await startTestEmulator(t, { credentials: [] })
   const options = {

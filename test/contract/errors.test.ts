@@ -5,6 +5,9 @@ import { text as textOf } from 'node:stream/consumers'
 import t from 'tap'
 import { buildApp } from '../../src/app.ts'
 import { createAnyone } from '../../src/callers/anyone.ts'
+import { createLifecycle } from '../../src/http/shutdown.ts'
+import { createMetrics } from '../../src/metrics.ts'
+import { createPassingTracer } from '../../src/tracing.ts'
 import { at, bucket, configuration, recordingLogger, secrets, start, startTestService } from '../start.ts'
 
 const xmlError = (code: string, message = '', more = '') => "<?xml version='1.0' encoding='utf-8' ?>\n<Error>\n\t" +
@@ -196,12 +199,15 @@ t.test('a fault of our own says nothing of its inside, and its log has the reaso
     },
     callers: createAnyone(),
     audit: () => {},
-    lifecycle: { phase: 'serving', whenCut: [] },
+    lifecycle: createLifecycle(),
     logger,
+    metrics: createMetrics('0'),
+    metricsHere: true,
     rateLimits: { perMinute: 0, byAddress: true, redis: undefined },
     readOnly: false,
     fault: () => undefined,
     tls: undefined,
+    tracer: createPassingTracer(),
     trustedProxies: [],
     version: '0'
   })
@@ -215,7 +221,7 @@ t.test('a fault of our own says nothing of its inside, and its log has the reaso
 t.test('paths, methods and media types that are not possible are problems with advice', async t => {
   const { call, emulator } = await start(t)
   const problem = { headers: { 'content-type': 'application/problem+json', 'x-request-id': /.+/, 'x-content-type-options': 'nosniff' } }
-  for (const path of ['/', '/buckets', `/buckets/${bucket}`, `${at('a')}/b`, '/metrics', '/Livez', `/buckets/${bucket}/inventories/`, '/%']) {
+  for (const path of ['/', '/buckets', `/buckets/${bucket}`, `${at('a')}/b`, '/metric', '/Livez', `/buckets/${bucket}/inventories/`, '/%']) {
     const answer = await call('GET', path)
     t.match(answer, { ...problem, status: path === '/%' ? 400 : path.endsWith('/inventories/') ? 400 : 404 }, path)
   }

@@ -44,7 +44,7 @@ t.test('nothing but inventory calls leaves for a bucket host', async t => {
     COS_CONNECT_TO: emulator.address,
     COS_REGION: 'ap-guangzhou'
   })
-  const transport = createTransport(cos, { now: Date.now, userAgent: 'test' })
+  const transport = createTransport(cos, { now: Date.now, clock: Date, userAgent: 'test' })
   t.teardown(() => transport.close())
   const send = (method: 'PUT' | 'DELETE' | 'GET', target: string, leftMs = 1000) => transport.send({
     method,
@@ -55,6 +55,8 @@ t.test('nothing but inventory calls leaves for a bucket host', async t => {
       secretKey: new Secret(secrets.secretKey),
       token: new Secret(secrets.token)
     },
+    number: 1,
+    traceHeaders: {},
     deadlineAt: Date.now() + leftMs,
     log: pino({ level: 'silent' })
   })
@@ -97,7 +99,7 @@ t.test('a hundred requests one after another use one connection', async t => {
 })
 
 t.test('six hundred pairs of PUT and GET at once are all right, over no more connections than allowed', async t => {
-  const { call, emulator } = await start(t, { environment: { COS_MAX_CONNECTIONS: '8' } })
+  const { call, emulator } = await start(t, { environment: { COS_MAX_CONNECTIONS: '8', COS_TIMEOUT_MS: '15000' } })
   const pairs = await Promise.all(Array.from({ length: 600 }, async (_, index) => {
     const body = { ...configuration, Filter: { Prefix: `p-${index}` } }
     const put = await call('PUT', at(`id-${index}`), body)

@@ -36,7 +36,7 @@ t.test('with a good environment it says where it listens, serves, and ends with 
     COS_SECRET_KEY_FILE: `${files}/key`,
     COS_TOKEN: '',
     COS_TOKEN_FILE: `${files}/token`,
-    COS_MAX_ATTEMPTS: '3'
+    COS_ROLE_ARN: 'qcs::cam::uin/1:roleName/r'
   })
   t.match(service.url, /^http:\/\/127\.0\.0\.1:\d+$/)
 
@@ -148,15 +148,24 @@ t.test('connections on which nothing is under way do not hold the end up', async
   t.match(await Promise.all(ends), ['', /^HTTP\/1\.1 200 OK\r\n/])
 })
 
+/** A connection that has had its answer; its end says that what had been sent before the stop has been read. */
+async function idleConnection (service: StartedService): Promise<{ ended: Promise<unknown> }> {
+  const socket = await dial(service)
+  socket.write('GET /livez HTTP/1.1\r\nhost: x\r\n\r\n')
+  await once(socket, 'data')
+  return { ended: once(socket, 'close') }
+}
+
 t.test('a request that arrives on an open connection while closing is told to go elsewhere', async t => {
   const service = await startService(t, '127.0.0.1:1')
+  const idle = await idleConnection(service)
   const socket = await dial(service)
   const answers = text(socket)
   // A head that has begun keeps the connection from being idle.
   socket.write(`GET /livez HTTP/1.1\r\nhost: x\r\n\r\nDELETE ${at('daily')} HTTP/1.1\r\nhost: x\r\n`)
   await once(socket, 'readable')
   service.process.kill('SIGTERM')
-  await untilRefused(service)
+  await idle.ended
   socket.write('\r\n')
 
   const [first = '', second = '', ...others] = (await answers).split(/(?=HTTP\/1\.1 )/)
@@ -172,10 +181,11 @@ t.test('a request that arrives on an open connection while closing is told to go
 
 t.test('the first request of a connection that was open before the stop is answered, or the connection ended before', async t => {
   const service = await startService(t, '127.0.0.1:1')
+  const idle = await idleConnection(service)
   const socket = await dial(service)
   const answer = text(socket)
   service.process.kill('SIGTERM')
-  await untilRefused(service)
+  await idle.ended
   socket.write('GET /livez HTTP/1.1\r\nhost: x\r\n\r\n')
   // From version 26 on, Node itself closes connections that have said nothing when a server closes.
   const closedByNode = Number(process.versions.node.split('.', 1)[0]) >= 26

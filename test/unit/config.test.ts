@@ -47,8 +47,13 @@ t.test('the defaults are those of the documentation', async t => {
       connectTo: undefined,
       timeoutMs: 5_000,
       deadlineMs: 15_000,
-      maxConnections: 64
+      maxAttempts: 3,
+      maxConnections: 64,
+      maxConcurrency: 256,
+      queueLimit: 1024
     },
+    metricsPort: undefined,
+    traces: false,
     notInForce: []
   })
 })
@@ -73,7 +78,11 @@ t.test('every variable is taken', async t => {
     COS_DEADLINE_MS: '4',
     COS_MAX_CONNECTIONS: '5',
     COS_REGION_DISCOVERY: 'false',
-    COS_MAX_ATTEMPTS: '3',
+    COS_MAX_ATTEMPTS: '4',
+    COS_MAX_CONCURRENCY: '6',
+    COS_QUEUE_LIMIT: '0',
+    METRICS_PORT: '9091',
+    OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4318',
     TRUST_PROXY: '10.0.0.1, 10.1.0.0/16,::1,fd00::/8',
     RATE_LIMIT_PER_MINUTE: '7',
     RATE_LIMIT_REDIS_URL: 'rediss://user:redis-password@redis:6379/1',
@@ -93,7 +102,10 @@ t.test('every variable is taken', async t => {
     auditLog: '/var/log/audit',
     tls: { certFile: '/tls/cert', keyFile: '/tls/key', clientCaFile: '/tls/ca' },
     rateLimit: { perMinute: 7 },
-    notInForce: ['COS_MAX_ATTEMPTS']
+    cos: { maxAttempts: 4, maxConnections: 5, maxConcurrency: 6, queueLimit: 0 },
+    metricsPort: 9091,
+    traces: true,
+    notInForce: []
   })
   t.strictSame(pairOf(config), [required.COS_SECRET_ID, required.COS_SECRET_KEY, 'token'])
   t.equal(config.rateLimit.redisUrl?.reveal(), 'rediss://user:redis-password@redis:6379/1')
@@ -139,8 +151,15 @@ t.test('every fault is named at once, and no secret with it', async t => {
     SHUTDOWN_GRACE_MS: '3600001',
     COS_REGION_DISCOVERY: 'true',
     TRUST_PROXY: 'true',
-    COS_MAX_ATTEMPTS: 'many',
-    METRICS_PORT: '9',
+    COS_MAX_ATTEMPTS: '11',
+    COS_MAX_CONCURRENCY: '0',
+    COS_QUEUE_LIMIT: '-1',
+    METRICS_PORT: '65536',
+    OTEL_EXPORTER_OTLP_ENDPOINT: 'collector:4318',
+    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'ftp://collector',
+    OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc',
+    OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: 'http/protobuf',
+    OTEL_BSP_MAX_EXPORT_BATCH_SIZE: '0',
     RATE_LIMIT_PER_MINUTE: '-1',
     RATE_LIMIT_REDIS_URL: 'http://user:redis-password@redis',
     JWT_ISSUER: 'https://issuer.example',
@@ -157,6 +176,12 @@ t.test('every fault is named at once, and no secret with it', async t => {
   t.match(message, new RegExp(`^The configuration has ${faults.length} faults:\n  - `))
   t.notMatch(message, /with blanks|padded|line-feed|nobucket|password@|redis-password/)
   t.match(new ConfigError(['x']).message, /1 fault:/)
+})
+
+t.test('metrics are on a port of their own or on that of everything else', async t => {
+  t.match(faultsOf({ ...required, METRICS_PORT: '8080' }), [/^METRICS_PORT is PORT/])
+  t.match(faultsOf({ ...required, METRICS_PORT: '9091', PORT: '9091' }), [/^METRICS_PORT is PORT/])
+  t.equal(readConfig({ ...required, METRICS_PORT: '0', PORT: '0' }).metricsPort, 0, 'any free one')
 })
 
 t.test('it does not start without keys or without saying who may call', async t => {
@@ -201,7 +226,7 @@ t.test('NAME_FILE gives the value of NAME', async t => {
   writeFileSync(path, 'from-file')
   t.match(faultsOf({ ...required, COS_SECRET_KEY_FILE: path }), [/COS_SECRET_KEY and COS_SECRET_KEY_FILE are both set/])
   t.strictSame(faultsOf({ ...required, PORT_FILE: 'a-secret-in-the-wrong-place' }), ['PORT_FILE cannot be read: ENOENT'])
-  t.match(faultsOf({ ...required, METRICS_PORT_FILE: path }), [/^METRICS_PORT is not supported/])
+  t.match(faultsOf({ ...required, METRICS_PORT_FILE: path }), [/^METRICS_PORT must be an integer/])
   t.strictSame(readConfig({ ...required, COS_CREDENTIALS_FILE: path, COS_ROLE_ARN: 'r' }).notInForce, ['COS_CREDENTIALS_FILE', 'COS_ROLE_ARN'],
     'which is no file form of COS_CREDENTIALS')
   t.notMatch(faultsOf({ AUTH: 'none', COS_SECRET_KEY_FILE: path, COS_SECRET_ID: 'x' }).join(), /from-file/)

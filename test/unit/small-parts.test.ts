@@ -220,13 +220,13 @@ t.test('with callers there is nothing to warn of, now or later, but what an oper
   ]) t.match(warn(withKeysAt(url)).warnings, [/^JWT_JWKS_URL is plain HTTP: whoever is on the way/], url)
 
   const quiet = warn(required)
-  const loud = warn({ ...required, COS_MAX_ATTEMPTS: '3' }, ['by-token', 'by-certificate'])
+  const loud = warn({ ...required, COS_ROLE_ARN: 'qcs::cam::uin/1:roleName/r' }, ['by-token', 'by-certificate'])
   mock.timers.tick(24 * hourMs)
   t.strictSame(quiet.warnings, [])
   t.match(loud.warnings, [
     /^nobody can be recognised as these callers: .*JWT_JWKS_URL.*TLS_CLIENT_CA_FILE/, /^these variables are set, but/
   ], 'once each')
-  t.match(loud.fields, [{ callers: ['by-token', 'by-certificate'] }, { variables: ['COS_MAX_ATTEMPTS'] }])
+  t.match(loud.fields, [{ callers: ['by-token', 'by-certificate'] }, { variables: ['COS_ROLE_ARN'] }])
 })
 
 t.test('a small document is fetched as it was asked for', async t => {

@@ -4,7 +4,7 @@
  * changes nothing but the time of the next one, so the old credentials serve until the instant they expire.
  */
 import type { Credentials } from '../../config/credentials.ts'
-import { ServiceError } from '../../errors.ts'
+import { UpstreamError } from '../upstream-error.ts'
 import type { CredentialSource } from './source.ts'
 import { CredentialSourceError } from './sourced-credentials.ts'
 import type { SourcedCredentials } from './sourced-credentials.ts'
@@ -42,7 +42,7 @@ export interface CredentialProvider {
   /**
    * Valid credentials: at once where there are some, else those of the load under way, at most until the deadline.
    *
-   * @throws {ServiceError} UpstreamCredentialsUnavailable, at once while the back-off after a failed load runs
+   * @throws {UpstreamError} UpstreamCredentialsUnavailable, at once while the back-off after a failed load runs
    */
   get (deadlineAt: number): Promise<Credentials>
   /**
@@ -144,7 +144,9 @@ export function createCredentialProvider (
       if (loading !== undefined || !backingOff) await within(load(), deadlineAt - now())
       const loaded = valid()
       if (loaded !== undefined) return loaded
-      throw new ServiceError('UpstreamCredentialsUnavailable', `There are no valid credentials for COS: ${fault()}.`, {
+      throw new UpstreamError('UpstreamCredentialsUnavailable', `There are no valid credentials for COS: ${fault()}.`, {
+        class: 'credentials',
+        wasSent: false,
         retryAfterSeconds: Math.max(1, Math.ceil(((failure?.retryAt ?? 0) - now()) / 1000))
       })
     },

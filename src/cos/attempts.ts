@@ -1,0 +1,216 @@
+/**
+ * One call of a caller as one or more attempts at COS: when another one is made, what is mended before it, and what the
+ * caller is told in the end.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Credentials } from '../config/credentials.ts'
+import type { RequestTrace } from '../tracing.ts'
+import type { Address } from './addresses.ts'
+import { cosContext, toUpstreamError } from './answers.ts'
+import type { Bulkheads, Slot } from './bulkheads.ts'
+import type { CosClock } from './clock.ts'
+import type { CredentialProvider } from './credentials/provider.ts'
+import type { RetryBudget } from './retry-budget.ts'
+import type { AttemptLog, CosAnswer, CosRequest, Transport } from './transport.ts'
+import { UpstreamError } from './upstream-error.ts'
+import type { FailureClass, Remedy } from './upstream-error.ts'
+
+/** As CAM calls them. */
+export type Operation = 'PutBucketInventory' | 'GetBucketInventory' | 'DeleteBucketInventory' | 'PostBucketInventory' |
+  'ListBucketInventory'
+
+/** How an attempt or a call ended; `internal` is a fault of this service. */
+export type CallClass = 'ok' | FailureClass | 'internal'
+
+/** Why a retry that could have helped was not made. */
+export type RetryDenial = 'budget' | 'deadline'
+
+/** What is counted and timed, in seconds. */
+export interface CallObserver {
+  attempted (operation: Operation, ending: { class: CallClass, code: string }, seconds: number): void
+  called (operation: Operation, ending: CallClass, seconds: number): void
+  retried (operation: Operation, after: FailureClass): void
+  retryDenied (reason: RetryDenial): void
+  waited (seconds: number): void
+}
+
+/** What is to be sent, and the request of a caller it belongs to. */
+export interface CosCall extends Pick<CosRequest, 'method' | 'target' | 'body' | 'deadlineAt'> {
+  operation: Operation
+  address: Address
+  call: { log: AttemptLog, trace: RequestTrace, signal: AbortSignal, tally: { attempts: number } }
+}
+
+export interface Attempts {
+  /**
+   * @param read makes of a success what is asked for; an {@link UpstreamError} of it is a failed attempt like others
+   * @throws {ServiceError} of the last attempt, which says so when COS may have made a change all the same
+   */
+  run<T> (cosCall: CosCall, read: (answer: CosAnswer) => T): Promise<T>
+}
+
+interface Dependencies {
+  bulkheads: Pick<Bulkheads, 'enter'>
+  budget: RetryBudget
+  clock: CosClock
+  credentials: Pick<CredentialProvider, 'get' | 'renew'>
+  observer: CallObserver
+  transport: Pick<Transport, 'send'>
+  /** Milliseconds since 1970. */
+  now: () => number
+  /** From 0 up to 1. */
+  random?: () => number
+  /** Waits for so many milliseconds, or until the signal is aborted. */
+  pause?: (ms: number, signal: AbortSignal | undefined) => Promise<void>
+}
+
+/** The longest wait before the first repeat; twice as long before each further one. */
+const firstBackOffMs = 100
+const longestBackOffMs = 2_000
+
+/** Failures after which COS may have carried out what it was sent. */
+const unsettled: ReadonlySet<FailureClass> = new Set(['timeout', 'unreachable', 'server', 'invalid', 'cancelled'])
+
+/**
+ * At most `maxAttempts`, with full jitter between them, or as long as COS asks with `Retry-After`, within the deadline
+ * and the budget. A POST starts a job: it is not sent again once anything of it was, unless COS refused the key or the
+ * time, which it looks at before anything else. Those two are mended first, once a call, and repeated at once.
+ */
+export function createAttempts (
+  { maxAttempts }: { maxAttempts: number },
+  dependencies: Dependencies
+): Attempts {
+  const { bulkheads, budget, clock, credentials, observer, transport } = dependencies
+  const { now, random = Math.random, pause = sleepOrLeave } = dependencies
+  const secondsSince = (at: number) => (now() - at) / 1000
+
+  async function attempt<T> (
+    { call, ...request }: CosCall, read: (answer: CosAnswer) => T, keys: Credentials, number: number, slot: Slot
+  ): Promise<{ value: T } | { failure: UpstreamError }> {
+    const { operation, method, target, address: { origin } } = request
+    const startedAt = now()
+    const span = call.trace.startAttempt({ operation, method, origin, target, number })
+    let answer: CosAnswer | undefined
+    let ending: { class: CallClass, code: string } = { class: 'internal', code: 'InternalError' }
+    let hadItsTime = false
+    call.tally.attempts += 1
+    try {
+      answer = await transport.send({
+        ...request,
+        credentials: keys,
+        number,
+        traceHeaders: span.headers,
+        signal: method === 'GET' ? call.signal : undefined,
+        log: call.log
+      })
+      if (answer.status < 200 || answer.status > 299) throw toUpstreamError(answer)
+      const value = read(answer)
+      ending = { class: 'ok', code: '' }
+      return { value }
+    } catch (error) {
+      if (!(error instanceof UpstreamError)) throw error
+      ending = { class: error.class, code: error.cosCode ?? error.code }
+      hadItsTime = error.hadItsTime
+      return { failure: error }
+    } finally {
+      slot.release(answer !== undefined ? 'answered' : hadItsTime ? 'silent' : 'other')
+      observer.attempted(operation, ending, secondsSince(startedAt))
+      span.end({
+        status: answer?.status,
+        cosRequestId: answer && cosContext(answer).requestId,
+        error: ending.class === 'ok' ? undefined : ending.code
+      })
+    }
+  }
+
+  async function repeatedly<T> (cosCall: CosCall, read: (answer: CosAnswer) => T): Promise<T> {
+    const { operation, method, address: { host }, deadlineAt, call } = cosCall
+    const place = { host, region: host.slice(host.indexOf('.') + 1) }
+    const isChange = method !== 'GET'
+    const tried = new Set<Remedy>()
+    let keys: Credentials | undefined
+    let last: UpstreamError | undefined
+    let wasSent = false
+    let inDoubt = false
+    // A change that was sent is driven to its end, whether or not anybody waits: the audit will say what it was.
+    const signal = () => isChange && wasSent ? undefined : call.signal
+    budget.earn(host)
+
+    async function msUntilRepeat (failure: UpstreamError, number: number, skewMs: number): Promise<number | undefined> {
+      const { remedy, cosTime, waitMs } = failure
+      if (remedy === 'none' || (remedy !== 'repeat' && tried.has(remedy))) return undefined
+      tried.add(remedy)
+      const isLast = number >= maxAttempts
+      if (remedy === 'correct-clock') return clock.correct(cosTime, skewMs) && !isLast ? 0 : undefined
+      if (remedy === 'renew-key') {
+        const renewal = credentials.renew(keys as Credentials, deadlineAt)
+        // Of no use to this call any more, but to the next.
+        keys = isLast ? undefined : await renewal
+        return keys === undefined ? undefined : 0
+      }
+      if (isLast || (method === 'POST' && failure.wasSent)) return undefined
+      const delayMs = waitMs + random() * Math.min(longestBackOffMs, firstBackOffMs * 2 ** (number - 1))
+      const denial = now() + delayMs >= deadlineAt ? 'deadline' : budget.spend(host) ? undefined : 'budget'
+      if (denial === undefined) return delayMs
+      observer.retryDenied(denial)
+      return undefined
+    }
+
+    for (let number = 1; ; number++) {
+      let slot: Slot
+      try {
+        keys ??= await credentials.get(deadlineAt)
+        const askedAt = now()
+        slot = await bulkheads.enter(place, deadlineAt, signal())
+        observer.waited(secondsSince(askedAt))
+      } catch (error) {
+        // What keeps a repeat from being made says less than what made one necessary.
+        throw last === undefined ? error : concluded(last, method, inDoubt)
+      }
+      const skewMs = clock.skewMs()
+      const result = await attempt(cosCall, read, keys, number, slot)
+      if ('value' in result) return result.value
+      const { failure } = result
+      last = failure
+      wasSent ||= failure.wasSent
+      inDoubt ||= isChange && failure.wasSent && unsettled.has(failure.class)
+      const delayMs = await msUntilRepeat(failure, number, skewMs)
+      if (delayMs === undefined) throw concluded(failure, method, inDoubt)
+      observer.retried(operation, failure.class)
+      call.log.debug({ operation, attempt: number, after: failure.cosCode ?? failure.code, delayMs }, 'trying COS again')
+      // Who leaves meanwhile is met by the bulkheads.
+      if (delayMs > 0) await pause(delayMs, signal())
+    }
+  }
+
+  return {
+    async run (cosCall, read) {
+      const startedAt = now()
+      let ending: CallClass = 'internal'
+      try {
+        const value = await repeatedly(cosCall, read)
+        ending = 'ok'
+        return value
+      } catch (error) {
+        if (error instanceof UpstreamError) ending = error.class
+        throw error
+      } finally {
+        observer.called(cosCall.operation, ending, secondsSince(startedAt))
+      }
+    }
+  }
+}
+
+function sleepOrLeave (ms: number, signal: AbortSignal | undefined): Promise<void> {
+  return sleep(ms, undefined, { ...signal && { signal } }).catch(() => {})
+}
+
+/** What the caller is told of the last failure when an attempt may have been carried out. */
+function concluded (failure: UpstreamError, method: string, inDoubt: boolean): UpstreamError {
+  if (!inDoubt) return failure
+  const doubt = method === 'POST'
+    ? 'Whether COS has taken the job is not known. Sent again, DuplicateInventoryId means that it has, unless the id was used before.'
+    : 'Whether the change was made is not known: read the configuration, or send the same request again.'
+  return new UpstreamError(failure, `${failure.detail} ${doubt}`,
+    { ...failure, cause: failure.cause, mayHaveTakenEffect: true })
+}

@@ -1,0 +1,48 @@
+import { ServiceError } from '../errors.ts'
+import type { ProblemCode, ServiceErrorOptions } from '../errors.ts'
+
+/**
+ * Who or what a failure of a call is due to: the request (`caller`), our key, signature or clock (`credentials`), COS
+ * or the network in five ways, this service's own load (`overloaded`), or a caller that did not wait (`cancelled`).
+ */
+export type FailureClass = 'caller' | 'credentials' | 'throttled' | 'server' | 'invalid' | 'unreachable' | 'timeout' |
+  'overloaded' | 'cancelled'
+
+/** What can be done about a failure: send the same again, once or more often, or mend something first. */
+export type Remedy = 'none' | 'repeat' | 'repeat-once' | 'renew-key' | 'correct-clock'
+
+interface UpstreamErrorOptions extends ServiceErrorOptions {
+  class: FailureClass
+  remedy?: Remedy
+  /** False when nothing of the request has been written to a socket. */
+  wasSent?: boolean
+  /** Of a time-out: whether the attempt had as long as attempts have, rather than what was left until the deadline. */
+  hadItsTime?: boolean
+  /** How long COS asks to wait before another attempt, in milliseconds. */
+  waitMs?: number | undefined
+  /** What COS's clock showed when it answered, in milliseconds since 1970. */
+  cosTime?: number | undefined
+}
+
+/** A call to COS that failed, and what can be done about it. */
+export class UpstreamError extends ServiceError {
+  readonly class: FailureClass
+  readonly remedy: Remedy
+  readonly wasSent: boolean
+  readonly hadItsTime: boolean
+  readonly waitMs: number
+  readonly cosTime: number | undefined
+
+  constructor (
+    kind: ProblemCode | { code: string, status: number, title: string }, detail: string, options: UpstreamErrorOptions
+  ) {
+    super(kind, detail, options)
+    this.name = 'UpstreamError'
+    this.class = options.class
+    this.remedy = options.remedy ?? 'none'
+    this.wasSent = options.wasSent ?? true
+    this.hadItsTime = options.hadItsTime ?? false
+    this.waitMs = options.waitMs ?? 0
+    this.cosTime = options.cosTime
+  }
+}

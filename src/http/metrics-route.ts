@@ -1,0 +1,24 @@
+import type { FastifyInstance } from 'fastify'
+import type { Metrics } from '../metrics.ts'
+import { problemResponses } from './problem-responses.ts'
+
+/** `GET /metrics` in the text format of Prometheus. */
+export async function metricsRoute (app: FastifyInstance, { metrics }: { metrics: Metrics }): Promise<void> {
+  app.get('/metrics', {
+    config: { quiet: true },
+    schema: {
+      operationId: 'getMetrics',
+      tags: ['probes'],
+      summary: 'Counts, times and gauges for Prometheus',
+      description: 'With METRICS_PORT it is there instead, and not here.',
+      security: [],
+      response: {
+        200: { description: 'The text format 0.0.4.', content: { 'text/plain': { schema: { type: 'string' } } } },
+        ...problemResponses([])
+      }
+    }
+  }, async (_, reply) => {
+    reply.type(metrics.contentType)
+    return await metrics.scrape()
+  })
+}

@@ -1,0 +1,226 @@
+import { mock } from 'node:test'
+import fc from 'fast-check'
+import t from 'tap'
+import { createBulkheads } from '../../src/cos/bulkheads.ts'
+import type { ShedReason, Slot } from '../../src/cos/bulkheads.ts'
+import type { UpstreamError } from '../../src/cos/upstream-error.ts'
+
+const nobodyLeaves = new AbortController().signal
+const region = 'cos.ap-guangzhou.myqcloud.com'
+
+interface Limits { maxConcurrency?: number, maxPerHost?: number, queueLimit?: number, maxWaitMs?: number }
+
+/** Bulkheads in a time of their own; what becomes of each call is kept by its name. */
+function build ({ maxConcurrency = 4, maxPerHost = 2, queueLimit = 10, maxWaitMs = 5_000 }: Limits = {}) {
+  let time = 1_000_000
+  const shed: ShedReason[] = []
+  const bulkheads = createBulkheads({ maxConcurrency, maxPerHost, queueLimit, maxWaitMs }, {
+    now: () => time, shed: reason => { shed.push(reason) }
+  })
+  const admitted: string[] = []
+  const refused = new Map<string, UpstreamError>()
+  const slots = new Map<string, Slot>()
+  /** A call to the host that its name begins with: `a1` goes to host a. */
+  const enter = async (name: string, { signal = nobodyLeaves, until = time + 15_000, in: where = region } = {}) => {
+    try {
+      const slot = await bulkheads.enter({ host: `${name[0]}.${where}`, region: where }, until, signal)
+      admitted.push(name)
+      slots.set(name, slot)
+    } catch (error) {
+      refused.set(name, error as UpstreamError)
+    }
+  }
+  const settle = () => new Promise(resolve => { setImmediate(resolve) })
+  const release = async (name: string, ending: Parameters<Slot['release']>[0] = 'answered') => {
+    slots.get(name)?.release(ending)
+    slots.delete(name)
+    await settle()
+  }
+  return {
+    bulkheads,
+    shed,
+    admitted,
+    refused,
+    slots,
+    release,
+    settle,
+    enter,
+    async enterAll (...names: string[]) {
+      for (const name of names) void enter(name)
+      await settle()
+    },
+    pass (ms: number) { time += ms }
+  }
+}
+
+t.test('a host has so many calls at once, all have so many together, and the rest wait', async t => {
+  const { admitted, enterAll, release, bulkheads } = build()
+  await enterAll('a1', 'a2', 'a3', 'b1', 'c1', 'c2')
+  t.strictSame(admitted, ['a1', 'a2', 'b1', 'c1'])
+  t.strictSame(bulkheads.occupation(), { inFlight: 4, waiting: 2, silentHosts: 0 })
+  await release('b1')
+  t.strictSame(admitted.slice(4), ['c2'], 'a has no slot free')
+  await release('a2')
+  t.strictSame(admitted.slice(5), ['a3'])
+})
+
+t.test('free slots go round the hosts, in order of arrival within each', async t => {
+  const { admitted, enterAll, release, slots } = build({ maxConcurrency: 1 })
+  await enterAll('x1', 'a1', 'a2', 'a3', 'b1', 'b2', 'c1')
+  while (slots.size > 0) await release(String([...slots.keys()][0]))
+  t.strictSame(admitted, ['x1', 'a1', 'b1', 'c1', 'a2', 'b2', 'a3'])
+})
+
+t.test('a full queue gives up the latest of the host with most waiting, or refuses who would have more', async t => {
+  const { enterAll, refused, shed } = build({ maxConcurrency: 1, queueLimit: 4 })
+  await enterAll('x1', 'a1', 'a2', 'a3', 'a4', 'a5')
+  t.strictSame([...refused.keys()], ['a5'])
+  await enterAll('b1')
+  t.strictSame([...refused.keys()], ['a5', 'a4'])
+  await enterAll('b2', 'b3')
+  t.strictSame([...refused.keys()].sort(), ['a3', 'a4', 'a5', 'b3'])
+  t.strictSame(shed, ['queue_full', 'queue_full', 'queue_full', 'queue_full'])
+  t.match(refused.get('a5'), { code: 'Overloaded', status: 503, class: 'overloaded', wasSent: false, retryAfterSeconds: 1, detail: /Nothing was sent/ })
+  const none = build({ maxConcurrency: 1, queueLimit: 0 })
+  await none.enterAll('a1', 'a2', 'b1')
+  t.strictSame([...none.refused.keys()], ['a2', 'b1'])
+})
+
+t.test('nobody waits longer than is allowed, nor past the deadline', async t => {
+  mock.timers.enable({ apis: ['setTimeout'] })
+  t.teardown(() => { mock.timers.reset() })
+  const { enter, refused, release, admitted, bulkheads, settle, pass } = build({ maxConcurrency: 1, maxWaitMs: 5_000 })
+  await enter('a1')
+  void enter('a2')
+  void enter('a3', { until: 1_000_000 + 2_000 })
+  void enter('a4', { until: 1_000_000 - 1 })
+  mock.timers.tick(0)
+  await settle()
+  t.strictSame([...refused.keys()], ['a4'])
+  mock.timers.tick(2_000)
+  await settle()
+  t.strictSame([...refused.keys()], ['a4', 'a3'])
+  pass(2_000)
+  mock.timers.tick(2_999)
+  await settle()
+  t.equal(refused.size, 2)
+  mock.timers.tick(1)
+  await settle()
+  t.match(refused.get('a2'), { code: 'Overloaded', detail: /not got round to calling a\.cos/ })
+  t.equal(bulkheads.occupation().waiting, 0)
+  await release('a1')
+  t.strictSame(admitted, ['a1'], 'and none of them comes back')
+})
+
+t.test('who leaves waits no more, and takes no slot', async t => {
+  const { enter, enterAll, refused, release, admitted, settle, shed } = build({ maxConcurrency: 1 })
+  const controller = new AbortController()
+  await enter('a1')
+  void enter('a2', { signal: controller.signal })
+  await enterAll('a3')
+  controller.abort()
+  await settle()
+  t.match(refused.get('a2'), { code: 'CallerLeft', status: 499, class: 'cancelled' })
+  await release('a1')
+  t.strictSame(admitted, ['a1', 'a3'])
+  await enter('a4', { signal: controller.signal })
+  t.match(refused.get('a4'), { code: 'CallerLeft' })
+  t.strictSame(shed, [], 'which is nothing of ours')
+})
+
+t.test('of a host that answers nobody one call at a time finds out whether it is back', async t => {
+  const { enterAll, refused, release, admitted, pass, bulkheads, shed } = build({ maxConcurrency: 8 })
+  await enterAll('a1', 'a2', 'a3', 'b1')
+  pass(100)
+  await release('b1', 'answered')
+  pass(4_900)
+  await release('a1', 'silent')
+  t.match(refused.get('a3'), { code: 'Overloaded', detail: /a\.cos\S+\) does not answer anybody/ })
+  t.strictSame(shed, ['silent_host'])
+  await release('a2', 'silent')
+  t.equal(bulkheads.occupation().silentHosts, 1)
+  await enterAll('a4', 'a5', 'a6', 'b2')
+  t.strictSame(admitted, ['a1', 'a2', 'b1', 'a4', 'b2'], 'others are not concerned')
+  await release('a4', 'other')
+  t.equal(admitted.at(-1), 'a5', 'a call that was broken off has not found out')
+  await release('a5', 'answered')
+  t.strictSame(admitted.slice(6), ['a6'])
+  t.equal(bulkheads.occupation().silentHosts, 0)
+  await enterAll('a7')
+  t.equal(admitted.at(-1), 'a7')
+})
+
+t.test('a time-out beside answers is no silence', async t => {
+  const { enterAll, release, pass, bulkheads } = build({ maxConcurrency: 8 })
+  await enterAll('a1', 'a2')
+  pass(100)
+  await release('a2', 'answered')
+  pass(4_900)
+  await release('a1', 'silent')
+  t.equal(bulkheads.occupation().silentHosts, 0)
+})
+
+t.test('a region that answers nobody holds an eighth of the slots, however many hosts it has', async t => {
+  const dead = 'cos.ap-dead.myqcloud.com'
+  const { enter, admitted, release, pass, settle } = build({ maxConcurrency: 16, maxPerHost: 16 })
+  void enter('a1', { in: dead })
+  await settle()
+  pass(5_000)
+  await release('a1', 'silent')
+  for (const name of ['b1', 'c1', 'd1', 'e1', 'f1']) void enter(name, { in: dead })
+  for (const name of ['x1', 'x2', 'y1']) void enter(name)
+  await settle()
+  t.strictSame(admitted.slice(1), ['b1', 'c1', 'x1', 'x2', 'y1'])
+  await release('b1', 'answered')
+  t.strictSame(admitted.slice(6), ['d1', 'e1', 'f1'], 'one that answers speaks for all')
+})
+
+t.test('hosts nobody calls any more are forgotten', async t => {
+  const bulkheads = createBulkheads(
+    { maxConcurrency: 4, maxPerHost: 2, queueLimit: 0, maxWaitMs: 1 }, { now: () => 1, shed: () => {} }
+  )
+  const kept = await bulkheads.enter({ host: 'kept', region: 'r0' }, 10, nobodyLeaves)
+  for (let count = 0; count < 5_000; count++) {
+    const slot = await bulkheads.enter({ host: `h${count}`, region: `r${count}` }, 10, nobodyLeaves)
+    slot.release('silent')
+  }
+  t.ok(bulkheads.occupation().silentHosts <= 1_000)
+  kept.release('silent')
+  t.equal(bulkheads.occupation().inFlight, 0)
+})
+
+t.test('whatever happens, no bound is passed, nothing is lost and nothing is left', async () => {
+  const step = fc.oneof(
+    { weight: 3, arbitrary: fc.record({ kind: fc.constant('enter' as const), host: fc.constantFrom('a', 'b', 'c') }) },
+    { weight: 2, arbitrary: fc.record({ kind: fc.constant('release' as const), index: fc.nat(20), ending: fc.constantFrom('answered' as const, 'silent' as const, 'other' as const) }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant('leave' as const), index: fc.nat(20) }) }
+  )
+  await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 80 }), async steps => {
+    const { bulkheads, enter, slots, refused, settle, release, admitted, pass } = build(
+      { maxConcurrency: 3, maxPerHost: 2, queueLimit: 4, maxWaitMs: 60_000 })
+    const controllers: AbortController[] = []
+    let entered = 0
+    for (const each of steps) {
+      pass(1)
+      if (each.kind === 'enter') {
+        const controller = new AbortController()
+        controllers.push(controller)
+        void enter(`${each.host}${++entered}`, { signal: controller.signal, until: 1_000_000_000 })
+        await settle()
+      } else if (each.kind === 'release') {
+        await release([...slots.keys()][each.index % (slots.size || 1)] ?? '', each.ending)
+      } else {
+        controllers[each.index % (controllers.length || 1)]?.abort()
+        await settle()
+      }
+      const { inFlight, waiting } = bulkheads.occupation()
+      const hosts = [...slots.keys()].map(name => name[0])
+      if (inFlight > 3 || waiting > 4 || inFlight !== slots.size) return false
+      if (['a', 'b', 'c'].some(host => hosts.filter(other => other === host).length > 2)) return false
+      if (admitted.length + refused.size + waiting !== entered) return false
+    }
+    while (slots.size > 0) await release(String([...slots.keys()][0]))
+    const { inFlight, waiting } = bulkheads.occupation()
+    return inFlight === 0 && waiting === 0
+  }))
+})
