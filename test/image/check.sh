@@ -57,7 +57,7 @@ check_health_check_fails cos-inventory-proxy --env AUTH=none --env AUTH_NONE_ANY
   --env COS_SECRET_ID=imageTestId --env COS_SECRET_KEY=imageTestKey
 check_health_check_fails cos-inventory-proxy-emulator
 
-if ! PORT=8080 podman-compose --project-name compose up --detach --no-build >"$TMPDIR/log" 2>&1; then
+if ! PORT=8080 podman-compose --project-name compose up --detach --no-build service emulator >"$TMPDIR/log" 2>&1; then
   cat "$TMPDIR/log"
   exit 1
 fi

@@ -1,0 +1,271 @@
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'tap'
+import { parse, parseAllDocuments } from 'yaml'
+import { parseCallers } from '../../src/callers/callers-file.ts'
+import { readConfig } from '../../src/config.ts'
+import type { Config } from '../../src/config.ts'
+import { typeFaults } from './kubernetes-types.ts'
+import type { KubernetesDocument } from './kubernetes-types.ts'
+import { temporaryFolder } from './nginx.ts'
+import { pathOf, read } from './tools.ts'
+
+/** The variables of the first column of the README's configuration table. */
+const configurable = new Set(
+  (/^## Configuration$(.*?)^## /ms.exec(read('README.md'))?.[1] ?? '')
+    .split('\n')
+    .flatMap(line => [.../^\| (`[^|]+`) \|/.exec(line)?.[1]?.matchAll(/`([A-Z_]+)`/g) ?? []].map(([, name = '']) => name)))
+
+/** Variables that the README does not know, neither by themselves nor as the file form of one it knows. */
+const unknown = (names: string[]) => names.filter(name => !configurable.has(name) && !configurable.has(name.replace(/_FILE$/, '')))
+
+/** Whether a platform waits long enough for a shutdown in order, with two seconds to spare. */
+const waitsFor = ({ shutdownDelayMs, shutdownGraceMs }: Config, seconds: number) =>
+  seconds * 1000 >= shutdownDelayMs + shutdownGraceMs + 2000
+
+test('the table of the README is read', async t => {
+  t.ok(configurable.size > 40)
+  t.strictSame(unknown(['PORT', 'COS_SECRET_KEY_FILE', 'CALLERS_FILE', 'COS_SECRETKEY', 'FILE']), ['COS_SECRETKEY', 'FILE'])
+})
+
+/* What is checked further of a document has a type here; kubernetes-types checks the rest. */
+interface Pod {
+  metadata: { labels: Record<string, string>, annotations: Record<string, string> }
+  spec: {
+    automountServiceAccountToken: boolean
+    serviceAccountName: string
+    terminationGracePeriodSeconds: number
+    securityContext: unknown
+    containers: Container[]
+    volumes: Array<{ name: string, secret: { secretName: string } }>
+    topologySpreadConstraints: Array<{ labelSelector: { matchLabels: Record<string, string> } }>
+  }
+}
+
+interface Container {
+  image: string
+  env: Array<{ name: string, value: string }>
+  ports: Array<{ name: string, containerPort: number }>
+  securityContext: unknown
+  volumeMounts: Array<{ name: string, mountPath: string, readOnly: boolean, subPath?: string }>
+  startupProbe: Probe
+  livenessProbe: Probe
+  readinessProbe: Probe
+}
+
+interface Probe { httpGet: { path: string, port: string } }
+
+test('deploy/kubernetes.yaml', async t => {
+  const parsed = parseAllDocuments(read('deploy/kubernetes.yaml'))
+  t.strictSame(parsed.flatMap(({ errors }) => errors), [])
+  const documents = parsed.map(document => document.toJS() as KubernetesDocument)
+  const all = <T>(kind: string) => documents.filter(document => document.kind === kind) as unknown as T[]
+  const one = <T>(kind: string) => {
+    const [found, ...others] = all<T>(kind)
+    if (found === undefined || others.length > 0) throw new Error(`not one ${kind}`)
+    return found
+  }
+  const deployment = one<{
+    metadata: { name: string }
+    spec: { strategy: unknown, selector: { matchLabels: Record<string, string> }, template: Pod }
+  }>('Deployment')
+  const pod = deployment.spec.template
+  const [container] = pod.spec.containers as [Container]
+  const secrets = all<{ metadata: { name: string }, stringData: Record<string, string> }>('Secret')
+  const environment = Object.fromEntries(container.env.map(({ name, value }) => [name, value]))
+
+  t.test('is what Kubernetes knows, in name and type', async t => {
+    t.strictSame(documents.map(({ kind }) => kind).sort(), ['Deployment', 'HorizontalPodAutoscaler', 'NetworkPolicy',
+      'PodDisruptionBudget', 'Secret', 'Secret', 'Service', 'ServiceAccount'])
+    t.strictSame(typeFaults(documents), [])
+  })
+
+  t.test('would not pass with a misspelt key, a wrong type, an unknown version or an unknown kind', async t => {
+    const faulty = [
+      ['readOnlyRootFilesystem: true', 'readOnlyRootFileSystem: true', /readOnlyRootFileSystem\W+ does not exist/],
+      ['periodSeconds: 10', 'periodSecond: 10', /periodSecond\W+ does not exist/],
+      ['scaleTargetRef:', 'scaleTargetRe:', /scaleTargetRe\W+ does not exist/],
+      ['runAsUser: 65532', 'runAsUser: "65532"', /'string' is not assignable to type 'number'/],
+      ['value: "9091"', 'value: 9091', /'number' is not assignable to type 'string'/],
+      ['drop: [ALL]', 'drop: ALL', /'string' is not assignable to type 'string\[\]'/],
+      ['apiVersion: policy/v1', 'apiVersion: policy/v1beta1', /Cannot find module 'kubernetes-types\/policy\/v1beta1'/],
+      ['kind: NetworkPolicy', 'kind: NetworkPolicies', /has no exported member named 'NetworkPolicies'/]
+    ] as const
+    const text = read('deploy/kubernetes.yaml')
+    const faults = typeFaults(faulty.flatMap(([written, misspelt]) => {
+      t.ok(text.includes(written), written)
+      return parseAllDocuments(text.replace(written, misspelt)).map(document => document.toJS() as KubernetesDocument)
+    }))
+    t.equal(faults.length, faulty.length)
+    for (const [, misspelt, expected] of faulty) t.match(faults.join('\n'), expected, misspelt)
+  })
+
+  t.test('selects its own pods everywhere', async t => {
+    const { matchLabels } = deployment.spec.selector
+    const selectors = [
+      ...pod.spec.topologySpreadConstraints.map(({ labelSelector }) => labelSelector.matchLabels),
+      one<{ spec: { selector: unknown } }>('Service').spec.selector,
+      one<{ spec: { selector: { matchLabels: unknown } } }>('PodDisruptionBudget').spec.selector.matchLabels,
+      one<{ spec: { podSelector: { matchLabels: unknown } } }>('NetworkPolicy').spec.podSelector.matchLabels
+    ]
+    for (const selector of [...selectors, pod.metadata.labels]) t.strictSame(selector, matchLabels)
+    const { scaleTargetRef } = one<{ spec: { scaleTargetRef: unknown } }>('HorizontalPodAutoscaler').spec
+    t.strictSame(scaleTargetRef, { apiVersion: 'apps/v1', kind: 'Deployment', name: deployment.metadata.name })
+    t.equal(pod.spec.serviceAccountName, one<KubernetesDocument>('ServiceAccount').metadata.name)
+  })
+
+  t.test('confines the pod and gives it no token', async t => {
+    t.match(pod.spec.securityContext, { runAsNonRoot: true, runAsUser: 65532, seccompProfile: { type: 'RuntimeDefault' } })
+    t.match(read('Dockerfile'), 'USER 65532:65532')
+    t.strictSame(container.securityContext, {
+      allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ['ALL'] }
+    })
+    t.equal(pod.spec.automountServiceAccountToken, false)
+    t.equal(one<{ automountServiceAccountToken: boolean }>('ServiceAccount').automountServiceAccountToken, false)
+  })
+
+  t.test('takes no replica away before there is another', async t => {
+    t.match(deployment.spec.strategy, { type: 'RollingUpdate', rollingUpdate: { maxUnavailable: 0 } })
+    t.match(one('HorizontalPodAutoscaler'), { spec: { minReplicas: 2 } })
+    t.match(one('PodDisruptionBudget'), { spec: { maxUnavailable: 1 } })
+  })
+
+  t.test('sets only what the README knows', async t => {
+    t.strictSame(unknown(Object.keys(environment)), [])
+  })
+
+  t.test('has a configuration that the service takes, from the files of its secrets', async t => {
+    const folder = temporaryFolder(t)
+    const inFolder = (path: string) => join(folder, path)
+    for (const { name, mountPath, readOnly, subPath } of container.volumeMounts) {
+      const secretName = pod.spec.volumes.find(volume => volume.name === name)?.secret.secretName
+      const secret = secrets.find(({ metadata }) => metadata.name === secretName)
+      if (secret === undefined) throw new Error(`the volume ${name} has no secret`)
+      t.strictSame([readOnly, subPath], [true, undefined])
+      mkdirSync(inFolder(mountPath), { recursive: true })
+      for (const [key, value] of Object.entries(secret.stringData)) writeFileSync(inFolder(join(mountPath, key)), value)
+    }
+    t.equal(container.volumeMounts.length, secrets.length, 'every secret is mounted')
+    const files = Object.entries(environment).filter(([name]) => name.endsWith('_FILE'))
+    t.equal(files.length, 3)
+    for (const [name, path] of files) t.ok(existsSync(inFolder(path)), `${name} ${path}`)
+    const config = readConfig({
+      HOST: '0.0.0.0', ...environment, ...Object.fromEntries(files.map(([name, path]) => [name, inFolder(path)]))
+    })
+
+    t.ok(waitsFor(config, pod.spec.terminationGracePeriodSeconds))
+    t.ok(config.shutdownGraceMs > config.cos.deadlineMs, 'requests under way can end')
+    t.ok(config.shutdownDelayMs > 0)
+    t.strictSame(config.notInForce, [])
+    const ports = Object.fromEntries(container.ports.map(({ name, containerPort }) => [name, containerPort]))
+    t.strictSame(ports, { http: config.port, metrics: config.metricsPort })
+    t.equal(pod.metadata.annotations['prometheus.io/port'], String(config.metricsPort))
+  })
+
+  t.test('names ports that there are', async t => {
+    const names = container.ports.map(({ name }) => name)
+    const { startupProbe, livenessProbe, readinessProbe } = container
+    t.strictSame([startupProbe, livenessProbe, readinessProbe].map(({ httpGet }) => httpGet.path), ['/livez', '/livez', '/readyz'])
+    const { ingress } = one<{ spec: { ingress: Array<{ ports: Array<{ port: string }> }> } }>('NetworkPolicy').spec
+    const { ports } = one<{ spec: { ports: Array<{ targetPort: string }> } }>('Service').spec
+    const named = [
+      ...[startupProbe, livenessProbe, readinessProbe].map(({ httpGet }) => httpGet.port),
+      ...ports.map(({ targetPort }) => targetPort),
+      ...ingress.flatMap(rule => rule.ports.map(({ port }) => port))
+    ]
+    t.strictSame(named.filter(port => !names.includes(port)), [])
+  })
+
+  t.test('has placeholders for secrets, with which nobody gets in', async t => {
+    const [credentials, callers] = secrets.map(({ stringData }) => stringData)
+    for (const value of Object.values(credentials ?? {})) t.match(value, /^REPLACE-WITH-/)
+    const text = callers?.['callers.json'] ?? ''
+    t.throws(() => parseCallers(text), /sha256/)
+    const [billing] = parseCallers(text.replace('REPLACE-WITH-THE-HASH-OF-A-KEY', '0'.repeat(64)))
+    t.equal(billing?.name, 'billing', 'but for the hash it is a callers file')
+  })
+
+  t.test('names the version of package.json', async t => {
+    t.ok(container.image.endsWith(`:${JSON.parse(read('package.json')).version}`), container.image)
+  })
+})
+
+interface ComposeService {
+  image: string
+  build?: unknown
+  profiles?: string[]
+  ports?: string[]
+  volumes?: string[]
+  tmpfs?: string[]
+  environment?: Record<string, string>
+  depends_on?: Record<string, { condition: string }>
+  stop_grace_period?: string
+  deploy?: { replicas: number }
+}
+
+test('docker-compose.yml', async t => {
+  const { services } = parse(read('docker-compose.yml'), { merge: true }) as { services: Record<string, ComposeService> }
+  const { replica, nginx, redis } = services as Record<'replica' | 'nginx' | 'redis', ComposeService>
+  const configurationOf = ({ environment }: ComposeService) => readConfig({ HOST: '0.0.0.0', ...environment })
+
+  t.test('starts service and emulator, and with the profile scale what is needed for two replicas', async t => {
+    const [plain, scale] = [undefined, 'scale'].map(profile =>
+      Object.keys(services).filter(name => services[name]?.profiles?.[0] === profile))
+    t.strictSame(plain, ['service', 'emulator'])
+    t.strictSame(scale, ['replica', 'nginx', 'redis'])
+    t.equal(replica.deploy?.replicas, 2)
+    for (const [name, { depends_on: needed = {} }] of Object.entries(services)) {
+      for (const [other, { condition }] of Object.entries(needed)) {
+        t.ok(Object.hasOwn(services, other), `${name} ${other}`)
+        t.equal(condition, 'service_healthy')
+      }
+    }
+  })
+
+  t.test('runs replicas of the image it builds, and pulls none of that name', async t => {
+    t.equal(replica.image, services['service']?.image)
+    t.match(replica, { pull_policy: 'never' })
+    t.notOk(replica.build)
+  })
+
+  t.test('publishes nginx on loopback, and of the others nothing', async t => {
+    t.strictSame(nginx.ports, [`127.0.0.1:$${'{SCALE_PORT:-8081}'}:8080`])
+    t.strictSame([replica.ports, redis.ports], [undefined, undefined])
+  })
+
+  t.test('confines every container', async t => {
+    for (const [name, service] of Object.entries(services)) {
+      t.match(service, { read_only: true, cap_drop: ['ALL'], security_opt: ['no-new-privileges:true'] }, name)
+    }
+    const written = [...read('deploy/nginx.conf').matchAll(/^ *(?:pid|\w+_temp_path) (\/\w+)\//gm)].map(([, folder]) => folder)
+    t.equal(written.length, 6)
+    t.strictSame([...new Set(written)], nginx.tmpfs, 'nginx writes where it can')
+  })
+
+  t.test('sets only what the README knows, and the service takes it', async t => {
+    for (const [name, service] of Object.entries(services)) {
+      t.strictSame(unknown(Object.keys(service.environment ?? {})), [], name)
+    }
+    for (const name of ['service', 'replica']) {
+      t.strictSame(configurationOf(services[name] as ComposeService).notInForce, [], name)
+    }
+    t.match(configurationOf(replica), { auth: 'none', rateLimit: { perMinute: 600 }, metricsPort: 9091 })
+    t.equal(configurationOf(replica).rateLimit.redisUrl?.reveal(), 'redis://redis:6379')
+    t.match(configurationOf(replica).trustedProxies, ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', 'fc00::/7'])
+  })
+
+  t.test('waits for a shutdown in order', async t => {
+    const config = configurationOf(replica)
+    t.ok(config.shutdownGraceMs > config.cos.deadlineMs)
+    t.ok(waitsFor(config, Number.parseInt(replica.stop_grace_period ?? '')))
+    const [, patience] = /worker_shutdown_timeout (\d+)s;/.exec(read('deploy/nginx.conf')) ?? []
+    t.ok(Number.parseInt(nginx.stop_grace_period ?? '') > Number(patience))
+  })
+
+  t.test('mounts a file that there is, which asks for the replicas by their name', async t => {
+    const [from = '', to, mode] = nginx.volumes?.[0]?.split(':') ?? []
+    t.strictSame([to, mode], ['/etc/nginx/nginx.conf', 'ro'])
+    t.ok(existsSync(pathOf(from)))
+    t.match(read(from), `server replica:${configurationOf(replica).port} resolve`)
+  })
+})

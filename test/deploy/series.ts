@@ -1,0 +1,37 @@
+import { bucket, start } from '../start.ts'
+import type { Test } from '../start.ts'
+
+/** Names of series, and the labels that each has. */
+export type Series = Map<string, Set<string>>
+
+/** Labels that Prometheus gives to everything it scrapes. */
+export const targetLabels = ['job', 'instance']
+
+/** The series of a real `/metrics`, after traffic that has touched all of them. */
+export async function measuredSeries (t: Test): Promise<Series> {
+  const { call, emulator } = await start(t, { environment: { COS_MAX_ATTEMPTS: '2' } })
+  const path = `/buckets/${bucket}/inventories`
+  emulator.addFault({ kind: 'error', status: 503, code: 'SlowDown', times: 1 })
+  await call('GET', path)
+  await call('GET', `${path}/missing`)
+  const { text } = await call('GET', '/metrics')
+  return parseSeries(text)
+}
+
+/** Reads the Prometheus text format (version 0.0.4). A metric without a value yet is there without labels. */
+export function parseSeries (text: string): Series {
+  const series: Series = new Map()
+  for (const line of text.split('\n')) {
+    const [, declared, type] = /^# TYPE (\S+) (\w+)$/.exec(line) ?? []
+    if (declared !== undefined) {
+      const suffixes = type === 'histogram' ? ['_bucket', '_sum', '_count'] : ['']
+      for (const suffix of suffixes) series.set(declared + suffix, new Set())
+    }
+    const [, name, labels = ''] = /^([A-Za-z_:][\w:]*)(?:\{(.*)\})? \S+$/.exec(line) ?? []
+    if (name === undefined) continue
+    const known = series.get(name) ?? new Set()
+    for (const [, label = ''] of labels.matchAll(/(\w+)="(?:[^"\\]|\\.)*"/g)) known.add(label)
+    series.set(name, known)
+  }
+  return series
+}
