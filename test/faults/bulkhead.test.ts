@@ -1,0 +1,57 @@
+import t from 'tap'
+import { countBy, createCaller, isFull, openLoop, quantile } from './load.ts'
+import type { Reply } from './load.ts'
+import { bucketRegions, startEmulatorProcess, startServiceProcess } from './processes.ts'
+
+const [sick, well] = ['sick-1250000000', 'well-1250000000']
+// In one region, which is as good as its best host.
+const buckets = [{ name: sick, region: 'ap-guangzhou' }, { name: well, region: 'ap-guangzhou' }]
+const perSecond = 100
+const seconds = isFull ? 12 : 3
+/** Of COS. Far above what a busy machine adds to one request, so that the ratio of two p99 says something. */
+const latencyMs = 100
+const timeoutMs = 1000
+
+t.test('a host that goes silent under load costs the callers of another one nothing', async t => {
+  const emulator = await startEmulatorProcess(t, buckets)
+  const service = await startServiceProcess(t, emulator.address, {
+    COS_BUCKET_REGIONS: bucketRegions(buckets),
+    COS_TIMEOUT_MS: String(timeoutMs),
+    // A healthy host needs ten at a time here. A silent one that could have all would have them in half a second.
+    COS_MAX_CONNECTIONS: '32',
+    COS_MAX_CONCURRENCY: '48'
+  })
+  const caller = createCaller(t, service.url)
+  const list = (bucket: string) => caller.call('GET', `/buckets/${bucket}/inventories`)
+  const onBoth = async (): Promise<{ ofSick: Reply[], ofWell: Reply[] }> => {
+    const [ofSick, ofWell] = await Promise.all([
+      openLoop(perSecond, seconds, () => list(sick)),
+      openLoop(perSecond, seconds, () => list(well))
+    ])
+    return { ofSick, ofWell }
+  }
+  await emulator.addFault({ kind: 'latency', ms: latencyMs })
+  await openLoop(perSecond, 1, index => list(index % 2 === 0 ? sick : well))
+
+  const healthy = await onBoth()
+  await emulator.addFault({ kind: 'hang', match: { bucket: sick } })
+  const ill = await onBoth()
+
+  const total = perSecond * seconds
+  t.strictSame(countBy([...healthy.ofSick, ...healthy.ofWell], ({ status }) => status), { 200: 2 * total })
+  t.strictSame(countBy(ill.ofWell, ({ status }) => status), { 200: total })
+  t.match(Object.keys(countBy(ill.ofSick, ({ status, code }) => `${status} ${code}`)).sort(),
+    ['503 Overloaded', '504 UpstreamTimeout'])
+  const p99 = (replies: Reply[]) => quantile(replies.map(({ ms }) => ms), 0.99)
+  const [before, meanwhile] = [p99(healthy.ofWell), p99(ill.ofWell)]
+  t.comment(`p99 of the healthy host: ${before.toFixed(1)} ms, while the other is silent ${meanwhile.toFixed(1)} ms`)
+  t.comment(`the silent host: ${JSON.stringify(countBy(ill.ofSick, ({ status, code }) => `${status} ${code}`))}`)
+  t.ok(meanwhile <= 2 * before, `${meanwhile.toFixed(1)} ms <= 2 x ${before.toFixed(1)} ms`)
+  // One call at a time finds out whether it is back; the others wait for what comes of its attempt, and no longer.
+  const refusedMs = ill.ofSick.filter(({ code }) => code === 'Overloaded').map(({ ms }) => ms)
+  t.ok(quantile(refusedMs, 1) < 1.5 * timeoutMs, `refused after ${quantile(refusedMs, 1).toFixed()} ms at most`)
+
+  await emulator.clearFaults()
+  const again = await openLoop(10, 1.5, () => list(sick))
+  t.equal(again.at(-1)?.status, 200, 'once the host answers, it is called again')
+})

@@ -1,0 +1,185 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import type { Socket } from 'node:net'
+import t from 'tap'
+import type { Test } from 'tap'
+import type { Emulator } from '../../src/emulator/server.ts'
+import { at as pathOf, bucket, configuration, otherBucket, startTestEmulator } from '../start.ts'
+import { at, countBy, isFull, until } from './load.ts'
+import { logOf, startServiceProcess } from './processes.ts'
+import type { ServiceProcess } from './processes.ts'
+
+// The full form takes longer than a file may by default.
+if (isFull) t.setTimeout(600_000)
+
+/** How long COS takes here: long enough for a signal to come between question and answer. */
+const latencyMs = 300
+const requests = 200
+const rounds = isFull ? 5 : 1
+/** From the writing of requests to the signal. */
+const delaysMs = isFull ? [0, 1, 5, 20] : [0, 5]
+
+for (let round = 1; round <= rounds; round++) {
+  t.test(`SIGTERM in the middle of ${requests} requests: all are answered, then it ends with 0 (${round})`, async t => {
+    const { emulator, service } = await start(t, { COS_MAX_CONNECTIONS: String(requests) })
+    // None is answered before the signal has been noticed, however busy the machine is.
+    emulator.addFault({ kind: 'latency', ms: 700 })
+    const lines = await Promise.all(Array.from({ length: requests }, () => dial(t, service)))
+    const [idle, used] = [await dial(t, service), await dial(t, service)]
+    used.send(get('/livez'))
+    await used.answer()
+    for (const line of lines) line.send(get(pathOf('daily')))
+    await until(() => emulator.requests.length, received => received > 0)
+    service.process.kill('SIGTERM')
+    const answers = await Promise.all(lines.map(line => line.answer()))
+    t.strictSame(countBy(answers, ({ status }) => status), { 200: requests })
+    const closing = answers.filter(({ head }) => /^connection: close$/im.test(head)).length
+    t.equal(closing, requests, 'each answer says that its connection ends')
+    t.strictSame(await Promise.all([idle, used].map(line => line.end)), ['', ''], 'idle connections are closed')
+    await checkEnd(t, service, emulator)
+  })
+
+  for (const delayMs of delaysMs) {
+    for (const [name, connections, isUsed] of [['fresh', requests, false], ['kept-alive', 20, true]] as const) {
+      const title = `SIGTERM ${delayMs} ms after requests were written on ${connections} ${name} connections: all are answered`
+      t.test(`${title} (${round})`, async t => {
+        const { emulator, service } = await start(t)
+        const lines = await Promise.all(Array.from({ length: connections }, () => dial(t, service)))
+        if (isUsed) {
+          for (const line of lines) line.send(get('/livez'))
+          await Promise.all(lines.map(line => line.answer()))
+        }
+        for (const [index, line] of lines.entries()) line.send(index % 4 === 0 ? put(`new-${index}`) : get(pathOf('daily')))
+        await at(delayMs, () => service.process.kill('SIGTERM'))
+        const answers = await Promise.all(lines.map(line => line.answer()))
+        const puts = connections / 4
+        t.strictSame(countBy(answers, ({ status }) => status), { 200: connections - puts, 204: puts })
+        t.equal(emulator.configurations(otherBucket).length, puts, 'what was acknowledged is there')
+        await checkEnd(t, service, emulator)
+      })
+    }
+  }
+}
+
+t.test('while it ends it takes no new connection, and what comes on open ones after a second is told to go elsewhere', async t => {
+  const { emulator, service } = await start(t)
+  // A connection that has begun to ask is not idle: it may say the rest.
+  const [soon, late] = [await dial(t, service), await dial(t, service)]
+  const [head, rest] = [get(pathOf('daily')).slice(0, 9), get(pathOf('daily')).slice(9)]
+  for (const line of [soon, late]) line.send(head)
+  const before = await dial(t, service)
+  before.send(get('/livez'))
+  await before.answer()
+  service.process.kill('SIGTERM')
+  await until(() => refused(service), isRefused => isRefused)
+  soon.send(rest)
+  await at(1500, () => { late.send(rest) })
+  const [served, refusal] = await Promise.all([soon, late].map(line => line.answer()))
+  t.equal(served?.status, 200)
+  t.equal(refusal?.status, 503)
+  t.match(refusal?.head, /^retry-after: 1$/im)
+  t.match(refusal?.body, '"code":"ShuttingDown"')
+  t.match([served?.head, refusal?.head], Array(2).fill(/^connection: close$/im))
+  await checkEnd(t, service, emulator)
+})
+
+t.test('a second SIGTERM ends it with 1 at once', async t => {
+  const { emulator, service } = await start(t)
+  emulator.addFault({ kind: 'hang' })
+  const line = await dial(t, service)
+  line.send(get(pathOf('daily')))
+  await until(() => emulator.requests.length, received => received === 1)
+  service.process.kill('SIGTERM')
+  await until(() => service.stdout(), stdout => stdout.includes('"stopping"'))
+  const startedAt = performance.now()
+  service.process.kill('SIGTERM')
+  t.equal(await service.exit, 1)
+  const ms = performance.now() - startedAt
+  t.ok(ms < 1000, `it took ${ms.toFixed()} ms`)
+  t.equal(await line.end, '', 'the caller is not told anything')
+})
+
+/** A connection, raw: what is written to it when, and whether it ends, is what these tests are about. */
+interface Line {
+  send (request: string): void
+  /** The next answer; rejects when the connection ends before it is whole. */
+  answer (): Promise<{ status: number, head: string, body: string }>
+  /** What came after the last answer, once the connection has ended. */
+  end: Promise<string>
+}
+
+async function dial (t: Test, { port }: ServiceProcess): Promise<Line> {
+  const socket: Socket = connect(port, '127.0.0.1').setEncoding('utf8')
+  t.teardown(() => socket.destroy())
+  let received = ''
+  let fault = ''
+  socket.on('data', (text: string) => { received += text })
+  const end = new Promise<string>(resolve => {
+    socket.on('error', ({ message }) => { fault = message }).on('close', () => { resolve(received) })
+  })
+  await once(socket, 'connect')
+  const take = () => {
+    const [whole = '', head = '', status] = /^(HTTP\/1\.1 (\d+) [^]*?)\r\n\r\n/.exec(received) ?? []
+    const length = Number(/^content-length: (\d+)$/im.exec(head)?.[1] ?? 0)
+    if (whole === '' || received.length < whole.length + length) return undefined
+    const body = received.slice(whole.length, whole.length + length)
+    received = received.slice(whole.length + length)
+    return { status: Number(status), head, body }
+  }
+  return {
+    send: request => { socket.write(request) },
+    async answer () {
+      for (;;) {
+        const answer = take()
+        if (answer !== undefined) return answer
+        if (socket.closed) return { status: 0, head: fault, body: received }
+        await Promise.race([once(socket, 'data').catch(() => {}), end])
+      }
+    },
+    end
+  }
+}
+
+function get (path: string): string {
+  return `GET ${path} HTTP/1.1\r\nhost: x\r\n\r\n`
+}
+
+function put (id: string): string {
+  const body = JSON.stringify({
+    ...configuration,
+    Destination: { COSBucketDestination: { Format: 'CSV', Bucket: 'qcs::cos:ap-shanghai::reports-1250000000' } }
+  })
+  const head = `PUT /buckets/${otherBucket}/inventories/${id}?region=ap-shanghai HTTP/1.1`
+  return `${head}\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`
+}
+
+async function start (
+  t: Test, environment: Record<string, string> = {}
+): Promise<{ emulator: Emulator, service: ServiceProcess }> {
+  const emulator = await startTestEmulator(t)
+  const service = await startServiceProcess(t, emulator.address, environment)
+  const headers = { 'content-type': 'application/json', connection: 'close' }
+  const created = await fetch(`${service.url}${pathOf('daily')}`, { method: 'PUT', headers, body: JSON.stringify(configuration) })
+  t.equal(created.status, 204)
+  emulator.requests.length = 0
+  emulator.addFault({ kind: 'latency', ms: latencyMs })
+  return { emulator, service }
+}
+
+async function refused ({ port }: ServiceProcess): Promise<boolean> {
+  const socket = connect(port, '127.0.0.1')
+  return await new Promise<boolean>(resolve => socket
+    .once('connect', () => { resolve(false) })
+    // A connection that was waiting to be accepted is reset instead.
+    .on('error', ({ code }: NodeJS.ErrnoException) => { resolve(code === 'ECONNREFUSED') }))
+    .finally(() => socket.destroy())
+}
+
+async function checkEnd (t: Test, service: ServiceProcess, emulator: Emulator): Promise<void> {
+  t.equal(await service.exit, 0)
+  t.equal(service.stderr(), '')
+  const lines = logOf(service)
+  t.strictSame(lines.filter(({ level, msg }) => level >= 50 || /were cut/.test(msg)), [], 'nothing was cut')
+  t.equal(lines.at(-1)?.msg, 'stopped')
+  t.equal(emulator.configurations(bucket).length, 1)
+}
