@@ -1,8 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { createServer } from 'node:net'
-import type { AddressInfo } from 'node:net'
 import { createInterface } from 'node:readline'
+import { freePort } from './free-port.ts'
 import { secret } from './secrets.ts'
 
 interface Test {
@@ -45,13 +44,4 @@ export async function startRedis (t: Test, options: string[] = []): Promise<Redi
     signal: name => { server.kill(name) },
     async startAgain () { server = await launch() }
   }
-}
-
-async function freePort (): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }

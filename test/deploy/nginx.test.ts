@@ -7,7 +7,8 @@ import { Agent, request } from 'undici'
 import { maxBodyBytes } from '../../src/contract/requests.ts'
 import { readConfig } from '../../src/config.ts'
 import { problemTable } from '../../src/errors.ts'
-import { freePort, startNginx, temporaryFolder, writeConfiguration } from './nginx.ts'
+import { freePort } from '../free-port.ts'
+import { startNginx, temporaryFolder, writeConfiguration } from './nginx.ts'
 import { read, run } from './tools.ts'
 
 interface Test {
@@ -75,7 +76,7 @@ test('deploy/nginx.conf has the limits of the service', async t => {
 
 test('a request reaches the replica as it was sent, but for the address', async t => {
   const { address, received } = await startReplica(t, serving)
-  const call = caller(t, await startNginx(t, [address]))
+  const call = caller(t, (await startNginx(t, [address])).url)
   const headers = {
     'x-request-id': 'id-of-the-caller',
     traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
@@ -93,7 +94,7 @@ test('a request reaches the replica as it was sent, but for the address', async 
 
 test('while one replica stops, the other serves', async t => {
   const [bad, good] = [await startReplica(t, stopping), await startReplica(t, serving)]
-  const call = caller(t, await startNginx(t, [bad.address, good.address]))
+  const call = caller(t, (await startNginx(t, [bad.address, good.address])).url)
   for (const method of ['GET', 'PUT', 'DELETE', 'GET', 'PUT', 'DELETE']) {
     t.match(await call(method, '/', { body: method === 'PUT' ? Buffer.from('{}') : null }), { status: 200, text: 'served' })
   }
@@ -107,7 +108,7 @@ test('a POST is not sent twice', async t => {
     ['broken off', breaking, { status: 502, headers: { 'content-type': 'application/problem+json' } }]
   ] as const) {
     const replicas = [await startReplica(t, answer), await startReplica(t, answer)]
-    const call = caller(t, await startNginx(t, replicas.map(({ address }) => address)))
+    const call = caller(t, (await startNginx(t, replicas.map(({ address }) => address))).url)
     t.match(await call('POST', '/', { body: Buffer.from('{}') }), expected, name)
     t.equal(replicas.flatMap(({ received }) => received).length, 1, `${name}, and nobody else got it`)
   }
@@ -115,7 +116,7 @@ test('a POST is not sent twice', async t => {
 
 test('a replica that cannot be reached costs no request, POST neither', async t => {
   const { address, received } = await startReplica(t, serving)
-  const call = caller(t, await startNginx(t, [`127.0.0.1:${await freePort()}`, address]))
+  const call = caller(t, (await startNginx(t, [`127.0.0.1:${await freePort()}`, address])).url)
   for (const method of ['POST', 'GET', 'PUT', 'POST']) {
     t.match(await call(method, '/', { body: method === 'GET' ? null : Buffer.from('{}') }), { status: 200 }, method)
   }
@@ -124,18 +125,18 @@ test('a replica that cannot be reached costs no request, POST neither', async t 
 
 test('a PUT that breaks off is sent to the next', async t => {
   const [bad, good] = [await startReplica(t, breaking), await startReplica(t, serving)]
-  const call = caller(t, await startNginx(t, [bad.address, good.address]))
+  const call = caller(t, (await startNginx(t, [bad.address, good.address])).url)
   for (const body of ['{}', '{"second": true}']) t.match(await call('PUT', '/', { body: Buffer.from(body) }), { status: 200 })
   t.strictSame([bad.received.length > 0, good.received.length], [true, 2])
 })
 
 test('what nginx answers itself is a problem document with a code of the service', async t => {
   const { address, received } = await startReplica(t, serving)
-  const call = caller(t, await startNginx(t, [address]))
+  const call = caller(t, (await startNginx(t, [address])).url)
   t.match(await call('PUT', '/', { body: Buffer.alloc(maxBodyBytes) }), { status: 200 })
   const refused = [
     await call('PUT', '/', { body: Buffer.alloc(maxBodyBytes + 1), headers: { 'x-request-id': 'large' } }),
-    await caller(t, await startNginx(t, [`127.0.0.1:${await freePort()}`]))('GET', '/', { headers: { 'x-request-id': 'nobody' } })
+    await caller(t, (await startNginx(t, [`127.0.0.1:${await freePort()}`])).url)('GET', '/', { headers: { 'x-request-id': 'nobody' } })
   ]
   t.equal(received.length, 1)
   t.strictSame(refused.map(({ text }) => JSON.parse(text).code), ['PayloadTooLarge', 'UpstreamUnreachable'])

@@ -1,15 +1,22 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
-import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { freePort } from '../free-port.ts'
 import { environment, missing, read } from './tools.ts'
 
 interface Test {
   teardown (handler: () => unknown): void
+}
+
+/** A running nginx. */
+interface Nginx {
+  /** Where it listens, such as `http://127.0.0.1:8081`. */
+  url: string
+  /** What it has complained of. */
+  errors (): string[]
 }
 
 /** A folder that goes with the test. */
@@ -48,9 +55,8 @@ export function writeConfiguration (folder: string, port: number, replicas: stri
  * Starts nginx as `deploy/nginx.conf` says in front of these replicas. It ends with the test.
  *
  * @param replicas `host:port` of each
- * @returns where it listens, such as `http://127.0.0.1:8081`
  */
-export async function startNginx (t: Test, replicas: string[]): Promise<string> {
+export async function startNginx (t: Test, replicas: string[]): Promise<Nginx> {
   const folder = temporaryFolder(t)
   const port = await freePort()
   const child = spawn('nginx', ['-p', folder, '-c', writeConfiguration(folder, port, replicas), '-g', 'daemon off;'], {
@@ -63,23 +69,14 @@ export async function startNginx (t: Test, replicas: string[]): Promise<string> 
     await end
   })
   await once(child, 'spawn').catch((error: Error) => { throw missing('nginx', error) })
-  let written = ''
-  for await (const line of createInterface(child.stderr)) {
-    written += `${line}\n`
-    if (line.includes('start worker process ')) {
-      child.stderr.resume()
-      return `http://127.0.0.1:${port}`
-    }
+  const written: string[] = []
+  const lines = createInterface(child.stderr).on('line', line => { written.push(line) })
+  while (!written.some(line => line.includes('start worker process '))) {
+    await Promise.race([once(lines, 'line'), end])
+    if (child.exitCode !== null) throw new Error(`nginx did not start:\n${written.join('\n')}`)
   }
-  throw new Error(`nginx did not start:\n${written}`)
-}
-
-/** A port that nobody listens on. */
-export async function freePort (): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
+  return {
+    url: `http://127.0.0.1:${port}`,
+    errors: () => written.filter(line => / \[(error|crit|alert|emerg)\] /.test(line))
+  }
 }

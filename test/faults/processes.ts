@@ -1,6 +1,4 @@
-import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { request } from 'undici'
 import type { Dispatcher } from 'undici'
 import type { EmulatorBucket, Fault } from '../../src/emulator/server.ts'
@@ -123,23 +121,4 @@ export async function ask (
   const sent = body === undefined ? null : JSON.stringify(body)
   const answer = await request(url, { method, headers, body: sent, reset: true })
   return { status: answer.statusCode, text: await answer.body.text() }
-}
-
-/**
- * A port that stays free between two starts of a program: below those that the system gives to outgoing connections,
- * one of which might otherwise take it.
- */
-export async function freePort (): Promise<number> {
-  for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 12_000)
-    const server = createServer().listen(port, '127.0.0.1')
-    const isFree = await Promise.race([
-      once(server, 'listening').then(() => true),
-      new Promise<boolean>(resolve => server.once('error', () => { resolve(false) }))
-    ]).catch(() => false)
-    if (!isFree) continue
-    server.close()
-    await once(server, 'close')
-    return port
-  }
 }

@@ -3,8 +3,9 @@ import type { Test } from 'tap'
 import { bucket, configuration } from '../start.ts'
 import { countBy, createCaller, isFull, loadUntilStopped, until } from './load.ts'
 import type { Caller, Reply } from './load.ts'
-import { startNginx } from './nginx.ts'
-import { ask, freePort, startEmulatorProcess, startServiceProcess } from './processes.ts'
+import { startNginx } from '../deploy/nginx.ts'
+import { freePort } from '../free-port.ts'
+import { ask, startEmulatorProcess, startServiceProcess } from './processes.ts'
 import type { EmulatorProcess, ServiceProcess } from './processes.ts'
 
 const concurrency = 16
@@ -67,7 +68,7 @@ async function start (
   const ports = [await freePort(), await freePort()]
   const replicas = await Promise.all(ports.map(port => startReplica(t, emulator, port)))
   const addresses = ports.map(port => `127.0.0.1:${port}`)
-  const { url, errors } = await startNginx(t, t.testdir(), await freePort(), addresses)
+  const { url, errors } = await startNginx(t, addresses)
   return { caller: createCaller(t, url), emulator, errors, replicas }
 }
 
