@@ -186,9 +186,9 @@ t.test('the first request of a connection that was open before the stop is answe
   const answer = text(socket)
   service.process.kill('SIGTERM')
   await idle.ended
-  socket.write('GET /livez HTTP/1.1\r\nhost: x\r\n\r\n')
   // From version 26 on, Node itself closes connections that have said nothing when a server closes.
   const closedByNode = Number(process.versions.node.split('.', 1)[0]) >= 26
+  if (!closedByNode) socket.write('GET /livez HTTP/1.1\r\nhost: x\r\n\r\n')
   const said = (await answer).replace(/^HTTP\/1\.1 503 .*"code":"ShuttingDown".*$/s, 'ShuttingDown')
   t.equal(said, closedByNode ? '' : 'ShuttingDown')
   t.equal(await service.exit, 0)
