@@ -72,7 +72,7 @@ export async function buildApp (dependencies: Dependencies): Promise<FastifyInst
   const isTls = tls !== undefined
   await addSecurityHeaders(app, { isTls })
   logFailedHandshakes(app)
-  refuseWhenClosing(app, lifecycle, { isTls })
+  refuseWhenClosing(app, lifecycle)
   answerOddRequests(app)
   addNotFound(app)
   acceptJsonOnly(app)
@@ -106,7 +106,9 @@ export async function buildApp (dependencies: Dependencies): Promise<FastifyInst
 export async function buildMetricsApp (
   { logger, metrics }: Pick<Dependencies, 'logger' | 'metrics'>
 ): Promise<FastifyInstance> {
-  const app = createFastify({ logger, tls: undefined, trustedProxies: [] })
+  // A scrape is worth nothing to a process that ends.
+  const app = createFastify({ logger, tls: undefined, trustedProxies: [] }, { forceCloseConnections: true })
+  app.addSchema(ProblemSchema)
   addProblems(app)
   addRequestIds(app)
   await addSecurityHeaders(app, { isTls: false })
@@ -117,9 +119,11 @@ export async function buildMetricsApp (
 }
 
 function createFastify (
-  { logger, tls, trustedProxies }: Pick<Dependencies, 'logger' | 'tls' | 'trustedProxies'>
+  { logger, tls, trustedProxies }: Pick<Dependencies, 'logger' | 'tls' | 'trustedProxies'>,
+  more: { forceCloseConnections?: boolean } = {}
 ): FastifyInstance {
   return Fastify({
+    ...more,
     loggerInstance: logger,
     // One line for each answer is written by addRequestLog.
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),

@@ -243,7 +243,8 @@ function bucketRegions (text: string | undefined, faults: string[]): Map<string,
 function endpoint (text: string | undefined, faults: string[]): string {
   const template = text ?? '{bucket}.cos.{region}.myqcloud.com'
   const host = /^\{bucket\}\.((?:[a-z0-9-]|\{region\})+(?:\.(?:[a-z0-9-]|\{region\})+)*)(?::([0-9]{1,5}))?$/.exec(template)
-  if (host === null || Number(host[2] ?? 443) < 1 || Number(host[2] ?? 443) > 65535) {
+  const example = template.replace('{bucket}', 'b-1').replaceAll('{region}', 'ap-guangzhou')
+  if (host === null || Number(host[2] ?? 443) < 1 || !URL.canParse(`https://${example}`)) {
     faults.push('COS_ENDPOINT must be a lower-case host template such as {bucket}.cos.{region}.myqcloud.com, ' +
       'which begins with the bucket and may end with a :port')
   }

@@ -72,7 +72,7 @@ export function createMetrics (version: string): Metrics {
   ) =>
       new Gauge({ name, help, labelNames, registers, ...read && { collect () { read(this) } } })
 
-  const requests = counter('http_requests_total', 'Requests by route, method and status.', ['method', 'route', 'status'])
+  const requests = counter('http_requests_total', 'Requests that got as far as a route, by method and status; 499 is a caller that left.', ['method', 'route', 'status'])
   const requestSeconds = histogram('http_request_duration_seconds', 'From the head of a request to the end of its answer.', ['method', 'route'])
   const inFlight = gauge('http_requests_in_flight', 'Requests that have no answer yet.')
   const problems = counter('http_problems_total', 'Problem documents by code.', ['code'])

@@ -53,7 +53,7 @@ function configOrExit (): Config {
 
 /** Not its other properties, which can hold bytes of an answer, and so a signature. */
 function whatIsKnownOf (error: unknown): object {
-  const { name, code, stack } = error as Partial<NodeJS.ErrnoException>
+  const { name, code, stack } = (error ?? {}) as Partial<NodeJS.ErrnoException>
   return { error: { name, code, stack } }
 }
 

@@ -56,6 +56,8 @@ export const version = (JSON.parse(
  */
 export async function startService (config: Config, logger: Logger, stdout: DestinationStream): Promise<Service> {
   const now = Date.now
+  // Steps of the machine's clock must neither end calls under way nor prolong them.
+  const steadyNow = () => performance.timeOrigin + performance.now()
   const reloader = createReloader(logger)
   const faults: string[] = []
   const orFault = <T>(what: string, read: () => T): T | undefined => {
@@ -80,12 +82,15 @@ export async function startService (config: Config, logger: Logger, stdout: Dest
     : createPassingTracer()
   const clock = createCosClock({ now, log: logger })
   const { maxConcurrency, maxConnections: maxPerHost, queueLimit, timeoutMs: maxWaitMs } = config.cos
-  const bulkheads = createBulkheads({ maxConcurrency, maxPerHost, queueLimit, maxWaitMs }, { now, shed: metrics.shed })
-  const transport = createTransport(config.cos, { now, clock, userAgent: `cos-inventory-proxy/${version}` })
-  const budget = createRetryBudget(now)
+  const bulkheads = createBulkheads(
+    { maxConcurrency, maxPerHost, queueLimit, maxWaitMs }, { now: steadyNow, shed: metrics.shed })
+  const userAgent = `cos-inventory-proxy/${version}`
+  const transport = createTransport(config.cos, { now: steadyNow, clock, userAgent })
+  const budget = createRetryBudget(steadyNow)
   const observer = metrics
-  const attempts = createAttempts(config.cos, { bulkheads, budget, clock, credentials, observer, transport, now })
-  const inventories = createInventories(config.cos, { attempts, now })
+  const attempts = createAttempts(
+    config.cos, { bulkheads, budget, clock, credentials, observer, transport, now: steadyNow })
+  const inventories = createInventories(config.cos, { attempts, now: steadyNow })
   metrics.addReadings({
     occupation: bulkheads.occupation,
     connections: transport.connections,
@@ -123,6 +128,8 @@ export async function startService (config: Config, logger: Logger, stdout: Dest
     reloader.close()
     credentials.close()
     redis?.close()
+    // Changes whose callers have left go on without a connection of ours.
+    await attempts.settled()
     await Promise.all([transport.close(), tracer.close(), metricsApp?.close()])
   })
   const firstLoad = credentials.start()

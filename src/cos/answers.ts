@@ -157,7 +157,8 @@ function readError (answer: CosAnswer): CosError | undefined {
     { code: headerText(headers['x-cos-error-code']), message: headerText(headers['x-cos-error-message']) }
   const code = stated.code.trim()
   if (!/^[A-Za-z0-9][A-Za-z0-9 ._-]{0,127}$/.test(code) || reflects(answer, code)) return undefined
-  const message = stated.message.trim()
+  // A log for people would show a second line as one of ours.
+  const message = stated.message.replace(/\p{Cc}+/gu, ' ').trim()
   return { code, message: reflects(answer, message) ? '' : message.slice(0, longestMessage) }
 }
 
@@ -193,16 +194,23 @@ function cosId ({ confidential }: CosAnswer, value: string | string[] | undefine
   return /^[A-Za-z0-9+/=_.-]{1,256}$/.test(text) && !quotes(confidential, text) ? text : undefined
 }
 
+/** More than an hour is not meant. */
+const longestWaitMs = 3_600_000
+
 /** `Retry-After` in milliseconds: seconds, or a date (RFC 9110, section 10.2.3) by the clock of whoever answered. */
 function retryAfterMs ({ headers }: CosAnswer): number | undefined {
   const text = headerText(headers['retry-after'])
-  if (/^[0-9]{1,4}$/.test(text)) return Number(text) * 1000
-  const untilMs = Date.parse(text) - Date.parse(headerText(headers['date']))
-  return untilMs >= 0 ? untilMs : undefined
+  const waitMs = /^[0-9]+$/.test(text) ? Number(text) * 1000 : httpDate(text) - httpDate(headerText(headers['date']))
+  return waitMs >= 0 ? Math.min(waitMs, longestWaitMs) : undefined
+}
+
+/** Milliseconds since 1970 of a date in the one form that is to be written (RFC 9110, section 5.6.7), else NaN. */
+function httpDate (text: string): number {
+  return /^[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} 20\d\d \d\d:\d\d:\d\d GMT$/.test(text) ? Date.parse(text) : NaN
 }
 
 /** What COS's clock showed. Something in between may have another one. */
 function cosTime ({ headers }: CosAnswer, { requestId }: CosContext): number | undefined {
-  const time = Date.parse(headerText(headers['date']))
+  const time = httpDate(headerText(headers['date']))
   return requestId === undefined || Number.isNaN(time) ? undefined : time
 }

@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Credentials } from '../config/credentials.ts'
-import type { RequestTrace } from '../tracing.ts'
+import type { AttemptTrace, RequestTrace } from '../tracing.ts'
 import type { Address } from './addresses.ts'
 import { cosContext, toUpstreamError } from './answers.ts'
 import type { Bulkheads, Slot } from './bulkheads.ts'
@@ -47,6 +47,8 @@ export interface Attempts {
    * @throws {ServiceError} of the last attempt, which says so when COS may have made a change all the same
    */
   run<T> (cosCall: CosCall, read: (answer: CosAnswer) => T): Promise<T>
+  /** Waits until no call is under way. */
+  settled (): Promise<void>
 }
 
 interface Dependencies {
@@ -89,12 +91,13 @@ export function createAttempts (
   ): Promise<{ value: T } | { failure: UpstreamError }> {
     const { operation, method, target, address: { origin } } = request
     const startedAt = now()
-    const span = call.trace.startAttempt({ operation, method, origin, target, number })
+    let span: AttemptTrace | undefined
     let answer: CosAnswer | undefined
     let ending: { class: CallClass, code: string } = { class: 'internal', code: 'InternalError' }
-    let hadItsTime = false
+    let isSilence = false
     call.tally.attempts += 1
     try {
+      span = call.trace.startAttempt({ operation, method, origin, target, number })
       answer = await transport.send({
         ...request,
         credentials: keys,
@@ -110,12 +113,12 @@ export function createAttempts (
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error
       ending = { class: error.class, code: error.cosCode ?? error.code }
-      hadItsTime = error.hadItsTime
+      isSilence = error.isSilence
       return { failure: error }
     } finally {
-      slot.release(answer !== undefined ? 'answered' : hadItsTime ? 'silent' : 'other')
+      slot.release(answer !== undefined ? 'answered' : isSilence ? 'silent' : 'other')
       observer.attempted(operation, ending, secondsSince(startedAt))
-      span.end({
+      span?.end({
         status: answer?.status,
         cosRequestId: answer && cosContext(answer).requestId,
         error: ending.class === 'ok' ? undefined : ending.code
@@ -146,7 +149,7 @@ export function createAttempts (
         const renewal = credentials.renew(keys as Credentials, deadlineAt)
         // Of no use to this call any more, but to the next.
         keys = isLast ? undefined : await renewal
-        return keys === undefined ? undefined : 0
+        return keys === undefined || now() >= deadlineAt ? undefined : 0
       }
       if (isLast || (method === 'POST' && failure.wasSent)) return undefined
       const delayMs = waitMs + random() * Math.min(longestBackOffMs, firstBackOffMs * 2 ** (number - 1))
@@ -183,20 +186,34 @@ export function createAttempts (
     }
   }
 
+  async function observed<T> (cosCall: CosCall, read: (answer: CosAnswer) => T): Promise<T> {
+    const startedAt = now()
+    let ending: CallClass = 'internal'
+    try {
+      const value = await repeatedly(cosCall, read)
+      ending = 'ok'
+      return value
+    } catch (error) {
+      if (error instanceof UpstreamError) ending = error.class
+      throw error
+    } finally {
+      observer.called(cosCall.operation, ending, secondsSince(startedAt))
+    }
+  }
+
+  const underWay = new Set<Promise<unknown>>()
+
   return {
-    async run (cosCall, read) {
-      const startedAt = now()
-      let ending: CallClass = 'internal'
-      try {
-        const value = await repeatedly(cosCall, read)
-        ending = 'ok'
-        return value
-      } catch (error) {
-        if (error instanceof UpstreamError) ending = error.class
-        throw error
-      } finally {
-        observer.called(cosCall.operation, ending, secondsSince(startedAt))
-      }
+    run (cosCall, read) {
+      const call = observed(cosCall, read)
+      underWay.add(call)
+      const leave = () => { underWay.delete(call) }
+      call.then(leave, leave)
+      return call
+    },
+
+    async settled () {
+      while (underWay.size > 0) await Promise.allSettled(underWay)
     }
   }
 }

@@ -78,6 +78,8 @@ interface Dependencies {
 
 /** Keep-alive pools, one for each bucket host, at most `COS_MAX_CONNECTIONS` sockets each. */
 export function createTransport (config: Config['cos'], { now, clock, userAgent }: Dependencies): Transport {
+  // A request that has just come has lost a moment already.
+  const enoughMs = 0.9 * Math.min(config.timeoutMs, config.deadlineMs)
   const agent = new Agent({
     connections: config.maxConnections,
     pipelining: 1,
@@ -113,20 +115,20 @@ export function createTransport (config: Config['cos'], { now, clock, userAgent 
       assertInventoryTarget(request.target)
       const { method, address: { host }, number, log } = request
       const limitMs = Math.min(config.timeoutMs, request.deadlineAt - now())
-      if (limitMs <= 0) throw timedOut(request, { wasSent: false, hadItsTime: false })
+      if (limitMs <= 0) throw timedOut(request, { wasSent: false, isSilence: false })
       const headers = signedHeaders(request)
       const startedAt = now()
       const fields = { method, host, attempt: number }
       try {
         const answer = await exchange(agent, request, headers, limitMs)
-        log.debug({ ...fields, status: answer.status, durationMs: now() - startedAt }, 'COS answered')
+        log.debug({ ...fields, status: answer.status, durationMs: Math.round(now() - startedAt) }, 'COS answered')
         return { ...answer, confidential: confidentialIn(headers, request) }
       } catch (error) {
-        const { cause, wasSent } = error as BrokenExchange
-        log.debug({ ...fields, fault: codeOf(cause), durationMs: now() - startedAt }, 'COS did not answer')
+        const { cause, wasSent, hasBegun } = error as BrokenExchange
+        log.debug({ ...fields, fault: codeOf(cause), durationMs: Math.round(now() - startedAt) }, 'COS did not answer')
         if (cause === left) throw cancelled(wasSent)
         if (cause === late || cause instanceof undiciErrors.ConnectTimeoutError) {
-          throw timedOut(request, { wasSent, hadItsTime: limitMs === config.timeoutMs })
+          throw timedOut(request, { wasSent, isSilence: !hasBegun && limitMs >= enoughMs })
         }
         throw toUpstreamError(cause, wasSent, request, config.connectTo?.host)
       }
@@ -150,10 +152,13 @@ const left = Object.assign(new Error('nobody waits any more'), { code: 'CANCELLE
 class BrokenExchange extends Error {
   /** Whether undici had begun to write the request. */
   readonly wasSent: boolean
+  /** Whether the head of an answer was there. */
+  readonly hasBegun: boolean
 
-  constructor (cause: unknown, wasSent: boolean) {
+  constructor (cause: unknown, { wasSent, hasBegun }: Pick<BrokenExchange, 'wasSent' | 'hasBegun'>) {
     super('no whole answer', { cause })
     this.wasSent = wasSent
+    this.hasBegun = hasBegun
   }
 }
 
@@ -174,7 +179,7 @@ function exchange (
     const fail = (cause: unknown) => {
       if (isOver) return
       end()
-      reject(new BrokenExchange(cause, controller !== undefined))
+      reject(new BrokenExchange(cause, { wasSent: controller !== undefined, hasBegun: head.status > 0 }))
     }
     const breakOff = (reason: Error) => {
       fail(reason)
@@ -222,10 +227,10 @@ function confidentialIn (headers: Record<string, string>, { credentials: { secre
 }
 
 function timedOut (
-  { address }: CosRequest, { wasSent, hadItsTime }: { wasSent: boolean, hadItsTime: boolean }
+  { address }: CosRequest, { wasSent, isSilence }: { wasSent: boolean, isSilence: boolean }
 ): UpstreamError {
   return new UpstreamError('UpstreamTimeout', `COS (${address.host}) did not answer in time.`,
-    { class: 'timeout', remedy: 'repeat', wasSent, hadItsTime })
+    { class: 'timeout', remedy: 'repeat', wasSent, isSilence })
 }
 
 function toUpstreamError (

@@ -16,8 +16,8 @@ interface UpstreamErrorOptions extends ServiceErrorOptions {
   remedy?: Remedy
   /** False when nothing of the request has been written to a socket. */
   wasSent?: boolean
-  /** Of a time-out: whether the attempt had as long as attempts have, rather than what was left until the deadline. */
-  hadItsTime?: boolean
+  /** Whether no answer had begun in all the time an attempt has, rather than in what was left until the deadline. */
+  isSilence?: boolean
   /** How long COS asks to wait before another attempt, in milliseconds. */
   waitMs?: number | undefined
   /** What COS's clock showed when it answered, in milliseconds since 1970. */
@@ -29,7 +29,7 @@ export class UpstreamError extends ServiceError {
   readonly class: FailureClass
   readonly remedy: Remedy
   readonly wasSent: boolean
-  readonly hadItsTime: boolean
+  readonly isSilence: boolean
   readonly waitMs: number
   readonly cosTime: number | undefined
 
@@ -41,7 +41,7 @@ export class UpstreamError extends ServiceError {
     this.class = options.class
     this.remedy = options.remedy ?? 'none'
     this.wasSent = options.wasSent ?? true
-    this.hadItsTime = options.hadItsTime ?? false
+    this.isSilence = options.isSilence ?? false
     this.waitMs = options.waitMs ?? 0
     this.cosTime = options.cosTime
   }

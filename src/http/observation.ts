@@ -1,6 +1,7 @@
-import type { FastifyInstance, FastifyReply } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Metrics } from '../metrics.ts'
 import type { RequestTrace, Tracer } from '../tracing.ts'
+import { onceOver } from './once-over.ts'
 import { pathOf } from './path-of.ts'
 
 declare module 'fastify' {
@@ -34,7 +35,7 @@ export function addObservation (app: FastifyInstance, { metrics, tracer }: { met
     request.trace = trace
     if (trace.traceId !== undefined) request.log = reply.log = request.log.child({ traceId: trace.traceId })
     metrics.started()
-    reply.raw.once('close', () => {
+    onceOver(request, reply, () => {
       const isAnswered = reply.raw.writableFinished
       const status = isAnswered ? reply.statusCode : callerLeftStatus
       const [code, caller] = [request.problem?.code, request.caller?.name]
@@ -45,10 +46,8 @@ export function addObservation (app: FastifyInstance, { metrics, tracer }: { met
 }
 
 /** Aborted when the caller has closed its connection before it had its answer. */
-export function callerLeft ({ raw }: FastifyReply): AbortSignal {
+export function callerLeft (request: FastifyRequest, reply: FastifyReply): AbortSignal {
   const controller = new AbortController()
-  const check = () => { if (!raw.writableFinished) controller.abort() }
-  if (raw.destroyed) check()
-  else raw.once('close', check)
+  onceOver(request, reply, () => { if (!reply.raw.writableFinished) controller.abort() })
   return controller.signal
 }

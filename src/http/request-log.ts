@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { onceOver } from './once-over.ts'
 import { pathOf } from './path-of.ts'
 
 declare module 'fastify' {
@@ -33,7 +34,7 @@ export function addRequestLog (app: FastifyInstance): void {
   }
   app.addHook('onRequest', async (request, reply) => {
     // Fastify tells of no answer then, though COS may have made the change.
-    reply.raw.once('close', () => {
+    onceOver(request, reply, () => {
       if (reply.raw.writableFinished) return
       request.log.info({ ...fieldsOf(request), durationMs: inMs(reply.elapsedTime) }, 'caller left')
     })

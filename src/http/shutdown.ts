@@ -4,6 +4,7 @@ import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promi
 import type { FastifyInstance } from 'fastify'
 import { ServiceError } from '../errors.ts'
 import { farEndOf } from './far-end.ts'
+import { onceOver } from './once-over.ts'
 
 /**
  * Where the process stands. `finishing` takes no new connections, but serves what arrives on open ones; `closing`
@@ -33,25 +34,33 @@ const mostTurns = 1_000
 const quietMs = 100
 const longestFinishingMs = 1_000
 
-/** How long a connection may stay silent once the service is closing. */
-const silentMs = 1000
+/** How long a connection without a request may stay once the service is closing: one may have begun to arrive. */
+const silentMs = 2_000
 
 /**
- * Once closing, requests under way are answered, new ones on open connections get a 503, and either way the connection
- * ends with the answer. Idle connections are closed by Fastify; ones that have never said anything are closed here,
- * because Node does not count them as idle, but not at once: under load their first request may just not be read yet.
+ * Once finishing, every answer ends its connection; once closing, new requests on open connections get a 503. Idle
+ * connections are closed by Fastify; ones that have said nothing, or half of something, are closed here, because Node
+ * does not count them as idle, but not at once: under load their request may just not be read yet.
  */
-export function refuseWhenClosing (app: FastifyInstance, lifecycle: Lifecycle, { isTls }: { isTls: boolean }): void {
-  // Of a TLS connection's two sockets, requests name the second.
-  const silent = new Map<string, Socket>()
+export function refuseWhenClosing (app: FastifyInstance, lifecycle: Lifecycle): void {
+  // By name, because of a TLS connection's two sockets requests know the second.
+  const connections = new Map<string, Socket>()
+  const underWay = new Map<string, number>()
   app.server.on('connection', socket => {
-    lifecycle.arrived.connections += 1
     const name = farEndOf(socket)
-    silent.set(name, socket)
-    socket.once('close', () => silent.delete(name))
+    lifecycle.arrived.connections += 1
+    connections.set(name, socket)
+    socket.once('close', () => connections.delete(name))
   })
-  app.addHook('onRequest', async request => {
-    silent.delete(farEndOf(request.raw.socket))
+  app.addHook('onRequest', async (request, reply) => {
+    const name = farEndOf(request.raw.socket)
+    const before = underWay.get(name) ?? 0
+    underWay.set(name, before + 1)
+    onceOver(request, reply, () => {
+      const left = (underWay.get(name) ?? 1) - 1
+      if (left === 0) underWay.delete(name)
+      else underWay.set(name, left)
+    })
     lifecycle.arrived.requests += 1
     if (lifecycle.phase !== 'closing') return
     throw new ServiceError('ShuttingDown', 'This replica is stopping. Send the request again.', { retryAfterSeconds: 1 })
@@ -61,8 +70,7 @@ export function refuseWhenClosing (app: FastifyInstance, lifecycle: Lifecycle, {
   })
   app.addHook('preClose', async () => {
     setTimeout(() => {
-      // Of what came over TLS, nobody can tell how much was the handshake.
-      for (const socket of silent.values()) if (isTls || socket.bytesRead === 0) socket.destroy()
+      for (const [name, socket] of connections) if (!underWay.has(name)) socket.destroy()
     }, silentMs).unref()
   })
 }
@@ -90,7 +98,8 @@ export async function shutDown (
   const late = new Promise<boolean>(resolve => { timer = setTimeout(resolve, graceMs, false) })
   const closed = await Promise.race([app.close().then(() => true), late])
   clearTimeout(timer)
-  if (!closed) cutRequests(lifecycle)
+  // Of what has ended nothing is left to write off.
+  cutRequests(lifecycle)
   return closed
 }
 

@@ -178,7 +178,7 @@ type BucketRequest = FastifyRequest<{ Params: { bucket: string }, Querystring: {
 
 function callOf (request: BucketRequest, reply: FastifyReply): Call {
   const { params, query, log, trace } = request
-  return { bucket: params.bucket, region: query.region, log, trace, signal: callerLeft(reply), tally: request }
+  return { bucket: params.bucket, region: query.region, log, trace, signal: callerLeft(request, reply), tally: request }
 }
 
 function answer<T> (reply: FastifyReply, { value, cos }: Outcome<T>): FastifyReply {

@@ -40,6 +40,8 @@ interface Setting {
   plan: Array<CosAnswer | Error>
   read?: (answer: CosAnswer) => unknown
   onPause?: () => void
+  /** Makes tracing fail. */
+  traceFails?: boolean
   refuseSlot?: (number: number) => UpstreamError | undefined
 }
 
@@ -112,9 +114,11 @@ function run (setting: Setting) {
     deadlineAt: time + deadlineMs,
     call: {
       log: { debug: () => {} },
-      trace: createPassingTracer().startRequest({
-        method, route: undefined, path: '/', address: '', requestId: '', traceparent: undefined, tracestate: undefined
-      }),
+      trace: setting.traceFails === true
+        ? { traceId: undefined, startAttempt: () => { throw new Error('a bug') }, end: () => {} }
+        : createPassingTracer().startRequest({
+          method, route: undefined, path: '/', address: '', requestId: '', traceparent: undefined, tracestate: undefined
+        }),
       signal: controller.signal,
       tally
     }
@@ -236,7 +240,7 @@ t.test('a time that COS does not take is corrected and the call repeated at once
   const always = run({ plan: [refusal(403, 'RequestTimeTooSkewed', at(hours9))] })
   t.match(await always.result, { error: { code: 'UpstreamCredentialsRejected', cosCode: 'RequestTimeTooSkewed' } })
   t.equal(always.sent.length, 2)
-  for (const headers of [at(0), {}, { date: 'noon' }, { ...at(hours9), 'x-cos-request-id': '' }]) {
+  for (const headers of [at(0), {}, { date: 'noon' }, { date: '1' }, { date: 'Fri, 31 Dec 9999 23:59:59 GMT' }, { ...at(hours9), 'x-cos-request-id': '' }]) {
     const { result, sent, warnings } = run({ plan: [refusal(403, 'RequestTimeTooSkewed', headers as Record<string, string>), success] })
     t.match(await result, { error: { code: 'UpstreamCredentialsRejected' } }, 'unless there is nothing to correct')
     t.equal(sent.length, 1)
@@ -273,7 +277,11 @@ t.test('the wait between attempts is random, grows, and is what COS asks for at 
   t.strictSame((await wait(0.5, asked)).slice(0, 2), [7050, 7100], 'not everybody at the same instant')
   const date = (seconds: number) => new Date(1_700_000_000_000 + seconds * 1000).toUTCString()
   t.strictSame((await wait(0, refusal(503, 'SlowDown', { 'retry-after': date(9), date: date(0) }))).slice(0, 1), [9000])
-  for (const headers of [{ 'retry-after': date(0), date: date(9) }, { 'retry-after': date(9) }, { 'retry-after': 'soon' }] as Array<Record<string, string>>) {
+  t.match(toUpstreamError(refusal(503, 'SlowDown', { 'retry-after': '99999' })), { retryAfterSeconds: 3600 }, 'an hour at most')
+  for (const headers of [
+    { 'retry-after': date(0), date: date(9) }, { 'retry-after': date(9) }, { 'retry-after': 'soon' }, { 'retry-after': '-1' },
+    { 'retry-after': 'Fri, 31 Dec 9999 23:59:59 GMT', date: date(0) }
+  ] as Array<Record<string, string>>) {
     t.strictSame((await wait(0.5, refusal(503, 'SlowDown', headers))).slice(0, 1), [50])
   }
 })
@@ -338,17 +346,25 @@ t.test('who leaves is waited for only by changes that were sent', async t => {
 })
 
 t.test('a silent host is told from one that answers and one that says nothing either way', async t => {
-  const timeout = (hadItsTime: boolean) => new UpstreamError('UpstreamTimeout', 'late', { class: 'timeout', remedy: 'repeat', hadItsTime })
+  const timeout = (isSilence: boolean) => new UpstreamError('UpstreamTimeout', 'late', { class: 'timeout', remedy: 'repeat', isSilence })
   const { result, endings } = run({ maxAttempts: 4, plan: [timeout(true), timeout(false), fault('unreachable'), busy] })
   await result
   t.strictSame(endings, ['silent', 'other', 'other', 'answered'])
 })
 
 t.test('a fault of our own is no failure of COS, and frees its slot', async t => {
-  const { result, endings, events } = run({ plan: [new Error('a bug')] })
-  t.match(await result, { error: { message: 'a bug' } })
-  t.strictSame(endings, ['other'])
-  t.strictSame(events, ['attempt GetBucketInventory internal InternalError', 'call GetBucketInventory internal'])
+  for (const setting of [{ plan: [new Error('a bug')] }, { plan: [success], traceFails: true }]) {
+    const { result, endings, events } = run(setting)
+    t.match(await result, { error: { message: 'a bug' } })
+    t.strictSame(endings, ['other'])
+    t.strictSame(events, ['attempt GetBucketInventory internal InternalError', 'call GetBucketInventory internal'])
+  }
+})
+
+t.test('a key that comes at the deadline comes too late for the call', async t => {
+  const { result, sent } = run({ deadlineMs: 10, plan: [refusal(403, 'InvalidAccessKeyId'), success] })
+  t.match(await result, { error: { code: 'UpstreamCredentialsRejected' } })
+  t.equal(sent.length, 1)
 })
 
 t.test('retries are a tenth of the calls, and some that were saved', async t => {

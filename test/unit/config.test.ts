@@ -202,7 +202,7 @@ t.test('an endpoint template begins with the bucket and may end with a port', as
     t.strictSame(faultsOf({ ...required, COS_ENDPOINT }), [], COS_ENDPOINT)
   }
   for (const COS_ENDPOINT of ['cos.{region}.com', '{bucket}.COS.com', '{bucket}.a.com:0', '{bucket}.a.com:65536', '{bucket}.a.com/x',
-    '{bucket}.a@b.com', '{bucket}', 'https://{bucket}.a.com', '{bucket}..com']) {
+    '{bucket}.a@b.com', '{bucket}', '{bucket}.cos.{region}.1', 'https://{bucket}.a.com', '{bucket}..com']) {
     t.match(faultsOf({ ...required, COS_ENDPOINT }), [/^COS_ENDPOINT/], COS_ENDPOINT)
   }
   for (const COS_CONNECT_TO of ['localhost', 'a:0', 'a:65536', 'http://a:1', '::1:9000', 'a b:1']) {
