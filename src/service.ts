@@ -117,7 +117,8 @@ export async function startService (config: Config, logger: Logger, stdout: Dest
     trustedProxies: config.trustedProxies,
     version
   })
-  const metricsApp = config.metricsPort === undefined ? undefined : await buildMetricsApp({ logger, metrics })
+  const { host, port, metricsPort } = config
+  const metricsApp = metricsPort === undefined ? undefined : await buildMetricsApp({ logger, metrics })
   if (config.tls !== undefined && tls !== undefined) {
     reloader.watch('TLS_*', pathsOf(config.tls), addTlsRenewal(app, config.tls, tls))
   }
@@ -136,8 +137,8 @@ export async function startService (config: Config, logger: Logger, stdout: Dest
   // What is at hand is there before the first request. A service that gives credentials may be away; /readyz says so.
   if (source.isLocal) await firstLoad
   // First, so that a port that is taken stops the start before anybody is served.
-  const metricsUrl = await metricsApp?.listen({ host: config.host, port: config.metricsPort ?? 0 })
-  const url = await app.listen({ host: config.host, port: config.port })
+  const metricsUrl = await metricsApp?.listen({ host, port: Number(metricsPort) })
+  const url = await app.listen({ host, port })
   // Whatever LOG_LEVEL says: who silences the log must still be told that the door is open.
   ends.push(logWarnings(config, callers.unreachable(), logger.child({}, { level: 'warn' })))
   const { shutdownDelayMs: delayMs, shutdownGraceMs: graceMs } = config

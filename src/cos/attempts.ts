@@ -159,7 +159,9 @@ export function createAttempts (
       return undefined
     }
 
-    for (let number = 1; ; number++) {
+    let number = 0
+    for (;;) {
+      number += 1
       let slot: Slot
       try {
         keys ??= await credentials.get(deadlineAt)

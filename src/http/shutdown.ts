@@ -57,7 +57,7 @@ export function refuseWhenClosing (app: FastifyInstance, lifecycle: Lifecycle): 
     const before = underWay.get(name) ?? 0
     underWay.set(name, before + 1)
     onceOver(request, reply, () => {
-      const left = (underWay.get(name) ?? 1) - 1
+      const left = Number(underWay.get(name)) - 1
       if (left === 0) underWay.delete(name)
       else underWay.set(name, left)
     })

@@ -72,6 +72,41 @@ t.test('nothing but inventory calls leaves for a bucket host', async t => {
   t.equal(emulator.requests.length, 1)
 })
 
+t.test('what is reported as not sent is never sent, however late a connection for it comes', async t => {
+  const emulator = await startTestEmulator(t)
+  const { cos } = readConfig({
+    AUTH: 'none',
+    COS_SECRET_ID: secrets.secretId,
+    COS_SECRET_KEY: secrets.secretKey,
+    COS_TOKEN: secrets.token,
+    COS_SCHEME: 'http',
+    COS_CONNECT_TO: emulator.address,
+    COS_REGION: 'ap-guangzhou',
+    COS_MAX_CONNECTIONS: '1'
+  })
+  const transport = createTransport(cos, { now: Date.now, clock: Date, userAgent: 'test' })
+  t.teardown(() => transport.close())
+  const send = (method: 'PUT' | 'GET', leftMs: number) => transport.send({
+    method,
+    target: '/?inventory&id=a',
+    address: createAddressBook(cos)(bucket, undefined),
+    credentials: {
+      secretId: secrets.secretId, secretKey: new Secret(secrets.secretKey), token: new Secret(secrets.token)
+    },
+    number: 1,
+    traceHeaders: {},
+    deadlineAt: Date.now() + leftMs,
+    log: pino({ level: 'silent' })
+  })
+  emulator.addFault({ kind: 'hang', times: 1 })
+  const first = t.rejects(send('GET', 400), { code: 'UpstreamTimeout', wasSent: true })
+  await t.rejects(send('PUT', 100), { code: 'UpstreamTimeout', wasSent: false })
+  const third = send('GET', 10_000)
+  await first
+  t.equal((await third).status, 404)
+  t.strictSame(emulator.requests.map(({ method }) => method), ['GET', 'GET'])
+})
+
 t.test('host, token, every content header and every parameter are signed, for a quarter of an hour', async t => {
   const { call, emulator } = await start(t)
   await call('PUT', at('a'), configuration)

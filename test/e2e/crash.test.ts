@@ -30,7 +30,7 @@ for (const [title, script, told] of faults) {
     const emulator = await startTestEmulator(t)
     emulator.addFault({ kind: 'hang' })
     const service = await startService(t, emulator.address, {
-      NODE_OPTIONS: preload(`process.once('SIGUSR2', () => { ${script} })`),
+      NODE_OPTIONS: preload(`process.on('SIGUSR2', () => { ${script} })`),
       HIDDEN: hidden,
       COS_TIMEOUT_MS: '60000',
       COS_DEADLINE_MS: '60000'
