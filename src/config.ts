@@ -166,6 +166,9 @@ function metricsPort (reader: EnvironmentReader, port: number): number | undefin
 /** What the OpenTelemetry SDK would only warn of, or worse: a batch of nothing keeps it busy for ever. */
 function traces (reader: EnvironmentReader): boolean {
   const names = ['OTEL_EXPORTER_OTLP_ENDPOINT', 'OTEL_EXPORTER_OTLP_TRACES_ENDPOINT']
+  for (const name of names) {
+    if (reader.path(name) !== undefined) reader.faults.push(`${name}_FILE does nothing: the OpenTelemetry SDK reads ${name} itself`)
+  }
   const endpoints = names.map(name => reader.url(name, ['https:', 'http:']))
   for (const name of ['OTEL_EXPORTER_OTLP_PROTOCOL', 'OTEL_EXPORTER_OTLP_TRACES_PROTOCOL']) {
     reader.choice(name, 'http/json', ['http/json'])

@@ -178,6 +178,12 @@ t.test('every fault is named at once, and no secret with it', async t => {
   t.match(new ConfigError(['x']).message, /1 fault:/)
 })
 
+t.test('what the OpenTelemetry SDK reads by itself is not given as a file', async t => {
+  const path = join(t.testdir({ endpoint: 'http://collector:4318' }), 'endpoint')
+  t.match(faultsOf({ ...required, OTEL_EXPORTER_OTLP_ENDPOINT_FILE: path }), [/^OTEL_EXPORTER_OTLP_ENDPOINT_FILE does nothing/])
+  t.equal(readConfig({ ...required, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'https://collector/v1/traces' }).traces, true)
+})
+
 t.test('metrics are on a port of their own or on that of everything else', async t => {
   t.match(faultsOf({ ...required, METRICS_PORT: '8080' }), [/^METRICS_PORT is PORT/])
   t.match(faultsOf({ ...required, METRICS_PORT: '9091', PORT: '9091' }), [/^METRICS_PORT is PORT/])
