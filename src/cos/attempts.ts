@@ -22,12 +22,18 @@ export type Operation = 'PutBucketInventory' | 'GetBucketInventory' | 'DeleteBuc
 /** How an attempt or a call ended; `internal` is a fault of this service. */
 export type CallClass = 'ok' | FailureClass | 'internal'
 
+/** How an attempt ended, with the code of what went wrong. */
+export interface Ending {
+  class: CallClass
+  code: string
+}
+
 /** Why a retry that could have helped was not made. */
 export type RetryDenial = 'budget' | 'deadline'
 
 /** What is counted and timed, in seconds. */
 export interface CallObserver {
-  attempted (operation: Operation, ending: { class: CallClass, code: string }, seconds: number): void
+  attempted (operation: Operation, ending: Ending, seconds: number): void
   called (operation: Operation, ending: CallClass, seconds: number): void
   retried (operation: Operation, after: FailureClass): void
   retryDenied (reason: RetryDenial): void
@@ -91,39 +97,39 @@ export function createAttempts (
   ): Promise<{ value: T } | { failure: UpstreamError }> {
     const { operation, method, target, address: { origin } } = request
     const startedAt = now()
-    let span: AttemptTrace | undefined
-    let answer: CosAnswer | undefined
-    let ending: { class: CallClass, code: string } = { class: 'internal', code: 'InternalError' }
-    let isSilence = false
+    const made: { span?: AttemptTrace, answer?: CosAnswer } = {}
     call.tally.attempts += 1
-    try {
-      span = call.trace.startAttempt({ operation, method, origin, target, number })
-      answer = await transport.send({
+
+    async function exchange (): Promise<T> {
+      made.span = call.trace.startAttempt({ operation, method, origin, target, number })
+      made.answer = await transport.send({
         ...request,
         credentials: keys,
         number,
-        traceHeaders: span.headers,
+        traceHeaders: made.span.headers,
         signal: method === 'GET' ? call.signal : undefined,
         log: call.log
       })
-      if (answer.status < 200 || answer.status > 299) throw toUpstreamError(answer)
-      const value = read(answer)
-      ending = { class: 'ok', code: '' }
-      return { value }
-    } catch (error) {
-      if (!(error instanceof UpstreamError)) throw error
-      ending = { class: error.class, code: error.cosCode ?? error.code }
-      isSilence = error.isSilence
-      return { failure: error }
-    } finally {
-      slot.release(answer !== undefined ? 'answered' : isSilence ? 'silent' : 'other')
-      observer.attempted(operation, ending, secondsSince(startedAt))
-      span?.end({
-        status: answer?.status,
-        cosRequestId: answer && cosContext(answer).requestId,
-        error: ending.class === 'ok' ? undefined : ending.code
-      })
+      if (made.answer.status < 200 || made.answer.status > 299) throw toUpstreamError(made.answer)
+      return read(made.answer)
     }
+
+    const result = await exchange().then(value => ({ value }), (error: unknown) => ({ error }))
+    const { span, answer } = made
+    const failure = 'error' in result && result.error instanceof UpstreamError ? result.error : undefined
+    slot.release(answer !== undefined ? 'answered' : failure?.isSilence === true ? 'silent' : 'other')
+    const ending: Ending = failure !== undefined
+      ? { class: failure.class, code: failure.cosCode ?? failure.code }
+      : 'value' in result ? { class: 'ok', code: '' } : { class: 'internal', code: 'InternalError' }
+    observer.attempted(operation, ending, secondsSince(startedAt))
+    span?.end({
+      status: answer?.status,
+      cosRequestId: answer && cosContext(answer).requestId,
+      error: ending.class === 'ok' ? undefined : ending.code
+    })
+    if ('value' in result) return result
+    if (failure === undefined) throw result.error
+    return { failure }
   }
 
   async function repeatedly<T> (cosCall: CosCall, read: (answer: CosAnswer) => T): Promise<T> {
@@ -190,16 +196,14 @@ export function createAttempts (
 
   async function observed<T> (cosCall: CosCall, read: (answer: CosAnswer) => T): Promise<T> {
     const startedAt = now()
-    let ending: CallClass = 'internal'
+    const observe = (ending: CallClass) => { observer.called(cosCall.operation, ending, secondsSince(startedAt)) }
     try {
       const value = await repeatedly(cosCall, read)
-      ending = 'ok'
+      observe('ok')
       return value
     } catch (error) {
-      if (error instanceof UpstreamError) ending = error.class
+      observe(error instanceof UpstreamError ? error.class : 'internal')
       throw error
-    } finally {
-      observer.called(cosCall.operation, ending, secondsSince(startedAt))
     }
   }
 
