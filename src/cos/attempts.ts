@@ -137,7 +137,6 @@ export function createAttempts (
     const place = { host, region: host.slice(host.indexOf('.') + 1) }
     const isChange = method !== 'GET'
     const tried = new Set<Remedy>()
-    let keys: Credentials | undefined
     let last: UpstreamError | undefined
     let wasSent = false
     let inDoubt = false
@@ -145,17 +144,19 @@ export function createAttempts (
     const signal = () => isChange && wasSent ? undefined : call.signal
     budget.earn(host)
 
-    async function msUntilRepeat (failure: UpstreamError, number: number, skewMs: number): Promise<number | undefined> {
+    async function msUntilRepeat (
+      failure: UpstreamError, number: number, keys: Credentials, skewMs: number
+    ): Promise<number | undefined> {
       const { remedy, cosTime, waitMs } = failure
       if (remedy === 'none' || (remedy !== 'repeat' && tried.has(remedy))) return undefined
       tried.add(remedy)
       const isLast = number >= maxAttempts
       if (remedy === 'correct-clock') return clock.correct(cosTime, skewMs) && !isLast ? 0 : undefined
       if (remedy === 'renew-key') {
-        const renewal = credentials.renew(keys as Credentials, deadlineAt)
+        const renewal = credentials.renew(keys, deadlineAt)
         // Of no use to this call any more, but to the next.
-        keys = isLast ? undefined : await renewal
-        return keys === undefined || now() >= deadlineAt ? undefined : 0
+        if (isLast) return undefined
+        return await renewal === undefined || now() >= deadlineAt ? undefined : 0
       }
       if (isLast || (method === 'POST' && failure.wasSent)) return undefined
       const delayMs = waitMs + random() * Math.min(longestBackOffMs, firstBackOffMs * 2 ** (number - 1))
@@ -168,9 +169,11 @@ export function createAttempts (
     let number = 0
     for (;;) {
       number += 1
+      let keys: Credentials
       let slot: Slot
       try {
-        keys ??= await credentials.get(deadlineAt)
+        // Anew for each attempt: while this one waited its turn they may have been replaced.
+        keys = await credentials.get(deadlineAt)
         const askedAt = now()
         slot = await bulkheads.enter(place, deadlineAt, signal())
         observer.waited(secondsSince(askedAt))
@@ -185,7 +188,7 @@ export function createAttempts (
       last = failure
       wasSent ||= failure.wasSent
       inDoubt ||= isChange && failure.wasSent && unsettled.has(failure.class)
-      const delayMs = await msUntilRepeat(failure, number, skewMs)
+      const delayMs = await msUntilRepeat(failure, number, keys, skewMs)
       if (delayMs === undefined) throw concluded(failure, method, inDoubt)
       observer.retried(operation, failure.class)
       call.log.debug({ operation, attempt: number, after: failure.cosCode ?? failure.code, delayMs }, 'trying COS again')

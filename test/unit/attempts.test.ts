@@ -77,7 +77,7 @@ function run (setting: Setting) {
     budget: createRetryBudget(now),
     clock,
     credentials: {
-      get: async () => keysNamed('0'),
+      get: async () => keysNamed(String(key)),
       renew: async () => key < renewals ? keysNamed(String(++key)) : undefined
     },
     observer,
