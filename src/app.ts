@@ -2,7 +2,12 @@ import Fastify, { LogController } from 'fastify'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import type { AuditLog } from './audit.ts'
 import type { Callers } from './callers/callers.ts'
+import type { Changes } from './changes/changes.ts'
+import type { DesiredSets } from './changes/desired-set.ts'
+import { preflight } from './changes/preflight.ts'
 import type { Inventories } from './cos/inventories.ts'
+import type { Regions } from './cos/regions.ts'
+import { DesiredSetSchema, InventoryConfigurationPatchSchema, SetOutcomeSchema, SetProgressSchema } from './contract/desired-set.ts'
 import {
   InventoryConfigurationInputSchema, InventoryConfigurationSchema, InventoryJobInputSchema, InventoryJobSchema,
   InventoryPageSchema
@@ -14,6 +19,7 @@ import { addAuthentication } from './http/authentication.ts'
 import { addAuthorization, addDestinationCheck } from './http/authorization.ts'
 import { addClientAddress } from './http/client-address.ts'
 import { addDocumentation, openApiRoutes } from './http/documentation.ts'
+import { addCosCall } from './http/cos-call.ts'
 import { acceptJsonOnly } from './http/json-only.ts'
 import { metricsRoute } from './http/metrics-route.ts'
 import { addObservation } from './http/observation.ts'
@@ -22,6 +28,7 @@ import {
 } from './http/problem-replies.ts'
 import { addRateLimits, limitCallers } from './http/rate-limits.ts'
 import type { RateLimits } from './http/rate-limits.ts'
+import { refuseChanges } from './http/read-only.ts'
 import { addRequestIds, requestIdOf } from './http/request-ids.ts'
 import { addRequestLog } from './http/request-log.ts'
 import { addSecurityHeaders } from './http/security-headers.ts'
@@ -32,6 +39,7 @@ import { logFailedHandshakes } from './http/tls.ts'
 import type { TlsOptions } from './http/tls.ts'
 import { ajvOptions, refuseFaults } from './http/validation.ts'
 import type { Metrics } from './metrics.ts'
+import { desiredSetRoutes } from './routes/desired-set.ts'
 import { inventoryRoutes } from './routes/inventories.ts'
 import { probeRoutes } from './routes/probes.ts'
 import type { Tracer } from './tracing.ts'
@@ -40,14 +48,21 @@ import type { Tracer } from './tracing.ts'
 export interface Dependencies {
   audit: AuditLog
   callers: Pick<Callers, 'identify'>
+  changes: Changes
+  /** For a caller's whole request, in milliseconds. */
+  deadlineMs: number
+  desiredSets: DesiredSets
   inventories: Inventories
   lifecycle: Lifecycle
   logger: FastifyBaseLogger
   metrics: Metrics
   /** Whether `/metrics` is among the routes. */
   metricsHere: boolean
+  /** Milliseconds since 1970. */
+  now: () => number
   rateLimits: RateLimits
   readOnly: boolean
+  regions: Regions
   /** Says in words why the service cannot serve; undefined while it can. */
   fault: () => string | undefined
   tls: TlsOptions | undefined
@@ -60,7 +75,7 @@ export interface Dependencies {
  * Builds the HTTP application: plugins and routes in the order a request meets them. It listens nowhere yet.
  */
 export async function buildApp (dependencies: Dependencies): Promise<FastifyInstance> {
-  const { inventories, lifecycle, metrics, readOnly, tls, tracer, version } = dependencies
+  const { changes, inventories, lifecycle, metrics, regions, tls, tracer, version } = dependencies
   const app = createFastify(dependencies)
   // Compiled serializers drop properties that a schema does not name. Nothing COS said may be lost.
   app.setSerializerCompiler(() => value => JSON.stringify(value))
@@ -81,7 +96,7 @@ export async function buildApp (dependencies: Dependencies): Promise<FastifyInst
 
   for (const schema of [
     InventoryConfigurationSchema, InventoryConfigurationInputSchema, InventoryJobInputSchema, InventoryJobSchema,
-    InventoryPageSchema, ProblemSchema
+    InventoryPageSchema, ProblemSchema, DesiredSetSchema, InventoryConfigurationPatchSchema, SetOutcomeSchema, SetProgressSchema
   ]) app.addSchema(schema)
   await addDocumentation(app, version)
   await app.register(openApiRoutes)
@@ -89,15 +104,23 @@ export async function buildApp (dependencies: Dependencies): Promise<FastifyInst
   if (dependencies.metricsHere) await app.register(metricsRoute, { metrics })
   // What only known callers may use; the hooks run in this order.
   await app.register(async api => {
-    const { regionOf } = inventories
+    const { known: regionOf } = regions
     addAudit(api, { audit: dependencies.audit, lifecycle, regionOf })
     addAuthentication(api, dependencies.callers, countFailure)
     limitCallers(api, dependencies.rateLimits)
     addAuthorization(api, regionOf)
     api.addHook('preParsing', inviteBody)
     api.addHook('preHandler', refuseFaults)
+    if (dependencies.readOnly) refuseChanges(api)
+    addCosCall(api, dependencies)
     addDestinationCheck(api, regionOf)
-    await api.register(inventoryRoutes, { inventories, readOnly })
+    await api.register(inventoryRoutes, {
+      inventories,
+      changes,
+      preflight: (call, id, input) => preflight(call, id, input, regions),
+      regionOf
+    })
+    await api.register(desiredSetRoutes, dependencies)
   })
   return app
 }

@@ -13,7 +13,8 @@ export interface AuditRecord {
   address: string
   action: string
   bucket: string
-  id: string
+  /** Null for a set of configurations that was refused as a whole. */
+  id: string | null
   region: string | undefined
   /** Buckets the body names as destinations of reports. */
   destinations: string[]

@@ -44,6 +44,8 @@ export interface Config {
     credentials: CredentialsConfig
     region: string | undefined
     bucketRegions: ReadonlyMap<string, string>
+    /** Whether COS is asked where a bucket is for which no region is configured. */
+    regionDiscovery: boolean
     scheme: 'http' | 'https'
     endpoint: string
     connectTo: { host: string, port: number } | undefined
@@ -84,8 +86,7 @@ export function readConfig (environment: Environment): Config {
   const host = named === 'localhost' ? '127.0.0.1' : named
   const auth = readAuth(reader, host)
   const regionOfAll = region(reader.value('COS_REGION'), faults)
-
-  reader.choice('COS_REGION_DISCOVERY', 'false', ['false'])
+  const template = endpoint(reader.value('COS_ENDPOINT'), faults)
   const port = reader.integer('PORT', 8080, 0, 65535)
   const config: Config = {
     host,
@@ -107,8 +108,9 @@ export function readConfig (environment: Environment): Config {
       credentials: readCredentials(reader, environment, regionOfAll),
       region: regionOfAll,
       bucketRegions: bucketRegions(reader.value('COS_BUCKET_REGIONS'), faults),
+      regionDiscovery: regionDiscovery(reader, template),
       scheme: reader.choice('COS_SCHEME', 'https', ['https', 'http']),
-      endpoint: endpoint(reader.value('COS_ENDPOINT'), faults),
+      endpoint: template,
       connectTo: connectTo(reader.value('COS_CONNECT_TO'), faults),
       timeoutMs: reader.integer('COS_TIMEOUT_MS', 5_000, 1, longestTimeMs),
       deadlineMs: reader.integer('COS_DEADLINE_MS', 15_000, 1, longestTimeMs),
@@ -232,7 +234,7 @@ function bucketRegions (text: string | undefined, faults: string[]): Map<string,
   const pairs = text?.split(',').map(each => each.trim()).filter(each => each !== '') ?? []
   for (const [index, pair] of pairs.entries()) {
     const [bucket = '', where = '', ...rest] = pair.split('=')
-    if (bucket.length > bucketMaxLength || !bucketRegex.test(bucket) || !regionRegex.test(where) || rest.length > 0) {
+    if (!isPlace(bucket, where) || rest.length > 0) {
       faults.push(`COS_BUCKET_REGIONS: pair ${index + 1} is not bucket-appid=region`)
     } else if (regions.has(bucket)) {
       faults.push(`COS_BUCKET_REGIONS names ${bucket} twice`)
@@ -241,6 +243,23 @@ function bucketRegions (text: string | undefined, faults: string[]): Map<string,
     }
   }
   return regions
+}
+
+/**
+ * Whether these have the shape of a bucket and a region (COS documents 13312 and 6224). What has not must not become
+ * part of a host name.
+ */
+export function isPlace (bucket: string, region: string): boolean {
+  return bucket.length <= bucketMaxLength && bucketRegex.test(bucket) && regionRegex.test(region)
+}
+
+function regionDiscovery (reader: EnvironmentReader, template: string): boolean {
+  const isOn = reader.flag('COS_REGION_DISCOVERY')
+  if (isOn && !template.includes('{region}')) {
+    reader.faults.push('COS_REGION_DISCOVERY=true means nothing with a COS_ENDPOINT without {region}: ' +
+      'its hosts are where they are, so unset one or the other')
+  }
+  return isOn
 }
 
 function endpoint (text: string | undefined, faults: string[]): string {

@@ -48,6 +48,11 @@ export const problemTable = {
     title: 'Request Timeout',
     meaning: 'The request did not arrive whole in time.'
   },
+  PreconditionFailed: {
+    status: 412,
+    title: 'Precondition Failed',
+    meaning: 'If-Match or If-None-Match does not hold; nothing was changed.'
+  },
   PayloadTooLarge: {
     status: 413,
     title: 'Payload Too Large',
@@ -125,7 +130,7 @@ export type ProblemCode = keyof typeof problemTable
 
 /** One thing wrong with a request: which part, where in it (RFC 6901 pointer), and what to do. */
 export interface Fault {
-  in: 'path' | 'query' | 'body'
+  in: 'path' | 'query' | 'header' | 'body'
   pointer: string
   detail: string
 }

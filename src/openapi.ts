@@ -12,6 +12,11 @@ const unused = {} as never
 /** Writes `openapi/` from the routes, byte for byte what a running service answers. */
 const app = await buildApp({
   inventories: unused,
+  changes: unused,
+  desiredSets: unused,
+  regions: unused,
+  deadlineMs: 0,
+  now: unused,
   callers: unused,
   audit: unused,
   lifecycle: createLifecycle(),

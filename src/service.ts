@@ -7,14 +7,20 @@ import { createAnyone } from './callers/anyone.ts'
 import { createCallers } from './callers/callers.ts'
 import type { Callers } from './callers/callers.ts'
 import { createJwtVerifier } from './callers/jwt.ts'
+import { createChanges } from './changes/changes.ts'
+import { createDesiredSets } from './changes/desired-set.ts'
+import { createTurns } from './changes/turns.ts'
+import { isPlace } from './config.ts'
 import type { Config, TlsConfig } from './config.ts'
 import { ConfigError } from './config/environment.ts'
 import { createAttempts } from './cos/attempts.ts'
+import { createBucketList } from './cos/bucket-list.ts'
 import { createBulkheads } from './cos/bulkheads.ts'
 import { createCosClock } from './cos/clock.ts'
 import { createCredentialProvider } from './cos/credentials/provider.ts'
 import { createCredentialSource } from './cos/credentials/source.ts'
 import { createInventories } from './cos/inventories.ts'
+import { createRegions } from './cos/regions.ts'
 import { createRetryBudget } from './cos/retry-budget.ts'
 import { createTransport } from './cos/transport.ts'
 import { createLifecycle, cutRequests, shutDown } from './http/shutdown.ts'
@@ -90,7 +96,11 @@ export async function startService (config: Config, logger: Logger, stdout: Dest
   const observer = metrics
   const attempts = createAttempts(
     config.cos, { bulkheads, budget, clock, credentials, observer, transport, now: steadyNow })
-  const inventories = createInventories(config.cos, { attempts, now: steadyNow })
+  const listBuckets = createBucketList(config.cos, { attempts, now: steadyNow, isPlace })
+  const regions = createRegions(config.cos, { listBuckets, now: steadyNow })
+  const inventories = createInventories(config.cos, { attempts })
+  const turns = createTurns({ queueLimit, now: steadyNow })
+  const { deadlineMs } = config.cos
   metrics.addReadings({
     occupation: bulkheads.occupation,
     connections: transport.connections,
@@ -104,13 +114,18 @@ export async function startService (config: Config, logger: Logger, stdout: Dest
   const app = await buildApp({
     audit,
     callers,
+    changes: createChanges({ inventories, turns }),
+    deadlineMs,
+    desiredSets: createDesiredSets({ inventories, turns, deadlineMs, now: steadyNow }),
     inventories,
     lifecycle,
     logger,
     metrics,
     metricsHere: config.metricsPort === undefined,
+    now: steadyNow,
     rateLimits: { perMinute, byAddress: config.auth === 'none', redis: redis?.redis },
     readOnly: config.readOnly,
+    regions,
     fault: () => credentials.fault(),
     tls,
     tracer,

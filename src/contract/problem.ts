@@ -18,7 +18,7 @@ export const ProblemSchema = Type.Object({
   cosRequestId: Type.Optional(Type.String({ description: "COS's id of the exchange, for Tencent Cloud support." })),
   cosTraceId: Type.Optional(Type.String()),
   errors: Type.Optional(Type.Array(Type.Object({
-    in: StringEnum(['path', 'query', 'body']),
+    in: StringEnum(['path', 'query', 'header', 'body']),
     pointer: Type.String({ description: 'RFC 6901 pointer into that part of the request.' }),
     detail: Type.String()
   }), { description: 'Every fault of the request, not the first only.' }))

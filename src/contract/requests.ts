@@ -5,6 +5,9 @@ import { Forbidden, StringEnum } from './schema.ts'
 /** A request body holds at most this many bytes (256 KiB): about a thousand times a usual configuration. */
 export const maxBodyBytes = 256 * 1024
 
+/** One with the desired set of a bucket at most this many (1 MiB): a thousand usual configurations have half of it. */
+export const maxSetBytes = 1024 * 1024
+
 const closed = { additionalProperties: false }
 
 const bucket = Type.String({
@@ -35,8 +38,22 @@ export const BucketPathSchema = Type.Object({ bucket }, closed)
 export const InventoryPathSchema = Type.Object({ bucket, id: IdSchema }, closed)
 /** Query of the calls that take a region and nothing else. */
 export const RegionQuerySchema = Type.Object({ region }, closed)
-/** Query of PUT and POST. */
+/** Query of POST and PATCH. */
 export const WriteQuerySchema = Type.Object(writing, closed)
+/** Query of PUT. */
+export const PutQuerySchema = Type.Object({
+  ...writing,
+  preflight: Type.Optional(StringEnum(['warn', 'enforce'], {
+    description: 'Look for what COS takes but makes no useful report of. warn: change all the same and say so in ' +
+      'preflight-warnings; enforce: answer 400 instead.'
+  }))
+}, closed)
+/** Query of PUT on the collection. */
+export const SetQuerySchema = Type.Object({
+  ...writing,
+  'dry-run': flag('Answer what would be changed, and change nothing.'),
+  prune: flag('Delete the configurations that the set does not name. Without it they are left alone.')
+}, closed)
 /** Query of GET on the collection. */
 export const PageQuerySchema = Type.Object({
   region,
@@ -50,4 +67,22 @@ export const PageQuerySchema = Type.Object({
   ...closed,
   if: { properties: { all: { const: 'true' } }, required: ['all'] },
   then: { properties: { 'continuation-token': Forbidden('is not allowed together with all=true') } }
+})
+
+const entityTag = '(W/)?"[!#-~\\u0080-\\u00FF]*"'
+const entityTags = `^\\s*(\\*|${entityTag}(\\s*,\\s*${entityTag})*)\\s*$`
+
+const condition = (description: string) => Type.Optional(Type.String({
+  pattern: entityTags,
+  description: `${description} An entity tag in double quotes, several with commas between them, or * for any there is.`
+}))
+
+/** Headers of reads. */
+export const ReadHeadersSchema = Type.Object({
+  'if-none-match': condition('Answer 304 when the configuration is still this one.')
+})
+/** Headers of changes (RFC 9110, section 13.1). */
+export const ChangeHeadersSchema = Type.Object({
+  'if-match': condition('Change the configuration only if it is this one, else answer 412.'),
+  'if-none-match': condition('Change the configuration only if it is not this one; with * only if there is none. Else answer 412.')
 })

@@ -1,7 +1,7 @@
 import type { Config } from '../config.ts'
 import { ServiceError } from '../errors.ts'
 
-/** Where a request for a bucket goes: `https://host` and the Host header, which COS signs. */
+/** Where a request goes: `https://host` and the Host header, which COS signs. */
 export interface Address {
   origin: string
   host: string
@@ -26,6 +26,11 @@ export function inventoryTarget (parameters: InventoryParameters): string {
   return token === undefined || token === '' ? '/?inventory' : `/?inventory&continuation-token=${percentEncode(token)}`
 }
 
+/** The request target of GET Service: a page of as many buckets as COS gives (COS document 8291). */
+export function serviceTarget (marker?: string): string {
+  return marker === undefined ? '/?max-keys=2000' : `/?max-keys=2000&marker=${percentEncode(marker)}`
+}
+
 /**
  * The safety invariant of this service: nothing leaves for a bucket host but calls of the inventory API. PUT and
  * DELETE of `/` without `?inventory` in front create and delete buckets.
@@ -35,6 +40,22 @@ export function inventoryTarget (parameters: InventoryParameters): string {
 export function assertInventoryTarget (target: string): void {
   if (!/^\/\?inventory(&(id|continuation-token)=[A-Za-z0-9._~%-]+)?$/.test(target)) {
     throw new Error('refused to send a request that is not an inventory call')
+  }
+}
+
+/**
+ * The same with GET Service: what is for its host is nothing else, and nothing else is for its host.
+ *
+ * @param serviceHost as {@link serviceAddress} gives it
+ * @throws {Error} which callers see as an InternalError, before anything is sent
+ */
+export function assertAllowed (
+  { method, address: { host }, target }: { method: string, address: Address, target: string }, serviceHost: string
+): void {
+  if (host !== serviceHost) {
+    assertInventoryTarget(target)
+  } else if (method !== 'GET' || !/^\/\?max-keys=2000(&marker=[A-Za-z0-9._~%-]+)?$/.test(target)) {
+    throw new Error('refused to send a request to the host of GET Service that is not GET Service')
   }
 }
 
@@ -58,7 +79,6 @@ export function regionOf (
  * @throws {ServiceError} ValidationFailed when no region is known for the bucket
  */
 export function createAddressBook (config: Config['cos']) {
-  const defaultPort = config.scheme === 'https' ? ':443' : ':80'
   return (bucket: string, requestedRegion: string | undefined): Address => {
     const region = regionOf(config, bucket, requestedRegion)
     if (region === undefined) {
@@ -66,8 +86,22 @@ export function createAddressBook (config: Config['cos']) {
         'or have the operator set COS_BUCKET_REGIONS or COS_REGION.'
       throw new ServiceError('ValidationFailed', detail, { errors: [{ in: 'query', pointer: '/region', detail }] })
     }
-    const host = config.endpoint.replace('{bucket}', bucket).replaceAll('{region}', region)
-    const signedHost = host.endsWith(defaultPort) ? host.slice(0, -defaultPort.length) : host
-    return { origin: `${config.scheme}://${signedHost}`, host: signedHost }
+    return toAddress(config.scheme, config.endpoint.replace('{bucket}', bucket).replaceAll('{region}', region))
   }
+}
+
+/**
+ * The address of GET Service: in the domain of the buckets where that is one of COS's two, else in the older one, and
+ * at their port (COS documents 6224 and 8291).
+ */
+export function serviceAddress ({ endpoint, scheme }: Pick<Config['cos'], 'endpoint' | 'scheme'>): Address {
+  const port = endpoint.replace(/^[^:]*/, '')
+  const domain = endpoint.endsWith(`.tencentcos.cn${port}`) ? 'tencentcos.cn' : 'myqcloud.com'
+  return toAddress(scheme, `service.cos.${domain}${port}`)
+}
+
+function toAddress (scheme: Config['cos']['scheme'], host: string): Address {
+  const defaultPort = scheme === 'https' ? ':443' : ':80'
+  const signedHost = host.endsWith(defaultPort) ? host.slice(0, -defaultPort.length) : host
+  return { origin: `${scheme}://${signedHost}`, host: signedHost }
 }

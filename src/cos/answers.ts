@@ -82,6 +82,11 @@ export function isNotFound (error: unknown): error is ServiceError & { cos: CosC
   return error instanceof ServiceError && error.status === 404 && error.code === 'InventoryConfigurationNotFoundError'
 }
 
+/** Whether COS says that there is no such bucket in the region it was asked in. */
+export function isNoSuchBucket (error: unknown): error is UpstreamError {
+  return error instanceof UpstreamError && error.code === 'NoSuchBucket'
+}
+
 /**
  * Turns an answer that is not a success into what the caller is told. COS's code, request id and trace id are kept;
  * its StringToSign and FormatString, which describe our signature, are never read.

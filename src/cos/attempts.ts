@@ -17,7 +17,7 @@ import type { FailureClass, Remedy } from './upstream-error.ts'
 
 /** As CAM calls them. */
 export type Operation = 'PutBucketInventory' | 'GetBucketInventory' | 'DeleteBucketInventory' | 'PostBucketInventory' |
-  'ListBucketInventory'
+  'ListBucketInventory' | 'GetService'
 
 /** How an attempt or a call ended; `internal` is a fault of this service. */
 export type CallClass = 'ok' | FailureClass | 'internal'

@@ -46,18 +46,23 @@ export function readMembers (element: XmlElement, { order, lists }: Members): Js
 }
 
 function readElement (element: XmlElement, kind: Kind = unknownElement): Json | undefined {
+  if (element.children.length > 0) return readMembers(element, typeof kind === 'object' ? kind : unknownElement)
+  const holdsElements = typeof kind === 'object' && !kind.marker
+  if (holdsElements && element.text.trim() !== '') throw new XmlError('an element holds text where elements belong')
+  return readText(element.text, kind)
+}
+
+/** What the text of an element without children is in JSON; nothing, where that would be an empty container. */
+function readText (text: string, kind: Kind): Json | undefined {
+  const trimmed = text.trim()
   if (typeof kind === 'object') {
-    if (element.children.length === 0 && element.text.trim() === '') {
-      return kind === unknownElement ? element.text : kind.marker ? {} : undefined
-    }
-    return kind.marker && element.children.length === 0 ? element.text : readMembers(element, kind)
+    if (kind === unknownElement || trimmed !== '') return text
+    return kind.marker ? {} : undefined
   }
-  if (element.children.length > 0) return readMembers(element, unknownElement)
-  const text = element.text.trim()
-  if (kind === 'boolean' && /^(true|false)$/i.test(text)) return text.toLowerCase() === 'true'
+  if (kind === 'boolean' && /^(true|false)$/i.test(trimmed)) return trimmed.toLowerCase() === 'true'
   // Only what writes back to the same text becomes a number: nothing is lost to rounding or leading zeros.
-  if (kind === 'integer' && Number.isSafeInteger(Number(text)) && String(Number(text)) === text) return Number(text)
-  return element.text
+  if (kind === 'integer' && Number.isSafeInteger(Number(trimmed)) && String(Number(trimmed)) === trimmed) return Number(trimmed)
+  return text
 }
 
 function add (object: JsonObject, name: string, value: Json, list: boolean): void {
@@ -70,6 +75,23 @@ function add (object: JsonObject, name: string, value: Json, list: boolean): voi
 /** Assignment that makes `__proto__` a property like any other. */
 export function set (object: JsonObject, name: string, value: Json): void {
   Object.defineProperty(object, name, { value, enumerable: true, configurable: true, writable: true })
+}
+
+/** An object as it reads once it has been written: what {@link readMembers} makes of {@link writeElement}'s. */
+export function asRead (object: JsonObject, { order, lists }: Members): JsonObject {
+  const read: JsonObject = {}
+  for (const [name, value] of Object.entries(object)) {
+    const values = [value].flat().map(each => valueAsRead(each, order.get(name))).filter(each => each !== undefined)
+    for (const each of values) add(read, name, each, lists.has(name))
+  }
+  return read
+}
+
+function valueAsRead (value: Json, kind: Kind = unknownElement): Json | undefined {
+  const children = typeof kind === 'object' ? kind : unknownElement
+  const object = isObject(value) ? asRead(value, children) : {}
+  const text = isObject(value) ? '' : String(value)
+  return Object.keys(object).length > 0 ? object : readText(text, kind)
 }
 
 /** A value as an element, or as several where it is an array. An empty one that means nothing is left out. */

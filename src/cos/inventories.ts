@@ -2,27 +2,35 @@ import type { Config } from '../config.ts'
 import type { InventoryConfiguration, InventoryJob, InventoryPage } from '../contract/inventory.ts'
 import type { CosContext } from '../errors.ts'
 import type { RequestTrace } from '../tracing.ts'
-import { createAddressBook, inventoryTarget, regionOf } from './addresses.ts'
+import { createAddressBook, inventoryTarget } from './addresses.ts'
 import type { InventoryParameters } from './addresses.ts'
-import { cosContext, isNotFound } from './answers.ts'
+import { cosContext, isNoSuchBucket, isNotFound } from './answers.ts'
 import type { Attempts, Operation } from './attempts.ts'
 import { fromConfigurationXml, fromJobXml, fromListXml, toConfigurationXml } from './inventory-xml.ts'
 import type { AttemptLog, CosAnswer, CosRequest } from './transport.ts'
 import { UpstreamError } from './upstream-error.ts'
 
 /** COS holds at most this many configurations in a bucket (COS document 30625). */
-const maxConfigurations = 1000
+export const maxConfigurations = 1000
 
 /** Which bucket a caller means, and the request it belongs to. */
 export interface Call {
   bucket: string
-  region?: string | undefined
+  /** Undefined when none is known. */
+  region: string | undefined
+  /** When all of it must be over, in milliseconds since 1970. */
+  deadlineAt: number
   log: AttemptLog
   trace: RequestTrace
   /** Aborted when nobody waits for the answer any more: reads are broken off, changes that were not sent never are. */
   signal: AbortSignal
   /** Counts what was sent to COS for the request. */
   tally: { attempts: number }
+  /**
+   * Looks for the bucket once more when COS says that it is not in this region; undefined when it is nowhere else.
+   * Undefined itself when nobody looked for it: then the region was given.
+   */
+  relocate?: ((from: string) => Promise<string | undefined>) | undefined
 }
 
 /** What an operation gives, and COS's ids of the exchange. */
@@ -46,16 +54,12 @@ export interface Inventories {
   list (call: Call, continuationToken?: string): Promise<Outcome<InventoryPage>>
   /** Every page as one. A configuration that pages repeat, because the set changed meanwhile, is there once. */
   listAll (call: Call): Promise<Outcome<InventoryPage>>
-  /** The region a call for the bucket goes to; undefined when none is known, and every other operation refuses it. */
-  regionOf (bucket: string, requested: string | undefined): string | undefined
   /** The XML that put or post would send. Sends nothing, but knows the region as they do. */
   preview (call: Call, id: string, input: object): string
 }
 
 interface Dependencies {
   attempts: Attempts
-  /** Milliseconds since 1970. */
-  now: () => number
 }
 
 /** What CAM calls the operations on one configuration, by method. */
@@ -64,27 +68,37 @@ const operations: Record<CosRequest['method'], Operation> = {
 }
 
 /** Builds the operations on attempts. */
-export function createInventories (config: Config['cos'], { attempts, now }: Dependencies): Inventories {
+export function createInventories (config: Config['cos'], { attempts }: Dependencies): Inventories {
   const addressOf = createAddressBook(config)
 
-  function send<T> (
-    call: Call, method: CosRequest['method'], parameters: InventoryParameters, read: (answer: CosAnswer) => T,
-    { body, deadlineAt = now() + config.deadlineMs }: { body?: string, deadlineAt?: number | undefined } = {}
+  async function send<T> (
+    call: Call, method: CosRequest['method'], parameters: InventoryParameters, read: (answer: CosAnswer) => T, body?: string
   ): Promise<T> {
-    return attempts.run({
+    const sendTo = (region: string | undefined) => attempts.run({
       operation: 'id' in parameters ? operations[method] : 'ListBucketInventory',
       method,
-      address: addressOf(call.bucket, call.region),
+      address: addressOf(call.bucket, region),
       target: inventoryTarget(parameters),
       body,
-      deadlineAt,
+      deadlineAt: call.deadlineAt,
       call
     }, read)
+    const { region, relocate } = call
+    if (region === undefined || relocate === undefined) return await sendTo(region)
+    try {
+      return await sendTo(region)
+    } catch (error) {
+      if (!isNoSuchBucket(error)) throw error
+      const present = await relocate(region)
+      if (present === undefined) throw nowhere(error)
+      call.region = present
+      return await sendTo(present)
+    }
   }
 
-  async function listPage (call: Call, continuationToken: string | undefined, deadlineAt?: number) {
+  async function listPage (call: Call, continuationToken: string | undefined) {
     try {
-      return await send(call, 'GET', { continuationToken }, reading(fromListXml), { deadlineAt })
+      return await send(call, 'GET', { continuationToken }, reading(fromListXml))
     } catch (error) {
       if (!isNotFound(error)) throw error
       const empty: InventoryPage = { InventoryConfigurations: [], IsTruncated: false }
@@ -93,7 +107,7 @@ export function createInventories (config: Config['cos'], { attempts, now }: Dep
   }
 
   return {
-    put: async (call, id, input) => send(call, 'PUT', { id }, acknowledge, { body: toConfigurationXml(id, input) }),
+    put: async (call, id, input) => send(call, 'PUT', { id }, acknowledge, toConfigurationXml(id, input)),
 
     get: async (call, id) => send(call, 'GET', { id }, reading(fromConfigurationXml)),
 
@@ -101,18 +115,17 @@ export function createInventories (config: Config['cos'], { attempts, now }: Dep
 
     post: async (call, id, input) => send(call, 'POST', { id }, answer =>
       answer.body.length > 0 ? reading(fromJobXml)(answer) : { ...acknowledge(answer), value: {} },
-    { body: toConfigurationXml(id, input) }),
+    toConfigurationXml(id, input)),
 
     list: (call, continuationToken) => listPage(call, continuationToken),
 
     async listAll (call) {
-      const deadlineAt = now() + config.deadlineMs
       const configurations = new Map<string, InventoryConfiguration>()
       const tokens = new Set<string>()
       let others = {}
       let token: string | undefined
       for (;;) {
-        const { value: page, cos } = await listPage(call, token, deadlineAt)
+        const { value: page, cos } = await listPage(call, token)
         const { InventoryConfigurations: items, IsTruncated: _, NextContinuationToken: next, ...unknown } = page
         for (const item of items) if (!configurations.has(item.Id)) configurations.set(item.Id, item)
         others = { ...others, ...unknown }
@@ -130,13 +143,16 @@ export function createInventories (config: Config['cos'], { attempts, now }: Dep
       }
     },
 
-    regionOf: (bucket, requested) => regionOf(config, bucket, requested),
-
     preview (call, id, input) {
       addressOf(call.bucket, call.region)
       return toConfigurationXml(id, input)
     }
   }
+}
+
+/** The same refusal, to which the look-up of the bucket had nothing to add. */
+function nowhere (error: UpstreamError): UpstreamError {
+  return new UpstreamError(error, `${error.detail} Region discovery knows of no other region.`, { ...error, cause: error.cause })
 }
 
 function reading<T> (parse: (bytes: Uint8Array) => T): (answer: CosAnswer) => Outcome<T> {

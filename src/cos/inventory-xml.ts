@@ -5,7 +5,9 @@
  * the flat Filter and SSECOS for SSE-COS, are the functions below the public ones.
  */
 import type { InventoryConfiguration, InventoryJob, InventoryPage } from '../contract/inventory.ts'
-import { isObject, mapMembers, mapNames, members, merge, readMembers, set, writeElement } from './element-json.ts'
+import {
+  asRead, isObject, mapMembers, mapNames, members, merge, readMembers, set, writeElement
+} from './element-json.ts'
 import type { Json, JsonObject } from './element-json.ts'
 import { parseXml, XmlError } from './xml.ts'
 import type { XmlElement } from './xml.ts'
@@ -59,6 +61,17 @@ const jobResult = members({ JobId: 'text' })
 export function toConfigurationXml (id: string, input: object): string {
   const { Id: _, ...rest } = input as JsonObject
   return writeElement('InventoryConfiguration', toWire({ Id: id, ...rest }), inventoryConfiguration)
+}
+
+/**
+ * What GET answers once COS holds what PUT would send: the flat form with JSON's types, whatever form the input has.
+ *
+ * @param id the configuration's id
+ * @param input a body that passed validation
+ */
+export function normalise (id: string, input: object): InventoryConfiguration {
+  const { Id: _, ...rest } = input as JsonObject
+  return fromWire(asRead(toWire({ Id: id, ...rest }), inventoryConfiguration)) as unknown as InventoryConfiguration
 }
 
 /**

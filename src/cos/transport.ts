@@ -6,7 +6,7 @@ import { Agent, buildConnector, errors as undiciErrors } from 'undici'
 import type { Dispatcher } from 'undici'
 import type { Config } from '../config.ts'
 import type { Credentials } from '../config/credentials.ts'
-import { assertInventoryTarget } from './addresses.ts'
+import { assertAllowed, serviceAddress } from './addresses.ts'
 import type { Address } from './addresses.ts'
 import { cancelled } from './bulkheads.ts'
 import type { CosClock } from './clock.ts'
@@ -24,7 +24,7 @@ export interface AttemptLog {
 export interface CosRequest {
   method: 'GET' | 'PUT' | 'POST' | 'DELETE'
   address: Address
-  /** Request target, see {@link assertInventoryTarget}. */
+  /** Request target, see {@link assertAllowed}. */
   target: string
   /** XML body of PUT and POST. */
   body?: string | undefined
@@ -62,7 +62,7 @@ export interface Transport {
    *
    * @throws {UpstreamError} UpstreamTimeout, UpstreamUnreachable, or UpstreamInvalidResponse for an answer that
    *   is too large or not HTTP; `cancelled` when the signal broke it off
-   * @throws {Error} when the target is not an inventory call; nothing is sent then
+   * @throws {Error} when it is neither an inventory call nor GET Service; nothing is sent then
    */
   send (request: CosRequest): Promise<CosAnswer>
   connections (): Connections
@@ -76,8 +76,9 @@ interface Dependencies {
   userAgent: string
 }
 
-/** Keep-alive pools, one for each bucket host, at most `COS_MAX_CONNECTIONS` sockets each. */
+/** Keep-alive pools, one for each host, at most `COS_MAX_CONNECTIONS` sockets each. */
 export function createTransport (config: Config['cos'], { now, clock, userAgent }: Dependencies): Transport {
+  const { host: serviceHost } = serviceAddress(config)
   // A request that has just come has lost a moment already.
   const enoughMs = 0.9 * Math.min(config.timeoutMs, config.deadlineMs)
   const agent = new Agent({
@@ -112,7 +113,7 @@ export function createTransport (config: Config['cos'], { now, clock, userAgent 
 
   return {
     async send (request) {
-      assertInventoryTarget(request.target)
+      assertAllowed(request, serviceHost)
       const { method, address: { host }, number, log } = request
       const limitMs = Math.min(config.timeoutMs, request.deadlineAt - now())
       if (limitMs <= 0) throw timedOut(request, { wasSent: false, isSilence: false })

@@ -1,9 +1,31 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { AuditLog, AuditOutcome, AuditRecord } from '../audit.ts'
 import { destinationsOf } from '../callers/permissions.ts'
+import type { Action } from '../contract/callers.ts'
+import type { CosContext, ServiceError } from '../errors.ts'
 import { bucketCallOf } from './authorization.ts'
 import type { RegionOf } from './authorization.ts'
 import type { Lifecycle } from './shutdown.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The configuration a patch comes to; null where the body itself is what is written. */
+    configuration: object | null
+    /** Audits the changes a request makes one by one, in place of the request. */
+    auditEach (): BeginChange
+  }
+}
+
+/** One of several changes of a request. */
+export interface Change {
+  action: Action
+  id: string
+  /** What is written, if anything is. */
+  configuration?: object | undefined
+}
+
+/** Says that a change begins; what it gives is to be called with what came of it. */
+export type BeginChange = (change: Change) => (ending: { problem: ServiceError | undefined, cos: CosContext | undefined }) => void
 
 /** Names that COS takes are shorter; what was sent in their place may be thousands of characters. */
 const longestName = 128
@@ -20,38 +42,58 @@ interface Dependencies {
  * nothing.
  */
 export function addAudit (app: FastifyInstance, { audit, lifecycle, regionOf }: Dependencies): void {
-  const underWay = new Set<FastifyRequest>()
-  const record = (request: FastifyRequest, rest: Pick<AuditRecord, 'outcome' | 'status' | 'cosRequestId'>) => {
-    const { id } = request.params as { id: string }
+  /** What is told of each when it is cut, by the request or the change of several that it is. */
+  const underWay = new Map<object, () => void>()
+  type Ending = Pick<AuditRecord, 'outcome' | 'status' | 'code' | 'cosRequestId'>
+  const unknown: Ending = { outcome: 'unknown', status: undefined, code: undefined, cosRequestId: undefined }
+
+  function record (request: FastifyRequest, change: Partial<Change>, ending: Ending): void {
     const { action, bucket, region } = bucketCallOf(request, regionOf)
+    const { id } = request.params as { id?: string }
+    const { configuration = request.configuration ?? request.body } = change
     audit({
       requestId: request.id,
       caller: request.caller?.name ?? null,
       address: request.clientAddress,
-      action,
+      action: change.action ?? action,
       bucket: bucket.slice(0, longestName),
-      id: id.slice(0, longestName),
+      id: change.id ?? id?.slice(0, longestName) ?? null,
       region,
-      destinations: destinationsOf(request.body).slice(0, 10).map(each => each.slice(0, longestName)),
-      code: request.problem?.code,
-      ...rest
+      destinations: destinationsOf(configuration).slice(0, 10).map(each => each.slice(0, longestName)),
+      ...ending
     })
   }
+
+  app.decorateRequest('configuration', null)
+  app.decorateRequest('auditEach', function (this: FastifyRequest) {
+    underWay.delete(this)
+    return change => {
+      // A deletion names no destination, whatever the body names.
+      const what = { configuration: {}, ...change }
+      underWay.set(change, () => { record(this, what, unknown) })
+      return ({ problem, cos }) => {
+        if (!underWay.delete(change)) return
+        // As if it had been a request of its own.
+        const status = problem?.status ?? 204
+        record(this, what, { outcome: outcomeOf(problem), status, code: problem?.code, cosRequestId: cos?.requestId })
+      }
+    }
+  })
   app.addHook('onRequest', async request => {
-    if (isChange(request)) underWay.add(request)
+    if (isChange(request)) underWay.set(request, () => { record(request, {}, unknown) })
   })
   app.addHook('onSend', async (request, reply) => {
     if (!underWay.delete(request)) return
+    const { problem } = request
     const cosRequestId = reply.getHeader('x-cos-request-id')?.toString()
-    const status = request.problem?.status ?? reply.statusCode
-    record(request, { outcome: outcomeOf(request), status, cosRequestId })
+    const status = problem?.status ?? reply.statusCode
+    record(request, {}, { outcome: outcomeOf(problem), status, code: problem?.code, cosRequestId })
   })
-  lifecycle.whenCut.push(() => {
-    for (const request of underWay) record(request, { outcome: 'unknown', status: undefined, cosRequestId: undefined })
-  })
+  lifecycle.whenCut.push(() => { for (const tell of underWay.values()) tell() })
 }
 
-function isChange ({ query, routeOptions }: FastifyRequest): boolean {
+/** Whether a request asks for a change. Dry runs change nothing. */
+export function isChange ({ query, routeOptions }: FastifyRequest): boolean {
   const { 'dry-run': dryRun } = query as { 'dry-run'?: unknown }
   const { action } = routeOptions.config
   if (action === 'cos:GetBucketInventory') return false
@@ -61,8 +103,8 @@ function isChange ({ query, routeOptions }: FastifyRequest): boolean {
 
 const denials = new Set(['Unauthenticated', 'CallerNotAllowed', 'RateLimited', 'ReadOnly'])
 
-function outcomeOf ({ problem }: FastifyRequest): AuditOutcome {
-  if (problem === null) return 'success'
+function outcomeOf (problem: ServiceError | null | undefined): AuditOutcome {
+  if (problem === null || problem === undefined) return 'success'
   if (denials.has(problem.code)) return 'denied'
   return problem.mayHaveTakenEffect ? 'unknown' : 'failure'
 }

@@ -7,12 +7,16 @@ import { ServiceError } from '../errors.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** What a caller must be allowed to use this route, as CAM names it. */
+    /** What this route does, as CAM names it. */
     action?: Action
+    /** What a caller must be allowed to besides, in order to use this route. */
+    alsoNeeds?: Action[]
+    /** And what with `prune=true`. */
+    pruneNeeds?: Action
   }
 }
 
-/** The region a call for a bucket goes to, undefined when none is known. */
+/** The region a call for a bucket goes to, undefined when none is known yet. */
 export type RegionOf = (bucket: string, requested: string | undefined) => string | undefined
 
 /** A bucket's name has 63 characters at most; what stands in its place may be anything. */
@@ -28,15 +32,25 @@ export function addAuthorization (app: FastifyInstance, regionOf: RegionOf): voi
   app.addHook('onRoute', ({ url, config }) => {
     if (config?.action === undefined) throw new Error(`${url} does not say which action it is`)
   })
-  app.addHook('onRequest', async request => {
-    const [caller, call] = [callerOf(request), bucketCallOf(request, regionOf)]
-    if (permits(caller, call)) return
-    // The configured region of a bucket is nothing a caller without rights on it need know.
-    const { region } = request.query as { region?: unknown }
-    const where = typeof region === 'string' ? ` in ${region.slice(0, longestName)}` : ''
-    throw new ServiceError('CallerNotAllowed', `${caller.name} may not do ${call.action} on ` +
-      `${call.bucket.slice(0, longestName)}${where}. ${whoDecides}`)
-  })
+  app.addHook('onRequest', async request => { refuseUnlessPermitted(request, regionOf) })
+}
+
+/** @throws {ServiceError} CallerNotAllowed, when the statements of the caller do not allow all that the call does */
+export function refuseUnlessPermitted (request: FastifyRequest, regionOf: RegionOf): void {
+  const [caller, call] = [callerOf(request), bucketCallOf(request, regionOf)]
+  const refused = actionsOf(request).find(action => !permits(caller, { ...call, action }))
+  if (refused === undefined) return
+  // Where a bucket is is nothing a caller without rights on it need know.
+  const { region } = request.query as { region?: unknown }
+  const where = typeof region === 'string' ? ` in ${region.slice(0, longestName)}` : ''
+  throw new ServiceError('CallerNotAllowed', `${caller.name} may not do ${refused} on ` +
+    `${call.bucket.slice(0, longestName)}${where}. ${whoDecides}`)
+}
+
+function actionsOf ({ query, routeOptions: { config } }: FastifyRequest): Action[] {
+  const { action, alsoNeeds = [], pruneNeeds } = config
+  const { prune } = query as { prune?: unknown }
+  return [action, ...alsoNeeds, prune === 'true' ? pruneNeeds : undefined].filter(each => each !== undefined)
 }
 
 /**
@@ -45,13 +59,19 @@ export function addAuthorization (app: FastifyInstance, regionOf: RegionOf): voi
  * @throws {ServiceError} CallerNotAllowed, naming the destination
  */
 export function addDestinationCheck (app: FastifyInstance, regionOf: RegionOf): void {
-  app.addHook('preHandler', async request => {
-    const [caller, call] = [callerOf(request), bucketCallOf(request, regionOf)]
-    const refused = destinationsOf(request.body).find(each => !permitsDestination(caller, call, each))
-    if (refused === undefined) return
-    throw new ServiceError('CallerNotAllowed', `${caller.name} may not have reports of ${call.bucket} written to ` +
-      `${refused.slice(0, longestName)} (${call.action}). ${whoDecides}`)
-  })
+  app.addHook('preHandler', async request => { refuseDestinations(request, request.body, regionOf) })
+}
+
+/**
+ * @param configuration what is to be written, or part of it
+ * @throws {ServiceError} CallerNotAllowed, naming a destination that the statements of the caller do not allow
+ */
+export function refuseDestinations (request: FastifyRequest, configuration: unknown, regionOf: RegionOf): void {
+  const [caller, call] = [callerOf(request), bucketCallOf(request, regionOf)]
+  const refused = destinationsOf(configuration).find(each => !permitsDestination(caller, call, each))
+  if (refused === undefined) return
+  throw new ServiceError('CallerNotAllowed', `${caller.name} may not have reports of ${call.bucket} written to ` +
+    `${refused.slice(0, longestName)} (${call.action}). ${whoDecides}`)
 }
 
 const whoDecides = 'What a caller may do is decided by whoever runs this service.'
@@ -61,7 +81,8 @@ export function bucketCallOf (request: FastifyRequest, regionOf: RegionOf): Call
   const { bucket } = request.params as { bucket: string }
   const { region } = request.query as { region?: unknown }
   const { action } = request.routeOptions.config as { action: Action }
-  return { action, bucket, region: regionOf(bucket, typeof region === 'string' ? region : undefined) }
+  const known = () => regionOf(bucket, typeof region === 'string' ? region : undefined)
+  return { action, bucket, region: request.cosCall === null ? known() : request.cosCall.region }
 }
 
 /** Authentication has let nobody through who is not known. */

@@ -1,8 +1,15 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { ServiceError } from '../errors.ts'
 
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** The media type of this route's body, when it is not application/json. */
+    mediaType?: string
+  }
+}
+
 /**
- * Takes bodies as application/json in UTF-8 and nothing else. Fastify's own parser replaces invalid UTF-8
+ * Takes bodies as application/json in UTF-8, or the type that the route names, and nothing else. Fastify's own parser replaces invalid UTF-8
  * and refuses some property names; here the bytes are checked and JSON.parse makes plain properties of all names.
  */
 export function acceptJsonOnly (app: FastifyInstance): void {
@@ -10,8 +17,9 @@ export function acceptJsonOnly (app: FastifyInstance): void {
   app.addContentTypeParser('*', { parseAs: 'buffer' }, async (request: FastifyRequest, body: Buffer) => {
     // No body is no fault here: some clients send a type all the same, and validation says where there must be one.
     if (body.length === 0) return undefined
-    if (!isPlainJson(request.headers)) {
-      throw new ServiceError('UnsupportedMediaType', 'Send the body as application/json in UTF-8, not compressed.')
+    const { mediaType = 'application/json' } = request.routeOptions.config
+    if (!isPlain(mediaType, request.headers)) {
+      throw new ServiceError('UnsupportedMediaType', `Send the body as ${mediaType} in UTF-8, not compressed.`)
     }
     try {
       return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body)) as unknown
@@ -21,11 +29,11 @@ export function acceptJsonOnly (app: FastifyInstance): void {
   })
 }
 
-function isPlainJson (headers: FastifyRequest['headers']): boolean {
+function isPlain (mediaType: string, headers: FastifyRequest['headers']): boolean {
   const [type, ...parameters] = String(headers['content-type']).split(';').map(each => each.trim().toLowerCase())
   const charset = parameters.find(each => each.startsWith('charset'))
   const coding = headers['content-encoding'] ?? 'identity'
-  return type === 'application/json' && coding === 'identity' && /^(charset\s*=\s*"?utf-?8"?)?$/.test(charset ?? '')
+  return type === mediaType && coding === 'identity' && /^(charset\s*=\s*"?utf-?8"?)?$/.test(charset ?? '')
 }
 
 /** For operations without a body: one that comes all the same is refused unread, not ignored (onRequest hook). */

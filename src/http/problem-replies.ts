@@ -6,7 +6,7 @@ import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { problemMediaType } from '../contract/problem.ts'
 import type { Problem } from '../contract/problem.ts'
-import { maxBodyBytes } from '../contract/requests.ts'
+import { maxBodyBytes, maxSetBytes } from '../contract/requests.ts'
 import { problemTable, ServiceError } from '../errors.ts'
 import type { ProblemCode } from '../errors.ts'
 import { pathOf } from './path-of.ts'
@@ -28,28 +28,36 @@ export function addProblems (app: FastifyInstance): void {
 function replyWithProblem (thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const error = toServiceError(thrown)
   request.problem ??= error
-  // COS has an InternalError too, which is a 502 here.
-  if (error.status >= 500) request.log[error.status === 500 ? 'error' : 'warn'](toLogFields(error), error.detail)
+  logProblem(request.log, error)
   if (error.retryAfterSeconds !== undefined) reply.header('retry-after', error.retryAfterSeconds)
   if (error.challenge !== undefined) reply.header('www-authenticate', error.challenge)
   // A body that was refused unread may still be on its way: nobody waits for it.
   if (!request.raw.complete) reply.header('connection', 'close')
   cosHeaders(reply, error.cos)
-  const problem: Problem = {
+  const problem = problemOf(error, request.id, pathOf(request))
+  // Bytes, so that neither a serializer nor a charset parameter gets to them.
+  reply.code(error.status).header('content-type', problemMediaType).send(Buffer.from(JSON.stringify(problem)))
+}
+
+/**
+ * An error as callers see it.
+ *
+ * @param instance the path it is about
+ */
+export function problemOf (error: ServiceError, requestId: string, instance: string): Problem {
+  return {
     type: 'about:blank',
     title: error.title,
     status: error.status,
     detail: error.detail,
-    instance: pathOf(request),
+    instance,
     code: error.code,
-    requestId: request.id,
+    requestId,
     ...(error.cosCode === undefined ? {} : { cosCode: error.cosCode }),
     ...(error.cos?.requestId === undefined ? {} : { cosRequestId: error.cos.requestId }),
     ...(error.cos?.traceId === undefined ? {} : { cosTraceId: error.cos.traceId }),
     ...(error.errors === undefined ? {} : { errors: error.errors })
   }
-  // Bytes, so that neither a serializer nor a charset parameter gets to them.
-  reply.code(error.status).header('content-type', problemMediaType).send(Buffer.from(JSON.stringify(problem)))
 }
 
 /** Answers what the router refuses before any hook has run: the headers of every answer are set here. */
@@ -157,11 +165,12 @@ export async function inviteBody (request: FastifyRequest, reply: FastifyReply):
   const { raw, headers } = request
   if (raw.destroyed && !raw.readableEnded) throw new ServiceError('MalformedRequest', 'The request was broken off.')
   if (!/\b100-continue\b/i.test(headers.expect ?? '') || raw.httpVersion === '1.0') return
-  if (Number(headers['content-length']) > maxBodyBytes) throw new ServiceError('PayloadTooLarge', tooLarge)
+  const { bodyLimit } = request.routeOptions
+  if (Number(headers['content-length']) > bodyLimit) throw new ServiceError('PayloadTooLarge', tooLarge)
   reply.raw.writeContinue()
 }
 
-const tooLarge = `A body may have ${maxBodyBytes} bytes at most.`
+const tooLarge = `A body may have ${maxBodyBytes} bytes at most, a set of configurations ${maxSetBytes}.`
 
 /** Answers a request that Node's HTTP parser gave up on, before there is anything Fastify could work with. */
 export function replyToClientError (this: FastifyInstance, error: Error & { code?: string }, socket: Socket): void {
@@ -216,7 +225,14 @@ const fastifyErrors: ReadonlyMap<string, { code: ProblemCode, detail: string }> 
   ['FST_ERR_MAX_PARAM_LENGTH', { code: 'URITooLong', detail: 'A segment of the path is too long.' }]
 ])
 
-function toServiceError (thrown: unknown): ServiceError {
+/** Logs what is not the caller's doing. */
+export function logProblem (log: FastifyRequest['log'], error: ServiceError): void {
+  // COS has an InternalError too, which is a 502 here.
+  if (error.status >= 500) log[error.status === 500 ? 'error' : 'warn'](toLogFields(error), error.detail)
+}
+
+/** What callers are told of anything that was thrown. */
+export function toServiceError (thrown: unknown): ServiceError {
   if (thrown instanceof ServiceError) return thrown
   const { code = '', statusCode } = thrown as Partial<FastifyError>
   const known = fastifyErrors.get(code)

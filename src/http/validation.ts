@@ -1,7 +1,10 @@
 import type { FastifyRequest, FastifySchemaValidationError } from 'fastify'
+import { escapePointer } from '../changes/differences.ts'
+import { meaningOf } from '../changes/version.ts'
+import { InventoryConfigurationInputSchema, isXmlText } from '../contract/inventory.ts'
+import { refTo } from '../contract/schema.ts'
 import { ServiceError } from '../errors.ts'
 import type { Fault } from '../errors.ts'
-import { isXmlText } from '../contract/inventory.ts'
 
 /**
  * Ajv as this service needs it. Fastify's defaults drop unknown properties, fill in defaults, change types to fit
@@ -19,8 +22,12 @@ export const ajvOptions = {
 const parts = [
   { httpPart: 'params', in: 'path' },
   { httpPart: 'querystring', in: 'query' },
+  { httpPart: 'headers', in: 'header' },
   { httpPart: 'body', in: 'body' }
 ] as const
+
+/** RFC 7396. */
+export const mergePatchMediaType = 'application/merge-patch+json'
 
 /** More would make an answer of megabytes out of a small body, and help nobody. */
 const maxNamedFaults = 1000
@@ -34,15 +41,32 @@ type SchemaError = FastifySchemaValidationError & {
  * The validation of every route, as a preHandler hook. Fastify stops at the first part that fails, so the parts are
  * gone through again here, in the rare case that one did.
  *
- * @throws {ServiceError} ValidationFailed with every fault of path, query and body
+ * @throws {ServiceError} ValidationFailed with every fault of path, query, headers and body
  */
 export async function refuseFaults (request: FastifyRequest): Promise<void> {
-  const faults = request.validationError === undefined ? [] : schemaFaults(request)
-  const { id } = request.params as { id?: unknown }
-  const { Id: bodyId } = (request.body ?? {}) as { Id?: unknown }
-  if (typeof bodyId === 'string' && bodyId !== id) {
-    faults.push({ in: 'body', pointer: '/Id', detail: 'must equal the id in the path, or be left out' })
-  }
+  refuse([...request.validationError === undefined ? [] : schemaFaults(request), ...idFaults(request), ...patchFaults(request)])
+}
+
+const configurationSchema = refTo(InventoryConfigurationInputSchema)
+
+/**
+ * What a patch comes to must be what PUT takes. What COS holds already and the patch leaves as it is, is not its fault:
+ * a format or an element that PUT does not know must not keep anybody from changing something else.
+ *
+ * @throws {ServiceError} ValidationFailed with every fault of the result
+ */
+export function refusePatchResult (request: FastifyRequest, result: object, present: object): void {
+  const validate = request.compileValidationSchema(configurationSchema, 'body')
+  const isPresent = ({ pointer, detail }: Fault, faults: Fault[]) =>
+    faults.some(each => each.pointer === pointer && each.detail === detail) &&
+    sameAt(pointer, result, present)
+  const faults = faultsOf(validate, result, 'body', allowsUnknown(request))
+  if (faults.length === 0) return
+  const presentFaults = faultsOf(validate, present, 'body', allowsUnknown(request))
+  refuse(faults.filter(each => !isPresent(each, presentFaults)))
+}
+
+function refuse (faults: Fault[]): void {
   if (faults.length === 0) return
   const count = faults.length === 1 ? '1 fault' : `${faults.length} faults`
   const named = faults.length > maxNamedFaults ? `the first ${maxNamedFaults}` : 'each'
@@ -50,19 +74,74 @@ export async function refuseFaults (request: FastifyRequest): Promise<void> {
     { errors: faults.slice(0, maxNamedFaults) })
 }
 
-function schemaFaults (request: FastifyRequest): Fault[] {
-  const values = { params: request.params, querystring: request.query, body: request.body }
-  const { 'allow-unknown': allowUnknown } = request.query as { 'allow-unknown'?: unknown }
-  return parts.flatMap(part => {
-    const validate = request.getValidationFunction(part.httpPart)
-    const value = values[part.httpPart]
-    if (validate === undefined || validate(value)) return []
-    const errors = relevant(validate.errors as SchemaError[])
-    return errors.flatMap(error => part.in === 'body' && allowUnknown === 'true'
-      ? faultOfUnknown(error, value)
-      : [toFault(error, part.in)])
+/** The Id of a body is that of the path; in a set, where the path has none, each has its own. */
+function idFaults ({ params, body }: FastifyRequest): Fault[] {
+  const { id } = params as { id?: string }
+  const { Id: bodyId, InventoryConfigurations: items } = (body ?? {}) as { Id?: unknown, InventoryConfigurations?: unknown }
+  if (id !== undefined) {
+    if (typeof bodyId !== 'string' || bodyId === id) return []
+    return [{ in: 'body', pointer: '/Id', detail: 'must equal the id in the path, or be left out' }]
+  }
+  if (!Array.isArray(items)) return []
+  const places = new Map<unknown, string>()
+  return items.flatMap((item: { Id?: unknown } | null, index) => {
+    const pointer = `/InventoryConfigurations/${index}/Id`
+    const earlier = places.get(item?.Id)
+    if (typeof item?.Id === 'string' && earlier === undefined) places.set(item.Id, pointer)
+    return earlier === undefined ? [] : [{ in: 'body' as const, pointer, detail: `is the same as ${earlier}` }]
   })
 }
+
+/** Merging goes as deep as a patch, and must not take a member for the prototype of an object. */
+function patchFaults ({ body, routeOptions: { config } }: FastifyRequest): Fault[] {
+  if (config.mediaType !== mergePatchMediaType) return []
+  const faults: Fault[] = []
+  // A list that grows, not recursion: 256 KiB can nest deeper than the stack.
+  const places = [{ value: body, pointer: '', depth: 0 }]
+  for (const { value, pointer, depth } of places) {
+    if (typeof value !== 'object' || value === null) continue
+    for (const [name, each] of Object.entries(value)) {
+      const at = `${pointer}/${escapePointer(name)}`
+      if (name === '__proto__') faults.push({ in: 'body', pointer: at, detail: 'cannot be patched: replace the configuration with PUT' })
+      else if (depth === maxDepth) faults.push({ in: 'body', pointer: at, detail: 'is nested too deep' })
+      else places.push({ value: each as unknown, pointer: at, depth: depth + 1 })
+    }
+  }
+  return faults
+}
+
+function schemaFaults (request: FastifyRequest): Fault[] {
+  const { params, query: querystring, headers, body } = request
+  const values = { params, querystring, headers, body }
+  return parts.flatMap(part => {
+    const validate = request.getValidationFunction(part.httpPart)
+    return validate === undefined ? [] : faultsOf(validate, values[part.httpPart], part.in, allowsUnknown(request))
+  })
+}
+
+function allowsUnknown ({ query }: FastifyRequest): boolean {
+  return (query as { 'allow-unknown'?: unknown })['allow-unknown'] === 'true'
+}
+
+type Validate = ReturnType<FastifyRequest['compileValidationSchema']>
+
+function faultsOf (validate: Validate, value: unknown, where: Fault['in'], allowUnknown: boolean): Fault[] {
+  if (validate(value)) return []
+  // Of a set each configuration by itself: what it says has nothing to do with the others.
+  const groups = new Map<string | undefined, SchemaError[]>()
+  for (const error of validate.errors as SchemaError[]) {
+    const [item] = setItem.exec(error.instancePath) ?? []
+    const group = groups.get(item)
+    if (group === undefined) groups.set(item, [error])
+    else group.push(error)
+  }
+  return [...groups.values()].flatMap(relevant).flatMap(error => where === 'body' && allowUnknown
+    ? faultOfUnknown(error, value)
+    : [toFault(error, where)])
+}
+
+/** Where a configuration of a set is. */
+const setItem = /^\/InventoryConfigurations\/[0-9]+/
 
 /**
  * Of a union that failed, keeps the faults of the branch the value was meant for: the one whose type it has.
@@ -132,13 +211,15 @@ const typeNames: Readonly<Record<string, string>> = {
 /** With allow-unknown=true: no fault for what can be an element, its own fault for what cannot. */
 function faultOfUnknown (error: SchemaError, body: unknown): Fault[] {
   const { keyword, params, instancePath, data } = error
-  if (keyword === 'additionalProperties') {
+  // Elements belong to a configuration, not to a set of them.
+  const isOfSet = instancePath === '' && typeof body === 'object' && body !== null && 'InventoryConfigurations' in body
+  if (keyword === 'additionalProperties' && !isOfSet) {
     const name = String(params['additionalProperty'])
     const value = (valueAt(body, instancePath) as Record<string, unknown>)[name]
     return elementFaults(name, value, `${instancePath}/${escapePointer(name)}`)
   }
   // The one element that COS may hold several of where the documents know one; answers then have an array.
-  const several = instancePath === '/Filter/StorageClass' && keyword === 'type' && Array.isArray(data) && data.length > 0
+  const several = /^(\/InventoryConfigurations\/[0-9]+)?\/Filter\/StorageClass$/.test(instancePath) && keyword === 'type' && Array.isArray(data) && data.length > 0
   if (several && data.every(each => typeof each === 'string' && isXmlText(each))) return []
   return [toFault(error, 'body')]
 }
@@ -175,10 +256,10 @@ function elementFaults (name: string, value: unknown, pointer: string, depth = 0
 
 function valueAt (document: unknown, pointer: string): unknown {
   return pointer.split('/').slice(1).reduce<unknown>((value, token) =>
-    (value as Record<string, unknown>)[token.replaceAll('~1', '/').replaceAll('~0', '~')], document)
+    (value as Record<string, unknown> | undefined)?.[token.replaceAll('~1', '/').replaceAll('~0', '~')], document)
 }
 
-/** RFC 6901, section 3. */
-function escapePointer (token: string): string {
-  return token.replaceAll('~', '~0').replaceAll('/', '~1')
+function sameAt (pointer: string, one: unknown, other: unknown): boolean {
+  const [of, ofOther] = [valueAt(one, pointer), valueAt(other, pointer)]
+  return of === ofOther || (of !== undefined && ofOther !== undefined && meaningOf(of) === meaningOf(ofOther))
 }

@@ -1,58 +1,63 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Changes, Judge } from '../changes/changes.ts'
+import { failedPrecondition } from '../changes/version.ts'
 import type { Action } from '../contract/callers.ts'
+import { InventoryConfigurationPatchSchema } from '../contract/desired-set.ts'
 import {
   InventoryConfigurationInputSchema, InventoryConfigurationSchema, InventoryJobInputSchema,
   InventoryJobSchema, InventoryPageSchema
 } from '../contract/inventory.ts'
-import { commonCosProblems, cosProblems, problemResponses, rateLimitHeaders } from '../http/problem-responses.ts'
-import { BucketPathSchema, InventoryPathSchema, PageQuerySchema, RegionQuerySchema, WriteQuerySchema } from '../contract/requests.ts'
+import type { InventoryConfiguration } from '../contract/inventory.ts'
+import {
+  BucketPathSchema, ChangeHeadersSchema, InventoryPathSchema, PageQuerySchema, PutQuerySchema, ReadHeadersSchema,
+  RegionQuerySchema, WriteQuerySchema
+} from '../contract/requests.ts'
 import { refTo } from '../contract/schema.ts'
-import type { Call, Inventories, Outcome } from '../cos/inventories.ts'
+import type { Call, Inventories } from '../cos/inventories.ts'
 import { ServiceError } from '../errors.ts'
-import type { ProblemCode } from '../errors.ts'
+import { refuseDestinations } from '../http/authorization.ts'
+import type { RegionOf } from '../http/authorization.ts'
+import { callOf } from '../http/cos-call.ts'
 import { refuseBody } from '../http/json-only.ts'
-import { cosHeaders } from '../http/problem-replies.ts'
-import { callerLeft } from '../http/observation.ts'
+import { preconditionsOf, refusePreconditions } from '../http/preconditions.ts'
+import { commonCosProblems, cosProblems, problemResponses } from '../http/problem-responses.ts'
+import { mergePatchMediaType, refusePatchResult } from '../http/validation.ts'
+import { answer, content, etagHeader, json, noBody, problemsOfAll, problemsOfBodies, sendXml, xmlSchema } from './responses.ts'
 
 interface Options {
   inventories: Inventories
-  readOnly: boolean
+  changes: Changes
+  preflight: Preflight
+  regionOf: RegionOf
 }
 
-const problemsOfAll: ProblemCode[] = [
-  'ValidationFailed', 'Unauthenticated', 'CallerNotAllowed', 'URITooLong', 'RateLimited', 'InternalError',
-  'UpstreamCredentialsRejected', 'UpstreamInvalidResponse', 'UpstreamUnreachable', 'IssuerUnreachable',
-  'UpstreamCredentialsUnavailable', 'UpstreamTimeout'
-]
-const problemsOfBodies: ProblemCode[] = ['MalformedJSON', 'PayloadTooLarge', 'UnsupportedMediaType']
+/** What COS takes, but makes no useful report of. */
+type Preflight = (call: Call, id: string, input: object) => Promise<Array<{ code: string, pointer: string, detail: string }>>
+
 const notFound = cosProblems.InventoryConfigurationNotFoundError
+const problemsOfWrites = [
+  ...commonCosProblems, cosProblems.InvalidArgument, cosProblems.InventoryFull, cosProblems.TargetBucketNameInvalid,
+  cosProblems.InvalidBucketState
+]
 const tags = ['inventories']
 
-const answerHeaders = {
-  'x-request-id': { type: 'string', description: "This service's id of the request." },
-  'x-cos-request-id': { type: 'string', description: "COS's id of the exchange." },
-  ...rateLimitHeaders
-}
-const noBody = (description: string) => ({ description, headers: answerHeaders, type: 'null' })
-const json = (description: string, schema: object) =>
-  ({ description, headers: answerHeaders, content: { 'application/json': { schema } } })
-const xmlPreview = {
-  description: 'With dry-run=true: exactly the XML that would be sent. Nothing was.',
-  content: {
-    'application/xml': {
-      schema: {
-        type: 'object',
-        properties: { Id: { type: 'string' } },
-        xml: { name: 'InventoryConfiguration' },
-        examples: [{ Id: 'daily-report' }]
-      }
-    }
+const xmlPreview = (headers: object = {}) =>
+  content('With dry-run=true: exactly the XML that would be sent. Nothing was.', { 'application/xml': xmlSchema }, headers)
+const preflightHeader = {
+  'preflight-warnings': {
+    type: 'string',
+    description: 'With preflight=warn, and only when there are any: a JSON array of objects with code, pointer and detail.'
   }
 }
+const conditional = 'If-Match and If-None-Match are compared with what COS holds, which is read before. Changes of one ' +
+  'configuration through one replica are made one after another; between replicas, and with whoever else holds keys, a ' +
+  'moment between reading and writing remains: COS itself has no conditional writes.'
 
 /** The operations on inventory configurations: schema, then what to do in a few lines. */
-export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { inventories, readOnly }) => {
+export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (
+  app, { inventories, changes, preflight, regionOf }
+) => {
   // Validation collects the faults of all parts before it answers (see refuseFaults).
   const validated = (action: Action) => ({ attachValidation: true, config: { action } })
   const validatedBodyless = (action: Action) => ({ ...validated(action), onRequest: [refuseBody] })
@@ -63,24 +68,30 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (app, {
       operationId: 'putInventory',
       tags,
       summary: 'Create or replace a configuration',
-      description: 'Replaces a configuration of the same id whole. With dry-run=true nothing is sent to COS.',
+      description: 'Replaces a configuration of the same id whole. With dry-run=true nothing is sent to COS but what ' +
+        `a precondition or preflight has to read. ${conditional}`,
       params: InventoryPathSchema,
-      querystring: WriteQuerySchema,
+      querystring: PutQuerySchema,
+      headers: ChangeHeadersSchema,
       body: refTo(InventoryConfigurationInputSchema),
       response: {
-        200: xmlPreview,
-        204: noBody('COS holds the configuration.'),
-        ...problemResponses([...problemsOfAll, ...problemsOfBodies, 'ReadOnly'], [
-          ...commonCosProblems, cosProblems.InvalidArgument, cosProblems.InventoryFull,
-          cosProblems.TargetBucketNameInvalid, cosProblems.InvalidBucketState
-        ])
+        200: xmlPreview(preflightHeader),
+        204: noBody('COS holds the configuration.', { ...etagHeader, ...preflightHeader }),
+        ...problemResponses([...problemsOfAll, ...problemsOfBodies, 'ReadOnly', 'PreconditionFailed'], problemsOfWrites)
       }
     }
   }, async (request, reply) => {
-    const { id } = request.params
-    if (request.query['dry-run'] === 'true') return sendXml(reply, inventories.preview(callOf(request, reply), id, request.body))
-    refuseIfReadOnly()
-    return answer(reply.code(204), await inventories.put(callOf(request, reply), id, request.body))
+    const { params: { id }, query, body } = request
+    const isDryRun = query['dry-run'] === 'true'
+    const call = callOf(request)
+    if (query.preflight !== undefined) {
+      const warnings = await preflight(call, id, body)
+      if (warnings.length > 0 && query.preflight === 'enforce') throw refusalOf(warnings)
+      if (warnings.length > 0) reply.header('preflight-warnings', JSON.stringify(warnings))
+    }
+    const preconditions = preconditionsOf(request)
+    if (isDryRun) return sendXml(reply, await changes.previewPut(call, id, body, preconditions))
+    return answer(reply.code(204), await changes.put(call, id, body, preconditions))
   })
 
   const getSchema = (operationId: string, summary: string, success: object) => ({
@@ -89,20 +100,72 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (app, {
     summary,
     params: InventoryPathSchema,
     querystring: RegionQuerySchema,
-    response: { 200: success, ...problemResponses(problemsOfAll, [...commonCosProblems, notFound]) }
+    headers: ReadHeadersSchema,
+    response: {
+      200: success,
+      304: noBody('The configuration is still the one that If-None-Match names.', etagHeader),
+      ...problemResponses(problemsOfAll, [...commonCosProblems, notFound])
+    }
   })
+
+  async function sendConfiguration (
+    request: FastifyRequest<{ Params: { id: string } }>, reply: FastifyReply
+  ): Promise<FastifyReply> {
+    const found = await changes.get(callOf(request), request.params.id)
+    const { ifNoneMatch } = preconditionsOf(request)
+    const isUnchanged = failedPrecondition({ ifMatch: undefined, ifNoneMatch }, found.etag) !== undefined
+    return isUnchanged ? answer(reply.code(304), { ...found, value: undefined }) : answer(reply, found)
+  }
 
   app.head('/buckets/:bucket/inventories/:id', {
     ...validatedBodyless('cos:GetBucketInventory'),
     config: { action: 'cos:GetBucketInventory', swagger: { exposeHeadRoute: true } },
-    schema: getSchema('headInventory', 'Whether a configuration exists', noBody('It does.'))
-  }, async (request, reply) => answer(reply, await inventories.get(callOf(request, reply), request.params.id)))
+    schema: getSchema('headInventory', 'Whether a configuration exists', noBody('It does.', etagHeader))
+  }, sendConfiguration)
 
   app.get('/buckets/:bucket/inventories/:id', {
     ...validatedBodyless('cos:GetBucketInventory'),
     schema: getSchema('getInventory', 'Read a configuration',
-      json('The configuration, as COS holds it.', refTo(InventoryConfigurationSchema)))
-  }, async (request, reply) => answer(reply, await inventories.get(callOf(request, reply), request.params.id)))
+      json('The configuration, as COS holds it.', refTo(InventoryConfigurationSchema), etagHeader))
+  }, sendConfiguration)
+
+  app.patch('/buckets/:bucket/inventories/:id', {
+    attachValidation: true,
+    config: { action: 'cos:PutBucketInventory', alsoNeeds: ['cos:GetBucketInventory'], mediaType: mergePatchMediaType },
+    onRequest: [async (_, reply) => { reply.header('accept-patch', mergePatchMediaType) }],
+    schema: {
+      operationId: 'patchInventory',
+      tags,
+      summary: 'Change part of a configuration',
+      description: 'A JSON merge patch (RFC 7396) of the configuration as GET answers it. What it comes to must be what ' +
+        'PUT takes; elements this service does not know stay where they are. A patch that changes nothing writes ' +
+        'nothing. COS may answer a read with what was there before for some seconds after a change: give the ETag of ' +
+        `your last change in If-Match, and a read that lags is a 412 instead of a lost change. ${conditional} Without ` +
+        'If-Match, when COS says that another change was in the way, the patch is made anew once.',
+      params: InventoryPathSchema,
+      querystring: WriteQuerySchema,
+      headers: ChangeHeadersSchema,
+      consumes: [mergePatchMediaType],
+      body: refTo(InventoryConfigurationPatchSchema),
+      response: {
+        200: content('The new configuration. With dry-run=true: exactly the XML that would be sent, and nothing was.',
+          { 'application/json': refTo(InventoryConfigurationSchema), 'application/xml': xmlSchema }, etagHeader),
+        ...problemResponses([...problemsOfAll, ...problemsOfBodies, 'ReadOnly', 'PreconditionFailed'],
+          [...problemsOfWrites, notFound])
+      }
+    }
+  }, async (request, reply) => {
+    const { params: { id }, query, body } = request
+    const isDryRun = query['dry-run'] === 'true'
+    const judge: Judge = (result, present) => {
+      refusePatchResult(request, result, present)
+      request.configuration = result
+      refuseDestinations(request, result, regionOf)
+    }
+    const args = [callOf(request), id, body, preconditionsOf(request), judge] as const
+    if (isDryRun) return sendXml(reply, await changes.previewPatch(...args))
+    return answer<InventoryConfiguration>(reply, await changes.patch(...args))
+  })
 
   app.delete('/buckets/:bucket/inventories/:id', {
     ...validatedBodyless('cos:DeleteBucketInventory'),
@@ -110,21 +173,22 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (app, {
       operationId: 'deleteInventory',
       tags,
       summary: 'Delete a configuration',
-      description: 'Deleting a configuration that does not exist is a success: COS makes no difference.',
+      description: `Deleting a configuration that does not exist is a success: COS makes no difference. ${conditional}`,
       params: InventoryPathSchema,
       querystring: RegionQuerySchema,
+      headers: ChangeHeadersSchema,
       response: {
         204: noBody('COS holds no configuration of this id.'),
-        ...problemResponses([...problemsOfAll, 'ReadOnly'], commonCosProblems)
+        ...problemResponses([...problemsOfAll, 'ReadOnly', 'PreconditionFailed'], commonCosProblems)
       }
     }
   }, async (request, reply) => {
-    refuseIfReadOnly()
-    return answer(reply.code(204), await inventories.delete(callOf(request, reply), request.params.id))
+    return answer(reply.code(204), await changes.delete(callOf(request), request.params.id, preconditionsOf(request)))
   })
 
   app.post('/buckets/:bucket/inventories/:id', {
     ...validated('cos:PostBucketInventory'),
+    onRequest: [refusePreconditions],
     schema: {
       operationId: 'postInventory',
       tags,
@@ -134,7 +198,7 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (app, {
       querystring: WriteQuerySchema,
       body: refTo(InventoryJobInputSchema),
       response: {
-        200: xmlPreview,
+        200: xmlPreview(),
         202: json('COS has taken the job.', refTo(InventoryJobSchema)),
         ...problemResponses([...problemsOfAll, ...problemsOfBodies, 'ReadOnly'], [
           ...commonCosProblems, cosProblems.InvalidArgument, cosProblems.TargetBucketNameInvalid,
@@ -143,10 +207,9 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (app, {
       }
     }
   }, async (request, reply) => {
-    const { id } = request.params
-    if (request.query['dry-run'] === 'true') return sendXml(reply, inventories.preview(callOf(request, reply), id, request.body))
-    refuseIfReadOnly()
-    return answer(reply.code(202), await inventories.post(callOf(request, reply), id, request.body))
+    const { params: { id }, query, body } = request
+    if (query['dry-run'] === 'true') return sendXml(reply, inventories.preview(callOf(request), id, body))
+    return answer(reply.code(202), await inventories.post(callOf(request), id, body))
   })
 
   app.get('/buckets/:bucket/inventories', {
@@ -165,27 +228,13 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (app, {
     }
   }, async (request, reply) => {
     const { all, 'continuation-token': token } = request.query
-    const call = callOf(request, reply)
+    const call = callOf(request)
     return answer(reply, await (all === 'true' ? inventories.listAll(call) : inventories.list(call, token)))
   })
-
-  function refuseIfReadOnly (): void {
-    if (readOnly) throw new ServiceError('ReadOnly', 'This service runs with READ_ONLY=true and changes nothing.')
-  }
 }
 
-type BucketRequest = FastifyRequest<{ Params: { bucket: string }, Querystring: { region?: string } }>
-
-function callOf (request: BucketRequest, reply: FastifyReply): Call {
-  const { params, query, log, trace } = request
-  return { bucket: params.bucket, region: query.region, log, trace, signal: callerLeft(request, reply), tally: request }
-}
-
-function answer<T> (reply: FastifyReply, { value, cos }: Outcome<T>): FastifyReply {
-  cosHeaders(reply, cos)
-  return reply.send(value)
-}
-
-function sendXml (reply: FastifyReply, xml: string): FastifyReply {
-  return reply.type('application/xml').send(xml)
+function refusalOf (warnings: Awaited<ReturnType<Preflight>>): ServiceError {
+  return new ServiceError('ValidationFailed', 'The configuration would make no useful report; errors names every reason. ' +
+    'Nothing was changed. With preflight=warn it is taken all the same.',
+  { errors: warnings.map(({ pointer, detail }) => ({ in: 'body', pointer, detail })) })
 }

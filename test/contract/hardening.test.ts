@@ -112,7 +112,7 @@ t.test('no answer says what it was made with, and every one carries the security
     [202, await call('POST', at('b'), { ...configuration, IsEnabled: undefined, Schedule: undefined }, key)],
     [200, await call('HEAD', at('a'), undefined, key)], [200, await call('PUT', at('a', '?dry-run=true'), configuration, key)],
     [400, await call('PUT', at('a'), '{', key)], [400, await call('GET', `${collection}?a=b`, undefined, key)],
-    [404, await call('GET', at('absent'), undefined, key)], [404, await call('GET', '/nope')], [405, await call('PATCH', at('a'))],
+    [404, await call('GET', at('absent'), undefined, key)], [404, await call('GET', '/nope')], [405, await call('OPTIONS', at('a'))],
     [413, await call('PUT', at('a'), ' '.repeat(300_000), key)], [415, await call('PUT', at('a'), body, { ...key, 'content-type': 'text/xml' })],
     [200, await call('GET', '/livez')], [200, await call('GET', '/readyz')], [200, await call('GET', '/openapi.json')],
     [401, await call('GET', collection)], [401, await call('PUT', at('a'), configuration, { authorization: 'Bearer wrong' })],
@@ -394,7 +394,7 @@ t.test('the host of a target in absolute form is neither logged nor answered, an
     await exchange(t, url, `${method} ${target} HTTP/1.1\r\nHost: x\r\n${more}Connection: close\r\n\r\n`)
   const absent = await ask(`http://user:passwordInTarget@127.0.0.1:${port}/nope`)
   t.strictSame([absent.status, JSON.parse(absent.body).instance], [404, '/nope'])
-  t.equal((await ask(`http://user:passwordInTarget@127.0.0.1:${port}${at('a')}`, 'PATCH')).status, 405)
+  t.equal((await ask(`http://user:passwordInTarget@127.0.0.1:${port}${at('a')}`, 'OPTIONS')).status, 405)
   t.equal((await ask(`HTTP://user:passwordInTarget@127.0.0.1:${port}${collection}`)).status, 401)
   t.notMatch(logs(), 'passwordInTarget')
   t.match(await ask('/livez', 'GET', 'Host: y\r\n'), { status: 400, code: 'MalformedRequest' })

@@ -6,7 +6,7 @@ import { pino } from 'pino'
 import { generate } from 'selfsigned'
 import t from 'tap'
 import { readConfig } from '../../src/config.ts'
-import { createAddressBook } from '../../src/cos/addresses.ts'
+import { createAddressBook, inventoryTarget, serviceAddress, serviceTarget } from '../../src/cos/addresses.ts'
 import { Secret } from '../../src/secret.ts'
 import { createTransport, maxAnswerBytes } from '../../src/cos/transport.ts'
 import { at, bucket, configuration, secrets, start, startTestEmulator, startTestService } from '../start.ts'
@@ -33,7 +33,7 @@ async function startRawServer (
 const quick = { COS_TIMEOUT_MS: '300', COS_DEADLINE_MS: '600' }
 const collection = `/buckets/${bucket}/inventories`
 
-t.test('nothing but inventory calls leaves for a bucket host', async t => {
+t.test('nothing but inventory calls leaves for a bucket host, and nothing but GET Service for its host', async t => {
   const emulator = await startTestEmulator(t)
   const { cos } = readConfig({
     AUTH: 'none',
@@ -46,10 +46,11 @@ t.test('nothing but inventory calls leaves for a bucket host', async t => {
   })
   const transport = createTransport(cos, { now: Date.now, clock: Date, userAgent: 'test' })
   t.teardown(() => transport.close())
-  const send = (method: 'PUT' | 'DELETE' | 'GET', target: string, leftMs = 1000) => transport.send({
+  const bucketAddress = createAddressBook(cos)(bucket, undefined)
+  const send = (method: 'PUT' | 'DELETE' | 'GET', target: string, leftMs = 1000, address = bucketAddress) => transport.send({
     method,
     target,
-    address: createAddressBook(cos)(bucket, undefined),
+    address,
     credentials: {
       secretId: secrets.secretId,
       secretKey: new Secret(secrets.secretKey),
@@ -64,6 +65,13 @@ t.test('nothing but inventory calls leaves for a bucket host', async t => {
     for (const method of ['PUT', 'DELETE', 'GET'] as const) {
       await t.rejects(send(method, target), { message: /not an inventory call/ }, `${method} ${target}`)
     }
+  }
+  await t.rejects(send('GET', serviceTarget()), { message: /not an inventory call/ })
+  const service = serviceAddress(cos)
+  for (const [method, target] of [
+    ['GET', inventoryTarget({})], ['PUT', inventoryTarget({ id: 'a' })], ['PUT', serviceTarget()], ['DELETE', serviceTarget()], ['GET', '/']
+  ] as const) {
+    await t.rejects(send(method, target, 1000, service), { message: /not GET Service/ }, `${method} ${target}`)
   }
   t.strictSame(emulator.requests, [], 'and nothing was sent')
   t.equal(emulator.connections, 0)

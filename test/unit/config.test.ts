@@ -2,7 +2,7 @@ import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
 import t from 'tap'
-import { readConfig } from '../../src/config.ts'
+import { isPlace, readConfig } from '../../src/config.ts'
 import type { Config } from '../../src/config.ts'
 import { ConfigError } from '../../src/config/environment.ts'
 
@@ -42,6 +42,7 @@ t.test('the defaults are those of the documentation', async t => {
     cos: {
       region: undefined,
       bucketRegions: new Map(),
+      regionDiscovery: false,
       scheme: 'https',
       endpoint: '{bucket}.cos.{region}.myqcloud.com',
       connectTo: undefined,
@@ -77,7 +78,7 @@ t.test('every variable is taken', async t => {
     COS_TIMEOUT_MS: '3',
     COS_DEADLINE_MS: '4',
     COS_MAX_CONNECTIONS: '5',
-    COS_REGION_DISCOVERY: 'false',
+    COS_REGION_DISCOVERY: 'true',
     COS_MAX_ATTEMPTS: '4',
     COS_MAX_CONCURRENCY: '6',
     COS_QUEUE_LIMIT: '0',
@@ -115,6 +116,7 @@ t.test('every variable is taken', async t => {
     scheme: 'http',
     connectTo: { host: '::1', port: 9000 },
     endpoint: '{bucket}.cos.{region}.tencentcos.cn:8080',
+    regionDiscovery: true,
     timeoutMs: 3,
     deadlineMs: 4,
     maxConnections: 5
@@ -149,7 +151,7 @@ t.test('every fault is named at once, and no secret with it', async t => {
     AUTH: 'none',
     SHUTDOWN_DELAY_MS: '-1',
     SHUTDOWN_GRACE_MS: '3600001',
-    COS_REGION_DISCOVERY: 'true',
+    COS_REGION_DISCOVERY: 'yes',
     TRUST_PROXY: 'true',
     COS_MAX_ATTEMPTS: '11',
     COS_MAX_CONCURRENCY: '0',
@@ -214,6 +216,22 @@ t.test('an endpoint template begins with the bucket and may end with a port', as
   for (const COS_CONNECT_TO of ['localhost', 'a:0', 'a:65536', 'http://a:1', '::1:9000', 'a b:1']) {
     t.match(faultsOf({ ...required, COS_CONNECT_TO }), [/^COS_CONNECT_TO/], COS_CONNECT_TO)
   }
+})
+
+t.test('regions are discovered only for hosts that have one in their name', async t => {
+  const COS_REGION_DISCOVERY = 'true'
+  t.match(faultsOf({ ...required, COS_REGION_DISCOVERY, COS_ENDPOINT: '{bucket}.cos.accelerate.myqcloud.com' }),
+    [/^COS_REGION_DISCOVERY=true means nothing with a COS_ENDPOINT without \{region\}/])
+  t.equal(readConfig({ ...required, COS_REGION_DISCOVERY, COS_ENDPOINT: '{bucket}.{region}.private' }).cos.regionDiscovery, true)
+  t.equal(readConfig({ ...required, COS_ENDPOINT: '{bucket}.private' }).cos.regionDiscovery, false)
+})
+
+t.test('what may be part of a host name has the shape of a bucket and a region', async t => {
+  t.ok(isPlace('examplebucket-1250000000', 'ap-guangzhou'))
+  for (const [name, region] of [
+    ['examplebucket', 'ap-guangzhou'], ['a.b-1', 'ap-guangzhou'], ['', 'ap-guangzhou'], [`${'a'.repeat(62)}-1`, 'ap-guangzhou'],
+    ['a-1', ''], ['a-1', 'guangzhou'], ['a-1', 'cn-north'], ['a-1', 'ap-guangzhou.evil.example'], ['a-1', 'ap-guangzhou\n']
+  ] as const) t.notOk(isPlace(name, region), `${name} ${region}`)
 })
 
 t.test('NAME_FILE gives the value of NAME', async t => {

@@ -2,7 +2,10 @@ import { createRequire } from 'node:module'
 import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import t from 'tap'
-import { assertInventoryTarget, createAddressBook, inventoryTarget, percentEncode, regionOf } from '../../src/cos/addresses.ts'
+import {
+  assertAllowed, assertInventoryTarget, createAddressBook, inventoryTarget, percentEncode, regionOf, serviceAddress,
+  serviceTarget
+} from '../../src/cos/addresses.ts'
 import { authorization, keyTimeAt } from '../../src/cos/signature.ts'
 import { readConfig } from '../../src/config.ts'
 import { secrets } from '../start.ts'
@@ -99,6 +102,46 @@ t.test('every target names the inventory first, and nothing else passes the chec
     '/', '/?', '/?inventory&id=', '/?id=x&inventory', '/?inventoryx', '/?acl&inventory', '//?inventory', '/object?inventory', '/?inventory#',
     '/?inventory&acl', '/?inventory&id=x&acl', '?inventory', 'http://other/?inventory', '/?inventory&id=x y', '/?inventory\r\n'
   ]) t.throws(() => { assertInventoryTarget(target) }, { message: /not an inventory call/ }, JSON.stringify(target))
+})
+
+t.test('the host of GET Service is asked for nothing else, and no other host for that', async t => {
+  t.equal(serviceTarget(), '/?max-keys=2000')
+  t.equal(serviceTarget('a-1&b/'), '/?max-keys=2000&marker=a-1%26b%2F')
+  const serviceHost = 'service.cos.myqcloud.com'
+  const allow = (method: string, host: string, target: string) => {
+    assertAllowed({ method, address: { origin: `https://${host}`, host }, target }, serviceHost)
+  }
+  t.doesNotThrow(() => {
+    fc.assert(fc.property(fc.string({ unit: 'binary', minLength: 1 }), marker => { allow('GET', serviceHost, serviceTarget(marker)) }))
+  })
+  allow('GET', serviceHost, serviceTarget())
+  for (const method of ['GET', 'PUT', 'POST', 'DELETE']) allow(method, 'a-1.cos.ap-guangzhou.myqcloud.com', inventoryTarget({ id: 'a' }))
+  const message = /refused to send a request/
+  for (const method of ['PUT', 'POST', 'DELETE', 'HEAD', 'get']) t.throws(() => { allow(method, serviceHost, serviceTarget()) }, { message }, method)
+  for (const target of [
+    '/', '/?inventory', '/?inventory&id=a', '/?max-keys=1', '/?max-keys=20000', '/?marker=a&max-keys=2000', '/?max-keys=2000&marker=', '/a?max-keys=2000',
+    '/?max-keys=2000&marker=a&b', '/?max-keys=2000&marker=a b', '/?max-keys=2000\n', '?max-keys=2000', 'http://other/?max-keys=2000'
+  ]) t.throws(() => { allow('GET', serviceHost, target) }, { message }, JSON.stringify(target))
+  for (const host of [
+    'a-1.cos.ap-guangzhou.myqcloud.com', 'cos.ap-guangzhou.myqcloud.com', 'service.cos.tencentcos.cn', `${serviceHost}:8443`, `${serviceHost}.`, ''
+  ]) {
+    for (const target of [serviceTarget(), serviceTarget('a-1')]) {
+      t.throws(() => { allow('GET', host, target) }, { message: /not an inventory call/ }, host)
+    }
+  }
+})
+
+t.test('GET Service is in the domain and at the port of the buckets', async t => {
+  const hostOf = (endpoint: string, scheme: 'http' | 'https' = 'https') => serviceAddress({ endpoint, scheme }).host
+  t.strictSame(serviceAddress({ endpoint: '{bucket}.cos.{region}.myqcloud.com', scheme: 'https' }),
+    { origin: 'https://service.cos.myqcloud.com', host: 'service.cos.myqcloud.com' })
+  t.equal(hostOf('{bucket}.cos-internal.{region}.tencentcos.cn'), 'service.cos.tencentcos.cn')
+  t.equal(hostOf('{bucket}.cos.{region}.tencentcos.cn:8443'), 'service.cos.tencentcos.cn:8443')
+  t.equal(hostOf('{bucket}.cos.{region}.tencentcos.cn:443'), 'service.cos.tencentcos.cn')
+  t.equal(hostOf('{bucket}.cos.{region}.tencentcos.cn:443', 'http'), 'service.cos.tencentcos.cn:443')
+  t.equal(hostOf('{bucket}.cos.{region}.myqcloud.com:80', 'http'), 'service.cos.myqcloud.com')
+  t.equal(hostOf('{bucket}.{region}.mytencentcos.cn'), 'service.cos.myqcloud.com')
+  t.equal(hostOf('{bucket}.{region}.tencentcos.cn.private:8080'), 'service.cos.myqcloud.com:8080')
 })
 
 t.test('the address of a bucket follows query, map, default and endpoint template', async t => {

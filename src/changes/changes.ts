@@ -1,0 +1,162 @@
+/**
+ * Changes of one configuration that look before they leap. COS has no conditional writes: what depends on the present
+ * configuration is read, compared and written while nobody else changes it through this process. Between replicas, and
+ * with whoever else holds keys, the moment between reading and writing remains.
+ */
+import { apply as mergePatch } from 'tiny-merge-patch'
+import type { InventoryConfiguration } from '../contract/inventory.ts'
+import { isNotFound } from '../cos/answers.ts'
+import type { Call, Inventories, Outcome } from '../cos/inventories.ts'
+import { normalise } from '../cos/inventory-xml.ts'
+import { ServiceError } from '../errors.ts'
+import type { Turns } from './turns.ts'
+import { etagOf, failedPrecondition } from './version.ts'
+import type { Preconditions } from './version.ts'
+
+/** What an operation gives, with the entity tag of what COS now holds. */
+export interface Versioned<T> extends Outcome<T> {
+  etag: string
+}
+
+/** What a patch would make of a configuration. */
+interface Merged extends Outcome<object> {
+  current: InventoryConfiguration
+}
+
+/**
+ * Judges what a patch makes of the present configuration, before it is written.
+ *
+ * @throws {ServiceError} which ends the patch
+ */
+export type Judge = (merged: object, current: InventoryConfiguration) => void
+
+/**
+ * All of them throw what {@link Inventories} throws; PreconditionFailed; Overloaded when others are changing the same
+ * configuration for too long.
+ */
+export interface Changes {
+  get (call: Call, id: string): Promise<Versioned<InventoryConfiguration>>
+  /** Reads only when there is a precondition. */
+  put (call: Call, id: string, input: object, preconditions: Preconditions): Promise<Versioned<undefined>>
+  /** Reads only when there is a precondition. */
+  delete (call: Call, id: string, preconditions: Preconditions): Promise<Outcome<undefined>>
+  /**
+   * A JSON merge patch (RFC 7396) of the configuration in the form GET answers. One read and, unless the patch changes
+   * nothing, one write. A write that COS refuses because of another change (409, 412) is done anew once, from the read on.
+   */
+  patch (
+    call: Call, id: string, patch: unknown, preconditions: Preconditions, judge: Judge
+  ): Promise<Versioned<InventoryConfiguration>>
+  /** The XML that put would send. Sends nothing, but reads when there is a precondition. */
+  previewPut (call: Call, id: string, input: object, preconditions: Preconditions): Promise<string>
+  /** The XML that patch would send. */
+  previewPatch (call: Call, id: string, patch: unknown, preconditions: Preconditions, judge: Judge): Promise<string>
+}
+
+interface Dependencies {
+  inventories: Inventories
+  turns: Turns
+}
+
+/** Builds the changes on the operations of COS. */
+export function createChanges ({ inventories, turns }: Dependencies): Changes {
+  const inTurn = <T>(call: Call, id: string, work: () => Promise<T>) => turns.take(turnOf(call, id), call, work)
+
+  async function check (call: Call, id: string, preconditions: Preconditions): Promise<void> {
+    if (preconditions.ifMatch === undefined && preconditions.ifNoneMatch === undefined) return
+    refuseFailed(preconditions, await currentOf(call, id))
+  }
+
+  async function currentOf (call: Call, id: string): Promise<Outcome<InventoryConfiguration | undefined>> {
+    try {
+      return await inventories.get(call, id)
+    } catch (error) {
+      if (!isNotFound(error)) throw error
+      return { value: undefined, cos: error.cos }
+    }
+  }
+
+  async function merge (
+    call: Call, id: string, patch: unknown, preconditions: Preconditions, judge: Judge
+  ): Promise<Merged> {
+    const { value: current, cos } = preconditions.ifMatch === undefined
+      ? await inventories.get(call, id)
+      : await currentOf(call, id)
+    refuseFailed(preconditions, { value: current, cos })
+    const present = current as InventoryConfiguration
+    const merged = mergePatch(present, patch) as object
+    judge(merged, present)
+    return { value: merged, current: present, cos }
+  }
+
+  async function mergeAndWrite (
+    call: Call, id: string, patch: unknown, preconditions: Preconditions, judge: Judge, isRepeat = false
+  ): Promise<Versioned<InventoryConfiguration>> {
+    const { value: merged, current, cos } = await merge(call, id, patch, preconditions, judge)
+    const value = normalise(id, merged)
+    const etag = etagOf(value)
+    if (etag === etagOf(current)) return { value: current, cos, etag }
+    try {
+      const written = await inventories.put(call, id, merged)
+      return { value, cos: written.cos, etag }
+    } catch (error) {
+      if (isRepeat || !isConflict(error)) throw error
+      return await mergeAndWrite(call, id, patch, preconditions, judge, true)
+    }
+  }
+
+  return {
+    async get (call, id) {
+      const outcome = await inventories.get(call, id)
+      return { ...outcome, etag: etagOf(outcome.value) }
+    },
+
+    put: (call, id, input, preconditions) => inTurn(call, id, async () => {
+      await check(call, id, preconditions)
+      const outcome = await inventories.put(call, id, input)
+      return { ...outcome, etag: etagOf(normalise(id, input)) }
+    }),
+
+    delete: (call, id, preconditions) => inTurn(call, id, async () => {
+      await check(call, id, preconditions)
+      return await inventories.delete(call, id)
+    }),
+
+    patch: (call, id, patch, preconditions, judge) =>
+      inTurn(call, id, () => mergeAndWrite(call, id, patch, preconditions, judge)),
+
+    async previewPut (call, id, input, preconditions) {
+      const xml = inventories.preview(call, id, input)
+      await check(call, id, preconditions)
+      return xml
+    },
+
+    async previewPatch (call, id, patch, preconditions, judge) {
+      const { value: merged } = await merge(call, id, patch, preconditions, judge)
+      return inventories.preview(call, id, merged)
+    }
+  }
+}
+
+/** The key under which changes of a configuration take turns. */
+export function turnOf ({ bucket }: Call, id: string): string {
+  return `${bucket}/${id}`
+}
+
+/** Whether COS says that another change was in the way. */
+function isConflict (error: unknown): boolean {
+  return error instanceof ServiceError && [409, 412].includes(error.status)
+}
+
+function refuseFailed (
+  preconditions: Preconditions, { value, cos }: Outcome<InventoryConfiguration | undefined>
+): void {
+  const failed = failedPrecondition(preconditions, value && etagOf(value))
+  if (failed === undefined) return
+  const reason = value === undefined
+    ? 'There is no such configuration.'
+    : failed === 'if-match'
+      ? 'The configuration is not the one that If-Match names: read it again, and decide anew.'
+      : 'There is such a configuration already.'
+  throw new ServiceError('PreconditionFailed', `${reason} Nothing was changed.`, { cos })
+}

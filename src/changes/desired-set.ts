@@ -1,0 +1,195 @@
+/**
+ * A whole bucket brought to a desired set of configurations: what differs is found out first, and changed a few at a
+ * time.
+ */
+import type { Action } from '../contract/callers.ts'
+import type { InventoryConfiguration } from '../contract/inventory.ts'
+import { cancelled } from '../cos/bulkheads.ts'
+import { maxConfigurations } from '../cos/inventories.ts'
+import type { Call, Inventories, Outcome } from '../cos/inventories.ts'
+import { normalise } from '../cos/inventory-xml.ts'
+import { ServiceError } from '../errors.ts'
+import type { CosContext } from '../errors.ts'
+import { turnOf } from './changes.ts'
+import { differencesOf } from './differences.ts'
+import type { Difference } from './differences.ts'
+import type { Turns } from './turns.ts'
+
+/** What is to become of one configuration, and what has. */
+export type Step = { id: string } & (
+  | { outcome: 'Created', configuration: object }
+  | { outcome: 'Updated', configuration: object, changes: Difference[] }
+  | { outcome: 'Deleted' | 'Unchanged' | 'Unmanaged' }
+)
+
+/** A change that was not made, or of which that is not known. */
+export interface FailedStep {
+  id: string
+  outcome: 'Failed'
+  error: unknown
+}
+
+/** Steps in phases: those of a phase may be taken at once, and all of them before those of the next. */
+export type Plan = Step[][]
+
+/** Is told of every change when it begins; what it gives is told what came of it. */
+export type Witness = (change: { action: Action, id: string, configuration?: object }) =>
+(ending: { error?: unknown, cos?: CosContext }) => void
+
+/** How somebody follows what becomes of a set. */
+export interface Following {
+  /** Called once, before anything is changed. */
+  planned: (plan: Outcome<Plan>) => void
+  /** Called for each step as soon as it has been taken, or has failed. */
+  taken: (step: Step | FailedStep) => void
+  witness: Witness
+  /** Says why no further change may begin; undefined while one may. */
+  refusal: () => ServiceError | undefined
+}
+
+type Desired = ReadonlyArray<{ Id: string }>
+
+interface Options {
+  /** Whether what the set does not name is deleted. */
+  prune: boolean
+}
+
+/** Bringing a bucket to a desired set. Both throw what {@link Inventories} throws. */
+export interface DesiredSets {
+  /**
+   * Compares by meaning, reading nothing but the pages of LIST.
+   *
+   * @param desired configurations, each with an Id of its own
+   * @throws {ServiceError} ValidationFailed when the bucket would come to hold more than it can
+   */
+  plan (call: Call, desired: Desired, options: Options): Promise<Outcome<Plan>>
+  /**
+   * Plans and takes the steps. One that fails keeps no other from being taken. Of each bucket one set at a time.
+   *
+   * @throws {ServiceError} of the plan, or Overloaded when another set of the bucket takes too long; nothing was changed
+   */
+  apply (call: Call, desired: Desired, options: Options, following: Following): Promise<void>
+}
+
+interface Dependencies {
+  inventories: Inventories
+  turns: Turns
+  /** For each change, in milliseconds. */
+  deadlineMs: number
+  /** Milliseconds since 1970. */
+  now: () => number
+}
+
+/** Of one set: enough to hide the latency of COS, few enough to leave room for others. */
+const changesAtOnce = 8
+
+/** A whole set has so many times the time of one request: by default five minutes, for at most a thousand changes. */
+const deadlinesOfSet = 20
+
+/** Builds the sets on the operations of COS. */
+export function createDesiredSets ({ inventories, turns, deadlineMs, now }: Dependencies): DesiredSets {
+  async function plan (call: Call, desired: Desired, { prune }: Options): Promise<Outcome<Plan>> {
+    const { value: { InventoryConfigurations: configurations }, cos } = await inventories.listAll(call)
+    const present = new Map(configurations.map(each => [each.Id, each]))
+    const named = new Set(desired.map(({ Id: id }) => id))
+    const others = [...present.keys()].filter(id => !named.has(id))
+    const steps = [
+      ...desired.map(configuration => stepTo(configuration, present.get(configuration.Id))),
+      ...others.map((id): Step => ({ id, outcome: prune ? 'Deleted' : 'Unmanaged' }))
+    ]
+    if (!prune) refuseTooMany(desired.length, others.length)
+    return { value: inPhases(steps, present.size), cos }
+  }
+
+  async function change (call: Call, step: Step, witness: Witness): Promise<void> {
+    const { id } = step
+    const configuration = 'configuration' in step ? step.configuration : undefined
+    const end = configuration === undefined
+      ? witness({ action: 'cos:DeleteBucketInventory', id })
+      : witness({ action: 'cos:PutBucketInventory', id, configuration })
+    try {
+      const { cos } = await turns.take<Outcome<undefined>>(turnOf(call, id), call, () => configuration === undefined
+        ? inventories.delete(call, id)
+        : inventories.put(call, id, configuration))
+      end({ cos })
+    } catch (error) {
+      end({ error })
+      throw error
+    }
+  }
+
+  async function follow (call: Call, phases: Plan, { taken, witness, refusal }: Following): Promise<void> {
+    const endsAt = now() + deadlinesOfSet * deadlineMs
+    const mayNotBegin = () => call.signal.aborted ? cancelled() : now() >= endsAt ? outOfTime() : refusal()
+
+    async function take (step: Step): Promise<void> {
+      try {
+        if (isChange(step)) {
+          const refused = mayNotBegin()
+          if (refused !== undefined) throw refused
+          await change({ ...call, deadlineAt: Math.min(endsAt, now() + deadlineMs) }, step, witness)
+        }
+        taken(step)
+      } catch (error) {
+        taken({ id: step.id, outcome: 'Failed', error })
+      }
+    }
+
+    for (const steps of phases) {
+      const queue = steps.values()
+      await Promise.all(Array.from({ length: changesAtOnce }, async () => {
+        for (const step of queue) await take(step)
+      }))
+    }
+  }
+
+  return {
+    plan,
+
+    apply: (call, desired, options, following) => turns.take(turnOf(call, ''), call, async () => {
+      const planned = await plan(call, desired, options)
+      following.planned(planned)
+      await follow(call, planned.value, following)
+    })
+  }
+}
+
+function stepTo (configuration: { Id: string }, present: InventoryConfiguration | undefined): Step {
+  const { Id: id } = configuration
+  if (present === undefined) return { id, outcome: 'Created', configuration }
+  const changes = differencesOf(present, normalise(id, configuration))
+  return changes.length === 0 ? { id, outcome: 'Unchanged' } : { id, outcome: 'Updated', configuration, changes }
+}
+
+function isChange ({ outcome }: Step): boolean {
+  return outcome !== 'Unchanged' && outcome !== 'Unmanaged'
+}
+
+/**
+ * What a bucket holds never goes above the limit, nor further down than it must: configurations are created before
+ * others are deleted, so that a report under a new name is not missed in between, as far as there is room; the rest is
+ * created when others are gone.
+ */
+function inPhases (steps: Step[], present: number): Plan {
+  const of = (...outcomes: Array<Step['outcome']>) => steps.filter(({ outcome }) => outcomes.includes(outcome))
+  const created = of('Created')
+  const room = maxConfigurations - present
+  return [of('Unchanged', 'Unmanaged'), of('Updated'), created.slice(0, room), of('Deleted'), created.slice(room)]
+}
+
+function refuseTooMany (desired: number, others: number): void {
+  if (desired + others <= maxConfigurations) return
+  throw new ServiceError('ValidationFailed', 'The bucket would hold too many configurations. Nothing was changed.', {
+    errors: [{
+      in: 'body',
+      pointer: '/InventoryConfigurations',
+      detail: `a bucket holds at most ${maxConfigurations} configurations; these are ${desired}, and ${others} others are ` +
+        'there: leave some out, delete some first, or send prune=true to delete all others'
+    }]
+  })
+}
+
+function outOfTime (): ServiceError {
+  return new ServiceError('UpstreamTimeout', 'The set took longer than a set may. This change was not begun: send the ' +
+    'set again, what holds already is left as it is.')
+}

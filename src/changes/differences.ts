@@ -1,0 +1,31 @@
+import { meaningOf } from './version.ts'
+
+/** One value that differs: where it is (RFC 6901), and what it was and becomes; absent where there is none. */
+export interface Difference {
+  pointer: string
+  from?: unknown
+  to?: unknown
+}
+
+/** What makes one value mean something else than another. Lists are compared whole, their order does not count. */
+export function differencesOf (from: unknown, to: unknown, pointer = ''): Difference[] {
+  if (isObject(from) && isObject(to)) {
+    const names = new Set([...Object.keys(from), ...Object.keys(to)])
+    return [...names].flatMap(name => differencesOf(own(from, name), own(to, name), `${pointer}/${escapePointer(name)}`))
+  }
+  if (from !== undefined && to !== undefined && meaningOf(from) === meaningOf(to)) return []
+  return from === to ? [] : [{ pointer, ...from !== undefined && { from }, ...to !== undefined && { to } }]
+}
+
+/** A token of a JSON pointer (RFC 6901, section 3). */
+export function escapePointer (token: string): string {
+  return token.replaceAll('~', '~0').replaceAll('/', '~1')
+}
+
+function own (object: Record<string, unknown>, name: string): unknown {
+  return Object.hasOwn(object, name) ? object[name] : undefined
+}
+
+function isObject (value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

@@ -1,0 +1,79 @@
+import type { InventoryConfiguration } from '../contract/inventory.ts'
+import type { Call } from '../cos/inventories.ts'
+import { normalise } from '../cos/inventory-xml.ts'
+import type { Regions } from '../cos/regions.ts'
+
+/** Something COS takes but makes no useful report of. Printable ASCII: it may stand in a header. */
+export interface Warning {
+  code: 'DestinationNotFound' | 'DestinationInOtherRegion' | 'ReportOfReports' | 'TagWithoutField' | 'MonthWithoutDate'
+  /** RFC 6901 pointer into the configuration. */
+  pointer: string
+  detail: string
+}
+
+/**
+ * Looks for what would only show when a report is missing or wrong. Whether the destination exists is known only where
+ * regions are discovered, and of the account's own buckets, which are those with the APPID of the source.
+ *
+ * @param input a body that passed validation
+ * @throws {ServiceError} of the look-up of the destination
+ */
+export async function preflight (
+  call: Call, id: string, input: object, { find }: Pick<Regions, 'find'>
+): Promise<Warning[]> {
+  const configuration = normalise(id, input)
+  const { Filter: filter, OptionalFields: fields, Schedule: schedule } = configuration
+  const warnings = await destinationWarnings(call, configuration, find)
+  if (filter?.Tag !== undefined && fields?.Field.includes('Tag') !== true) {
+    warnings.push({
+      code: 'TagWithoutField',
+      pointer: '/OptionalFields',
+      detail: 'A filter by tag needs the optional field Tag.'
+    })
+  }
+  if (schedule?.MonthlyDate !== undefined && schedule.MonthlyDate > 28) {
+    warnings.push({
+      code: 'MonthWithoutDate',
+      pointer: '/Schedule/MonthlyDate',
+      detail: `Not every month has a day ${schedule.MonthlyDate}, and what COS does then is not documented: take 1 to 28.`
+    })
+  }
+  return warnings
+}
+
+async function destinationWarnings (
+  call: Call, { Id: id, Filter: filter, Destination: destination }: InventoryConfiguration, find: Regions['find']
+): Promise<Warning[]> {
+  const { Bucket: resource = '', Prefix: folder = '' } = destination?.COSBucketDestination ?? {}
+  const [, region, bucket = ''] = /^qcs::cos:([^:]*)::(.*)$/.exec(resource) ?? []
+  const warnings: Warning[] = []
+  const warn = (code: Warning['code'], pointer: string, detail: string) => warnings.push({ code, pointer, detail })
+  const [at, source] = ['/Destination/COSBucketDestination/Bucket', call.bucket]
+  const isOwn = bucket.slice(bucket.lastIndexOf('-')) === source.slice(source.lastIndexOf('-'))
+  const found = find !== undefined && isOwn && bucket !== source ? await find(bucket, call) : region
+  if (found === undefined) {
+    warn('DestinationNotFound', at, `The account has no bucket ${bucket}.`)
+  } else if (region !== call.region || found !== region) {
+    warn('DestinationInOtherRegion', at,
+      `Source and destination must be in one region: ${source} is in ${call.region}, ${bucket} in ${found}` +
+      `${found === region ? '' : ` and not in ${region}`}.`)
+  }
+  if (bucket === source) {
+    const reports = `${folder === '' || folder.endsWith('/') ? folder : `${folder}/`}${appIdOf(source)}/${nameOf(source)}/${id}/`
+    const listed = filter?.Prefix ?? ''
+    if (reports.startsWith(listed) || listed.startsWith(reports)) {
+      warn('ReportOfReports', '/Destination/COSBucketDestination/Prefix',
+        'The reports are written to where the filter finds them, so that they list themselves: filter by a prefix that ' +
+        'they do not have, or take another bucket.')
+    }
+  }
+  return warnings
+}
+
+function appIdOf (bucket: string): string {
+  return bucket.slice(bucket.lastIndexOf('-') + 1)
+}
+
+function nameOf (bucket: string): string {
+  return bucket.slice(0, bucket.lastIndexOf('-'))
+}

@@ -1,0 +1,75 @@
+import { cancelled } from '../cos/bulkheads.ts'
+import { ServiceError } from '../errors.ts'
+
+/** How long somebody waits: until a time in milliseconds since 1970, or until the signal is aborted. */
+export interface Patience {
+  deadlineAt: number
+  signal: AbortSignal
+}
+
+export interface Turns {
+  /**
+   * Does the work when everybody who came earlier with the same key is done. Nothing is kept of a key nobody uses.
+   *
+   * @throws {ServiceError} Overloaded when its turn does not come in time, or too many wait; CallerLeft when the signal
+   *   ended the waiting. The work is not begun then
+   */
+  take<T> (key: string, patience: Patience, work: () => Promise<T>): Promise<T>
+  /** Keys in use. */
+  size (): number
+}
+
+interface Dependencies {
+  /** The most that wait, over all keys. */
+  queueLimit: number
+  /** Milliseconds since 1970. */
+  now: () => number
+}
+
+/** One at a time for each key, in the order they came. */
+export function createTurns ({ queueLimit, now }: Dependencies): Turns {
+  /** Those who wait, in order, by key; a key somebody has is there even if nobody waits. */
+  const waiting = new Map<string, Set<() => void>>()
+  let waitingInAll = 0
+
+  function untilCalled (waiters: Set<() => void>, { deadlineAt, signal }: Patience): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const settle = (act: () => void) => () => {
+        waitingInAll -= 1
+        waiters.delete(come)
+        clearTimeout(timer)
+        signal.removeEventListener('abort', leave)
+        act()
+      }
+      const come = settle(resolve)
+      const leave = settle(() => { reject(cancelled()) })
+      const timer = setTimeout(settle(() => { reject(overloaded()) }), Math.max(0, deadlineAt - now()))
+      waitingInAll += 1
+      waiters.add(come)
+      signal.addEventListener('abort', leave)
+    })
+  }
+
+  function passOn (key: string): void {
+    const [next] = waiting.get(key) ?? []
+    if (next === undefined) waiting.delete(key)
+    else next()
+  }
+
+  return {
+    async take (key, patience, work) {
+      if (patience.signal.aborted) throw cancelled()
+      const waiters = waiting.get(key)
+      if (waiters === undefined) waiting.set(key, new Set())
+      else if (waitingInAll >= queueLimit) throw overloaded()
+      else await untilCalled(waiters, patience)
+      return await work().finally(() => { passOn(key) })
+    },
+    size: () => waiting.size
+  }
+}
+
+function overloaded (): ServiceError {
+  return new ServiceError('Overloaded', 'Others are changing this at the moment, and the turn of this request has not ' +
+    'come in time. Nothing was sent. Try again in 1 s or later.', { retryAfterSeconds: 1 })
+}

@@ -1,0 +1,42 @@
+/**
+ * When two configurations are one and the same. Their order never counts: neither that of elements, nor that of fields
+ * and tags, nor that of elements this service does not know. Every name, value and repetition does.
+ */
+import { createHash } from 'node:crypto'
+import type { InventoryConfiguration } from '../contract/inventory.ts'
+
+/** What may be said in several ways, said in one: two configurations mean the same exactly when these are equal. */
+export function meaningOf (value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(meaningOf).sort().join()}]`
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value)
+  const members = Object.entries(value).map(([name, each]) => `${JSON.stringify(name)}:${meaningOf(each)}`)
+  return `{${members.sort().join()}}`
+}
+
+/**
+ * The strong entity tag of a configuration (RFC 9110, section 8.8.3): a SHA-256 of its meaning.
+ *
+ * @param configuration as COS answered it, or normalised
+ */
+export function etagOf (configuration: InventoryConfiguration): string {
+  return `"${createHash('sha256').update(meaningOf(configuration)).digest('base64url')}"`
+}
+
+/** What a request makes its effect depend on: entity tags, or `*` for any there is. */
+export interface Preconditions {
+  ifMatch: '*' | readonly string[] | undefined
+  ifNoneMatch: '*' | readonly string[] | undefined
+}
+
+/** Which precondition does not hold, in the order of RFC 9110, section 13.2.2. */
+export function failedPrecondition (
+  { ifMatch, ifNoneMatch }: Preconditions, etag: string | undefined
+): 'if-match' | 'if-none-match' | undefined {
+  if (ifMatch !== undefined && !names(ifMatch, etag)) return 'if-match'
+  if (ifNoneMatch !== undefined && names(ifNoneMatch, etag)) return 'if-none-match'
+  return undefined
+}
+
+function names (tags: '*' | readonly string[], etag: string | undefined): boolean {
+  return etag !== undefined && (tags === '*' || tags.includes(etag))
+}

@@ -1,0 +1,55 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { Call } from '../cos/inventories.ts'
+import type { Regions } from '../cos/regions.ts'
+import { refuseDestinations, refuseUnlessPermitted } from './authorization.ts'
+import { callerLeft } from './observation.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The request as a call to COS; null until it is known to be valid and where its bucket is. */
+    cosCall: Call | null
+  }
+}
+
+interface Dependencies {
+  regions: Regions
+  /** For a caller's whole request, in milliseconds. */
+  deadlineMs: number
+  /** Milliseconds since 1970. */
+  now: () => number
+}
+
+/** The call that {@link addCosCall} has made of a valid request. */
+export function callOf ({ cosCall }: FastifyRequest): Call {
+  return cosCall as Call
+}
+
+/**
+ * Finds out where the bucket is (preHandler, once the request is known to be valid), and whether the caller may do
+ * there what it may do somewhere.
+ *
+ * @throws {ServiceError} NoSuchBucket and others of the look-up; CallerNotAllowed
+ */
+export function addCosCall (app: FastifyInstance, { regions, deadlineMs, now }: Dependencies): void {
+  app.decorateRequest('cosCall', null)
+  app.addHook('preHandler', async (request, reply) => {
+    const { bucket } = request.params as { bucket: string }
+    const { region: requested } = request.query as { region?: string }
+    const { log, trace } = request
+    const about = { log, trace, signal: callerLeft(request, reply), tally: request }
+    const deadlineAt = now() + deadlineMs
+    const { region, isLookedUp } = await regions.resolve(bucket, requested, about)
+    const call: Call = { bucket, region, deadlineAt, ...about }
+    request.cosCall = call
+    refuseUnlessPermitted(request, regions.known)
+    if (!isLookedUp) return
+    call.relocate = async from => {
+      const present = await regions.moved(bucket, from, about)
+      if (present === undefined) return undefined
+      request.cosCall = { ...call, region: present }
+      refuseUnlessPermitted(request, regions.known)
+      refuseDestinations(request, request.configuration ?? request.body, regions.known)
+      return present
+    }
+  })
+}

@@ -1,0 +1,228 @@
+import assert from 'node:assert/strict'
+import { setImmediate as settled } from 'node:timers/promises'
+import t from 'tap'
+import type { LookUp } from '../../src/cos/bucket-list.ts'
+import { createRegions } from '../../src/cos/regions.ts'
+import { UpstreamError } from '../../src/cos/upstream-error.ts'
+import { createPassingTracer } from '../../src/tracing.ts'
+
+const endpoint = '{bucket}.cos.{region}.myqcloud.com'
+const minuteMs = 60_000
+
+interface Setting {
+  regionDiscovery?: boolean
+  region?: string
+  endpoint?: string
+}
+
+/** Regions in a time of their own; every list is ended by the test. */
+function bench (setting: Setting = {}) {
+  let time = 1_000_000
+  let lists = 0
+  let underWay: { resolve (buckets: Map<string, string>): void, reject (error: Error): void } | undefined
+  const lines: object[] = []
+  const end = async (how: (list: NonNullable<typeof underWay>) => void) => {
+    const list = underWay
+    assert.ok(list, 'no list is under way')
+    underWay = undefined
+    how(list)
+    await settled()
+  }
+  const call: LookUp = {
+    log: { debug: (fields, message) => { lines.push({ ...fields, message }) } },
+    trace: createPassingTracer().startRequest({
+      method: 'GET', route: undefined, path: '/', address: '', requestId: '', traceparent: undefined, tracestate: undefined
+    }),
+    signal: new AbortController().signal,
+    tally: { attempts: 0 }
+  }
+  const regions = createRegions({
+    bucketRegions: new Map([['configured-1', 'ap-seoul']]), endpoint, regionDiscovery: true, region: undefined, ...setting
+  }, {
+    listBuckets: () => new Promise((resolve, reject) => {
+      assert.equal(underWay, undefined, 'two lists at a time')
+      lists += 1
+      underWay = { resolve, reject }
+    }),
+    now: () => time
+  })
+  return {
+    lines,
+    lists: () => lists,
+    pass (ms: number) { time += ms },
+    give: (buckets: Record<string, string>) => end(list => { list.resolve(new Map(Object.entries(buckets))) }),
+    fail: (error: Error = refused) => end(list => { list.reject(error) }),
+    known: regions.known,
+    find: regions.find && ((bucket: string) => regions.find?.(bucket, call)),
+    resolve: (bucket: string, requested?: string) => regions.resolve(bucket, requested, call),
+    moved: (bucket: string, from: string) => regions.moved(bucket, from, call)
+  }
+}
+
+const refused = new UpstreamError({ code: 'AccessDenied', status: 403, title: 'Forbidden' }, 'no', { class: 'caller' })
+const bug = new Error('a bug')
+const discovered = (region: string) => ({ region, isLookedUp: true })
+const stated = (region: string | undefined) => ({ region, isLookedUp: false })
+const noSuchBucket = { name: 'ServiceError', code: 'NoSuchBucket', status: 404, title: 'Not Found', detail: /Region discovery found no bucket/ }
+
+t.test('without discovery a region is the requested one, that of the bucket, that of all, or not known', async t => {
+  const off = bench({ regionDiscovery: false, region: 'ap-tokyo' })
+  for (const [bucket, requested, region] of [
+    ['configured-1', 'eu-frankfurt', 'eu-frankfurt'], ['configured-1', undefined, 'ap-seoul'], ['a-1', undefined, 'ap-tokyo']
+  ] as const) {
+    t.strictSame(await off.resolve(bucket, requested), stated(region))
+    t.equal(off.known(bucket, requested), region)
+  }
+  const unknown = bench({ regionDiscovery: false })
+  t.strictSame(await unknown.resolve('a-1'), stated(undefined))
+  t.equal(unknown.known('a-1', undefined), undefined)
+  t.equal(unknown.find, undefined)
+  const fixed = bench({ regionDiscovery: false, region: 'ap-tokyo', endpoint: '{bucket}.private' })
+  t.strictSame(await fixed.resolve('a-1', 'eu-frankfurt'), stated('ap-tokyo'), 'a host that is where it is')
+  t.equal(off.lists() + unknown.lists() + fixed.lists(), 0)
+})
+
+t.test('what is requested or configured costs no look-up, what was found comes before the region of all', async t => {
+  const { give, known, lists, resolve } = bench({ region: 'ap-tokyo' })
+  t.strictSame(await resolve('a-1', 'eu-frankfurt'), stated('eu-frankfurt'))
+  t.strictSame(await resolve('configured-1'), stated('ap-seoul'))
+  t.strictSame([known('a-1', 'eu-frankfurt'), known('configured-1', undefined)], ['eu-frankfurt', 'ap-seoul'])
+  t.equal(lists(), 0)
+  t.equal(known('a-1', undefined), undefined, 'discovery could still tell')
+  const place = resolve('a-1')
+  await give({ 'a-1': 'ap-beijing', 'configured-1': 'ap-beijing' })
+  t.strictSame(await place, discovered('ap-beijing'))
+  t.equal(known('a-1', undefined), 'ap-beijing')
+  t.strictSame(await resolve('a-1', 'eu-frankfurt'), stated('eu-frankfurt'))
+  t.strictSame(await resolve('configured-1'), stated('ap-seoul'))
+  t.equal(lists(), 1)
+})
+
+t.test('one list serves all its buckets for ten minutes', async t => {
+  const { find, give, known, lists, pass, resolve } = bench()
+  const first = resolve('a-1')
+  pass(2_000)
+  await give({ 'a-1': 'ap-beijing', 'b-1': 'ap-tokyo' })
+  t.strictSame(await first, discovered('ap-beijing'))
+  t.strictSame(await resolve('b-1'), discovered('ap-tokyo'))
+  t.equal(await find?.('b-1'), 'ap-tokyo')
+  pass(10 * minuteMs - 2_001)
+  t.strictSame(await resolve('a-1'), discovered('ap-beijing'))
+  t.equal(lists(), 1)
+  pass(1)
+  t.equal(known('a-1', undefined), undefined, 'as old as its beginning')
+  const second = resolve('a-1')
+  t.equal(lists(), 2)
+  await give({ 'a-1': 'ap-seoul' })
+  t.strictSame(await second, discovered('ap-seoul'))
+})
+
+t.test('a bucket that is not in a list is looked for again after half a minute', async t => {
+  const { find, give, known, lists, pass, resolve } = bench()
+  const absent = t.rejects(resolve('new-1'), noSuchBucket)
+  await give({ 'a-1': 'ap-beijing' })
+  await absent
+  t.equal(known('new-1', undefined), undefined)
+  t.equal(await find?.('new-1'), undefined)
+  pass(29_999)
+  await t.rejects(resolve('new-1'), { ...noSuchBucket, detail: /new-1.*query parameter region.*COS_BUCKET_REGIONS.*within 30 s/ })
+  t.equal(lists(), 1)
+  pass(1)
+  const present = resolve('new-1')
+  t.equal(lists(), 2)
+  await give({ 'a-1': 'ap-beijing', 'new-1': 'ap-tokyo' })
+  t.strictSame(await present, discovered('ap-tokyo'))
+})
+
+t.test('a bucket that COS does not list is in the region of all where there is one', async t => {
+  const { find, give, known, lists, pass, resolve } = bench({ region: 'ap-tokyo' })
+  const place = resolve('foreign-1')
+  await give({})
+  t.strictSame(await place, stated('ap-tokyo'))
+  t.strictSame(await resolve('foreign-1'), stated('ap-tokyo'))
+  t.equal(known('foreign-1', undefined), 'ap-tokyo')
+  t.equal(await find?.('foreign-1'), undefined, 'which is not where it was found')
+  pass(30_000)
+  t.equal(known('foreign-1', undefined), undefined)
+  t.equal(lists(), 1)
+})
+
+t.test('whoever asks while a list is under way waits for that one', async t => {
+  const { fail, find, give, lists, moved, resolve } = bench()
+  const [a, b, another, destination, relocated] = [resolve('a-1'), resolve('b-1'), resolve('a-1'), find?.('b-1'), moved('a-1', 'ap-tokyo')]
+  const absent = t.rejects(resolve('c-1'), noSuchBucket)
+  await give({ 'a-1': 'ap-beijing', 'b-1': 'ap-tokyo' })
+  t.strictSame(await Promise.all([a, b, another]), [discovered('ap-beijing'), discovered('ap-tokyo'), discovered('ap-beijing')])
+  t.equal(await destination, 'ap-tokyo')
+  t.equal(await relocated, 'ap-beijing')
+  await absent
+  t.equal(lists(), 1)
+
+  const failing = bench()
+  const all = ['a-1', 'b-1'].map(bucket => t.rejects(failing.resolve(bucket), refused))
+  await failing.fail()
+  await Promise.all(all)
+  t.equal(failing.lists(), 1)
+  const next = failing.resolve('a-1')
+  t.equal(failing.lists(), 2, 'a failure is not remembered')
+  await failing.give({ 'a-1': 'ap-beijing' })
+  t.strictSame(await next, discovered('ap-beijing'))
+  await t.rejects(fail(), /no list is under way/)
+})
+
+t.test('while no new list is to be had, an old one serves for the buckets it has', async t => {
+  const { fail, find, give, lines, lists, pass, resolve } = bench({ region: 'ap-tokyo' })
+  const first = resolve('a-1')
+  await give({ 'a-1': 'ap-beijing' })
+  await first
+  pass(10 * minuteMs)
+  const [old, destination] = [resolve('a-1'), find?.('a-1')]
+  const absent = t.rejects(resolve('b-1'), refused, 'it may be anywhere, whatever the region of all')
+  await fail()
+  t.strictSame(await old, discovered('ap-beijing'))
+  t.equal(await destination, 'ap-beijing')
+  await absent
+  t.match(lines, [{ bucket: 'a-1', code: 'AccessDenied', message: /taken to be where it was/ }, { bucket: 'a-1' }])
+  t.equal(lists(), 2)
+  const faulty = t.rejects(resolve('a-1'), bug)
+  await fail(bug)
+  await faulty
+  const third = resolve('a-1')
+  await give({ 'a-1': 'ap-seoul' })
+  t.strictSame(await third, discovered('ap-seoul'))
+})
+
+t.test('a bucket that is not where it was found is looked for once more', async t => {
+  const { fail, give, known, lines, lists, moved, pass, resolve } = bench()
+  const first = resolve('a-1')
+  await give({ 'a-1': 'ap-beijing', 'b-1': 'ap-tokyo' })
+  await first
+  pass(4_999)
+  t.equal(await moved('a-1', 'ap-beijing'), undefined, 'the list is believed')
+  t.equal(await moved('a-1', 'ap-seoul'), 'ap-beijing', 'another call has looked meanwhile')
+  t.equal(await moved('c-1', 'ap-seoul'), undefined)
+  t.equal(lists(), 1)
+
+  pass(1)
+  const relocated = moved('a-1', 'ap-beijing')
+  await give({ 'a-1': 'ap-seoul', 'b-1': 'ap-tokyo' })
+  t.equal(await relocated, 'ap-seoul')
+  t.strictSame(await resolve('a-1'), discovered('ap-seoul'))
+  t.equal(lists(), 2)
+
+  pass(5_000)
+  const unmoved = moved('b-1', 'ap-tokyo')
+  await fail()
+  t.equal(await unmoved, undefined, 'nothing more can be learnt')
+  t.match(lines, [{ bucket: 'b-1', code: 'AccessDenied', message: /not known/ }])
+  t.equal(known('b-1', undefined), 'ap-tokyo', 'and nothing is forgotten')
+  const faulty = t.rejects(moved('b-1', 'ap-tokyo'), bug)
+  await fail(bug)
+  await faulty
+
+  const vanished = moved('b-1', 'ap-tokyo')
+  await give({ 'a-1': 'ap-seoul' })
+  t.equal(await vanished, undefined)
+  await t.rejects(resolve('b-1'), noSuchBucket)
+  t.equal(lists(), 5)
+})
