@@ -7,7 +7,9 @@ import type { DesiredSets } from './changes/desired-set.ts'
 import { preflight } from './changes/preflight.ts'
 import type { Inventories } from './cos/inventories.ts'
 import type { Regions } from './cos/regions.ts'
-import { DesiredSetSchema, InventoryConfigurationPatchSchema, SetOutcomeSchema, SetProgressSchema } from './contract/desired-set.ts'
+import {
+  DesiredSetSchema, InventoryConfigurationPatchSchema, SetOutcomeSchema, SetProgressSchema
+} from './contract/desired-set.ts'
 import {
   InventoryConfigurationInputSchema, InventoryConfigurationSchema, InventoryJobInputSchema, InventoryJobSchema,
   InventoryPageSchema
@@ -96,7 +98,8 @@ export async function buildApp (dependencies: Dependencies): Promise<FastifyInst
 
   for (const schema of [
     InventoryConfigurationSchema, InventoryConfigurationInputSchema, InventoryJobInputSchema, InventoryJobSchema,
-    InventoryPageSchema, ProblemSchema, DesiredSetSchema, InventoryConfigurationPatchSchema, SetOutcomeSchema, SetProgressSchema
+    InventoryPageSchema, InventoryConfigurationPatchSchema, DesiredSetSchema, SetOutcomeSchema, SetProgressSchema,
+    ProblemSchema
   ]) app.addSchema(schema)
   await addDocumentation(app, version)
   await app.register(openApiRoutes)

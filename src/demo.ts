@@ -21,7 +21,7 @@ async function main (): Promise<void> {
     COS_SECRET_KEY: exampleCredential.secretKey,
     COS_SCHEME: 'http',
     COS_CONNECT_TO: emulator.address,
-    COS_BUCKET_REGIONS: exampleBuckets.map(({ name, region }) => `${name}=${region}`).join(',')
+    COS_REGION_DISCOVERY: 'true'
   })
   const stdout = await logDestination()
   const service = await startService(config, pino({ level: config.logLevel }, stdout), stdout)

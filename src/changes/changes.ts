@@ -42,7 +42,7 @@ export interface Changes {
   delete (call: Call, id: string, preconditions: Preconditions): Promise<Outcome<undefined>>
   /**
    * A JSON merge patch (RFC 7396) of the configuration in the form GET answers. One read and, unless the patch changes
-   * nothing, one write. A write that COS refuses because of another change (409, 412) is done anew once, from the read on.
+   * nothing, one write. When COS refuses that because of another change (409, 412), both are done anew once.
    */
   patch (
     call: Call, id: string, patch: unknown, preconditions: Preconditions, judge: Judge

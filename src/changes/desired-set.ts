@@ -38,11 +38,10 @@ export type Witness = (change: { action: Action, id: string, configuration?: obj
 
 /** How somebody follows what becomes of a set. */
 export interface Following {
-  /** Called once, before anything is changed. */
-  planned: (plan: Outcome<Plan>) => void
+  /** Called once, before anything is changed; gives who is told of the changes. */
+  planned: (plan: Outcome<Plan>) => Witness
   /** Called for each step as soon as it has been taken, or has failed. */
   taken: (step: Step | FailedStep) => void
-  witness: Witness
   /** Says why no further change may begin; undefined while one may. */
   refusal: () => ServiceError | undefined
 }
@@ -66,7 +65,8 @@ export interface DesiredSets {
   /**
    * Plans and takes the steps. One that fails keeps no other from being taken. Of each bucket one set at a time.
    *
-   * @throws {ServiceError} of the plan, or Overloaded when another set of the bucket takes too long; nothing was changed
+   * @throws {ServiceError} of the plan, or Overloaded when another set of the bucket takes too long; then nothing was
+   *   changed
    */
   apply (call: Call, desired: Desired, options: Options, following: Following): Promise<void>
 }
@@ -84,7 +84,7 @@ interface Dependencies {
 const changesAtOnce = 8
 
 /** A whole set has so many times the time of one request: by default five minutes, for at most a thousand changes. */
-const deadlinesOfSet = 20
+export const deadlinesOfSet = 20
 
 /** Builds the sets on the operations of COS. */
 export function createDesiredSets ({ inventories, turns, deadlineMs, now }: Dependencies): DesiredSets {
@@ -118,7 +118,9 @@ export function createDesiredSets ({ inventories, turns, deadlineMs, now }: Depe
     }
   }
 
-  async function follow (call: Call, phases: Plan, { taken, witness, refusal }: Following): Promise<void> {
+  async function follow (
+    call: Call, phases: Plan, witness: Witness, { taken, refusal }: Omit<Following, 'planned'>
+  ): Promise<void> {
     const endsAt = now() + deadlinesOfSet * deadlineMs
     const mayNotBegin = () => call.signal.aborted ? cancelled() : now() >= endsAt ? outOfTime() : refusal()
 
@@ -148,8 +150,7 @@ export function createDesiredSets ({ inventories, turns, deadlineMs, now }: Depe
 
     apply: (call, desired, options, following) => turns.take(turnOf(call, ''), call, async () => {
       const planned = await plan(call, desired, options)
-      following.planned(planned)
-      await follow(call, planned.value, following)
+      await follow(call, planned.value, following.planned(planned), following)
     })
   }
 }

@@ -25,10 +25,11 @@ export const DesiredSetSchema = Type.Object({
   examples: [{ InventoryConfigurations: [configurationExample] }]
 })
 
-const Pointer = Type.String({ description: 'RFC 6901 pointer into the configuration.', examples: ['/Schedule/Frequency'] })
-
 const Change = Type.Object({
-  pointer: Pointer,
+  pointer: Type.String({
+    description: 'RFC 6901 pointer into the configuration.',
+    examples: ['/Schedule/Frequency']
+  }),
   from: Type.Optional(Type.Unknown({ description: 'What COS held; absent where it held nothing.' })),
   to: Type.Optional(Type.Unknown({ description: 'What it is to hold; absent where it is to hold nothing.' }))
 }, closed)
@@ -74,7 +75,7 @@ export const SetProgressSchema = Type.Object({
 }, {
   ...closed,
   $id: 'SetProgress',
-  description: 'What became of one configuration: a line of the answer, sent when it is known. The members are those of SetOutcome.',
+  description: 'What became of one configuration: a line of the answer, sent as soon as it is known.',
   examples: [{ Id: 'daily-report', Outcome: 'Updated', Changes: [changeExample] }]
 })
 
@@ -82,8 +83,8 @@ export const SetProgressSchema = Type.Object({
 export const InventoryConfigurationPatchSchema = Type.Object({}, {
   $id: 'InventoryConfigurationPatch',
   additionalProperties: true,
-  description: 'Part of a configuration as GET answers it: members that are given replace those that are there, objects ' +
-    'are gone into, null removes, lists are replaced whole.',
+  description: 'Part of a configuration as GET answers it: members that are given replace those that are there, ' +
+    'objects are gone into, null removes, lists are replaced whole.',
   examples: [
     { IsEnabled: false },
     { Schedule: { Frequency: 'Monthly', MonthlyDate: 1 }, Filter: null }

@@ -28,7 +28,7 @@ const flag = (description: string) => Type.Optional(StringEnum(['true', 'false']
 
 const writing = {
   region,
-  'dry-run': flag('Validate and answer exactly the XML that would be sent, and send nothing.'),
+  'dry-run': flag('Validate and answer exactly the XML that would be sent, and change nothing.'),
   'allow-unknown': flag('Send body properties this service does not know to COS as elements of the same name.')
 }
 
@@ -84,5 +84,5 @@ export const ReadHeadersSchema = Type.Object({
 /** Headers of changes (RFC 9110, section 13.1). */
 export const ChangeHeadersSchema = Type.Object({
   'if-match': condition('Change the configuration only if it is this one, else answer 412.'),
-  'if-none-match': condition('Change the configuration only if it is not this one; with * only if there is none. Else answer 412.')
+  'if-none-match': condition('Change the configuration only if it is not this one, or with * if there is none, else answer 412.')
 })

@@ -25,7 +25,12 @@ export interface Change {
 }
 
 /** Says that a change begins; what it gives is to be called with what came of it. */
-export type BeginChange = (change: Change) => (ending: { problem: ServiceError | undefined, cos: CosContext | undefined }) => void
+export type BeginChange = (change: Change) => (ending: Ending) => void
+
+interface Ending {
+  problem: ServiceError | undefined
+  cos: CosContext | undefined
+}
 
 /** Names that COS takes are shorter; what was sent in their place may be thousands of characters. */
 const longestName = 128
@@ -44,10 +49,10 @@ interface Dependencies {
 export function addAudit (app: FastifyInstance, { audit, lifecycle, regionOf }: Dependencies): void {
   /** What is told of each when it is cut, by the request or the change of several that it is. */
   const underWay = new Map<object, () => void>()
-  type Ending = Pick<AuditRecord, 'outcome' | 'status' | 'code' | 'cosRequestId'>
-  const unknown: Ending = { outcome: 'unknown', status: undefined, code: undefined, cosRequestId: undefined }
+  type Result = Pick<AuditRecord, 'outcome' | 'status' | 'code' | 'cosRequestId'>
+  const unknown: Result = { outcome: 'unknown', status: undefined, code: undefined, cosRequestId: undefined }
 
-  function record (request: FastifyRequest, change: Partial<Change>, ending: Ending): void {
+  function record (request: FastifyRequest, change: Partial<Change>, result: Result): void {
     const { action, bucket, region } = bucketCallOf(request, regionOf)
     const { id } = request.params as { id?: string }
     const { configuration = request.configuration ?? request.body } = change
@@ -60,7 +65,7 @@ export function addAudit (app: FastifyInstance, { audit, lifecycle, regionOf }: 
       id: change.id ?? id?.slice(0, longestName) ?? null,
       region,
       destinations: destinationsOf(configuration).slice(0, 10).map(each => each.slice(0, longestName)),
-      ...ending
+      ...result
     })
   }
 

@@ -54,9 +54,11 @@ export async function addDocumentation (app: FastifyInstance, version: string): 
       security: [{ bearer: [] }, { certificate: [] }]
     },
     transform: ({ schema, url, route }) => {
-      const { action } = route.config ?? {}
+      const { action, alsoNeeds = [], pruneNeeds } = route.config ?? {}
       if (action === undefined) return { schema, url }
-      const description = [schema.description, `Callers need \`${action}\` on the bucket.`].filter(Boolean).join(' ')
+      const actions = [action, ...alsoNeeds].map(each => `\`${each}\``).join(' and ')
+      const more = pruneNeeds === undefined ? '' : `, with prune=true also \`${pruneNeeds}\``
+      const description = [schema.description, `Callers need ${actions} on the bucket${more}.`].filter(Boolean).join(' ')
       return { schema: { ...schema, description }, url }
     },
     transformObject: document => {

@@ -9,8 +9,9 @@ declare module 'fastify' {
 }
 
 /**
- * Takes bodies as application/json in UTF-8, or the type that the route names, and nothing else. Fastify's own parser replaces invalid UTF-8
- * and refuses some property names; here the bytes are checked and JSON.parse makes plain properties of all names.
+ * Takes bodies as application/json in UTF-8, or the type that the route names, and nothing else. Fastify's own parser
+ * replaces invalid UTF-8 and refuses some property names; here the bytes are checked and JSON.parse makes plain
+ * properties of all names.
  */
 export function acceptJsonOnly (app: FastifyInstance): void {
   app.removeAllContentTypeParsers()

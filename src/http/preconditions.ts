@@ -3,8 +3,8 @@ import type { Preconditions } from '../changes/version.ts'
 import { ServiceError } from '../errors.ts'
 
 /**
- * The preconditions of a request whose headers are valid (RFC 9110, section 13.1). A weak tag names nothing in If-Match,
- * and in If-None-Match what the strong one names.
+ * The preconditions of a request whose headers are valid (RFC 9110, section 13.1). A weak tag names nothing in
+ * If-Match, and in If-None-Match what the strong one names.
  */
 export function preconditionsOf ({ headers }: Pick<FastifyRequest, 'headers'>): Preconditions {
   return {

@@ -44,7 +44,8 @@ type SchemaError = FastifySchemaValidationError & {
  * @throws {ServiceError} ValidationFailed with every fault of path, query, headers and body
  */
 export async function refuseFaults (request: FastifyRequest): Promise<void> {
-  refuse([...request.validationError === undefined ? [] : schemaFaults(request), ...idFaults(request), ...patchFaults(request)])
+  const faults = request.validationError === undefined ? [] : schemaFaults(request)
+  refuse([...faults, ...idFaults(request), ...patchFaults(request)])
 }
 
 const configurationSchema = refTo(InventoryConfigurationInputSchema)
@@ -77,7 +78,7 @@ function refuse (faults: Fault[]): void {
 /** The Id of a body is that of the path; in a set, where the path has none, each has its own. */
 function idFaults ({ params, body }: FastifyRequest): Fault[] {
   const { id } = params as { id?: string }
-  const { Id: bodyId, InventoryConfigurations: items } = (body ?? {}) as { Id?: unknown, InventoryConfigurations?: unknown }
+  const { Id: bodyId, InventoryConfigurations: items } = (body ?? {}) as Record<string, unknown>
   if (id !== undefined) {
     if (typeof bodyId !== 'string' || bodyId === id) return []
     return [{ in: 'body', pointer: '/Id', detail: 'must equal the id in the path, or be left out' }]
@@ -102,8 +103,9 @@ function patchFaults ({ body, routeOptions: { config } }: FastifyRequest): Fault
     if (typeof value !== 'object' || value === null) continue
     for (const [name, each] of Object.entries(value)) {
       const at = `${pointer}/${escapePointer(name)}`
-      if (name === '__proto__') faults.push({ in: 'body', pointer: at, detail: 'cannot be patched: replace the configuration with PUT' })
-      else if (depth === maxDepth) faults.push({ in: 'body', pointer: at, detail: 'is nested too deep' })
+      const refuse = (detail: string) => faults.push({ in: 'body', pointer: at, detail })
+      if (name === '__proto__') refuse('cannot be patched: replace the configuration with PUT')
+      else if (depth === maxDepth) refuse('is nested too deep')
       else places.push({ value: each as unknown, pointer: at, depth: depth + 1 })
     }
   }

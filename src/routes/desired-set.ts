@@ -75,13 +75,14 @@ export const desiredSetRoutes: FastifyPluginAsyncTypebox<Options> = async (app, 
     await desiredSets.apply(call, desired, options, {
       planned ({ cos }: Outcome<Plan>) {
         cosHeaders(reply, cos)
-        if (wantsProgress) reply.type(progressMediaType).send(lines)
+        // Or nginx would keep the lines until there are enough of them.
+        if (wantsProgress) reply.type(progressMediaType).header('x-accel-buffering', 'no').send(lines)
+        return witnessOf(request)
       },
       taken (step) {
         if (wantsProgress) lines.write(toLine(toProgress(step)))
         else progress.push(toProgress(step))
       },
-      witness: witnessOf(request),
       refusal
     })
     if (wantsProgress) lines.end()
@@ -106,8 +107,8 @@ async function refuseHugeSet ({ body }: FastifyRequest): Promise<void> {
 }
 
 /** Steps as callers see them. */
-function progressOf (request: FastifyRequest<{ Params: { bucket: string } }>): (step: Step | FailedStep) => SetProgress {
-  return step => {
+function progressOf (request: FastifyRequest<{ Params: { bucket: string } }>) {
+  return (step: Step | FailedStep): SetProgress => {
     const { id, outcome } = step
     if (outcome === 'Updated') return { Id: id, Outcome: outcome, Changes: step.changes }
     if (outcome !== 'Failed') return { Id: id, Outcome: outcome }

@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Changes, Judge } from '../changes/changes.ts'
+import type { Warning } from '../changes/preflight.ts'
 import { failedPrecondition } from '../changes/version.ts'
 import type { Action } from '../contract/callers.ts'
 import { InventoryConfigurationPatchSchema } from '../contract/desired-set.ts'
@@ -33,7 +34,7 @@ interface Options {
 }
 
 /** What COS takes, but makes no useful report of. */
-type Preflight = (call: Call, id: string, input: object) => Promise<Array<{ code: string, pointer: string, detail: string }>>
+type Preflight = (call: Call, id: string, input: object) => Promise<Warning[]>
 
 const notFound = cosProblems.InventoryConfigurationNotFoundError
 const problemsOfWrites = [
@@ -233,7 +234,7 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (
   })
 }
 
-function refusalOf (warnings: Awaited<ReturnType<Preflight>>): ServiceError {
+function refusalOf (warnings: Warning[]): ServiceError {
   return new ServiceError('ValidationFailed', 'The configuration would make no useful report; errors names every reason. ' +
     'Nothing was changed. With preflight=warn it is taken all the same.',
   { errors: warnings.map(({ pointer, detail }) => ({ in: 'body', pointer, detail })) })

@@ -1,3 +1,5 @@
+import { request } from 'node:http'
+import { setImmediate as turn } from 'node:timers/promises'
 import { pino } from 'pino'
 import t from 'tap'
 import { isPlace, readConfig } from '../../src/config.ts'
@@ -7,11 +9,12 @@ import { createBulkheads } from '../../src/cos/bulkheads.ts'
 import { createCosClock } from '../../src/cos/clock.ts'
 import { createRetryBudget } from '../../src/cos/retry-budget.ts'
 import { createTransport } from '../../src/cos/transport.ts'
-import type { EmulatorOptions } from '../../src/emulator/server.ts'
+import type { Emulator, EmulatorOptions } from '../../src/emulator/server.ts'
 import { createMetrics } from '../../src/metrics.ts'
 import { Secret } from '../../src/secret.ts'
 import { createPassingTracer } from '../../src/tracing.ts'
-import { bucket, otherBucket, secrets, startTestEmulator } from '../start.ts'
+import { as, callersFile, withKey } from '../callers-file.ts'
+import { at, bucket, configuration, otherBucket, secrets, start, startTestEmulator } from '../start.ts'
 import type { Test } from '../start.ts'
 
 const all = [[bucket, 'ap-guangzhou'], [otherBucket, 'ap-shanghai']]
@@ -221,4 +224,330 @@ t.test('a fault of our own is no failure of COS', async t => {
   const trace = { traceId: undefined, startAttempt: () => ({ headers: {}, end () {} }), end () {} }
   const call = { log: pino({ level: 'silent' }), trace, signal: new AbortController().signal, tally: { attempts: 0 } }
   await t.rejects(listBuckets(call), { name: 'Error', message: 'a bug' })
+})
+
+const [south, east] = ['ap-guangzhou', 'ap-shanghai']
+/** Nothing is known but what COS says. */
+const discovering = { COS_REGION_DISCOVERY: 'true', COS_REGION: '', COS_BUCKET_REGIONS: '' }
+const collectionOf = (name: string) => `/buckets/${name}/inventories`
+const notFound = { status: 404, json: { code: 'NoSuchBucket', detail: /Region discovery/ } }
+
+/** A service that looks buckets up. */
+function startDiscovery (
+  t: Test, { environment, ...options }: Partial<EmulatorOptions> & { environment?: Record<string, string> } = {}
+) {
+  return start(t, { ...options, environment: { ...discovering, ...environment } })
+}
+
+/** What was sent, and for a bucket where to. */
+function sent ({ requests }: Emulator): string[] {
+  return requests.map(({ operation, host }) => operation === 'GetService' ? operation : `${operation} ${host.split('.')[2]}`)
+}
+
+/** A body whose reports go to the bucket itself, in a region. */
+function reportsIn (region: string) {
+  return {
+    ...configuration,
+    Destination: { COSBucketDestination: { Format: 'CSV', Bucket: `qcs::cos:${region}::${bucket}` } }
+  }
+}
+
+/** Sets the clock of the process forward, until the end of the test. */
+function passing (t: Test): (ms: number) => void {
+  const now = performance.now.bind(performance)
+  let passed = 0
+  Object.defineProperty(performance, 'now', { configurable: true, value: () => now() + passed })
+  t.teardown(() => Reflect.deleteProperty(performance, 'now'))
+  return ms => { passed += ms }
+}
+
+/** A service that knows of a bucket in the south, which has just been deleted and created in the east. */
+async function startMoved (t: Test, environment: Record<string, string> = {}, headers: Record<string, string> = {}) {
+  const pass = passing(t)
+  const buckets = [{ name: bucket, region: south }]
+  const running = await startDiscovery(t, { buckets, environment })
+  await running.call('PUT', at('a'), reportsIn(south), headers)
+  running.emulator.requests.length = 0
+  return { ...running, buckets, pass, move () { buckets[0] = { name: bucket, region: east } } }
+}
+
+t.test('a bucket of which nothing is configured is looked up once, and called where it is', async t => {
+  const { call, emulator, logs } = await startDiscovery(t)
+  for (const status of [200, 200]) t.equal((await call('GET', collectionOf(otherBucket))).status, status)
+  t.equal((await call('PUT', at('a'), configuration)).status, 204)
+  t.strictSame(sent(emulator), ['GetService', `ListBucketInventory ${east}`, `ListBucketInventory ${east}`, `PutBucketInventory ${south}`])
+  t.match(emulator.requests[0], {
+    method: 'GET', host: 'service.cos.myqcloud.com', target: '/?max-keys=2000', status: 200, headers: { authorization: /q-signature=/ }
+  })
+  const attempts = logs().split('\n').filter(line => line.includes('"msg":"answered"')).map(line => (JSON.parse(line) as { attempts: number }).attempts)
+  t.strictSame(attempts, [2, 1, 1], 'the look-up is an attempt of the request that needed it')
+  t.match((await call('GET', '/metrics')).text, /cos_attempts_total\{operation="GetService",class="ok",code=""\} 1\n/)
+})
+
+t.test('what is configured or asked for is not looked up, and what was found comes before the region of all', async t => {
+  const { call, emulator } = await startDiscovery(t, { environment: { COS_REGION: 'ap-tokyo', COS_BUCKET_REGIONS: `${otherBucket}=ap-seoul` } })
+  const configured = await call('GET', collectionOf(otherBucket))
+  t.match(configured, { status: 404, json: { code: 'NoSuchBucket' } })
+  t.notMatch(configured.json.detail, /discovery/, 'nobody looked for it')
+  t.equal((await call('GET', `${collectionOf(otherBucket)}?region=${east}`)).status, 200)
+  t.equal((await call('GET', `${collectionOf(bucket)}?region=${south}`)).status, 200)
+  t.strictSame(sent(emulator), ['ap-seoul', east, south].map(region => `ListBucketInventory ${region}`))
+  t.equal((await call('GET', collectionOf(bucket))).status, 200)
+  t.strictSame(sent(emulator).slice(3), ['GetService', `ListBucketInventory ${south}`])
+  t.match(await call('GET', collectionOf(otherBucket)), { status: 404 }, 'also now that it was found elsewhere')
+  t.equal((await call('GET', `${collectionOf(bucket)}?region=${east}`)).status, 404)
+  t.strictSame(sent(emulator).slice(5), ['ListBucketInventory ap-seoul', `ListBucketInventory ${east}`])
+})
+
+t.test('twenty requests for buckets nobody knows share one look-up', async t => {
+  const buckets = Array.from({ length: 20 }, (_, index) => ({ name: `b-${index}`, region: index % 2 === 0 ? south : east }))
+  const { call, emulator } = await startDiscovery(t, { buckets })
+  emulator.addFault({ kind: 'latency', ms: 100, match: { operation: 'GetService' } })
+  const answers = await Promise.all(buckets.map(({ name }) => call('GET', collectionOf(name))))
+  t.strictSame(answers.map(({ status }) => status), buckets.map(() => 200))
+  t.strictSame(sent(emulator).sort(), [
+    'GetService', ...Array.from({ length: 10 }, () => `ListBucketInventory ${south}`), ...Array.from({ length: 10 }, () => `ListBucketInventory ${east}`)
+  ])
+})
+
+t.test('a bucket that is not there is looked for twice a minute at most, and found once it is', async t => {
+  const pass = passing(t)
+  const buckets = [{ name: bucket, region: south }]
+  const { call, emulator } = await startDiscovery(t, { buckets })
+  for (const [method, body] of [['GET'], ['PUT', configuration], ['DELETE']] as const) {
+    const answer = await call(method, `${collectionOf(otherBucket)}/a`, body)
+    t.match(answer, { ...notFound, json: { code: 'NoSuchBucket', title: 'Not Found', status: 404, detail: /found no bucket logs-1250000000 .*COS_BUCKET_REGIONS/ } })
+    t.notOk(answer.headers['x-cos-request-id'], 'COS was not asked about it')
+  }
+  t.strictSame(sent(emulator), ['GetService'])
+  buckets.push({ name: otherBucket, region: east })
+  t.match(await call('GET', collectionOf(otherBucket)), notFound)
+  pass(30_000)
+  t.equal((await call('GET', collectionOf(otherBucket))).status, 200)
+  t.strictSame(sent(emulator), ['GetService', 'GetService', `ListBucketInventory ${east}`])
+})
+
+t.test('a bucket that COS does not list is called in the region of all where there is one', async t => {
+  const pass = passing(t)
+  const buckets = [{ name: bucket, region: south }]
+  const { call, emulator } = await startDiscovery(t, { buckets, environment: { COS_REGION: 'ap-tokyo' } })
+  const answer = await call('GET', collectionOf(otherBucket))
+  t.match(answer, notFound)
+  t.match(answer, { headers: { 'x-cos-request-id': /./ }, json: { detail: /does not exist.*Region discovery knows of no other region\.$/, cosRequestId: /./ } })
+  t.match(await call('GET', collectionOf(otherBucket)), notFound)
+  t.strictSame(sent(emulator), ['GetService', 'ListBucketInventory ap-tokyo', 'ListBucketInventory ap-tokyo'])
+  pass(30_000)
+  buckets.push({ name: otherBucket, region: 'ap-tokyo' })
+  t.equal((await call('GET', collectionOf(otherBucket))).status, 200)
+  t.strictSame(sent(emulator).slice(3), ['GetService', 'ListBucketInventory ap-tokyo'])
+})
+
+t.test('a bucket that was deleted and created elsewhere is found, whatever is asked of it', async t => {
+  const { Schedule: _, IsEnabled: __, ...job } = reportsIn(east)
+  const patchType = { 'content-type': 'application/merge-patch+json' }
+  const set = { InventoryConfigurations: [{ Id: 'new', ...reportsIn(east) }, { Id: 'newer', ...reportsIn(east) }] }
+  // What is sent after the look-up, in the new region.
+  for (const [method, path, body, headers, status, operations] of [
+    ['GET', at('a'), undefined, {}, 200, ['GetBucketInventory']],
+    ['HEAD', at('a'), undefined, {}, 200, ['GetBucketInventory']],
+    ['PUT', at('a'), reportsIn(east), {}, 204, ['PutBucketInventory']],
+    ['PUT', at('b'), reportsIn(east), { 'if-none-match': '*' }, 204, ['GetBucketInventory', 'PutBucketInventory']],
+    ['POST', at('job'), job, {}, 202, ['PostBucketInventory']],
+    ['DELETE', at('a'), undefined, {}, 204, ['DeleteBucketInventory']],
+    ['PATCH', at('a'), reportsIn(east), patchType, 200, ['GetBucketInventory', 'PutBucketInventory']],
+    ['GET', collectionOf(bucket), undefined, {}, 200, ['ListBucketInventory']],
+    ['GET', `${collectionOf(bucket)}?all=true`, undefined, {}, 200, ['ListBucketInventory']],
+    ['PUT', collectionOf(bucket), set, {}, 200, ['ListBucketInventory', 'PutBucketInventory', 'PutBucketInventory']]
+  ] as const) {
+    await t.test(`${method} ${path}`, async t => {
+      const { call, emulator, audits, move, pass } = await startMoved(t)
+      move()
+      pass(5_000)
+      t.equal((await call(method, path, body, headers)).status, status)
+      const there = operations.map(operation => `${operation} ${east}`)
+      t.strictSame(sent(emulator), [`${operations[0]} ${south}`, 'GetService', ...there])
+      const changes = operations.filter(operation => /Put|Post|Delete/.test(operation))
+      t.match(audits().slice(1), changes.map(() => ({ region: east, outcome: 'success' })))
+      t.equal(audits().length, 1 + changes.length)
+      t.equal((await call('GET', collectionOf(bucket))).status, 200)
+      t.strictSame(sent(emulator).slice(2 + there.length), [`ListBucketInventory ${east}`], 'from then on it is called there')
+    })
+  }
+})
+
+t.test('changes of a set that find the bucket gone look for it once', async t => {
+  const { call, emulator, buckets, pass } = await startMoved(t)
+  pass(5_000)
+  // It is in both regions, so that LIST succeeds where PUT fails.
+  buckets.push({ name: bucket, region: east })
+  const ids = Array.from({ length: 12 }, (_, index) => `n${index}`)
+  emulator.addFault({ kind: 'error', status: 404, code: 'NoSuchBucket', match: { operation: 'PutBucketInventory' }, times: 8 })
+  const answer = await call('PUT', collectionOf(bucket), { InventoryConfigurations: ids.map(Id => ({ Id, ...reportsIn(east) })) })
+  t.match(answer, { status: 207, json: { Created: ids.slice(0, 8), Failed: [{ Id: 'n8' }, { Id: 'n9' }, { Id: 'n10' }, { Id: 'n11' }] } })
+  t.equal(sent(emulator).filter(each => each === 'GetService').length, 1)
+})
+
+t.test('a list is believed for a moment, and a bucket that is nowhere is said to be', async t => {
+  const { call, emulator, buckets, move, pass } = await startMoved(t)
+  move()
+  const gone = await call('GET', collectionOf(bucket))
+  t.match(gone, { ...notFound, headers: { 'x-cos-request-id': /./ } })
+  t.match(gone.json.detail, /Region discovery knows of no other region/)
+  t.strictSame(sent(emulator), [`ListBucketInventory ${south}`], 'the list is younger than five seconds')
+  buckets.length = 0
+  pass(5_000)
+  t.match(await call('DELETE', at('a')), { ...notFound, headers: { 'x-cos-request-id': /./ } })
+  t.strictSame(sent(emulator).slice(1), [`DeleteBucketInventory ${south}`, 'GetService'])
+  t.match(await call('DELETE', at('a')), notFound)
+  t.equal(emulator.requests.length, 3, 'nothing is sent for a bucket that is none of the account')
+})
+
+t.test('what is known outlives a look-up that fails', async t => {
+  const { call, emulator, pass } = await startMoved(t)
+  emulator.addFault({ kind: 'error', status: 403, code: 'AccessDenied', match: { operation: 'GetService' } })
+  pass(10 * 60_000)
+  for (const status of [200, 200]) t.equal((await call('GET', collectionOf(bucket))).status, status)
+  t.strictSame(sent(emulator), ['GetService', `ListBucketInventory ${south}`, `ListBucketInventory ${south}`], 'and is not tried all the time')
+  emulator.addFault({ kind: 'error', status: 404, code: 'NoSuchBucket', match: { operation: 'ListBucketInventory' }, times: 1 })
+  t.match(await call('GET', collectionOf(bucket)), notFound, 'a move that cannot be looked up is the refusal of COS')
+})
+
+t.test('a caller does where a bucket is found what its statements allow there', async t => {
+  const { environment } = callersFile(t, [
+    withKey('southern', [{ actions: ['cos:*'], buckets: ['*'], regions: [south] }]),
+    withKey('stranger', [{ actions: ['cos:*'], buckets: ['other-*'] }, { actions: ['cos:GetBucketInventory'], buckets: [bucket] }])
+  ])
+  const { call, emulator, audits } = await startDiscovery(t, { environment })
+  for (const [method, path, body] of [
+    ['GET', collectionOf(otherBucket)], ['DELETE', `${collectionOf(otherBucket)}/a`], ['PUT', at('a'), configuration]
+  ] as const) t.match(await call(method, path, body, as('stranger')), { status: 403, json: { code: 'CallerNotAllowed' } })
+  t.strictSame(sent(emulator), [], 'who may do nothing there anyway causes no look-up')
+  t.match(audits(), [
+    { action: 'cos:DeleteBucketInventory', outcome: 'denied' }, { action: 'cos:PutBucketInventory', outcome: 'denied' }
+  ])
+  t.strictSame(audits().map(({ region }) => region), [undefined, undefined])
+
+  const refused = await call('DELETE', `${collectionOf(otherBucket)}/a`, undefined, as('southern'))
+  t.match(refused, { status: 403, json: { code: 'CallerNotAllowed' } })
+  t.notMatch(refused.text, east, 'where it is is not told')
+  for (const path of ['', '/a']) {
+    t.match(await call('GET', `${collectionOf(otherBucket)}${path}`, undefined, as('southern')), { status: 403, json: { code: 'CallerNotAllowed' } })
+  }
+  t.strictSame(sent(emulator), ['GetService'])
+  t.equal((await call('PUT', at('a'), configuration, as('southern'))).status, 204)
+  t.strictSame(sent(emulator).slice(1), [`PutBucketInventory ${south}`])
+  t.match(audits().slice(2), [
+    { caller: 'southern', region: east, outcome: 'denied', status: 403 }, { caller: 'southern', region: south, outcome: 'success' }
+  ])
+})
+
+t.test('a bucket that has moved to where the caller may not use it is not called there', async t => {
+  const patchType = { 'content-type': 'application/merge-patch+json' }
+  for (const [method, path, body, headers, operation] of [
+    ['GET', at('a'), undefined, {}, 'GetBucketInventory'],
+    ['PUT', at('a'), reportsIn(east), {}, 'PutBucketInventory'],
+    ['DELETE', at('a'), undefined, {}, 'DeleteBucketInventory'],
+    ['PATCH', at('a'), { IsEnabled: false }, patchType, 'GetBucketInventory']
+  ] as const) {
+    await t.test(method, async t => {
+      const { environment } = callersFile(t, [withKey('southern', [{ actions: ['cos:*'], buckets: ['*'], regions: [south] }])])
+      const { call, emulator, audits, move, pass } = await startMoved(t, environment, as('southern'))
+      move()
+      pass(5_000)
+      t.match(await call(method, path, body, { ...headers, ...as('southern') }), { status: 403, json: { code: 'CallerNotAllowed' } })
+      t.strictSame(sent(emulator), [`${operation} ${south}`, 'GetService'])
+      t.match(audits().slice(1), method === 'GET' ? [] : [{ region: east, outcome: 'denied', status: 403 }])
+      t.equal((await call(method, path, body, { ...headers, ...as('southern') })).status, 403)
+      t.equal(emulator.requests.length, 2, 'nor later')
+    })
+  }
+})
+
+t.test('reports of a bucket that has moved go only where its new region lets them go', async t => {
+  const actions = ['cos:*']
+  const { environment } = callersFile(t, [withKey('reporter', [
+    { actions, buckets: ['*'], regions: [south] }, { actions, buckets: ['*'], regions: [east], destinations: [] }
+  ])])
+  const denied = { status: 403, json: { code: 'CallerNotAllowed', detail: new RegExp(`written to ${bucket}`) } }
+  await t.test('PUT', async t => {
+    const { call, emulator, move, pass } = await startMoved(t, environment, as('reporter'))
+    move()
+    pass(5_000)
+    t.match(await call('PUT', at('a'), reportsIn(east), as('reporter')), denied)
+    t.strictSame(sent(emulator), [`PutBucketInventory ${south}`, 'GetService'])
+    t.equal((await call('DELETE', at('a'), undefined, as('reporter'))).status, 204)
+  })
+  await t.test('PATCH, which reads before the bucket moves and names no destination itself', async t => {
+    const { call, emulator, buckets, pass } = await startMoved(t, environment, as('reporter'))
+    pass(5_000)
+    buckets.push({ name: bucket, region: east })
+    emulator.addFault({ kind: 'error', status: 404, code: 'NoSuchBucket', match: { operation: 'PutBucketInventory' }, times: 1 })
+    const headers = { 'content-type': 'application/merge-patch+json', ...as('reporter') }
+    t.match(await call('PATCH', at('a'), { IsEnabled: false }, headers), denied)
+    t.strictSame(sent(emulator), [`GetBucketInventory ${south}`, `PutBucketInventory ${south}`, 'GetService'])
+  })
+})
+
+t.test('a request that is refused anyway causes no look-up', async t => {
+  const { call, emulator } = await startDiscovery(t)
+  for (const [method, path, body] of [
+    ['PUT', at('a'), { ...configuration, IsEnabled: 1 }], ['PUT', at('a'), 'not json'], ['GET', at('a', '?nope=1')], ['POST', at('a'), configuration],
+    ['GET', '/buckets/nobucket/inventories'], ['PUT', collectionOf(bucket), { InventoryConfigurations: [{}] }]
+  ] as const) t.equal((await call(method, path, body)).status, 400, `${method} ${path}`)
+  t.equal((await call('PATCH', at('a'), {})).status, 415)
+  const readOnly = await startDiscovery(t, { environment: { READ_ONLY: 'true' } })
+  for (const [method, path, body] of [
+    ['PUT', at('a'), configuration], ['DELETE', at('a')], ['PUT', collectionOf(bucket), { InventoryConfigurations: [] }]
+  ] as const) t.match(await readOnly.call(method, path, body), { status: 403, json: { code: 'ReadOnly' } })
+  t.strictSame([...sent(emulator), ...sent(readOnly.emulator)], [])
+  t.equal((await readOnly.call('GET', collectionOf(bucket))).status, 200)
+})
+
+t.test('a look-up that fails says so, reaches no bucket, and is made again', async t => {
+  const environment = { COS_TIMEOUT_MS: '250' }
+  for (const [fault, status, code] of [
+    [{ kind: 'error', status: 403, code: 'AccessDenied' }, 403, 'AccessDenied'],
+    [{ kind: 'error', status: 403, code: 'InvalidAccessKeyId' }, 502, 'UpstreamCredentialsRejected'],
+    [{ kind: 'error', status: 500, code: 'InternalError' }, 502, 'InternalError'],
+    [{ kind: 'error', status: 503, code: 'SlowDown' }, 503, 'SlowDown'],
+    [{ kind: 'hang' }, 504, 'UpstreamTimeout'],
+    [{ kind: 'garbage' }, 502, 'UpstreamInvalidResponse'],
+    [{ kind: 'reset' }, 502, 'UpstreamUnreachable']
+  ] as const) {
+    await t.test(`${fault.kind} ${code}`, async t => {
+      // The region of all is no way out: the bucket may be anywhere.
+      const { call, emulator } = await startDiscovery(t, { environment: { ...environment, COS_REGION: south } })
+      emulator.addFault({ ...fault, times: 2 })
+      for (const [method, path, body] of [['PUT', at('a'), configuration], ['GET', at('a')]] as const) {
+        t.match(await call(method, path, body), { status, json: { code, detail: /look-up of the bucket's region \(GET Service\)/ } })
+      }
+      t.strictSame(sent(emulator), ['GetService', 'GetService'])
+      t.equal((await call('PUT', at('a'), configuration)).status, 204)
+      t.strictSame(sent(emulator).slice(2), ['GetService', `PutBucketInventory ${south}`])
+    })
+  }
+  const { call, emulator } = await startDiscovery(t, { credentials: [{ ...secrets, actions: ['cos:PutBucketInventory'] }] })
+  t.match(await call('PUT', at('a'), configuration), { status: 403, json: { code: 'AccessDenied', detail: /needs cos:GetService\.$/, cosRequestId: /./ } })
+  emulator.setCredentials([secrets])
+  t.equal((await call('PUT', at('a'), configuration)).status, 204)
+})
+
+t.test('a service of the newer domain looks buckets up there', async t => {
+  const { call, emulator } = await startDiscovery(t, { environment: { COS_ENDPOINT: '{bucket}.cos.{region}.tencentcos.cn' } })
+  t.equal((await call('GET', collectionOf(bucket))).status, 200)
+  t.strictSame(emulator.requests.map(({ host }) => host), ['service.cos.tencentcos.cn', `${bucket}.cos.${south}.tencentcos.cn`])
+})
+
+t.test('a caller that leaves during a look-up does not end it for others', async t => {
+  const { call, emulator, url, logs } = await startDiscovery(t)
+  emulator.addFault({ kind: 'latency', ms: 200, match: { operation: 'GetService' } })
+  const leaving = request(`${url}${at('a')}`, { method: 'DELETE' })
+  leaving.on('error', () => {})
+  leaving.end()
+  while (emulator.requests.length === 0) await turn()
+  const staying = call('GET', collectionOf(otherBucket))
+  leaving.destroy()
+  t.equal((await staying).status, 200)
+  t.strictSame(sent(emulator), ['GetService', `ListBucketInventory ${east}`], 'what it had asked for is not begun')
+  t.match(logs(), 'caller left')
 })

@@ -4,7 +4,8 @@ import type { IncomingHttpHeaders, RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { test } from 'tap'
 import { Agent, request } from 'undici'
-import { maxBodyBytes } from '../../src/contract/requests.ts'
+import { deadlinesOfSet } from '../../src/changes/desired-set.ts'
+import { maxBodyBytes, maxSetBytes } from '../../src/contract/requests.ts'
 import { readConfig } from '../../src/config.ts'
 import { problemTable } from '../../src/errors.ts'
 import { freePort } from '../free-port.ts'
@@ -68,10 +69,11 @@ test('nginx takes deploy/nginx.conf', async t => {
 
 test('deploy/nginx.conf has the limits of the service', async t => {
   const { cos: { deadlineMs } } = readConfig({ AUTH: 'none', COS_SECRET_ID: 'id', COS_SECRET_KEY: 'key' })
-  t.strictSame(directive('client_max_body_size'), [`${maxBodyBytes / 1024}k`])
+  t.strictSame(directive('client_max_body_size'), [`${maxBodyBytes / 1024}k`, `${maxSetBytes / 1024 ** 2}m`])
   for (const name of ['proxy_read_timeout', 'proxy_send_timeout']) {
     t.ok(Number.parseInt(directive(name)[0] ?? '') * 1000 > deadlineMs, name)
   }
+  t.ok(Number.parseInt(directive('proxy_read_timeout')[1] ?? '') * 1000 > deadlinesOfSet * deadlineMs, 'that of sets')
 })
 
 test('a request reaches the replica as it was sent, but for the address', async t => {

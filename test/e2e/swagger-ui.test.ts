@@ -69,6 +69,25 @@ t.test('a refused body is shown as the problem document it is', async t => {
   t.strictSame(emulator.requests, [])
 })
 
+t.test('PATCH comes with a merge patch to edit and send', async t => {
+  const { call, emulator, url } = await start(t)
+  const { headers } = await call('PUT', at('patched'), configuration)
+  const { page, complaints } = await openDocs(t, browser, `${url}/docs/`)
+  const patch = page.locator('#operations-inventories-patchInventory')
+  await patch.locator('.opblock-summary-control').click()
+  await patch.getByRole('button', { name: 'Try it out' }).click()
+  t.equal(await patch.locator('.opblock-section-request-body select').inputValue(), 'application/merge-patch+json')
+  t.strictSame(JSON.parse(await patch.locator('textarea.body-param__text').inputValue()), { IsEnabled: false })
+  await patch.locator('tr[data-param-name=bucket] input').fill(bucket)
+  await patch.locator('tr[data-param-name=id] input').fill('patched')
+  await patch.locator('tr[data-param-name=if-match] input').fill(String(headers['etag']))
+  const answered = await execute(patch)
+  t.equal(answered.status, '200')
+  t.match(answered.body, /"IsEnabled": false[^]*etag: "/)
+  t.match(emulator.configurations(bucket), [/<IsEnabled>false<\/IsEnabled>/])
+  t.strictSame(complaints, [])
+})
+
 t.test('with a key given to Authorize calls are let in, and the browser keeps nothing of it', async t => {
   const { environment } = callersFile(t, [withKey('reader', everything)])
   const { url, call, logs } = await start(t, { environment })

@@ -138,13 +138,31 @@ t.test('a bucket that COS does not list is in the region of all where there is o
   const { find, give, known, lists, pass, resolve } = bench({ region: 'ap-tokyo' })
   const place = resolve('foreign-1')
   await give({})
-  t.strictSame(await place, stated('ap-tokyo'))
-  t.strictSame(await resolve('foreign-1'), stated('ap-tokyo'))
+  t.strictSame(await place, discovered('ap-tokyo'), 'it was looked for, though not found')
+  t.strictSame(await resolve('foreign-1'), discovered('ap-tokyo'))
   t.equal(known('foreign-1', undefined), 'ap-tokyo')
   t.equal(await find?.('foreign-1'), undefined, 'which is not where it was found')
   pass(30_000)
   t.equal(known('foreign-1', undefined), undefined)
   t.equal(lists(), 1)
+})
+
+t.test('a bucket that COS does not list is looked for again when it is not in the region of all', async t => {
+  const { give, lists, moved, pass, resolve } = bench({ region: 'ap-tokyo' })
+  const place = resolve('new-1')
+  await give({ 'a-1': 'ap-beijing' })
+  await place
+  pass(29_999)
+  t.equal(await moved('new-1', 'ap-tokyo'), undefined, 'a list is believed for longer about what it does not have')
+  t.equal(lists(), 1)
+  pass(1)
+  const relocated = moved('new-1', 'ap-tokyo')
+  await give({ 'a-1': 'ap-beijing', 'new-1': 'ap-seoul' })
+  t.equal(await relocated, 'ap-seoul')
+  pass(5_000)
+  const absent = moved('other-1', 'ap-tokyo')
+  t.equal(await absent, undefined)
+  t.equal(lists(), 2)
 })
 
 t.test('whoever asks while a list is under way waits for that one', async t => {
@@ -184,12 +202,28 @@ t.test('while no new list is to be had, an old one serves for the buckets it has
   await absent
   t.match(lines, [{ bucket: 'a-1', code: 'AccessDenied', message: /taken to be where it was/ }, { bucket: 'a-1' }])
   t.equal(lists(), 2)
+
+  pass(29_999)
+  t.strictSame(await resolve('a-1'), discovered('ap-beijing'), 'at once')
+  t.equal(await find?.('a-1'), 'ap-beijing')
+  t.equal(lists(), 2)
+  const another = t.rejects(resolve('b-1'), refused, 'there is nothing old that could serve')
+  await fail()
+  await another
+  t.equal(lists(), 3)
+  pass(29_999)
+  t.strictSame(await resolve('a-1'), discovered('ap-beijing'), 'the latest failure counts')
+  t.equal(lists(), 3)
+  pass(1)
   const faulty = t.rejects(resolve('a-1'), bug)
   await fail(bug)
   await faulty
-  const third = resolve('a-1')
+  pass(30_000)
+  const last = resolve('a-1')
   await give({ 'a-1': 'ap-seoul' })
-  t.strictSame(await third, discovered('ap-seoul'))
+  t.strictSame(await last, discovered('ap-seoul'))
+  t.equal(lists(), 5)
+  t.equal(lines.length, 2)
 })
 
 t.test('a bucket that is not where it was found is looked for once more', async t => {

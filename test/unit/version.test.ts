@@ -1,0 +1,577 @@
+import assert from 'node:assert/strict'
+import fc from 'fast-check'
+import t from 'tap'
+import { apply as mergePatch } from 'tiny-merge-patch'
+import { differencesOf, escapePointer } from '../../src/changes/differences.ts'
+import { createTurns } from '../../src/changes/turns.ts'
+import { etagOf, failedPrecondition, meaningOf } from '../../src/changes/version.ts'
+import { fromConfigurationXml, normalise, toConfigurationXml } from '../../src/cos/inventory-xml.ts'
+
+const numRuns = 400
+const etagOfXml = (xml: string) => etagOf(fromConfigurationXml(Buffer.from(xml)))
+
+/** An element as it is meant: `unknown` ones and known ones that hold others have children. */
+interface Meant {
+  name: string
+  kind: 'text' | 'boolean' | 'integer' | 'container' | 'marker' | 'unknown'
+  text: string
+  children: Meant[]
+}
+
+// What may stand where; any other name there is an unknown element.
+const known: Record<string, string[]> = {
+  InventoryConfiguration: [
+    'Id', 'IsEnabled', 'IncludedObjectVersions', 'Filter', 'OptionalFields', 'Schedule', 'Destination'
+  ],
+  Filter: ['And', 'Prefix', 'Tag', 'StorageClass', 'Period'],
+  And: ['Prefix', 'Tag', 'StorageClass'],
+  Tag: ['Key', 'Value'],
+  Period: ['StartTime', 'EndTime'],
+  OptionalFields: ['Field'],
+  Schedule: ['Frequency', 'MonthlyDate'],
+  Destination: ['COSBucketDestination'],
+  COSBucketDestination: ['Format', 'AccountId', 'Bucket', 'Prefix', 'Encryption', 'SSE-COS'],
+  Encryption: ['SSE-COS', 'SSECOS'],
+  SSECOS: []
+}
+
+const leaf = (name: string, kind: Meant['kind'], text: string): Meant => ({ name, kind, text, children: [] })
+const container = (name: string, children: Meant[], kind: Meant['kind'] = 'container'): Meant =>
+  ({ name, kind, text: '', children })
+
+const hostileTexts = [
+  'a&b<c>"d\'e', ' lead and trail ', '00123', '1', '1e5', 'true', 'False', '0x1F', ']]>', '&amp;lt;', '__proto__', '\t', '\r', 'a\r\nb',
+  '日本/😀', '', '#text', '&#13;', '\u0085\u2028', ' ', '\n', 'constructor', '-0', '{}', '[]', 'null', '<!-- -->', '<![CDATA['
+]
+const xmlChar = fc.oneof(
+  fc.constantFrom(...'\t\n\r &<>"\'#;[]!-?/=:'),
+  fc.integer({ min: 0x20, max: 0xD7FF }).map(code => String.fromCodePoint(code)),
+  fc.integer({ min: 0xE000, max: 0xFFFD }).map(code => String.fromCodePoint(code)),
+  fc.integer({ min: 0x10000, max: 0x10FFFF }).map(code => String.fromCodePoint(code))
+)
+const text = fc.oneof(fc.constantFrom(...hostileTexts), fc.string({ unit: xmlChar, maxLength: 12 }))
+const name = fc.constantFrom(
+  'Zero', 'New', 'new', 'x-cos', '_', 'Ünïcode', '__proto__', 'constructor', 'toString', 'hasOwnProperty', 'Prefix', 'Tag', 'Field',
+  'Frequency', 'Id', 'And', 'Filter', 'SSE-COS', 'Encryption', 'Period'
+)
+const { unknown } = fc.letrec<{ unknown: Meant }>(tie => ({
+  unknown: fc.oneof({ maxDepth: 2, withCrossShrink: true },
+    fc.tuple(name, text).map(([name, text]) => leaf(name, 'unknown', text)),
+    fc.tuple(name, fc.array(tie('unknown'), { minLength: 1, maxLength: 3 }))
+      .map(([name, children]) => container(name, children, 'unknown')))
+}))
+/** Unknown elements for a place, some of them twice. */
+const unknownIn = (place: string) => fc.oneof(
+  { weight: 3, arbitrary: fc.constant([]) },
+  { weight: 1, arbitrary: fc.array(unknown, { maxLength: 2 }) },
+  { weight: 1, arbitrary: fc.array(unknown, { minLength: 1, maxLength: 2 }).map(some => [...some, ...some]) }
+).map(elements => elements.filter(({ name }) => known[place]?.includes(name) !== true))
+
+const textIn = (name: string, arbitrary: fc.Arbitrary<string> = text) =>
+  arbitrary.map(text => [leaf(name, 'text', text)])
+const integerIn = (name: string) => fc.oneof(
+  fc.nat().map(value => [leaf(name, 'integer', String(value))]),
+  fc.constantFrom('007', '1.0', 'first', '99999999999999999999', '-0').map(text => [leaf(name, 'text', text)])
+)
+const maybe = (arbitrary: fc.Arbitrary<Meant[]>) => fc.oneof(fc.constant([]), arbitrary)
+/** A container of what these come to; without any of it, no container. */
+const containing = (name: string, ...contents: Array<fc.Arbitrary<Meant[]>>): fc.Arbitrary<Meant[]> =>
+  fc.tuple(...contents, unknownIn(name)).map(lists => lists.flat())
+    .map(children => children.length === 0 ? [] : [container(name, children)])
+
+const tags = fc.array(containing('Tag', textIn('Key'), textIn('Value')), { maxLength: 3 }).map(lists => lists.flat())
+const fields = fc.array(fc.constantFrom('Size', 'ETag', 'size', 'x-cos-meta-*', ''), { maxLength: 3 })
+  .map(names => names.map(name => leaf('Field', 'text', name)))
+const encryption = unknownIn('SSECOS').map(children => [container('SSECOS', children, 'marker')])
+const meanings = containing('InventoryConfiguration',
+  textIn('Id', fc.constantFrom('a', 'daily-report', '1')),
+  maybe(fc.oneof(
+    fc.constantFrom('true', 'false').map(value => [leaf('IsEnabled', 'boolean', value)]),
+    textIn('IsEnabled', fc.constantFrom('maybe', '1', ''))
+  )),
+  maybe(textIn('IncludedObjectVersions')),
+  maybe(containing('Filter', maybe(textIn('Prefix')), tags, maybe(textIn('StorageClass')),
+    maybe(containing('Period', maybe(integerIn('StartTime')), maybe(integerIn('EndTime')))), containing('And'))),
+  maybe(containing('OptionalFields', fields)),
+  maybe(containing('Schedule', textIn('Frequency'), maybe(integerIn('MonthlyDate')))),
+  containing('Destination', containing('COSBucketDestination', textIn('Bucket'), maybe(textIn('Format')),
+    maybe(textIn('AccountId')), maybe(textIn('Prefix')), maybe(containing('Encryption', maybe(encryption)))))
+).map(([root]) => root as Meant)
+
+/** Chances out of a number; the same ones for the same number. */
+function chances (seed: number): { below: (limit: number) => number, flip: () => boolean, shuffled: <T>(list: T[]) => T[] } {
+  let state = seed
+  const below = (limit: number) => {
+    state = (state + 0x6D2B79F5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) % limit
+  }
+  return {
+    below,
+    flip: () => below(2) === 1,
+    shuffled: list => list.map(each => ({ each, at: below(1e9) })).sort((a, b) => a.at - b.at).map(({ each }) => each)
+  }
+}
+
+/** One of the many documents that mean this, written without any code of the service. */
+function rendered (meant: Meant, seed: number): string {
+  const { below, flip, shuffled } = chances(seed)
+  const oneOf = (...choices: string[]) => choices[below(choices.length)] as string
+  const prefix = below(8) === 0 ? 'c:' : ''
+  const isCompact = flip()
+  const layout = () => isCompact ? '' : oneOf('', '\n  ', '\t', ' ', '\r\n', '<!-- <Filter/> & -->', '<?target data?>')
+  const blanks = () => oneOf('', '', ' ', '\n\t')
+
+  function characters (text: string): string {
+    let xml = ''
+    for (const char of text) {
+      const reference = oneOf(`&#${char.codePointAt(0)};`, `&#x${char.codePointAt(0)?.toString(16)};`)
+      const plain = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&apos;' }[char] ?? char
+      // An end of line is read as LF, wherever it stands (XML 1.0, section 2.11).
+      const choices = char === '\r' ? [reference] : [plain, plain, plain, reference, `<![CDATA[${char}]]>`, `${plain}<!-- -->`]
+      xml += oneOf(...choices)
+    }
+    return xml
+  }
+
+  function element (name: string, content: string): string {
+    const attribute = below(10) === 0 ? ' a="b &lt; c"' : ''
+    return content === '' && flip() ? `<${prefix}${name}${attribute}/>` : `<${prefix}${name}${attribute}>${content}</${prefix}${name}>`
+  }
+
+  function withChildren (name: string, elements: string[]): string {
+    return element(name, shuffled(elements).map(xml => layout() + xml).join('') + (elements.length > 0 ? layout() : ''))
+  }
+
+  function spelt (text: string): string {
+    return blanks() + oneOf(text, text.toUpperCase(), text[0]?.toUpperCase() + text.slice(1)) + blanks()
+  }
+
+  function ofFilter (children: Meant[]): string[] {
+    const beside: string[] = []
+    const within: string[] = []
+    for (const name of ['Prefix', 'Tag', 'StorageClass']) {
+      const conditions = children.filter(each => each.name === name)
+      const place = flip() ? beside : within
+      place.push(...conditions.map(one))
+      // Said in both places in the same words, it is said once.
+      if (name !== 'Tag' && below(4) === 0) (place === beside ? within : beside).push(...conditions.map(one))
+    }
+    for (const each of children) {
+      if (each.name === 'And') within.push(...each.children.map(one))
+      else if (known['And']?.includes(each.name) !== true) beside.push(one(each))
+    }
+    if (!children.some(({ name }) => name === 'Period') && below(4) === 0) beside.push(element('Period', layout()))
+    return within.length > 0 || below(4) === 0 ? [...beside, withChildren('And', within)] : beside
+  }
+
+  function marker (name: string, children: Meant[]): string {
+    return children.length > 0 ? withChildren(name, children.map(one)) : element(name, blanks())
+  }
+
+  function ofPlace (children: Meant[]): string[] {
+    const others = children.filter(({ name }) => name !== 'Encryption').map(one)
+    const encryptions = children.filter(({ name }) => name === 'Encryption')
+    if (encryptions.length === 0) return below(4) === 0 ? [...others, element('Encryption', blanks())] : others
+    return [...others, ...encryptions.flatMap(({ children }) => {
+      const unknown = children.filter(({ kind }) => kind !== 'marker').map(one)
+      const markers = children.filter(({ kind }) => kind === 'marker')
+      if (markers.length > 0 && flip()) {
+        const direct = markers.map(each => marker('SSE-COS', each.children))
+        return unknown.length > 0 || flip() ? [...direct, withChildren('Encryption', unknown)] : direct
+      }
+      return [withChildren('Encryption', [...unknown, ...markers.map(each => marker(oneOf('SSE-COS', 'SSECOS'), each.children))])]
+    })]
+  }
+
+  function one ({ name, kind, text, children }: Meant): string {
+    if (kind === 'unknown') return children.length > 0 ? withChildren(name, children.map(one)) : element(name, characters(text))
+    if (kind === 'text') return element(name, characters(text))
+    if (kind === 'boolean') return element(name, spelt(text))
+    if (kind === 'integer') return element(name, blanks() + text + blanks())
+    if (name === 'Filter') return withChildren(name, ofFilter(children))
+    return withChildren(name, name === 'COSBucketDestination' ? ofPlace(children) : children.map(one))
+  }
+
+  const empty = ['Filter', 'OptionalFields', 'Schedule']
+    .filter(name => !meant.children.some(each => each.name === name) && below(3) === 0)
+    .map(name => oneOf(element(name, blanks()), ...name === 'Filter' ? [withChildren(name, [element('And', '')])] : []))
+  const root = withChildren(meant.name, [...meant.children.map(one), ...empty])
+  const namespace = prefix === '' ? oneOf('', ' xmlns="http://www.qcloud.com/document/product/436/7751"') : ' xmlns:c="urn:c"'
+  return oneOf('', '<?xml version="1.0" encoding="utf-8"?>\n', '\uFEFF\n', "<?xml version='1.0' encoding='UTF-8' ?>") +
+    root.replace(meant.name, `${meant.name}${namespace}`) + blanks()
+}
+
+/** The same meaning but for one thing; undefined where this cannot be done. */
+function mutated (meant: Meant, change: string, seed: number): Meant | undefined {
+  const { below } = chances(seed)
+  const copy = structuredClone(meant)
+  const places: Array<{ parent: Meant, each: Meant }> = []
+  const walk = (parent: Meant) => {
+    for (const each of parent.children) {
+      places.push({ parent, each })
+      walk(each)
+    }
+  }
+  walk(copy)
+  const repeatable = ({ name, kind }: Meant) => kind === 'unknown' || name === 'Tag' || name === 'Field'
+  const fitting = places.filter(({ each }) =>
+    change === 'text'
+      ? each.children.length === 0 && each.kind !== 'marker'
+      : change === 'remove'
+        ? each.name !== 'Id' || each.kind === 'unknown'
+        : change === 'repeat' ? repeatable(each) : each.children.length > 0)
+  const found = fitting[below(Math.max(1, fitting.length))]
+  if (found === undefined) return undefined
+  const { parent, each } = found
+  if (change === 'text') {
+    if (each.kind === 'boolean') each.text = each.text === 'true' ? 'false' : 'true'
+    else if (each.kind === 'integer') each.text = String(Number(each.text) + 1)
+    else each.text += [' ', 'x', '\r', '0', '&'][below(5)]
+  } else if (change === 'remove') parent.children = parent.children.filter(other => other !== each)
+  else if (change === 'repeat') parent.children.push(each)
+  else if (change === 'add') each.children.push(leaf('Added', 'unknown', ['', 'x'][below(2)] as string))
+  else each.children.push(container('Added', [leaf('Inner', 'unknown', '')], 'unknown'))
+  return copy
+}
+
+t.test('two documents have the same ETag when they mean the same', async t => {
+  t.doesNotThrow(() => {
+    fc.assert(fc.property(meanings, fc.integer(), fc.integer(), (meant, one, other) => {
+      const [a, b] = [rendered(meant, one), rendered(meant, other)]
+      assert.equal(etagOfXml(a), etagOfXml(b), `${a}\n${b}`)
+      assert.match(etagOfXml(a), /^"[\w-]{43}"$/)
+      const configuration = fromConfigurationXml(Buffer.from(a))
+      assert.equal(etagOfXml(toConfigurationXml(configuration.Id, configuration)), etagOfXml(a), 'also when it is sent back')
+    }), { numRuns })
+  })
+})
+
+t.test('two documents have different ETags when one value, element or repetition differs', async t => {
+  const changes = ['text', 'remove', 'repeat', 'add', 'add inner']
+  const counts = new Map(changes.map(change => [change, 0]))
+  t.doesNotThrow(() => {
+    fc.assert(fc.property(meanings, fc.constantFrom(...changes), fc.integer(), fc.integer(), fc.integer(),
+      (meant, change, where, one, other) => {
+        const changed = mutated(meant, change, where)
+        if (changed === undefined) return
+        counts.set(change, Number(counts.get(change)) + 1)
+        const [a, b] = [rendered(meant, one), rendered(changed, other)]
+        assert.notEqual(etagOfXml(a), etagOfXml(b), `${change}\n${a}\n${b}`)
+        const [from, to] = [fromConfigurationXml(Buffer.from(a)), fromConfigurationXml(Buffer.from(b))]
+        assert.ok(differencesOf(from, to).length > 0)
+      }), { numRuns: 2 * numRuns })
+  })
+  for (const [change, count] of counts) t.ok(count > 20, `${change} was tried`)
+})
+
+t.test('what is alike but not the same has different ETags', async t => {
+  const inConfiguration = (xml: string) => `<InventoryConfiguration><Id>a</Id>${xml}</InventoryConfiguration>`
+  const tag = (key: string, value: string) => `<Tag><Key>${key}</Key><Value>${value}</Value></Tag>`
+  const pairs = {
+    'values of tags swapped': [`<Filter>${tag('a', '1')}${tag('b', '2')}</Filter>`, `<Filter>${tag('a', '2')}${tag('b', '1')}</Filter>`],
+    'key and value swapped': [`<Filter>${tag('a', 'b')}</Filter>`, `<Filter>${tag('b', 'a')}</Filter>`],
+    'inside and outside of And': ['<Filter><New/></Filter>', '<Filter><And><New/></And></Filter>'],
+    'in another parent': ['<Schedule><New/></Schedule>', '<New/>'],
+    'grouped otherwise': ['<A><B/></A><A><C/></A>', '<A><B/><C/></A>'],
+    'names that look like text': ['<A><B>C</B></A>', '<A>{"B":"C"}</A>'],
+    'a list that looks like text': ['<A>b</A><A>c</A>', '<A>["b","c"]</A>'],
+    'two and a comma': ['<A>b</A><A>c</A>', '<A>b","c</A>'],
+    'another spelling': ['<IncludedObjectVersions>All</IncludedObjectVersions>', '<IncludedObjectVersions>all</IncludedObjectVersions>'],
+    'another spelling of a name': ['<New/>', '<new/>'],
+    'an unknown boolean': ['<New>true</New>', '<New>True</New>'],
+    'an unknown number': ['<New>1</New>', '<New>01</New>'],
+    'an empty text': ['<Filter><Prefix/></Filter>', '<Filter/>'],
+    'an unknown empty element': ['<New/>', ''],
+    encryption: ['<Destination><COSBucketDestination><SSE-COS/></COSBucketDestination></Destination>',
+      '<Destination><COSBucketDestination><Encryption/></COSBucketDestination></Destination>']
+  }
+  for (const [name, [a = '', b = '']] of Object.entries(pairs)) {
+    t.not(etagOfXml(inConfiguration(a)), etagOfXml(inConfiguration(b)), name)
+  }
+})
+
+const optional = { noNullPrototype: true, requiredKeys: [] }
+const elementName = fc.constantFrom('New', 'Newer', 'x', '__proto__', 'constructor', 'toString', 'Ünï', 'SSE-COS', 'Tag')
+const { value: newValue } = fc.letrec<{ value: unknown, single: unknown }>(tie => ({
+  single: fc.oneof({ maxDepth: 3, withCrossShrink: true },
+    text, fc.boolean(), fc.maxSafeInteger(), fc.double({ noNaN: true, noDefaultInfinity: true, min: -1e15, max: 1e15 }),
+    fc.dictionary(elementName, tie('value'), { maxKeys: 3, noNullPrototype: true })),
+  value: fc.oneof({ maxDepth: 3 }, tie('single'), fc.array(tie('single'), { minLength: 1, maxLength: 3 }))
+}))
+/** With unknown members before and after its own. */
+function withNew<T extends object> (objects: fc.Arbitrary<T>, ...reserved: string[]): fc.Arbitrary<object> {
+  const some = fc.oneof({ weight: 2, arbitrary: fc.constant({}) }, {
+    weight: 1, arbitrary: fc.dictionary(elementName.filter(name => !reserved.includes(name)), newValue, { maxKeys: 2, noNullPrototype: true })
+  })
+  return fc.tuple(some, objects, some).map(([before, object, after]) => ({ ...before, ...object, ...after }))
+}
+const conditions = {
+  Prefix: text,
+  Tag: fc.array(fc.record({ Key: text, Value: text }, { noNullPrototype: true }), { maxLength: 3 }),
+  StorageClass: fc.oneof(text, fc.array(text, { minLength: 1, maxLength: 3 }))
+}
+const periods = withNew(fc.record({ StartTime: fc.maxSafeInteger().map(Math.abs), EndTime: fc.nat() }, optional))
+const fieldList = fc.uniqueArray(fc.constantFrom('Size', 'ETag', 'Tag', 'x-cos-meta-*'))
+const inputs = withNew(fc.record({
+  Id: fc.constant('daily-report'),
+  IsEnabled: fc.oneof(fc.boolean(), fc.constantFrom('true', 'True', 'FALSE', 'fAlSe')),
+  IncludedObjectVersions: fc.constantFrom('All', 'Current'),
+  Filter: fc.oneof(
+    withNew(fc.record({ ...conditions, Period: periods }, optional), 'Tag'),
+    withNew(fc.record({ And: withNew(fc.record(conditions, optional), 'Tag'), Period: periods }, optional), 'Tag'),
+    withNew(fc.record({ Prefix: text, And: withNew(fc.record({}), 'Tag') }, optional), 'Tag')
+  ),
+  OptionalFields: fc.oneof(fieldList, withNew(fc.record({ Field: fieldList }, optional))),
+  Schedule: withNew(fc.oneof(fc.constant({ Frequency: 'Daily' }), fc.record({
+    Frequency: fc.constant('Monthly'), MonthlyDate: fc.integer({ min: 1, max: 31 })
+  }, { noNullPrototype: true }))),
+  Destination: withNew(fc.record({
+    COSBucketDestination: withNew(fc.record({
+      Bucket: fc.constant('qcs::cos:ap-guangzhou::examplebucket-1250000000'),
+      Format: fc.constant('CSV'),
+      AccountId: fc.constantFrom('100000000001', '007'),
+      Prefix: text,
+      Encryption: withNew(fc.record({ SSECOS: fc.oneof(fc.constant(''), withNew(fc.constant({}))) }, optional))
+    }, { noNullPrototype: true, requiredKeys: ['Bucket', 'Format'] }))
+  }, { noNullPrototype: true }))
+}, { noNullPrototype: true, requiredKeys: ['IsEnabled', 'IncludedObjectVersions', 'Schedule', 'Destination'] }))
+
+t.test('the configuration that PUT answers for is the one that GET reads', async t => {
+  t.doesNotThrow(() => {
+    fc.assert(fc.property(inputs, input => {
+      const before = structuredClone(input)
+      const read = fromConfigurationXml(Buffer.from(toConfigurationXml('daily-report', input)))
+      assert.deepEqual(normalise('daily-report', input), read)
+      assert.equal(etagOf(normalise('daily-report', input)), etagOf(read))
+      assert.deepEqual(normalise('daily-report', read), read, 'and what GET reads is normal already')
+      assert.deepEqual(input, before)
+    }), { numRuns: 2 * numRuns })
+  })
+})
+
+t.test('two values differ nowhere exactly when they mean the same, and pointers lead to what differs', async t => {
+  const json = fc.jsonValue({ maxDepth: 4 }) as fc.Arbitrary<unknown>
+  const key = fc.constantFrom('a', 'b', 'a/b', 'm~n', '~1', '', '__proto__', 'constructor', '0')
+  const objects = fc.letrec<{ object: unknown }>(tie => ({
+    object: fc.dictionary(key, fc.oneof({ maxDepth: 3 }, json, tie('object')), { maxKeys: 4, noNullPrototype: true })
+  })).object
+  const at = (document: unknown, pointer: string) => pointer.split('/').slice(1).reduce<unknown>((value, token) => {
+    const name = token.replaceAll('~1', '/').replaceAll('~0', '~')
+    return typeof value === 'object' && value !== null && Object.hasOwn(value, name) ? value[name as keyof typeof value] : undefined
+  }, document)
+  const check = (a: unknown, b: unknown) => {
+    const differences = differencesOf(a, b)
+    assert.equal(differences.length === 0, meaningOf(a) === meaningOf(b))
+    for (const difference of differences) {
+      assert.deepEqual(at(a, difference.pointer), difference.from)
+      assert.deepEqual(at(b, difference.pointer), difference.to)
+      assert.notDeepEqual(difference.from, difference.to)
+      assert.equal('from' in difference, difference.from !== undefined)
+      assert.equal('to' in difference, difference.to !== undefined)
+    }
+    assert.equal(new Set(differences.map(({ pointer }) => pointer)).size, differences.length)
+  }
+  t.doesNotThrow(() => { fc.assert(fc.property(objects, objects, check), { numRuns }) })
+  t.doesNotThrow(() => { fc.assert(fc.property(json, json, check), { numRuns }) })
+  t.doesNotThrow(() => {
+    fc.assert(fc.property(objects, value => { check(value, structuredClone(value)) }), { numRuns })
+  })
+  t.strictSame(differencesOf({ a: { 'x/y~z': 1 }, gone: [1], list: [1, 2] }, { list: [2, 1], a: { 'x/y~z': 2 }, come: '' }), [
+    { pointer: '/a/x~1y~0z', from: 1, to: 2 }, { pointer: '/gone', from: [1] }, { pointer: '/come', to: '' }
+  ])
+  t.strictSame(differencesOf({ toString: 'a' }, {}), [{ pointer: '/toString', from: 'a' }], 'what objects inherit is nothing they hold')
+  t.strictSame(differencesOf({}, { Filter: {} }), [{ pointer: '/Filter', to: {} }])
+  t.strictSame(differencesOf([1, 1, 2], [1, 2, 2]), [{ pointer: '', from: [1, 1, 2], to: [1, 2, 2] }], 'how often counts')
+  t.equal(escapePointer('~1/~0'), '~01~1~00')
+})
+
+t.test('preconditions hold or fail as RFC 9110 has it', async t => {
+  const [etag, other] = ['"a"', '"b"']
+  const cases: Array<[Parameters<typeof failedPrecondition>[0]['ifMatch'], typeof cases[0][0], string | undefined, string | undefined]> = [
+    [undefined, undefined, etag, undefined], [undefined, undefined, undefined, undefined],
+    ['*', undefined, etag, undefined], ['*', undefined, undefined, 'if-match'],
+    [[etag], undefined, etag, undefined], [[other], undefined, etag, 'if-match'], [[other, etag], undefined, etag, undefined],
+    [['W/"a"'], undefined, etag, 'if-match'], [[etag], undefined, undefined, 'if-match'], [[], undefined, etag, 'if-match'],
+    [undefined, '*', etag, 'if-none-match'], [undefined, '*', undefined, undefined],
+    [undefined, [etag], etag, 'if-none-match'], [undefined, [other], etag, undefined],
+    [undefined, [other, etag], etag, 'if-none-match'], [undefined, [etag], undefined, undefined], [undefined, [], etag, undefined],
+    [[etag], [etag], etag, 'if-none-match'], [[other], [etag], etag, 'if-match'], [[etag], [other], etag, undefined],
+    ['*', '*', etag, 'if-none-match'], ['*', '*', undefined, 'if-match']
+  ]
+  for (const [ifMatch, ifNoneMatch, present, failed] of cases) {
+    t.equal(failedPrecondition({ ifMatch, ifNoneMatch }, present), failed, JSON.stringify({ ifMatch, ifNoneMatch, present }))
+  }
+})
+
+const forever = { deadlineAt: 3_600_000, signal: new AbortController().signal }
+
+/** Turns on a clock that stands, and work that ends when it is told to. */
+function turnsForTest ({ queueLimit = 10 } = {}) {
+  const turns = createTurns({ queueLimit, now: () => 0 })
+  const begun: string[] = []
+  const work = (name: string) => {
+    const { promise, resolve, reject } = Promise.withResolvers<string>()
+    return { end: () => { resolve(name) }, fail: reject, begin: () => { begun.push(name); return promise } }
+  }
+  return { turns, begun, work }
+}
+
+t.test('changes with one key are made one at a time in the order they came, others at once', async t => {
+  const { turns, begun, work } = turnsForTest()
+  const [first, second, third, other] = ['first', 'second', 'third', 'other'].map(work) as Array<ReturnType<typeof work>>
+  const results = [first, second, third].map(each => turns.take('a', forever, each?.begin as () => Promise<string>))
+  const apart = turns.take('b', forever, other?.begin as () => Promise<string>)
+  t.strictSame(begun, ['first', 'other'])
+  t.equal(turns.size(), 2)
+  other?.end()
+  t.equal(await apart, 'other')
+  t.equal(turns.size(), 1, 'a key nobody uses is forgotten')
+  third?.end()
+  first?.end()
+  t.equal(await results[0], 'first')
+  await Promise.resolve()
+  t.strictSame(begun, ['first', 'other', 'second'])
+  t.equal(turns.size(), 1)
+  second?.end()
+  t.strictSame(await Promise.all(results), ['first', 'second', 'third'])
+  t.strictSame(begun, ['first', 'other', 'second', 'third'])
+  t.equal(turns.size(), 0)
+  t.equal(await turns.take('a', forever, async () => 'again'), 'again')
+  t.equal(turns.size(), 0)
+})
+
+t.test('work that fails passes the turn on', async t => {
+  const { turns, work } = turnsForTest()
+  const [first, second] = [work('first'), work('second')]
+  const failing = turns.take('a', forever, first.begin)
+  const next = turns.take('a', forever, second.begin)
+  first.fail(new Error('failed'))
+  second.end()
+  await t.rejects(failing, { message: 'failed' })
+  t.equal(await next, 'second')
+  t.equal(turns.size(), 0)
+})
+
+t.test('who waits too long gives up, and its work is never begun', async t => {
+  const { turns, begun, work } = turnsForTest()
+  const [first, late, later, patient] = ['first', 'late', 'later', 'patient'].map(work) as Array<ReturnType<typeof work>>
+  const held = turns.take('a', forever, first?.begin as () => Promise<string>)
+  const overloaded = { code: 'Overloaded', status: 503, retryAfterSeconds: 1, detail: /Nothing was sent/ }
+  const refusals = [
+    t.rejects(turns.take('a', { ...forever, deadlineAt: 1 }, late?.begin as () => Promise<string>), overloaded),
+    t.rejects(turns.take('a', { ...forever, deadlineAt: -1000 }, later?.begin as () => Promise<string>), overloaded, 'nor in the past')
+  ]
+  const next = turns.take('a', forever, patient?.begin as () => Promise<string>)
+  await Promise.all(refusals)
+  t.strictSame(begun, ['first'])
+  patient?.end()
+  first?.end()
+  t.strictSame(await Promise.all([held, next]), ['first', 'patient'])
+  t.strictSame(begun, ['first', 'patient'], 'those behind keep their place')
+  t.equal(turns.size(), 0)
+})
+
+t.test('who leaves while waiting, or before, has no work begun', async t => {
+  const { turns, begun, work } = turnsForTest({ queueLimit: 1 })
+  const [first, second, third] = [work('first'), work('second'), work('third')]
+  const caller = new AbortController()
+  const held = turns.take('a', forever, first.begin)
+  const leaving = turns.take('a', { ...forever, signal: caller.signal }, second.begin)
+  caller.abort()
+  await t.rejects(leaving, { code: 'CallerLeft', wasSent: false })
+  await t.rejects(turns.take('b', { ...forever, signal: caller.signal }, second.begin), { code: 'CallerLeft' })
+  t.equal(turns.size(), 1, 'no key is taken for who is gone')
+  const next = turns.take('a', forever, third.begin)
+  third.end()
+  first.end()
+  t.strictSame(await Promise.all([held, next]), ['first', 'third'], 'and the place in the queue is free again')
+  t.strictSame(begun, ['first', 'third'])
+  t.equal(turns.size(), 0)
+})
+
+t.test('leaving after one\'s turn has come changes nothing', async t => {
+  const { turns, work } = turnsForTest()
+  const [first, second] = [work('first'), work('second')]
+  const caller = new AbortController()
+  const held = turns.take('a', forever, first.begin)
+  const waiting = turns.take('a', { ...forever, signal: caller.signal }, second.begin)
+  first.end()
+  await held
+  caller.abort()
+  second.end()
+  t.equal(await waiting, 'second')
+  t.equal(turns.size(), 0)
+})
+
+t.test('the queue has a limit over all keys', async t => {
+  const { turns, begun, work } = turnsForTest({ queueLimit: 2 })
+  const [a, b, waitsForA, waitsForB, refused, free] = ['a', 'b', 'waitsForA', 'waitsForB', 'refused', 'free'].map(name => work(name)) as
+    [ReturnType<typeof work>, ReturnType<typeof work>, ReturnType<typeof work>, ReturnType<typeof work>, ReturnType<typeof work>, ReturnType<typeof work>]
+  const results = [
+    turns.take('a', forever, a.begin), turns.take('b', forever, b.begin),
+    turns.take('a', forever, waitsForA.begin), turns.take('b', forever, waitsForB.begin)
+  ]
+  await t.rejects(turns.take('a', forever, refused.begin), { code: 'Overloaded', status: 503, retryAfterSeconds: 1 })
+  for (const each of [a, b, waitsForA, waitsForB, free]) each.end()
+  t.equal(await turns.take('c', forever, free.begin), 'free', 'who need not wait is not refused')
+  await Promise.all(results)
+  t.notOk(begun.includes('refused'))
+  t.equal(turns.size(), 0)
+})
+
+type Json = string | number | boolean | null | Json[] | { [name: string]: Json }
+
+/** RFC 7396, section 2, word for word. */
+function reference (target: Json | undefined, patch: Json): Json {
+  if (typeof patch !== 'object' || patch === null || Array.isArray(patch)) return patch
+  const isObject = typeof target === 'object' && target !== null && !Array.isArray(target)
+  const members = new Map<string, Json>(isObject ? Object.entries(target) : [])
+  for (const [name, value] of Object.entries(patch)) {
+    if (value === null) members.delete(name)
+    else members.set(name, reference(members.get(name), value))
+  }
+  return Object.fromEntries(members)
+}
+
+t.test('a merge patch does what RFC 7396 says', async t => {
+  // Appendix A.
+  const cases: Array<[Json, Json, Json]> = [
+    [{ a: 'b' }, { a: 'c' }, { a: 'c' }],
+    [{ a: 'b' }, { b: 'c' }, { a: 'b', b: 'c' }],
+    [{ a: 'b' }, { a: null }, {}],
+    [{ a: 'b', b: 'c' }, { a: null }, { b: 'c' }],
+    [{ a: ['b'] }, { a: 'c' }, { a: 'c' }],
+    [{ a: 'c' }, { a: ['b'] }, { a: ['b'] }],
+    [{ a: { b: 'c' } }, { a: { b: 'd', c: null } }, { a: { b: 'd' } }],
+    [{ a: [{ b: 'c' }] }, { a: [1] }, { a: [1] }],
+    [['a', 'b'], ['c', 'd'], ['c', 'd']],
+    [{ a: 'b' }, ['c'], ['c']],
+    [{ a: 'foo' }, null, null],
+    [{ a: 'foo' }, 'bar', 'bar'],
+    [{ e: null }, { a: 1 }, { e: null, a: 1 }],
+    [[1, 2], { a: 'b', c: null }, { a: 'b' }],
+    [{}, { a: { bb: { ccc: null } } }, { a: { bb: {} } }]
+  ]
+  for (const [target, patch, result] of cases) {
+    t.strictSame(mergePatch(target, patch), result, `${JSON.stringify(target)} ${JSON.stringify(patch)}`)
+    t.strictSame(reference(target, patch), result)
+  }
+  const { json } = fc.letrec<{ json: Json }>(tie => ({
+    json: fc.oneof({ maxDepth: 4, withCrossShrink: true },
+      fc.constantFrom<Json>(null, true, 0, 1, 'a', ''),
+      fc.array(tie('json'), { maxLength: 3 }),
+      fc.dictionary(fc.constantFrom('a', 'b', 'c', 'constructor', 'toString', 'a/b', ''), tie('json'), { maxKeys: 4, noNullPrototype: true }))
+  }))
+  t.doesNotThrow(() => {
+    fc.assert(fc.property(json, json, (target, patch) => {
+      const [targetBefore, patchBefore] = [structuredClone(target), structuredClone(patch)]
+      assert.deepEqual(mergePatch(target, patch), reference(target, patch))
+      assert.deepEqual([target, patch], [targetBefore, patchBefore], 'neither is modified')
+    }), { numRuns: 2 * numRuns })
+  })
+  const odd = JSON.parse('{"__proto__":{"a":"b"},"x":{"__proto__":"y","z":1}}') as object
+  t.equal(JSON.stringify(mergePatch(odd, { x: { z: 2 } })), '{"__proto__":{"a":"b"},"x":{"__proto__":"y","z":2}}',
+    'elements named like what objects inherit are carried along')
+})
