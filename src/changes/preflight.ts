@@ -11,9 +11,11 @@ export interface Warning {
   detail: string
 }
 
+type Destination = NonNullable<InventoryConfiguration['Destination']>
+
 /**
  * Looks for what would only show when a report is missing or wrong. Whether the destination exists is known only where
- * regions are discovered, and of the account's own buckets, which are those with the APPID of the source.
+ * regions are discovered, and of the account's own buckets: those with the APPID of a source that is one of them.
  *
  * @param input a body that passed validation
  * @throws {ServiceError} of the look-up of the destination
@@ -44,19 +46,21 @@ export async function preflight (
 async function destinationWarnings (
   call: Call, { Id: id, Filter: filter, Destination: destination }: InventoryConfiguration, find: Regions['find']
 ): Promise<Warning[]> {
-  const { Bucket: resource = '', Prefix: folder = '' } = destination?.COSBucketDestination ?? {}
-  const [, region, bucket = ''] = /^qcs::cos:([^:]*)::(.*)$/.exec(resource) ?? []
+  const { Bucket: resource, Prefix: folder = '' } = (destination as Destination).COSBucketDestination
+  const [, , , named, , bucket] = resource.split(':') as [string, string, string, string, string, string]
+  const { bucket: source, region } = call
   const warnings: Warning[] = []
   const warn = (code: Warning['code'], pointer: string, detail: string) => warnings.push({ code, pointer, detail })
-  const [at, source] = ['/Destination/COSBucketDestination/Bucket', call.bucket]
-  const isOwn = bucket.slice(bucket.lastIndexOf('-')) === source.slice(source.lastIndexOf('-'))
-  const found = find !== undefined && isOwn && bucket !== source ? await find(bucket, call) : region
-  if (found === undefined) {
+  const at = '/Destination/COSBucketDestination/Bucket'
+  const isListed = find !== undefined && appIdOf(bucket) === appIdOf(source) && bucket !== source &&
+    await find(source, call) !== undefined
+  const found = isListed ? await find(bucket, call) : bucket === source ? region : named
+  if (isListed && found === undefined) {
     warn('DestinationNotFound', at, `The account has no bucket ${bucket}.`)
-  } else if (region !== call.region || found !== region) {
+  } else if (region !== undefined && (named !== region || found !== region)) {
     warn('DestinationInOtherRegion', at,
-      `Source and destination must be in one region: ${source} is in ${call.region}, ${bucket} in ${found}` +
-      `${found === region ? '' : ` and not in ${region}`}.`)
+      `Source and destination must be in one region: ${source} is in ${region}, ${bucket} in ${found}` +
+      `${found === named ? '' : ` and not in ${named}`}.`)
   }
   if (bucket === source) {
     const reports = `${folder === '' || folder.endsWith('/') ? folder : `${folder}/`}${appIdOf(source)}/${nameOf(source)}/${id}/`

@@ -11,9 +11,6 @@ import type { XmlElement } from './xml.ts'
 /** Far more than an account has buckets: a page holds 2,000. */
 const maxPages = 50
 
-/** The request of a caller that needs to know where a bucket is. */
-export type LookUp = CosCall['call']
-
 /** The region of every bucket of the account. */
 export type BucketRegions = ReadonlyMap<string, string>
 
@@ -41,10 +38,10 @@ interface Page {
  */
 export function createBucketList (
   config: Pick<Config['cos'], 'deadlineMs' | 'endpoint' | 'scheme'>, { attempts, now, isPlace }: Dependencies
-): (call: LookUp) => Promise<BucketRegions> {
+): (call: CosCall['call']) => Promise<BucketRegions> {
   const address = serviceAddress(config)
 
-  async function list (call: LookUp): Promise<BucketRegions> {
+  async function list (call: CosCall['call']): Promise<BucketRegions> {
     const deadlineAt = now() + config.deadlineMs
     const regions = new Map<string, string>()
     const markers = new Set<string>()

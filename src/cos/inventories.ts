@@ -92,7 +92,7 @@ export function createInventories (config: Config['cos'], { attempts }: Dependen
       const present = await relocate(region)
       if (present === undefined) throw nowhere(error)
       call.region = present
-      return await sendTo(present)
+      return await sendTo(present).catch((later: unknown) => { throw isNoSuchBucket(later) ? nowhere(later) : later })
     }
   }
 

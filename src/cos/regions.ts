@@ -5,7 +5,8 @@
 import type { Config } from '../config.ts'
 import { ServiceError } from '../errors.ts'
 import { regionOf } from './addresses.ts'
-import type { BucketRegions, LookUp } from './bucket-list.ts'
+import type { CosCall } from './attempts.ts'
+import type { BucketRegions } from './bucket-list.ts'
 
 /** How long a bucket is taken to be where a list has it. */
 const freshMs = 600_000
@@ -15,6 +16,9 @@ const absentMs = 30_000
 const undisputedMs = 5_000
 /** How long after a list that failed the one before serves without another attempt. */
 const failedMs = 30_000
+
+/** The request of a caller that needs to know where a bucket is, and when it must be over. */
+export type LookUp = CosCall['call'] & Pick<CosCall, 'deadlineAt'>
 
 export interface Place {
   /** Undefined when nobody knows it. */
@@ -51,7 +55,7 @@ export interface Regions {
 }
 
 interface Dependencies {
-  listBuckets: (call: LookUp) => Promise<BucketRegions>
+  listBuckets: (call: CosCall['call']) => Promise<BucketRegions>
   /** Milliseconds since 1970. */
   now: () => number
 }
@@ -79,6 +83,7 @@ export function createRegions (
     const at = now()
     const buckets = await listBuckets(call)
     last = { buckets, at }
+    failedAt = -Infinity
     return buckets
   }
 
@@ -89,7 +94,7 @@ export function createRegions (
         throw error
       })
       .finally(() => { underWay = undefined })
-    return underWay
+    return inTime(underWay, call.deadlineAt - now())
   }
 
   async function find (bucket: string, call: LookUp): Promise<string | undefined> {
@@ -127,6 +132,7 @@ export function createRegions (
     },
 
     async moved (bucket, from, call) {
+      if (now() - failedAt < failedMs) return undefined
       try {
         const believedMs = last.buckets.has(bucket) ? undisputedMs : absentMs
         const buckets = now() - last.at < believedMs ? last.buckets : await list(call)
@@ -141,4 +147,15 @@ export function createRegions (
 
     find: regionDiscovery ? find : undefined
   }
+}
+
+/** The list goes on for others when one of those who wait for it has no more time. */
+async function inTime<T> (list: Promise<T>, limitMs: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(new ServiceError('UpstreamTimeout', "The look-up of the bucket's region (GET Service) did not end in time."))
+    }, Math.max(0, limitMs))
+  })
+  return await Promise.race([list, late]).finally(() => { clearTimeout(timer) })
 }

@@ -36,17 +36,17 @@ export function addCosCall (app: FastifyInstance, { regions, deadlineMs, now }: 
     const { bucket } = request.params as { bucket: string }
     const { region: requested } = request.query as { region?: string }
     const { log, trace } = request
-    const about = { log, trace, signal: callerLeft(request, reply), tally: request }
-    const deadlineAt = now() + deadlineMs
-    const { region, isLookedUp } = await regions.resolve(bucket, requested, about)
-    const call: Call = { bucket, region, deadlineAt, ...about }
+    const signal = callerLeft(request, reply)
+    const call: Call = { bucket, region: undefined, deadlineAt: now() + deadlineMs, log, trace, signal, tally: request }
+    const { region, isLookedUp } = await regions.resolve(bucket, requested, call)
+    call.region = region
     request.cosCall = call
     refuseUnlessPermitted(request, regions.known)
     if (!isLookedUp) return
     call.relocate = async from => {
-      const present = await regions.moved(bucket, from, about)
+      const present = await regions.moved(bucket, from, call)
       if (present === undefined) return undefined
-      request.cosCall = { ...call, region: present }
+      call.region = present
       refuseUnlessPermitted(request, regions.known)
       refuseDestinations(request, request.configuration ?? request.body, regions.known)
       return present

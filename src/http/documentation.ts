@@ -58,7 +58,7 @@ export async function addDocumentation (app: FastifyInstance, version: string): 
       if (action === undefined) return { schema, url }
       const actions = [action, ...alsoNeeds].map(each => `\`${each}\``).join(' and ')
       const more = pruneNeeds === undefined ? '' : `, with prune=true also \`${pruneNeeds}\``
-      const description = [schema.description, `Callers need ${actions} on the bucket${more}.`].filter(Boolean).join(' ')
+      const description = [schema.description, `Callers need ${actions} on the bucket${more}.`].filter(Boolean).join('\n\n')
       return { schema: { ...schema, description }, url }
     },
     transformObject: document => {

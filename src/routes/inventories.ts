@@ -70,7 +70,7 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (
       tags,
       summary: 'Create or replace a configuration',
       description: 'Replaces a configuration of the same id whole. With dry-run=true nothing is sent to COS but what ' +
-        `a precondition or preflight has to read. ${conditional}`,
+        `a precondition or preflight has to read.\n\n${conditional}`,
       params: InventoryPathSchema,
       querystring: PutQuerySchema,
       headers: ChangeHeadersSchema,
@@ -140,9 +140,9 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (
       summary: 'Change part of a configuration',
       description: 'A JSON merge patch (RFC 7396) of the configuration as GET answers it. What it comes to must be what ' +
         'PUT takes; elements this service does not know stay where they are. A patch that changes nothing writes ' +
-        'nothing. COS may answer a read with what was there before for some seconds after a change: give the ETag of ' +
-        `your last change in If-Match, and a read that lags is a 412 instead of a lost change. ${conditional} Without ` +
-        'If-Match, when COS says that another change was in the way, the patch is made anew once.',
+        'nothing.\n\nCOS may answer a read with what was there before for some seconds after a change: give the ETag ' +
+        'of your last change in If-Match, and a read that lags is a 412 instead of a lost change.\n\n' +
+        `${conditional} Without If-Match, when COS says that another change was in the way, the patch is made anew once.`,
       params: InventoryPathSchema,
       querystring: WriteQuerySchema,
       headers: ChangeHeadersSchema,
@@ -174,7 +174,7 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (
       operationId: 'deleteInventory',
       tags,
       summary: 'Delete a configuration',
-      description: `Deleting a configuration that does not exist is a success: COS makes no difference. ${conditional}`,
+      description: `Deleting a configuration that does not exist is a success: COS makes no difference.\n\n${conditional}`,
       params: InventoryPathSchema,
       querystring: RegionQuerySchema,
       headers: ChangeHeadersSchema,
@@ -236,6 +236,6 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (
 
 function refusalOf (warnings: Warning[]): ServiceError {
   return new ServiceError('ValidationFailed', 'The configuration would make no useful report; errors names every reason. ' +
-    'Nothing was changed. With preflight=warn it is taken all the same.',
+    'Nothing was changed. With preflight=warn it is sent all the same.',
   { errors: warnings.map(({ pointer, detail }) => ({ in: 'body', pointer, detail })) })
 }

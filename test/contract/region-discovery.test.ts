@@ -376,15 +376,16 @@ t.test('a bucket that was deleted and created elsewhere is found, whatever is as
 })
 
 t.test('changes of a set that find the bucket gone look for it once', async t => {
-  const { call, emulator, buckets, pass } = await startMoved(t)
+  const { call, emulator, move, pass } = await startMoved(t)
   pass(5_000)
-  // It is in both regions, so that LIST succeeds where PUT fails.
-  buckets.push({ name: bucket, region: east })
   const ids = Array.from({ length: 12 }, (_, index) => `n${index}`)
-  emulator.addFault({ kind: 'error', status: 404, code: 'NoSuchBucket', match: { operation: 'PutBucketInventory' }, times: 8 })
-  const answer = await call('PUT', collectionOf(bucket), { InventoryConfigurations: ids.map(Id => ({ Id, ...reportsIn(east) })) })
-  t.match(answer, { status: 207, json: { Created: ids.slice(0, 8), Failed: [{ Id: 'n8' }, { Id: 'n9' }, { Id: 'n10' }, { Id: 'n11' }] } })
+  emulator.addFault({ kind: 'latency', ms: 100, match: { operation: 'PutBucketInventory' }, times: 8 })
+  const changed = call('PUT', collectionOf(bucket), { InventoryConfigurations: ids.map(Id => ({ Id, ...reportsIn(east) })) })
+  while (!sent(emulator).includes(`PutBucketInventory ${south}`)) await turn()
+  move()
+  t.match(await changed, { status: 200, json: { Created: { length: 12 }, Failed: [] } })
   t.equal(sent(emulator).filter(each => each === 'GetService').length, 1)
+  t.equal(emulator.configurations(bucket).length, 13)
 })
 
 t.test('a list is believed for a moment, and a bucket that is nowhere is said to be', async t => {
@@ -400,6 +401,23 @@ t.test('a list is believed for a moment, and a bucket that is nowhere is said to
   t.strictSame(sent(emulator).slice(1), [`DeleteBucketInventory ${south}`, 'GetService'])
   t.match(await call('DELETE', at('a')), notFound)
   t.equal(emulator.requests.length, 3, 'nothing is sent for a bucket that is none of the account')
+})
+
+t.test('only a bucket that is not there is looked for again, and only once', async t => {
+  const { call, emulator, move, pass } = await startMoved(t)
+  pass(5_000)
+  t.match(await call('GET', at('absent')), { status: 404, json: { code: 'InventoryConfigurationNotFoundError' } })
+  for (const [status, code] of [[403, 'AccessDenied'], [404, 'NotFound'], [409, 'InvalidBucketState']] as const) {
+    emulator.addFault({ kind: 'error', status, code, times: 1 })
+    const { json } = await call('DELETE', at('a'))
+    t.match(json, { status, code })
+    t.notMatch(json.detail, /discovery/)
+  }
+  t.strictSame(sent(emulator).slice(1), Array.from({ length: 3 }, () => `DeleteBucketInventory ${south}`))
+  move()
+  emulator.addFault({ kind: 'error', status: 404, code: 'NoSuchBucket', match: { operation: 'DeleteBucketInventory' }, times: 2 })
+  t.match(await call('DELETE', at('a')), notFound)
+  t.strictSame(sent(emulator).slice(4), [`DeleteBucketInventory ${south}`, 'GetService', `DeleteBucketInventory ${east}`])
 })
 
 t.test('what is known outlives a look-up that fails', async t => {
@@ -439,6 +457,21 @@ t.test('a caller does where a bucket is found what its statements allow there', 
   t.match(audits().slice(2), [
     { caller: 'southern', region: east, outcome: 'denied', status: 403 }, { caller: 'southern', region: south, outcome: 'success' }
   ])
+})
+
+t.test('statements hold in the region a bucket is taken to be in while no look-up succeeds', async t => {
+  const pass = passing(t)
+  const { environment } = callersFile(t, [withKey('southern', [{ actions: ['cos:*'], buckets: ['*'], regions: [south] }])])
+  const { call, emulator, audits } = await startDiscovery(t, { environment })
+  t.equal((await call('GET', collectionOf(bucket), undefined, as('southern'))).status, 200)
+  emulator.addFault({ kind: 'error', status: 500, code: 'InternalError', match: { operation: 'GetService' } })
+  pass(10 * 60_000)
+  const path = `${collectionOf(otherBucket)}/a`
+  t.match(await call('DELETE', path, undefined, as('southern')), { status: 403, json: { code: 'CallerNotAllowed' } })
+  t.match(audits(), [{ region: east, outcome: 'denied' }])
+  t.equal((await call('DELETE', at('a'), undefined, as('southern'))).status, 204)
+  t.match(audits().slice(1), [{ region: south, outcome: 'success' }])
+  t.strictSame(sent(emulator).slice(2), ['GetService', `DeleteBucketInventory ${south}`])
 })
 
 t.test('a bucket that has moved to where the caller may not use it is not called there', async t => {
@@ -501,6 +534,8 @@ t.test('a request that is refused anyway causes no look-up', async t => {
   ] as const) t.match(await readOnly.call(method, path, body), { status: 403, json: { code: 'ReadOnly' } })
   t.strictSame([...sent(emulator), ...sent(readOnly.emulator)], [])
   t.equal((await readOnly.call('GET', collectionOf(bucket))).status, 200)
+  t.equal((await readOnly.call('PUT', at('a', '?dry-run=true'), configuration)).status, 200)
+  t.strictSame(sent(readOnly.emulator), ['GetService', `ListBucketInventory ${south}`])
 })
 
 t.test('a look-up that fails says so, reaches no bucket, and is made again', async t => {

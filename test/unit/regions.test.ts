@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { setImmediate as settled } from 'node:timers/promises'
 import t from 'tap'
-import type { LookUp } from '../../src/cos/bucket-list.ts'
+import type { LookUp } from '../../src/cos/regions.ts'
 import { createRegions } from '../../src/cos/regions.ts'
 import { UpstreamError } from '../../src/cos/upstream-error.ts'
 import { createPassingTracer } from '../../src/tracing.ts'
@@ -18,6 +18,7 @@ interface Setting {
 /** Regions in a time of their own; every list is ended by the test. */
 function bench (setting: Setting = {}) {
   let time = 1_000_000
+  let patienceMs = minuteMs
   let lists = 0
   let underWay: { resolve (buckets: Map<string, string>): void, reject (error: Error): void } | undefined
   const lines: object[] = []
@@ -34,7 +35,8 @@ function bench (setting: Setting = {}) {
       method: 'GET', route: undefined, path: '/', address: '', requestId: '', traceparent: undefined, tracestate: undefined
     }),
     signal: new AbortController().signal,
-    tally: { attempts: 0 }
+    tally: { attempts: 0 },
+    get deadlineAt () { return time + patienceMs }
   }
   const regions = createRegions({
     bucketRegions: new Map([['configured-1', 'ap-seoul']]), endpoint, regionDiscovery: true, region: undefined, ...setting
@@ -55,7 +57,14 @@ function bench (setting: Setting = {}) {
     known: regions.known,
     find: regions.find && ((bucket: string) => regions.find?.(bucket, call)),
     resolve: (bucket: string, requested?: string) => regions.resolve(bucket, requested, call),
-    moved: (bucket: string, from: string) => regions.moved(bucket, from, call)
+    moved: (bucket: string, from: string) => regions.moved(bucket, from, call),
+    /** What is begun by a caller that has so much time. */
+    within<T> (ms: number, act: () => T): T {
+      patienceMs = ms
+      const begun = act()
+      patienceMs = minuteMs
+      return begun
+    }
   }
 }
 
@@ -250,13 +259,36 @@ t.test('a bucket that is not where it was found is looked for once more', async 
   t.equal(await unmoved, undefined, 'nothing more can be learnt')
   t.match(lines, [{ bucket: 'b-1', code: 'AccessDenied', message: /not known/ }])
   t.equal(known('b-1', undefined), 'ap-tokyo', 'and nothing is forgotten')
+  pass(29_999)
+  t.equal(await moved('b-1', 'ap-tokyo'), undefined)
+  t.equal(lists(), 3, 'who has just failed is not asked')
+
+  pass(1)
   const faulty = t.rejects(moved('b-1', 'ap-tokyo'), bug)
   await fail(bug)
   await faulty
 
+  pass(30_000)
   const vanished = moved('b-1', 'ap-tokyo')
   await give({ 'a-1': 'ap-seoul' })
   t.equal(await vanished, undefined)
   await t.rejects(resolve('b-1'), noSuchBucket)
   t.equal(lists(), 5)
+})
+
+t.test('a list goes on without who has no more time', async t => {
+  const { give, known, lists, moved, pass, resolve, within } = bench()
+  const first = resolve('a-1')
+  await give({ 'a-1': 'ap-beijing' })
+  await first
+  pass(5_000)
+  t.equal(await within(0, () => moved('a-1', 'ap-beijing')), undefined)
+  const other = moved('a-1', 'ap-beijing')
+  await give({ 'a-1': 'ap-seoul' })
+  t.equal(await other, 'ap-seoul')
+  t.equal(lists(), 2)
+  pass(30_000)
+  await t.rejects(within(0, () => resolve('b-1')), { code: 'UpstreamTimeout', detail: /GET Service/ })
+  await give({ 'b-1': 'ap-tokyo' })
+  t.equal(known('b-1', undefined), 'ap-tokyo')
 })

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import fc from 'fast-check'
 import t from 'tap'
 import { apply as mergePatch } from 'tiny-merge-patch'
 import { differencesOf, escapePointer } from '../../src/changes/differences.ts'
 import { createTurns } from '../../src/changes/turns.ts'
 import { etagOf, failedPrecondition, meaningOf } from '../../src/changes/version.ts'
+import type { Preconditions } from '../../src/changes/version.ts'
 import { fromConfigurationXml, normalise, toConfigurationXml } from '../../src/cos/inventory-xml.ts'
 
 const numRuns = 400
@@ -73,7 +75,7 @@ const integerIn = (name: string) => fc.oneof(
   fc.nat().map(value => [leaf(name, 'integer', String(value))]),
   fc.constantFrom('007', '1.0', 'first', '99999999999999999999', '-0').map(text => [leaf(name, 'text', text)])
 )
-const maybe = (arbitrary: fc.Arbitrary<Meant[]>) => fc.oneof(fc.constant([]), arbitrary)
+const maybe = (arbitrary: fc.Arbitrary<Meant[]>) => fc.oneof(fc.constant<Meant[]>([]), arbitrary)
 /** A container of what these come to; without any of it, no container. */
 const containing = (name: string, ...contents: Array<fc.Arbitrary<Meant[]>>): fc.Arbitrary<Meant[]> =>
   fc.tuple(...contents, unknownIn(name)).map(lists => lists.flat())
@@ -99,7 +101,7 @@ const meanings = containing('InventoryConfiguration',
 ).map(([root]) => root as Meant)
 
 /** Chances out of a number; the same ones for the same number. */
-function chances (seed: number): { below: (limit: number) => number, flip: () => boolean, shuffled: <T>(list: T[]) => T[] } {
+function chances (seed: number) {
   let state = seed
   const below = (limit: number) => {
     state = (state + 0x6D2B79F5) | 0
@@ -110,7 +112,10 @@ function chances (seed: number): { below: (limit: number) => number, flip: () =>
   return {
     below,
     flip: () => below(2) === 1,
-    shuffled: list => list.map(each => ({ each, at: below(1e9) })).sort((a, b) => a.at - b.at).map(({ each }) => each)
+    shuffled: <T>(list: T[]) => list
+      .map(each => ({ each, at: below(1e9) }))
+      .sort((a, b) => a.at - b.at)
+      .map(({ each }) => each)
   }
 }
 
@@ -277,7 +282,9 @@ t.test('what is alike but not the same has different ETags', async t => {
     'grouped otherwise': ['<A><B/></A><A><C/></A>', '<A><B/><C/></A>'],
     'names that look like text': ['<A><B>C</B></A>', '<A>{"B":"C"}</A>'],
     'a list that looks like text': ['<A>b</A><A>c</A>', '<A>["b","c"]</A>'],
+    'the same without quotes': ['<A>b</A><A>c</A>', '<A>[b,c]</A>'],
     'two and a comma': ['<A>b</A><A>c</A>', '<A>b","c</A>'],
+    'another two': ['<A>b,c</A><A>d</A>', '<A>b</A><A>c,d</A>'],
     'another spelling': ['<IncludedObjectVersions>All</IncludedObjectVersions>', '<IncludedObjectVersions>all</IncludedObjectVersions>'],
     'another spelling of a name': ['<New/>', '<new/>'],
     'an unknown boolean': ['<New>true</New>', '<New>True</New>'],
@@ -303,7 +310,9 @@ const { value: newValue } = fc.letrec<{ value: unknown, single: unknown }>(tie =
 /** With unknown members before and after its own. */
 function withNew<T extends object> (objects: fc.Arbitrary<T>, ...reserved: string[]): fc.Arbitrary<object> {
   const some = fc.oneof({ weight: 2, arbitrary: fc.constant({}) }, {
-    weight: 1, arbitrary: fc.dictionary(elementName.filter(name => !reserved.includes(name)), newValue, { maxKeys: 2, noNullPrototype: true })
+    weight: 1,
+    arbitrary: fc.dictionary(elementName.filter(name => !reserved.includes(name)), newValue,
+      { maxKeys: 2, noNullPrototype: true })
   })
   return fc.tuple(some, objects, some).map(([before, object, after]) => ({ ...before, ...object, ...after }))
 }
@@ -389,7 +398,8 @@ t.test('two values differ nowhere exactly when they mean the same, and pointers 
 
 t.test('preconditions hold or fail as RFC 9110 has it', async t => {
   const [etag, other] = ['"a"', '"b"']
-  const cases: Array<[Parameters<typeof failedPrecondition>[0]['ifMatch'], typeof cases[0][0], string | undefined, string | undefined]> = [
+  type Tags = Preconditions['ifMatch']
+  const cases: Array<[Tags, Tags, string | undefined, string | undefined]> = [
     [undefined, undefined, etag, undefined], [undefined, undefined, undefined, undefined],
     ['*', undefined, etag, undefined], ['*', undefined, undefined, 'if-match'],
     [[etag], undefined, etag, undefined], [[other], undefined, etag, 'if-match'], [[other, etag], undefined, etag, undefined],
@@ -401,121 +411,120 @@ t.test('preconditions hold or fail as RFC 9110 has it', async t => {
     ['*', '*', etag, 'if-none-match'], ['*', '*', undefined, 'if-match']
   ]
   for (const [ifMatch, ifNoneMatch, present, failed] of cases) {
-    t.equal(failedPrecondition({ ifMatch, ifNoneMatch }, present), failed, JSON.stringify({ ifMatch, ifNoneMatch, present }))
+    const request = JSON.stringify({ ifMatch, ifNoneMatch, present })
+    t.equal(failedPrecondition({ ifMatch, ifNoneMatch }, present), failed, request)
   }
 })
 
 const forever = { deadlineAt: 3_600_000, signal: new AbortController().signal }
 
-/** Turns on a clock that stands, and work that ends when it is told to. */
+/** Turns on a clock that stands, and work that ends when it is told to, be that before it begins. */
 function turnsForTest ({ queueLimit = 10 } = {}) {
   const turns = createTurns({ queueLimit, now: () => 0 })
   const begun: string[] = []
+  const works = new Map<string, { ended: Promise<string>, end: () => void, fail: (error: Error) => void }>()
   const work = (name: string) => {
-    const { promise, resolve, reject } = Promise.withResolvers<string>()
-    return { end: () => { resolve(name) }, fail: reject, begin: () => { begun.push(name); return promise } }
+    let [end, fail]: [() => void, (error: Error) => void] = [() => {}, () => {}]
+    const ended = new Promise<string>((resolve, reject) => { [end, fail] = [() => { resolve(name) }, reject] })
+    const present = works.get(name) ?? { ended, end, fail }
+    works.set(name, present)
+    return present
   }
-  return { turns, begun, work }
+  const take = (key: string, name: string, patience = forever) => turns.take(key, patience, () => {
+    begun.push(name)
+    return work(name).ended
+  })
+  const end = (...names: string[]) => { for (const name of names) work(name).end() }
+  return { turns, begun, take, end, fail: (name: string) => { work(name).fail(new Error(`${name} failed`)) } }
 }
 
 t.test('changes with one key are made one at a time in the order they came, others at once', async t => {
-  const { turns, begun, work } = turnsForTest()
-  const [first, second, third, other] = ['first', 'second', 'third', 'other'].map(work) as Array<ReturnType<typeof work>>
-  const results = [first, second, third].map(each => turns.take('a', forever, each?.begin as () => Promise<string>))
-  const apart = turns.take('b', forever, other?.begin as () => Promise<string>)
+  const { turns, begun, take, end } = turnsForTest()
+  const results = [take('a', 'first'), take('a', 'second'), take('a', 'third')]
+  const apart = take('b', 'other')
   t.strictSame(begun, ['first', 'other'])
   t.equal(turns.size(), 2)
-  other?.end()
+  end('other')
   t.equal(await apart, 'other')
   t.equal(turns.size(), 1, 'a key nobody uses is forgotten')
-  third?.end()
-  first?.end()
+  end('third', 'first')
   t.equal(await results[0], 'first')
-  await Promise.resolve()
+  await nextTurn()
   t.strictSame(begun, ['first', 'other', 'second'])
   t.equal(turns.size(), 1)
-  second?.end()
+  end('second')
   t.strictSame(await Promise.all(results), ['first', 'second', 'third'])
   t.strictSame(begun, ['first', 'other', 'second', 'third'])
   t.equal(turns.size(), 0)
-  t.equal(await turns.take('a', forever, async () => 'again'), 'again')
+  end('again')
+  t.equal(await take('a', 'again'), 'again')
   t.equal(turns.size(), 0)
 })
 
 t.test('work that fails passes the turn on', async t => {
-  const { turns, work } = turnsForTest()
-  const [first, second] = [work('first'), work('second')]
-  const failing = turns.take('a', forever, first.begin)
-  const next = turns.take('a', forever, second.begin)
-  first.fail(new Error('failed'))
-  second.end()
-  await t.rejects(failing, { message: 'failed' })
+  const { turns, take, end, fail } = turnsForTest()
+  const [failing, next] = [take('a', 'first'), take('a', 'second')]
+  fail('first')
+  end('second')
+  await t.rejects(failing, { message: 'first failed' })
   t.equal(await next, 'second')
   t.equal(turns.size(), 0)
 })
 
 t.test('who waits too long gives up, and its work is never begun', async t => {
-  const { turns, begun, work } = turnsForTest()
-  const [first, late, later, patient] = ['first', 'late', 'later', 'patient'].map(work) as Array<ReturnType<typeof work>>
-  const held = turns.take('a', forever, first?.begin as () => Promise<string>)
+  const { turns, begun, take, end } = turnsForTest()
+  const held = take('a', 'first')
   const overloaded = { code: 'Overloaded', status: 503, retryAfterSeconds: 1, detail: /Nothing was sent/ }
   const refusals = [
-    t.rejects(turns.take('a', { ...forever, deadlineAt: 1 }, late?.begin as () => Promise<string>), overloaded),
-    t.rejects(turns.take('a', { ...forever, deadlineAt: -1000 }, later?.begin as () => Promise<string>), overloaded, 'nor in the past')
+    t.rejects(take('a', 'late', { ...forever, deadlineAt: 1 }), overloaded),
+    t.rejects(take('a', 'later', { ...forever, deadlineAt: -1000 }), overloaded)
   ]
-  const next = turns.take('a', forever, patient?.begin as () => Promise<string>)
+  const next = take('a', 'patient')
   await Promise.all(refusals)
   t.strictSame(begun, ['first'])
-  patient?.end()
-  first?.end()
-  t.strictSame(await Promise.all([held, next]), ['first', 'patient'])
-  t.strictSame(begun, ['first', 'patient'], 'those behind keep their place')
+  end('patient', 'first')
+  t.strictSame(await Promise.all([held, next]), ['first', 'patient'], 'who is behind keeps its place')
+  t.strictSame(begun, ['first', 'patient'])
   t.equal(turns.size(), 0)
 })
 
 t.test('who leaves while waiting, or before, has no work begun', async t => {
-  const { turns, begun, work } = turnsForTest({ queueLimit: 1 })
-  const [first, second, third] = [work('first'), work('second'), work('third')]
+  const { turns, begun, take, end } = turnsForTest({ queueLimit: 1 })
   const caller = new AbortController()
-  const held = turns.take('a', forever, first.begin)
-  const leaving = turns.take('a', { ...forever, signal: caller.signal }, second.begin)
+  const held = take('a', 'first')
+  const leaving = take('a', 'gone', { ...forever, signal: caller.signal })
   caller.abort()
   await t.rejects(leaving, { code: 'CallerLeft', wasSent: false })
-  await t.rejects(turns.take('b', { ...forever, signal: caller.signal }, second.begin), { code: 'CallerLeft' })
+  await t.rejects(take('b', 'gone before', { ...forever, signal: caller.signal }), { code: 'CallerLeft' })
   t.equal(turns.size(), 1, 'no key is taken for who is gone')
-  const next = turns.take('a', forever, third.begin)
-  third.end()
-  first.end()
-  t.strictSame(await Promise.all([held, next]), ['first', 'third'], 'and the place in the queue is free again')
-  t.strictSame(begun, ['first', 'third'])
+  const next = take('a', 'next')
+  end('first', 'next')
+  t.strictSame(await Promise.all([held, next]), ['first', 'next'], 'and the place in the queue is free again')
+  t.strictSame(begun, ['first', 'next'])
   t.equal(turns.size(), 0)
 })
 
-t.test('leaving after one\'s turn has come changes nothing', async t => {
-  const { turns, work } = turnsForTest()
-  const [first, second] = [work('first'), work('second')]
+t.test('who leaves once its turn has come has its work done', async t => {
+  const { turns, take, end } = turnsForTest({ queueLimit: 1 })
   const caller = new AbortController()
-  const held = turns.take('a', forever, first.begin)
-  const waiting = turns.take('a', { ...forever, signal: caller.signal }, second.begin)
-  first.end()
+  const [held, waiting] = [take('a', 'first'), take('a', 'second', { ...forever, signal: caller.signal })]
+  end('first')
   await held
   caller.abort()
-  second.end()
-  t.equal(await waiting, 'second')
+  const next = take('a', 'third')
+  await t.rejects(take('a', 'fourth'), { code: 'Overloaded' }, 'and it has left the queue once')
+  end('second', 'third')
+  t.strictSame(await Promise.all([waiting, next]), ['second', 'third'])
   t.equal(turns.size(), 0)
 })
 
 t.test('the queue has a limit over all keys', async t => {
-  const { turns, begun, work } = turnsForTest({ queueLimit: 2 })
-  const [a, b, waitsForA, waitsForB, refused, free] = ['a', 'b', 'waitsForA', 'waitsForB', 'refused', 'free'].map(name => work(name)) as
-    [ReturnType<typeof work>, ReturnType<typeof work>, ReturnType<typeof work>, ReturnType<typeof work>, ReturnType<typeof work>, ReturnType<typeof work>]
-  const results = [
-    turns.take('a', forever, a.begin), turns.take('b', forever, b.begin),
-    turns.take('a', forever, waitsForA.begin), turns.take('b', forever, waitsForB.begin)
-  ]
-  await t.rejects(turns.take('a', forever, refused.begin), { code: 'Overloaded', status: 503, retryAfterSeconds: 1 })
-  for (const each of [a, b, waitsForA, waitsForB, free]) each.end()
-  t.equal(await turns.take('c', forever, free.begin), 'free', 'who need not wait is not refused')
+  const { turns, begun, take, end } = turnsForTest({ queueLimit: 2 })
+  const results = [take('a', 'a'), take('b', 'b'), take('a', 'waits for a'), take('b', 'waits for b')]
+  await t.rejects(take('a', 'refused'), { code: 'Overloaded', status: 503, retryAfterSeconds: 1 })
+  end('free')
+  t.equal(await take('c', 'free'), 'free', 'who need not wait is not refused')
+  end('a', 'b', 'waits for a', 'waits for b')
   await Promise.all(results)
   t.notOk(begun.includes('refused'))
   t.equal(turns.size(), 0)

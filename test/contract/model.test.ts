@@ -1,0 +1,401 @@
+import assert from 'node:assert/strict'
+import { isDeepStrictEqual } from 'node:util'
+import fc from 'fast-check'
+import t from 'tap'
+import { at, bucket, start } from '../start.ts'
+import type { Answer } from '../start.ts'
+
+/** JSON in the form GET answers. */
+type Json = string | number | boolean | null | Json[] | { [name: string]: Json }
+interface Configuration { [name: string]: Json }
+
+const collection = `/buckets/${bucket}/inventories`
+const ids = ['a', 'b', 'c', 'd']
+const isObject = (value: Json | undefined): value is Configuration =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** RFC 7396, section 2, as it is printed there. */
+function merged (target: Json | undefined, patch: Json): Json {
+  if (!isObject(patch)) return patch
+  const result: Configuration = isObject(target) ? { ...target } : {}
+  for (const [name, value] of Object.entries(patch)) {
+    if (value === null) delete result[name]
+    else result[name] = merged(result[name], value)
+  }
+  return result
+}
+
+/** Lists in an order of their own: whether two are the same is nothing about order. */
+function meaning (value: Json): Json {
+  if (Array.isArray(value)) return value.map(meaning).map(each => JSON.stringify(each)).sort()
+  if (!isObject(value)) return value
+  return Object.fromEntries(Object.entries(value).map(([name, each]): [string, Json] => [name, meaning(each)])
+    .sort(([one], [other]) => one < other ? -1 : 1))
+}
+const same = (one: Json, other: Json) => isDeepStrictEqual(meaning(one), meaning(other))
+const keyOf = (value: Json) => JSON.stringify(meaning(value))
+
+/** What GET answers of a configuration that was written in any of the forms it may have. */
+function normal (id: string, { Id: _, ...input }: Configuration): Configuration {
+  const { Filter: filter, OptionalFields: fields, IsEnabled: enabled, Destination: destination, ...rest } = input
+  const { Encryption: encryption, ...bucketDestination } = bucketDestinationOf(destination)
+  const { And: and = {}, Period: period, Tag: tag, ...flat } = (filter ?? {}) as Configuration
+  const { Tag: nestedTag, ...nested } = and as Configuration
+  const tags = [tag, nestedTag].find(each => Array.isArray(each) && each.length > 0)
+  const names = Array.isArray(fields) ? fields : (fields as { Field?: Json[] } | undefined)?.Field ?? []
+  return without({
+    ...mapped(rest, asElement),
+    Id: id,
+    IsEnabled: String(enabled).toLowerCase() === 'true',
+    Filter: emptied({
+      ...mapped(flat, asElement),
+      ...mapped(nested, asElement),
+      Tag: tags,
+      Period: emptied((period ?? {}) as Configuration)
+    }),
+    OptionalFields: names.length > 0 ? { Field: names } : undefined,
+    Schedule: mapped(rest['Schedule'] as Configuration, (value, name) => name === 'MonthlyDate' ? value : asElement(value)),
+    Destination: {
+      COSBucketDestination: without({
+        ...bucketDestination,
+        Encryption: isObject(encryption) && 'SSECOS' in encryption ? { SSECOS: {} } : undefined
+      })
+    }
+  })
+}
+
+function bucketDestinationOf (destination: Json | undefined): Configuration {
+  return (destination as { COSBucketDestination: Configuration }).COSBucketDestination
+}
+
+function mapped (object: Configuration, change: (value: Json, name: string) => Json): Configuration {
+  return Object.fromEntries(Object.entries(object).map(([name, value]): [string, Json] => [name, change(value, name)]))
+}
+
+function without (object: Record<string, Json | undefined>): Configuration {
+  return Object.fromEntries(Object.entries(object).filter((entry): entry is [string, Json] => entry[1] !== undefined))
+}
+
+function emptied (object: Record<string, Json | undefined>): Configuration | undefined {
+  const rest = without(object)
+  return Object.keys(rest).length > 0 ? rest : undefined
+}
+
+/** An element this service does not know, once it has been written and read: text is text, one of a list is no list. */
+function asElement (value: Json): Json {
+  if (Array.isArray(value)) return value.length === 1 ? asElement(value[0] as Json) : value.map(asElement)
+  if (!isObject(value)) return String(value)
+  return Object.keys(value).length === 0 ? '' : mapped(value, asElement)
+}
+
+/** Why the service refuses what a patch comes to; a patch may leave what is unknown as it is. */
+function isRefused (result: Configuration, present: Configuration, allowUnknown: boolean): boolean {
+  const { IsEnabled: enabled, Schedule: schedule, Filter: filter } = result
+  if (enabled === undefined || !isObject(schedule)) return true
+  if ((schedule['Frequency'] === 'Monthly') !== ('MonthlyDate' in schedule)) return true
+  const conditions = ['Prefix', 'Tag', 'StorageClass']
+  const has = (object: Json | undefined) => isObject(object) && conditions.some(name => name in object)
+  if (isObject(filter) && has(filter) && has(filter['And'])) return true
+  const inside = (object: Configuration, name: string) => isObject(object[name]) ? object[name] : {}
+  const places: Array<[result: Configuration, present: Configuration, name: string]> = [
+    [result, present, 'Colour'], [result, present, 'NewThing'],
+    [inside(result, 'Schedule'), inside(present, 'Schedule'), 'Hour'], [inside(result, 'Filter'), inside(present, 'Filter'), 'Size']
+  ]
+  return !allowUnknown && places.some(([after, before, name]) =>
+    after[name] !== undefined && (before[name] === undefined || !same(after[name], before[name])))
+}
+
+/** What the emulator says of a filter by tag. */
+function isRefusedByCos ({ Filter: filter, OptionalFields: fields }: Configuration): boolean {
+  const tags = isObject(filter) && 'Tag' in filter
+  return tags && !(isObject(fields) && (fields['Field'] as Json[]).includes('Tag'))
+}
+
+const optional = <T>(values: T[]) => fc.option(fc.constantFrom(...values), { nil: undefined })
+const text = ['', 'p', ' p ', 'true', '007', '日本/&<']
+const tags = [[{ Key: 'k', Value: '1' }], [{ Key: 'k', Value: '1' }, { Key: 'j', Value: '' }]]
+const unknownThing = [
+  { Level: '3' }, { Level: '4', Items: ['a', 'b'] }, { Items: ['b', 'a', 'a'], Deep: { On: 'true' } }, ['x', 'y'], ''
+]
+
+/** In the form GET answers, without Id. */
+const configuration = fc.record({
+  IsEnabled: fc.boolean(),
+  IncludedObjectVersions: fc.constantFrom('All', 'Current'),
+  Schedule: fc.constantFrom<Configuration>(
+    { Frequency: 'Daily' }, { Frequency: 'Weekly', Hour: '04' },
+    { Frequency: 'Monthly', MonthlyDate: 1 }, { Frequency: 'Monthly', MonthlyDate: 2 }
+  ),
+  Filter: fc.record({
+    Prefix: optional(text),
+    Tag: optional(tags),
+    StorageClass: optional(['STANDARD', 'ARCHIVE']),
+    Period: optional<Configuration>([{ StartTime: 1 }, { StartTime: 1, EndTime: 2 }]),
+    Size: optional(['1', '2'])
+  }),
+  fields: fc.uniqueArray(fc.constantFrom('Size', 'ETag', 'x-cos-meta-a', 'Tag'), { maxLength: 3 }),
+  destination: fc.record({
+    Prefix: optional(text), AccountId: optional(['1', '2']), Encryption: optional([{ SSECOS: {} }])
+  }),
+  Colour: optional(['red', 'true', '3']),
+  NewThing: optional<Json>(unknownThing)
+}).map(({ fields, destination, Filter: filter, ...rest }) => {
+  const names = [...new Set(filter.Tag === undefined ? fields : [...fields, 'Tag'])]
+  const bucketDestination = without({ Bucket: `qcs::cos:ap-guangzhou::${bucket}`, Format: 'CSV', ...destination })
+  return without({
+    ...rest,
+    Filter: emptied(filter),
+    OptionalFields: names.length > 0 ? { Field: names } : undefined,
+    Destination: { COSBucketDestination: bucketDestination }
+  })
+})
+
+/** Other words for the same: those of the SDKs, another order, values that become the same text. */
+function spelled (id: string, configuration: Configuration, ways: boolean[]): Configuration {
+  const [capitals, bare, nested, emptyText, reverse, otherTypes, emptyOnes, named] = ways
+  const { IsEnabled, Filter: filter, OptionalFields: fields, Destination: destination, Colour, ...rest } = configuration
+  const { Prefix, Tag, StorageClass, ...beside } = (filter ?? {}) as Configuration
+  const conditions = without({ Prefix, Tag: Tag ?? (emptyOnes === true ? [] : undefined), StorageClass })
+  const { Encryption: encryption, ...bucketDestination } = bucketDestinationOf(destination)
+  const empty = (value: Json) => emptyOnes === true ? value : undefined
+  const said = without({
+    Id: named === true ? id : undefined,
+    ...rest,
+    Colour: otherTypes !== true || Colour === undefined ? Colour : Colour === 'red' ? ['red'] : JSON.parse(String(Colour)) as Json,
+    IsEnabled: capitals === true ? String(IsEnabled).replace(/^./, first => first.toUpperCase()) : IsEnabled,
+    Filter: filter === undefined ? empty({}) : { ...beside, ...nested === true ? { And: conditions } : conditions },
+    OptionalFields: fields === undefined ? empty({ Field: [] }) : bare === true ? (fields as Configuration)['Field'] : fields,
+    Destination: {
+      COSBucketDestination: without({
+        Encryption: encryption === undefined ? empty({}) : { SSECOS: emptyText === true ? '' : {} },
+        ...bucketDestination
+      })
+    }
+  })
+  return reverse === true ? reversed(said) as Configuration : said
+}
+
+function reversed (value: Json): Json {
+  if (Array.isArray(value)) return value.map(reversed).reverse()
+  if (!isObject(value)) return value
+  return Object.fromEntries(Object.entries(mapped(value, reversed)).reverse())
+}
+
+const patch = fc.record<Record<string, Json>>({
+  Id: fc.constantFrom('a', 'b', null),
+  IsEnabled: fc.constantFrom(true, false, 'False', null),
+  IncludedObjectVersions: fc.constantFrom('All', 'Current'),
+  Schedule: fc.constantFrom<Json>({ Frequency: 'Weekly', MonthlyDate: null }, { Frequency: 'Monthly', MonthlyDate: 3 }, { MonthlyDate: 4 },
+    { Hour: '05' }, { Hour: null }, {}, null),
+  Filter: fc.constantFrom<Json>(null, {}, { Prefix: 'q' }, { Prefix: null }, { Tag: null }, { Tag: [] }, { Tag: tags[0] as Json }, { StorageClass: null },
+    { And: { Prefix: 'n' } }, { And: { Prefix: 'n' }, Prefix: null, Tag: null, StorageClass: null }, { Size: '3' }, { Size: null },
+    { Period: { StartTime: 5 } }, { Period: { StartTime: null } }),
+  OptionalFields: fc.constantFrom<Json>(null, {}, ['Size'], ['Tag', 'Size'], { Field: ['Tag', 'ETag'] }, { Field: [] }),
+  Destination: fc.constantFrom<Json>(...[{ Prefix: null }, { Prefix: 'r' }, { Encryption: null }, { Encryption: { SSECOS: {} } },
+    { Encryption: { SSECOS: null } }, { AccountId: '1' }].map(each => ({ COSBucketDestination: each }))),
+  Colour: fc.constantFrom(null, 'blue', 'red'),
+  NewThing: fc.constantFrom<Json>(null, { Level: '9' }, { Level: null }, { Items: ['z'] }, { Items: null, Level: null }, 'text', ['x', 'y'])
+}, { requiredKeys: [] })
+
+type Condition = '*' | 'current' | 'other' | undefined
+const id = fc.constantFrom(...ids)
+const condition = fc.constantFrom<Condition>(undefined, undefined, undefined, '*', 'current', 'other')
+const conditions = { ifMatch: condition, ifNoneMatch: condition }
+const flag = fc.boolean()
+const ways = fc.array(fc.boolean(), { minLength: 8, maxLength: 8 })
+const items = fc.uniqueArray(fc.record({ id, configuration, ways }), { selector: each => each.id, maxLength: 4 })
+const step = fc.oneof(
+  fc.record({ kind: fc.constant('PUT' as const), id, configuration, ways, ...conditions, dryRun: flag }),
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('PATCH' as const), id, patch, allowUnknown: flag, ...conditions, dryRun: flag }) },
+  fc.record({ kind: fc.constant('DELETE' as const), id, ...conditions }),
+  fc.record({ kind: fc.constant('GET' as const), id, ifNoneMatch: condition }),
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('apply' as const), items, prune: flag, dryRun: flag }) }
+)
+
+t.test('whatever is asked in whatever order, the service answers and COS holds what a model says', async t => {
+  const { call, emulator } = await start(t)
+  const etags = new Map<string, string>()
+  const meanings = new Map<string, string>()
+  const seen = new Set<string>()
+
+  /** Equal configurations have one tag, and different ones two. */
+  function learn (configuration: Configuration, { headers: { etag } }: Answer): void {
+    const key = keyOf(configuration)
+    assert.match(String(etag), /^"[^"]+"$/)
+    assert.equal(etags.get(key) ?? etag, etag)
+    assert.equal(meanings.get(String(etag)) ?? key, key)
+    etags.set(key, String(etag))
+    meanings.set(String(etag), key)
+  }
+
+  async function headersOf (
+    model: Map<string, Configuration>, id: string, conditions: { ifMatch?: Condition, ifNoneMatch?: Condition }
+  ): Promise<Record<string, string>> {
+    const present = model.get(id)
+    if (present !== undefined && !etags.has(keyOf(present))) learn(present, await call('GET', at(id)))
+    const current = present === undefined ? '"none"' : etags.get(keyOf(present))
+    const other = [...meanings.keys()].find(each => each !== current) ?? '"none"'
+    const values = { '*': '*', current: `"first", ${current}`, other }
+    return Object.fromEntries(Object.entries({ 'if-match': conditions.ifMatch, 'if-none-match': conditions.ifNoneMatch })
+      .flatMap(([name, each]) => each === undefined ? [] : [[name, values[each]]]))
+  }
+
+  /** The status of an answer, and how many changes COS is sent; the model is brought to what COS then holds. */
+  async function take (model: Map<string, Configuration>, each: Step): Promise<void> {
+    if (each.kind === 'apply') return await apply(model, each)
+    const present = model.get(each.id)
+    const [isThere, path] = [present !== undefined, at(each.id)]
+    const headers = await headersOf(model, each.id, each)
+    const fails = ('ifMatch' in each && each.ifMatch !== undefined && (each.ifMatch === 'other' || !isThere)) ||
+      (['*', 'current'].includes(String(each.ifNoneMatch)) && isThere)
+    const writes = () => emulator.requests.splice(0).filter(({ method }) => method !== 'GET').length
+    writes()
+    if (each.kind === 'GET') {
+      const answer = await call('GET', path, undefined, headers)
+      assert.equal(answer.status, !isThere ? 404 : fails ? 304 : 200)
+      if (present !== undefined) learn(present, answer)
+      if (answer.status === 200) assert.ok(same(answer.json, present as Configuration))
+    } else if (each.kind === 'DELETE') {
+      assert.equal((await call('DELETE', path, undefined, headers)).status, fails ? 412 : 204)
+      assert.equal(writes(), fails ? 0 : 1)
+      if (!fails) model.delete(each.id)
+    } else if (each.kind === 'PUT') {
+      const body = spelled(each.id, each.configuration, each.ways)
+      const answer = await call('PUT', `${path}?allow-unknown=true&dry-run=${each.dryRun}`, body, headers)
+      assert.equal(answer.status, fails ? 412 : each.dryRun ? 200 : 204)
+      assert.equal(writes(), fails || each.dryRun ? 0 : 1)
+      if (fails || each.dryRun) return
+      model.set(each.id, normal(each.id, each.configuration))
+      learn(normal(each.id, each.configuration), answer)
+    } else {
+      const query = `?allow-unknown=${each.allowUnknown}&dry-run=${each.dryRun}`
+      const answer = await call('PATCH', path + query, each.patch, { ...headers, 'content-type': 'application/merge-patch+json' })
+      const sent = writes()
+      seen.add(`PATCH ${answer.status}`)
+      if (typeof each.patch['Id'] === 'string' && each.patch['Id'] !== each.id) {
+        assert.deepEqual([answer.status, answer.json?.code, sent], [400, 'ValidationFailed', 0], 'before anything is read')
+        return
+      }
+      if (present === undefined) {
+        assert.deepEqual([answer.status, sent], [each.ifMatch === undefined ? 404 : 412, 0])
+        return
+      }
+      if (fails) {
+        assert.deepEqual([answer.status, sent], [412, 0])
+        return
+      }
+      const result = merged(present, each.patch) as Configuration
+      if (isRefused(result, present, each.allowUnknown)) {
+        assert.deepEqual([answer.status, answer.json?.code, sent], [400, 'ValidationFailed', 0])
+        return
+      }
+      const next = normal(each.id, result)
+      if (each.dryRun) {
+        assert.deepEqual([answer.status, sent], [200, 0])
+      } else if (same(next, present)) {
+        assert.deepEqual([answer.status, sent], [200, 0], 'what changes nothing writes nothing')
+        learn(present, answer)
+      } else if (isRefusedByCos(next)) {
+        assert.deepEqual([answer.status, answer.json?.code, sent], [400, 'InvalidArgument', 1])
+      } else {
+        assert.deepEqual([answer.status, sent], [200, 1])
+        assert.ok(same(answer.json, next))
+        model.set(each.id, next)
+        learn(next, answer)
+      }
+    }
+  }
+
+  async function apply (
+    model: Map<string, Configuration>, { items, prune, dryRun }: Omit<Extract<Step, { kind: 'apply' }>, 'kind'>
+  ): Promise<void> {
+    const none = (): string[] => []
+    const expected = { Created: none(), Updated: none(), Deleted: none(), Unchanged: none(), Unmanaged: none(), Failed: none() }
+    const next = new Map(model)
+    for (const { id, configuration } of items) {
+      const present = model.get(id)
+      const wanted = normal(id, configuration)
+      const outcome = present === undefined ? 'Created' : same(present, wanted) ? 'Unchanged' : 'Updated'
+      expected[outcome].push(id)
+      if (outcome !== 'Unchanged') next.set(id, wanted)
+    }
+    for (const id of model.keys()) {
+      if (items.some(each => each.id === id)) continue
+      expected[prune ? 'Deleted' : 'Unmanaged'].push(id)
+      if (prune) next.delete(id)
+    }
+    emulator.requests.length = 0
+    const InventoryConfigurations = items
+      .map(({ id, configuration, ways }) => ({ ...spelled(id, configuration, ways), Id: id }))
+    const query = `?allow-unknown=true&prune=${prune}&dry-run=${dryRun}`
+    const { status, json } = await call('PUT', collection + query, { InventoryConfigurations })
+    assert.equal(status, 200)
+    const outcome = { ...json, Updated: json.Updated.map(({ Id }: { Id: string }) => Id) }
+    for (const ids of [...Object.values(outcome), ...Object.values(expected)]) (ids as string[]).sort()
+    assert.deepEqual(outcome, expected)
+    for (const { Id, Changes } of json.Updated) {
+      seen.add('Updated')
+      const [before, after] = [model, next].map(each => each.get(Id) as Configuration) as [Configuration, Configuration]
+      assert.ok(same(changed(before, Changes), after), 'the changes lead from one to the other')
+    }
+    const changes = dryRun ? 0 : expected.Created.length + expected.Updated.length + expected.Deleted.length
+    assert.deepEqual(emulator.requests.map(({ method }) => method).filter(method => method !== 'GET').length, changes)
+    assert.equal(emulator.requests.length, changes + 1)
+    if (dryRun) return
+    model.clear()
+    for (const [id, configuration] of next) model.set(id, configuration)
+  }
+
+  async function compare (model: Map<string, Configuration>): Promise<void> {
+    const { json } = await call('GET', `${collection}?all=true`)
+    const held = new Map((json.InventoryConfigurations as Configuration[]).map(each => [each['Id'], each]))
+    assert.deepEqual([...held.keys()].sort(), [...model.keys()].sort())
+    for (const [id, configuration] of model) {
+      assert.deepEqual(meaning(held.get(id) as Configuration), meaning(configuration))
+    }
+  }
+
+  const steps = fc.array(step, { minLength: 4, maxLength: 14 })
+  await t.resolves(fc.assert(fc.asyncProperty(steps, items, ways, flag, async (steps, items, ways, prune) => {
+    emulator.reset()
+    const model = new Map<string, Configuration>()
+    for (const each of steps) await take(model, each)
+    await compare(model)
+
+    // After a set has been applied there is nothing more to do, in whatever words it is said again.
+    await apply(model, { items, prune, dryRun: false })
+    for (const dryRun of [true, false]) {
+      await apply(model, { items: items.map(each => ({ ...each, ways })), prune, dryRun })
+      assert.ok(emulator.requests.every(({ method }) => method === 'GET'))
+    }
+    const whole = (await call('GET', `${collection}?all=true`)).json
+    emulator.requests.length = 0
+    assert.equal((await call('PUT', `${collection}?allow-unknown=true&prune=true`, whole)).json.Unchanged.length, model.size)
+    assert.equal(emulator.requests.length, 1)
+    await compare(model)
+  }), { numRuns: 60 }))
+  t.strictSame([...seen].sort(), ['PATCH 200', 'PATCH 400', 'PATCH 404', 'PATCH 412', 'Updated'], 'and all of it came up')
+})
+
+type Step = typeof step extends fc.Arbitrary<infer T> ? T : never
+
+/** A change as the outcome of a set describes it. */
+interface Change {
+  pointer: string
+  from?: Json
+  to?: Json
+}
+
+/** What is described as changed, changed. */
+function changed (configuration: Configuration, changes: Change[]): Configuration {
+  const result = structuredClone(configuration)
+  for (const { pointer, from, to } of changes) {
+    const names = pointer.split('/').slice(1)
+    const last = names.pop() as string
+    const parent = names.reduce((object, name) => object[name] as Configuration, result)
+    assert.deepEqual(meaning(parent[last] ?? null), meaning(from ?? null))
+    if (to === undefined) delete parent[last]
+    else parent[last] = to
+  }
+  return result
+}
