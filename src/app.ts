@@ -120,7 +120,7 @@ export async function buildApp (dependencies: Dependencies): Promise<FastifyInst
     await api.register(inventoryRoutes, {
       inventories,
       changes,
-      preflight: (call, id, input) => preflight(call, id, input, regions),
+      preflight: (call, id, input, isStrict) => preflight(call, id, input, isStrict, regions),
       regionOf
     })
     await api.register(desiredSetRoutes, dependencies)

@@ -56,7 +56,7 @@ export const problemTable = {
   PayloadTooLarge: {
     status: 413,
     title: 'Payload Too Large',
-    meaning: 'The body has more than 256 KiB.'
+    meaning: 'The body has more than 256 KiB, or a set of configurations more than 1 MiB.'
   },
   URITooLong: {
     status: 414,
@@ -66,7 +66,7 @@ export const problemTable = {
   UnsupportedMediaType: {
     status: 415,
     title: 'Unsupported Media Type',
-    meaning: 'The body is not application/json in UTF-8, or is compressed.'
+    meaning: 'The body is not application/json, or a patch not application/merge-patch+json, in UTF-8, or it is compressed.'
   },
   RateLimited: {
     status: 429,

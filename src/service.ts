@@ -87,7 +87,7 @@ export async function startService (config: Config, logger: Logger, stdout: Dest
     ? await (await import('./otel.ts')).startOtelTracer({ version, now, log: logger, scheme })
     : createPassingTracer()
   const clock = createCosClock({ now, log: logger })
-  const { maxConcurrency, maxConnections: maxPerHost, queueLimit, timeoutMs: maxWaitMs } = config.cos
+  const { deadlineMs, maxConcurrency, maxConnections: maxPerHost, queueLimit, timeoutMs: maxWaitMs } = config.cos
   const bulkheads = createBulkheads(
     { maxConcurrency, maxPerHost, queueLimit, maxWaitMs }, { now: steadyNow, shed: metrics.shed })
   const userAgent = `cos-inventory-proxy/${version}`
@@ -99,8 +99,7 @@ export async function startService (config: Config, logger: Logger, stdout: Dest
   const listBuckets = createBucketList(config.cos, { attempts, now: steadyNow, isPlace })
   const regions = createRegions(config.cos, { listBuckets, now: steadyNow })
   const inventories = createInventories(config.cos, { attempts })
-  const turns = createTurns({ queueLimit, now: steadyNow })
-  const { deadlineMs } = config.cos
+  const turns = createTurns({ queueLimit, reserveMs: Math.min(maxWaitMs, deadlineMs / 2), now: steadyNow })
   metrics.addReadings({
     occupation: bulkheads.occupation,
     connections: transport.connections,

@@ -143,9 +143,9 @@ export function turnOf ({ bucket }: Call, id: string): string {
   return `${bucket}/${id}`
 }
 
-/** Whether COS says that another change was in the way. */
+/** Whether COS says that another change was in the way; after an attempt in doubt that could be our own. */
 function isConflict (error: unknown): boolean {
-  return error instanceof ServiceError && [409, 412].includes(error.status)
+  return error instanceof ServiceError && [409, 412].includes(error.status) && !error.mayHaveTakenEffect
 }
 
 function refuseFailed (
@@ -157,6 +157,6 @@ function refuseFailed (
     ? 'There is no such configuration.'
     : failed === 'if-match'
       ? 'The configuration is not the one that If-Match names: read it again, and decide anew.'
-      : 'There is such a configuration already.'
+      : 'There is a configuration that If-None-Match names.'
   throw new ServiceError('PreconditionFailed', `${reason} Nothing was changed.`, { cos })
 }

@@ -3,9 +3,9 @@
  * time.
  */
 import type { Action } from '../contract/callers.ts'
+import { maxSetSize } from '../contract/desired-set.ts'
 import type { InventoryConfiguration } from '../contract/inventory.ts'
 import { cancelled } from '../cos/bulkheads.ts'
-import { maxConfigurations } from '../cos/inventories.ts'
 import type { Call, Inventories, Outcome } from '../cos/inventories.ts'
 import { normalise } from '../cos/inventory-xml.ts'
 import { ServiceError } from '../errors.ts'
@@ -148,7 +148,7 @@ export function createDesiredSets ({ inventories, turns, deadlineMs, now }: Depe
   return {
     plan,
 
-    apply: (call, desired, options, following) => turns.take(turnOf(call, ''), call, async () => {
+    apply: (call, desired, options, following) => turns.take(call.bucket, call, async () => {
       const planned = await plan(call, desired, options)
       await follow(call, planned.value, following.planned(planned), following)
     })
@@ -174,17 +174,17 @@ function isChange ({ outcome }: Step): boolean {
 function inPhases (steps: Step[], present: number): Plan {
   const of = (...outcomes: Array<Step['outcome']>) => steps.filter(({ outcome }) => outcomes.includes(outcome))
   const created = of('Created')
-  const room = maxConfigurations - present
+  const room = Math.max(0, maxSetSize - present)
   return [of('Unchanged', 'Unmanaged'), of('Updated'), created.slice(0, room), of('Deleted'), created.slice(room)]
 }
 
 function refuseTooMany (desired: number, others: number): void {
-  if (desired + others <= maxConfigurations) return
+  if (desired + others <= maxSetSize) return
   throw new ServiceError('ValidationFailed', 'The bucket would hold too many configurations. Nothing was changed.', {
     errors: [{
       in: 'body',
       pointer: '/InventoryConfigurations',
-      detail: `a bucket holds at most ${maxConfigurations} configurations; these are ${desired}, and ${others} others are ` +
+      detail: `a bucket holds at most ${maxSetSize} configurations; these are ${desired}, and ${others} others are ` +
         'there: leave some out, delete some first, or send prune=true to delete all others'
     }]
   })

@@ -14,7 +14,7 @@ export function differencesOf (from: unknown, to: unknown, pointer = ''): Differ
     return [...names].flatMap(name => differencesOf(own(from, name), own(to, name), `${pointer}/${escapePointer(name)}`))
   }
   if (from !== undefined && to !== undefined && meaningOf(from) === meaningOf(to)) return []
-  return from === to ? [] : [{ pointer, ...from !== undefined && { from }, ...to !== undefined && { to } }]
+  return [{ pointer, ...from !== undefined && { from }, ...to !== undefined && { to } }]
 }
 
 /** A token of a JSON pointer (RFC 6901, section 3). */

@@ -2,14 +2,18 @@ import type { InventoryConfiguration } from '../contract/inventory.ts'
 import type { Call } from '../cos/inventories.ts'
 import { normalise } from '../cos/inventory-xml.ts'
 import type { Regions } from '../cos/regions.ts'
+import { ServiceError } from '../errors.ts'
 
 /** Something COS takes but makes no useful report of. Printable ASCII: it may stand in a header. */
 export interface Warning {
-  code: 'DestinationNotFound' | 'DestinationInOtherRegion' | 'ReportOfReports' | 'TagWithoutField' | 'MonthWithoutDate'
+  code: 'DestinationNotFound' | 'DestinationNotChecked' | 'DestinationInOtherRegion' | 'ReportOfReports' |
+    'TagWithoutField' | 'MonthWithoutDate'
   /** RFC 6901 pointer into the configuration. */
   pointer: string
   detail: string
 }
+
+const destinationPointer = '/Destination/COSBucketDestination/Bucket'
 
 type Destination = NonNullable<InventoryConfiguration['Destination']>
 
@@ -18,14 +22,22 @@ type Destination = NonNullable<InventoryConfiguration['Destination']>
  * regions are discovered, and of the account's own buckets: those with the APPID of a source that is one of them.
  *
  * @param input a body that passed validation
+ * @param isStrict whether a look-up of the destination that fails is an error, not a warning
  * @throws {ServiceError} of the look-up of the destination
  */
 export async function preflight (
-  call: Call, id: string, input: object, { find }: Pick<Regions, 'find'>
+  call: Call, id: string, input: object, isStrict: boolean, { find }: Pick<Regions, 'find'>
 ): Promise<Warning[]> {
   const configuration = normalise(id, input)
   const { Filter: filter, OptionalFields: fields, Schedule: schedule } = configuration
-  const warnings = await destinationWarnings(call, configuration, find)
+  const warnings = await destinationWarnings(call, configuration, find).catch((error: unknown): Warning[] => {
+    if (isStrict || !(error instanceof ServiceError)) throw error
+    return [{
+      code: 'DestinationNotChecked',
+      pointer: destinationPointer,
+      detail: `Whether the destination is there could not be looked up (GET Service: ${error.code}).`
+    }]
+  })
   if (filter?.Tag !== undefined && fields?.Field.includes('Tag') !== true) {
     warnings.push({
       code: 'TagWithoutField',
@@ -51,16 +63,17 @@ async function destinationWarnings (
   const { bucket: source, region } = call
   const warnings: Warning[] = []
   const warn = (code: Warning['code'], pointer: string, detail: string) => warnings.push({ code, pointer, detail })
-  const at = '/Destination/COSBucketDestination/Bucket'
   const isListed = find !== undefined && appIdOf(bucket) === appIdOf(source) && bucket !== source &&
     await find(source, call) !== undefined
-  const found = isListed ? await find(bucket, call) : bucket === source ? region : named
+  const found = isListed ? await find(bucket, call) : named
   if (isListed && found === undefined) {
-    warn('DestinationNotFound', at, `The account has no bucket ${bucket}.`)
-  } else if (region !== undefined && (named !== region || found !== region)) {
-    warn('DestinationInOtherRegion', at,
-      `Source and destination must be in one region: ${source} is in ${region}, ${bucket} in ${found}` +
-      `${found === named ? '' : ` and not in ${named}`}.`)
+    warn('DestinationNotFound', destinationPointer, `The account has no bucket ${bucket}.`)
+  } else if (found !== named) {
+    // Not where it is instead: that is for those to know who have rights on it.
+    warn('DestinationInOtherRegion', destinationPointer, `${bucket} is not in ${named}.`)
+  } else if (region !== undefined && named !== region) {
+    warn('DestinationInOtherRegion', destinationPointer,
+      `Source and destination must be in one region, and ${source} is in ${region}.`)
   }
   if (bucket === source) {
     const reports = `${folder === '' || folder.endsWith('/') ? folder : `${folder}/`}${appIdOf(source)}/${nameOf(source)}/${id}/`

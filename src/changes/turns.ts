@@ -1,7 +1,7 @@
 import { cancelled } from '../cos/bulkheads.ts'
 import { ServiceError } from '../errors.ts'
 
-/** How long somebody waits: until a time in milliseconds since 1970, or until the signal is aborted. */
+/** Until when the work must be over, in milliseconds since 1970, and what is aborted when nobody wants it any more. */
 export interface Patience {
   deadlineAt: number
   signal: AbortSignal
@@ -11,8 +11,8 @@ export interface Turns {
   /**
    * Does the work when everybody who came earlier with the same key is done. Nothing is kept of a key nobody uses.
    *
-   * @throws {ServiceError} Overloaded when its turn does not come in time, or too many wait; CallerLeft when the signal
-   *   ended the waiting. The work is not begun then
+   * @throws {ServiceError} Overloaded when its turn does not come while there is time for the work, or too many wait;
+   *   CallerLeft when the signal ended the waiting. The work is not begun then
    */
   take<T> (key: string, patience: Patience, work: () => Promise<T>): Promise<T>
   /** Keys in use. */
@@ -22,12 +22,14 @@ export interface Turns {
 interface Dependencies {
   /** The most that wait, over all keys. */
   queueLimit: number
+  /** What must be left before the deadline when the work begins, in milliseconds. */
+  reserveMs: number
   /** Milliseconds since 1970. */
   now: () => number
 }
 
 /** One at a time for each key, in the order they came. */
-export function createTurns ({ queueLimit, now }: Dependencies): Turns {
+export function createTurns ({ queueLimit, reserveMs, now }: Dependencies): Turns {
   /** Those who wait, in order, by key; a key somebody has is there even if nobody waits. */
   const waiting = new Map<string, Set<() => void>>()
   let waitingInAll = 0
@@ -43,15 +45,14 @@ export function createTurns ({ queueLimit, now }: Dependencies): Turns {
       }
       const come = settle(resolve)
       const leave = settle(() => { reject(cancelled()) })
-      const timer = setTimeout(settle(() => { reject(overloaded()) }), Math.max(0, deadlineAt - now()))
+      const timer = setTimeout(settle(() => { reject(overloaded()) }), Math.max(0, deadlineAt - reserveMs - now()))
       waitingInAll += 1
       waiters.add(come)
       signal.addEventListener('abort', leave)
     })
   }
 
-  function passOn (key: string): void {
-    const [next] = waiting.get(key) ?? []
+  function passOn (key: string, [next]: Set<() => void>): void {
     if (next === undefined) waiting.delete(key)
     else next()
   }
@@ -59,11 +60,12 @@ export function createTurns ({ queueLimit, now }: Dependencies): Turns {
   return {
     async take (key, patience, work) {
       if (patience.signal.aborted) throw cancelled()
-      const waiters = waiting.get(key)
-      if (waiters === undefined) waiting.set(key, new Set())
+      const present = waiting.get(key)
+      const waiters = present ?? new Set()
+      if (present === undefined) waiting.set(key, waiters)
       else if (waitingInAll >= queueLimit) throw overloaded()
       else await untilCalled(waiters, patience)
-      return await work().finally(() => { passOn(key) })
+      return await work().finally(() => { passOn(key, waiters) })
     },
     size: () => waiting.size
   }

@@ -1,17 +1,8 @@
-/**
- * When two configurations are one and the same. Their order never counts: neither that of elements, nor that of fields
- * and tags, nor that of elements this service does not know. Every name, value and repetition does.
- */
 import { createHash } from 'node:crypto'
 import type { InventoryConfiguration } from '../contract/inventory.ts'
+import { meaningOf } from '../cos/element-json.ts'
 
-/** What may be said in several ways, said in one: two configurations mean the same exactly when these are equal. */
-export function meaningOf (value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map(meaningOf).sort().join()}]`
-  if (typeof value !== 'object' || value === null) return JSON.stringify(value)
-  const members = Object.entries(value).map(([name, each]) => `${JSON.stringify(name)}:${meaningOf(each)}`)
-  return `{${members.sort().join()}}`
-}
+export { meaningOf }
 
 /**
  * The strong entity tag of a configuration (RFC 9110, section 8.8.3): a SHA-256 of its meaning.

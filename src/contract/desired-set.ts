@@ -15,8 +15,9 @@ export const DesiredSetSchema = Type.Object({
     ...InventoryConfigurationInputSchema.properties,
     Id: IdSchema
   }, closed), { maxItems: maxSetSize, description: 'What the bucket shall hold; each with its Id.' }),
-  IsTruncated: Type.Optional(Type.Literal(false, {
-    description: 'So that what GET with all=true answers can be sent back. A page out of several is refused.'
+  IsTruncated: Type.Optional(Type.Unsafe<false>({
+    const: false,
+    description: 'Must be false: what GET with all=true answers can be sent back, one page of several cannot.'
   }))
 }, {
   ...closed,

@@ -140,6 +140,7 @@ const Destination = Type.Object({
   COSBucketDestination: Type.Object({
     Bucket: Type.String({
       pattern: `^qcs::cos:[a-z0-9-]+::${bucketName}$`,
+      maxLength: 137,
       description: 'Bucket the report is delivered to, as qcs::cos:<region>::<BucketName-APPID>.',
       examples: ['qcs::cos:ap-guangzhou::examplebucket-1250000000']
     }),

@@ -70,7 +70,7 @@ export const PageQuerySchema = Type.Object({
 })
 
 const entityTag = '(W/)?"[!#-~\\u0080-\\u00FF]*"'
-const entityTags = `^\\s*(\\*|${entityTag}(\\s*,\\s*${entityTag})*)\\s*$`
+const entityTags = `^[\\s,]*(\\*|${entityTag}(\\s*,[\\s,]*${entityTag})*)[\\s,]*$`
 
 const condition = (description: string) => Type.Optional(Type.String({
   pattern: entityTags,

@@ -46,13 +46,13 @@ export function readMembers (element: XmlElement, { order, lists }: Members): Js
 }
 
 function readElement (element: XmlElement, kind: Kind = unknownElement): Json | undefined {
-  if (element.children.length > 0) return readMembers(element, typeof kind === 'object' ? kind : unknownElement)
-  const holdsElements = typeof kind === 'object' && !kind.marker
-  if (holdsElements && element.text.trim() !== '') throw new XmlError('an element holds text where elements belong')
-  return readText(element.text, kind)
+  const isContainer = typeof kind === 'object' && !kind.marker
+  if (element.children.length === 0 && !isContainer) return readText(element.text, kind)
+  const object = readMembers(element, typeof kind === 'object' ? kind : unknownElement)
+  return isContainer && Object.keys(object).length === 0 ? undefined : object
 }
 
-/** What the text of an element without children is in JSON; nothing, where that would be an empty container. */
+/** What the text of an element without children is in JSON; nothing, where it would be an empty container. */
 function readText (text: string, kind: Kind): Json | undefined {
   const trimmed = text.trim()
   if (typeof kind === 'object') {
@@ -120,11 +120,23 @@ function writeMembers (object: JsonObject, { order }: Members): string {
   return xml
 }
 
-/** What is said twice in the same words is one; said twice differently, both are kept. */
+/**
+ * What may be said in several ways, said in one: two values mean the same exactly when these are equal. Order never
+ * counts: neither that of elements, nor that of fields and tags, nor that of elements this service does not know. Every
+ * name, value and repetition does.
+ */
+export function meaningOf (value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(meaningOf).sort().join()}]`
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value)
+  const members = Object.entries(value).map(([name, each]) => `${JSON.stringify(name)}:${meaningOf(each)}`)
+  return `{${members.sort().join()}}`
+}
+
+/** What is said twice is one; when it means something else each time, both are kept. */
 export function merge (object: JsonObject, name: string, value: Json): void {
   const present = Object.hasOwn(object, name) ? object[name] : undefined
   if (present === undefined) set(object, name, value)
-  else if (JSON.stringify(present) !== JSON.stringify(value)) set(object, name, [present, value].flat())
+  else if (meaningOf(present) !== meaningOf(value)) set(object, name, [present, value].flat())
 }
 
 /** Whether a value is neither text nor a list. */

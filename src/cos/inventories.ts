@@ -11,7 +11,7 @@ import type { AttemptLog, CosAnswer, CosRequest } from './transport.ts'
 import { UpstreamError } from './upstream-error.ts'
 
 /** COS holds at most this many configurations in a bucket (COS document 30625). */
-export const maxConfigurations = 1000
+const maxConfigurations = 1000
 
 /** Which bucket a caller means, and the request it belongs to. */
 export interface Call {

@@ -132,9 +132,14 @@ function toConfiguration (wire: JsonObject): InventoryConfiguration {
 function toWire (configuration: JsonObject): JsonObject {
   return mapMembers(configuration, {
     Filter: toWireFilter,
-    OptionalFields: fields => Array.isArray(fields) ? { Field: fields } : fields,
+    OptionalFields: fields => isListOfTexts(fields) ? { Field: fields } : fields,
     Destination: destination => inside(destination, 'COSBucketDestination', toWireDestination)
   })
+}
+
+/** The Node SDK's form; a list of objects would be several elements, which COS is not known to hold. */
+function isListOfTexts (value: Json): value is string[] {
+  return Array.isArray(value) && value.every(each => typeof each === 'string')
 }
 
 function fromWire (configuration: JsonObject): JsonObject {
@@ -146,7 +151,7 @@ function fromWire (configuration: JsonObject): JsonObject {
 
 /** JSON's flat conditions become Filter/And when there is a tag or a storage class, or an unknown condition in And. */
 function toWireFilter (filter: Json): Json {
-  if (!isObject(filter)) return filter
+  if (!isObject(filter) || Array.isArray(filter['And'])) return filter
   const { And: nested, ...flat } = filter
   const conditionsBeside = Object.fromEntries(Object.entries(flat).filter(([name]) => isCondition(name)))
   const all = { ...conditionsBeside, ...nested as JsonObject }
@@ -166,7 +171,7 @@ function isCondition (name: string): boolean {
 }
 
 /** Known conditions of Filter/And move into Filter; unknown ones stay where they are. */
-function fromWireFilter (filter: Json): Json | undefined {
+function fromWireFilter (filter: Json): Json {
   if (!isObject(filter)) return filter
   const flat: JsonObject = {}
   for (const [name, value] of Object.entries(filter)) {
@@ -181,7 +186,7 @@ function fromWireFilter (filter: Json): Json | undefined {
     }
     if (Object.keys(unknown).length > 0) set(flat, 'And', unknown)
   }
-  return Object.keys(flat).length === 0 ? undefined : flat
+  return flat
 }
 
 function toWireDestination (destination: JsonObject): JsonObject {

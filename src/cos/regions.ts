@@ -37,7 +37,7 @@ export interface Regions {
    * The same, but asks COS where necessary.
    *
    * @throws {ServiceError} NoSuchBucket (404) when it is no bucket of the account and there is no region of all; what
-   *   GET Service fails with, unless an older list has the bucket
+   *   GET Service fails with, unless an older list says enough
    */
   resolve (bucket: string, requested: string | undefined, call: LookUp): Promise<Place>
   /**
@@ -49,7 +49,7 @@ export interface Regions {
    * Where any other bucket is, such as a destination, whatever is configured; undefined when it is none of the
    * account's. Undefined itself without discovery.
    *
-   * @throws {ServiceError} what GET Service fails with, unless an older list has the bucket
+   * @throws {ServiceError} what GET Service fails with, unless an older list says enough
    */
   find: ((bucket: string, call: LookUp) => Promise<string | undefined>) | undefined
 }
@@ -101,12 +101,14 @@ export function createRegions (
     const known = remembered(bucket)
     if (known !== undefined) return known.region
     const before = last.buckets.get(bucket)
-    if (before !== undefined && now() - failedAt < failedMs) return before
+    // Where there is a region of all, an old list that lacks the bucket says where to go, too.
+    const oldServes = before !== undefined || (regionOfAll !== undefined && last.at > -Infinity)
+    if (oldServes && now() - failedAt < failedMs) return before
     try {
       return (await list(call)).get(bucket)
     } catch (error) {
-      if (before === undefined || !(error instanceof ServiceError)) throw error
-      call.log.debug({ bucket, code: error.code }, 'no new list of buckets; the bucket is taken to be where it was')
+      if (!oldServes || !(error instanceof ServiceError)) throw error
+      call.log.debug({ bucket, code: error.code }, 'no new list of buckets; the old one serves')
       return before
     }
   }
@@ -152,7 +154,7 @@ export function createRegions (
 /** The list goes on for others when one of those who wait for it has no more time. */
 async function inTime<T> (list: Promise<T>, limitMs: number): Promise<T> {
   let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
+  const late = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => {
       reject(new ServiceError('UpstreamTimeout', "The look-up of the bucket's region (GET Service) did not end in time."))
     }, Math.max(0, limitMs))

@@ -8,14 +8,14 @@ import { ServiceError } from '../errors.ts'
  */
 export function preconditionsOf ({ headers }: Pick<FastifyRequest, 'headers'>): Preconditions {
   return {
-    ifMatch: tagsOf(headers['if-match']),
-    ifNoneMatch: tagsOf(headers['if-none-match']?.replaceAll('W/"', '"'))
+    ifMatch: tagsOf(headers['if-match'], tag => tag),
+    ifNoneMatch: tagsOf(headers['if-none-match'], tag => tag.replace(/^W\//, ''))
   }
 }
 
-function tagsOf (header: string | undefined): Preconditions['ifMatch'] {
+function tagsOf (header: string | undefined, toTag: (text: string) => string): Preconditions['ifMatch'] {
   if (header === undefined) return undefined
-  return header.trim() === '*' ? '*' : header.match(/(W\/)?"[^"]*"/g) ?? []
+  return header.includes('*') && !header.includes('"') ? '*' : [...header.matchAll(/(W\/)?"[^"]*"/g)].map(([text]) => toTag(text))
 }
 
 /**

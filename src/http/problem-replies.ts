@@ -219,7 +219,7 @@ const clientErrorDetails: Record<ClientErrorCode, string> = {
 // What Fastify itself refuses, by its error code.
 const fastifyErrors: ReadonlyMap<string, { code: ProblemCode, detail: string }> = new Map([
   ['FST_ERR_CTP_BODY_TOO_LARGE', { code: 'PayloadTooLarge', detail: tooLarge }],
-  ['FST_ERR_CTP_INVALID_MEDIA_TYPE', { code: 'UnsupportedMediaType', detail: 'Send the body as application/json.' }],
+  ['FST_ERR_CTP_INVALID_MEDIA_TYPE', { code: 'UnsupportedMediaType', detail: 'Send the body as application/json, a patch as application/merge-patch+json.' }],
   ['FST_ERR_CTP_INVALID_CONTENT_LENGTH', { code: 'MalformedRequest', detail: 'Body and Content-Length differ.' }],
   ['FST_ERR_BAD_URL', { code: 'MalformedRequest', detail: 'The path is not a valid percent-encoded path.' }],
   ['FST_ERR_MAX_PARAM_LENGTH', { code: 'URITooLong', detail: 'A segment of the path is too long.' }]

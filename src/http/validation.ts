@@ -33,7 +33,7 @@ export const mergePatchMediaType = 'application/merge-patch+json'
 const maxNamedFaults = 1000
 
 type SchemaError = FastifySchemaValidationError & {
-  parentSchema?: { description?: string, not?: object }
+  parentSchema?: { description?: string, not?: object, properties?: object }
   data?: unknown
 }
 
@@ -58,13 +58,15 @@ const configurationSchema = refTo(InventoryConfigurationInputSchema)
  */
 export function refusePatchResult (request: FastifyRequest, result: object, present: object): void {
   const validate = request.compileValidationSchema(configurationSchema, 'body')
-  const isPresent = ({ pointer, detail }: Fault, faults: Fault[]) =>
-    faults.some(each => each.pointer === pointer && each.detail === detail) &&
-    sameAt(pointer, result, present)
+  // A list is replaced whole: what it held before may be at another place.
+  const placeOf = (pointer: string) => pointer.replace(/\/[0-9]+(?=\/|$)/g, '/#')
+  const keyIn = (configuration: object) => ({ pointer, detail }: Fault) =>
+    `${placeOf(pointer)} ${detail} ${meaningOf(valueAt(configuration, pointer))}`
   const faults = faultsOf(validate, result, 'body', allowsUnknown(request))
   if (faults.length === 0) return
-  const presentFaults = faultsOf(validate, present, 'body', allowsUnknown(request))
-  refuse(faults.filter(each => !isPresent(each, presentFaults)))
+  const tolerated = new Set(faultsOf(validate, present, 'body', allowsUnknown(request)).map(keyIn(present)))
+  const keyOf = keyIn(result)
+  refuse(faults.filter(each => !tolerated.has(keyOf(each))))
 }
 
 function refuse (faults: Fault[]): void {
@@ -180,12 +182,17 @@ function toFault (error: SchemaError, where: Fault['in']): Fault {
     return { in: where, pointer: at(params['missingProperty']), detail: 'is required' }
   }
   if (keyword === 'additionalProperties') {
-    const detail = where === 'body'
+    const detail = where === 'body' && !isOfSet(error)
       ? 'is not known here; allow-unknown=true sends it to COS all the same'
       : 'is not known here'
     return { in: where, pointer: at(params['additionalProperty']), detail }
   }
   return { in: where, pointer: instancePath, detail: detailOf(error) }
+}
+
+/** Elements belong to a configuration, not to a set of them. */
+function isOfSet ({ parentSchema }: SchemaError): boolean {
+  return Object.hasOwn(parentSchema?.properties ?? {}, 'InventoryConfigurations')
 }
 
 function detailOf ({ keyword, params, message, parentSchema, data }: SchemaError): string {
@@ -196,6 +203,7 @@ function detailOf ({ keyword, params, message, parentSchema, data }: SchemaError
     case 'type':
       return `must be ${typeNames[String(params['type'])]}${data === undefined ? '; nothing was sent' : ''}`
     case 'not':
+    case 'const':
       return String(description)
     case 'pattern':
       return `does not fit: ${description}`
@@ -213,9 +221,7 @@ const typeNames: Readonly<Record<string, string>> = {
 /** With allow-unknown=true: no fault for what can be an element, its own fault for what cannot. */
 function faultOfUnknown (error: SchemaError, body: unknown): Fault[] {
   const { keyword, params, instancePath, data } = error
-  // Elements belong to a configuration, not to a set of them.
-  const isOfSet = instancePath === '' && typeof body === 'object' && body !== null && 'InventoryConfigurations' in body
-  if (keyword === 'additionalProperties' && !isOfSet) {
+  if (keyword === 'additionalProperties' && !isOfSet(error)) {
     const name = String(params['additionalProperty'])
     const value = (valueAt(body, instancePath) as Record<string, unknown>)[name]
     return elementFaults(name, value, `${instancePath}/${escapePointer(name)}`)
@@ -259,9 +265,4 @@ function elementFaults (name: string, value: unknown, pointer: string, depth = 0
 function valueAt (document: unknown, pointer: string): unknown {
   return pointer.split('/').slice(1).reduce<unknown>((value, token) =>
     (value as Record<string, unknown> | undefined)?.[token.replaceAll('~1', '/').replaceAll('~0', '~')], document)
-}
-
-function sameAt (pointer: string, one: unknown, other: unknown): boolean {
-  const [of, ofOther] = [valueAt(one, pointer), valueAt(other, pointer)]
-  return of === ofOther || (of !== undefined && ofOther !== undefined && meaningOf(of) === meaningOf(ofOther))
 }

@@ -1,20 +1,20 @@
 import { PassThrough } from 'node:stream'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { FastifyRequest } from 'fastify'
-import type { DesiredSets, FailedStep, Plan, Step, Witness } from '../changes/desired-set.ts'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { DesiredSets, FailedStep, Step, Witness } from '../changes/desired-set.ts'
+import type { Difference } from '../changes/differences.ts'
 import { DesiredSetSchema, maxSetSize, SetOutcomeSchema, SetProgressSchema } from '../contract/desired-set.ts'
 import type { SetOutcome, SetProgress } from '../contract/desired-set.ts'
 import type { Problem } from '../contract/problem.ts'
 import { BucketPathSchema, maxSetBytes, SetQuerySchema } from '../contract/requests.ts'
 import { refTo } from '../contract/schema.ts'
-import type { Outcome } from '../cos/inventories.ts'
 import { ServiceError } from '../errors.ts'
 import { callOf } from '../http/cos-call.ts'
 import { refusePreconditions } from '../http/preconditions.ts'
 import { cosHeaders, logProblem, problemOf, toServiceError } from '../http/problem-replies.ts'
 import { commonCosProblems, problemResponses } from '../http/problem-responses.ts'
 import type { Lifecycle } from '../http/shutdown.ts'
-import { content, problemsOfAll, problemsOfBodies } from './responses.ts'
+import { content, json, problemsOfAll, problemsOfBodies } from './responses.ts'
 
 interface Options {
   desiredSets: DesiredSets
@@ -23,9 +23,8 @@ interface Options {
 
 const progressMediaType = 'application/x-ndjson'
 
-const outcome = (description: string) => content(description, {
-  'application/json': refTo(SetOutcomeSchema), [progressMediaType]: refTo(SetProgressSchema)
-})
+/** Whether a caller wants lines; a weight of zero says that it does not (RFC 9110, section 12.4.2). */
+const acceptsProgress = /application\/x-ndjson(?!\s*;\s*q=0(\.0*)?\s*(,|$))/i
 
 /** The desired set of a bucket. */
 export const desiredSetRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { desiredSets, lifecycle }) => {
@@ -51,8 +50,10 @@ export const desiredSetRoutes: FastifyPluginAsyncTypebox<Options> = async (app, 
       querystring: SetQuerySchema,
       body: refTo(DesiredSetSchema),
       response: {
-        200: outcome('The bucket holds the set; or, with dry-run=true, what would be changed; or, line by line, what becomes of it.'),
-        207: outcome('Some changes failed. The same request again tries these only.'),
+        200: content('The bucket holds the set; or, with dry-run=true, what would be changed; or, line by line, what becomes of it.', {
+          'application/json': refTo(SetOutcomeSchema), [progressMediaType]: refTo(SetProgressSchema)
+        }),
+        207: json('Some changes failed. The same request again tries these only.', refTo(SetOutcomeSchema)),
         ...problemResponses([...problemsOfAll, ...problemsOfBodies, 'ReadOnly'], commonCosProblems)
       }
     }
@@ -62,7 +63,7 @@ export const desiredSetRoutes: FastifyPluginAsyncTypebox<Options> = async (app, 
     const call = callOf(request)
     const desired = body.InventoryConfigurations
     const toProgress = progressOf(request)
-    const wantsProgress = request.headers.accept?.includes(progressMediaType) === true
+    const wantsProgress = acceptsProgress.test(request.headers.accept ?? '')
     if (query['dry-run'] === 'true') {
       const { value, cos } = await desiredSets.plan(call, desired, options)
       cosHeaders(reply, cos)
@@ -70,21 +71,24 @@ export const desiredSetRoutes: FastifyPluginAsyncTypebox<Options> = async (app, 
       if (!wantsProgress) return reply.send(outcomeOf(progress))
       return reply.type(progressMediaType).send(progress.map(toLine).join(''))
     }
-    const progress: SetProgress[] = []
     const lines = new PassThrough()
+    const outcomes = new Map<string, SetProgress>()
     await desiredSets.apply(call, desired, options, {
-      planned ({ cos }: Outcome<Plan>) {
+      planned ({ value, cos }) {
+        const witness = witnessOf(request)
         cosHeaders(reply, cos)
-        // Or nginx would keep the lines until there are enough of them.
-        if (wantsProgress) reply.type(progressMediaType).header('x-accel-buffering', 'no').send(lines)
-        return witnessOf(request)
+        // In the order of the plan, whichever is done first.
+        for (const step of value.flat()) outcomes.set(step.id, toProgress(step))
+        if (wantsProgress) sendLines(reply, lines)
+        return witness
       },
       taken (step) {
+        outcomes.set(step.id, toProgress(step))
         if (wantsProgress) lines.write(toLine(toProgress(step)))
-        else progress.push(toProgress(step))
       },
       refusal
     })
+    const progress = [...outcomes.values()]
     if (wantsProgress) lines.end()
     else reply.code(progress.some(isFailure) ? 207 : 200).send(outcomeOf(progress))
     return reply
@@ -97,13 +101,30 @@ export const desiredSetRoutes: FastifyPluginAsyncTypebox<Options> = async (app, 
   }
 }
 
-/** Before every one of them is looked at: of a million that are empty, each has five faults. */
+/** Objects, lists and values in a set: a hundred for each of a thousand configurations. */
+const maxValues = 100_000
+
+/** Before each is looked at (preValidation hook): half a million values of a wrong type would take seconds to name. */
 async function refuseHugeSet ({ body }: FastifyRequest): Promise<void> {
   const { InventoryConfigurations: items } = (body ?? {}) as { InventoryConfigurations?: unknown }
-  if (!Array.isArray(items) || items.length <= maxSetSize) return
-  const detail = `must be ${maxSetSize} at most: a bucket holds no more`
-  throw new ServiceError('ValidationFailed', 'The set is too large.',
-    { errors: [{ in: 'body', pointer: '/InventoryConfigurations', detail }] })
+  const refuse = (detail: string) => {
+    throw new ServiceError('ValidationFailed', 'The set is too large.',
+      { errors: [{ in: 'body', pointer: '/InventoryConfigurations', detail }] })
+  }
+  if (Array.isArray(items) && items.length > maxSetSize) refuse(`must be ${maxSetSize} at most: a bucket holds no more`)
+  // A list that grows, not recursion: 1 MiB can nest deeper than the stack.
+  const places: unknown[] = [body]
+  for (const value of places) {
+    if (typeof value === 'object' && value !== null) for (const each of Object.values(value)) places.push(each)
+    if (places.length > maxValues) refuse(`must hold ${maxValues} values at most, in all configurations together`)
+  }
+}
+
+function sendLines (reply: FastifyReply, lines: PassThrough): void {
+  // Or nginx would keep the lines until there are enough of them.
+  reply.type(progressMediaType).header('x-accel-buffering', 'no').send(lines)
+  // Fastify sends the head with the first line, which may take a while.
+  setImmediate(() => { reply.raw.flushHeaders() })
 }
 
 /** Steps as callers see them. */
@@ -113,7 +134,6 @@ function progressOf (request: FastifyRequest<{ Params: { bucket: string } }>) {
     if (outcome === 'Updated') return { Id: id, Outcome: outcome, Changes: step.changes }
     if (outcome !== 'Failed') return { Id: id, Outcome: outcome }
     const error = toServiceError(step.error)
-    logProblem(request.log, error)
     const instance = `/buckets/${request.params.bucket}/inventories/${encodeURIComponent(id)}`
     return { Id: id, Outcome: outcome, problem: problemOf(error, request.id, instance) }
   }
@@ -128,7 +148,7 @@ function outcomeOf (progress: SetProgress[]): SetOutcome {
   const idsOf = (outcome: SetProgress['Outcome']) => of(outcome).map(({ Id }) => Id)
   return {
     Created: idsOf('Created'),
-    Updated: of('Updated').map(({ Id, Changes = [] }) => ({ Id, Changes })),
+    Updated: of('Updated').map(({ Id, Changes }) => ({ Id, Changes: Changes as Difference[] })),
     Deleted: idsOf('Deleted'),
     Unchanged: idsOf('Unchanged'),
     Unmanaged: idsOf('Unmanaged'),
@@ -147,6 +167,7 @@ function witnessOf (request: FastifyRequest): Witness {
     const end = begin(change)
     return ({ error, cos }) => {
       const problem = error === undefined ? undefined : toServiceError(error)
+      if (problem !== undefined) logProblem(request.log, problem)
       end({ problem, cos: problem?.cos ?? cos })
     }
   }

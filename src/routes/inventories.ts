@@ -34,7 +34,7 @@ interface Options {
 }
 
 /** What COS takes, but makes no useful report of. */
-type Preflight = (call: Call, id: string, input: object) => Promise<Warning[]>
+type Preflight = (call: Call, id: string, input: object, isStrict: boolean) => Promise<Warning[]>
 
 const notFound = cosProblems.InventoryConfigurationNotFoundError
 const problemsOfWrites = [
@@ -86,8 +86,9 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (
     const isDryRun = query['dry-run'] === 'true'
     const call = callOf(request)
     if (query.preflight !== undefined) {
-      const warnings = await preflight(call, id, body)
-      if (warnings.length > 0 && query.preflight === 'enforce') throw refusalOf(warnings)
+      const isEnforced = query.preflight === 'enforce'
+      const warnings = await preflight(call, id, body, isEnforced)
+      if (warnings.length > 0 && isEnforced) throw refusalOf(warnings)
       if (warnings.length > 0) reply.header('preflight-warnings', JSON.stringify(warnings))
     }
     const preconditions = preconditionsOf(request)

@@ -1,15 +1,12 @@
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
-import { createServer, request as open } from 'node:http'
-import type { IncomingMessage } from 'node:http'
 import { connect } from 'node:net'
-import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import type { Emulator } from '../../src/emulator/server.ts'
 import { as, callersFile, everything, withKey } from '../callers-file.ts'
+import { startGated } from '../doubles/gate.ts'
 import { send, toDestination, toDocument, toPut } from '../emulator/client.ts'
-import { at, bucket, configuration, secrets, start, startTestEmulator, startTestService } from '../start.ts'
-import type { Answer, Running, Test } from '../start.ts'
+import { at, bucket, configuration, secrets, start, startTestService } from '../start.ts'
+import type { Answer, Running } from '../start.ts'
 
 const { COSBucketDestination: destination } = configuration.Destination
 const collection = `/buckets/${bucket}/inventories`
@@ -91,7 +88,7 @@ t.test('a read of what the caller has already is 304', async t => {
   const { call, emulator } = await start(t)
   const etag = tagOf(await call('PUT', at('a'), configuration))
   const unchanged = [etag, `W/${etag}`, `${never}, ${etag}`, `"x" ,W/"y",W/${etag}`, '*', ' * ']
-  const changed = [never, `W/${never}`, `"${etag.slice(1, -2)}"`, '""', `"a", ${never}`]
+  const changed = [never, `W/${never}`, `"${etag.slice(1, -1)}W/"`, `"${etag.slice(1, -2)}"`, '""', `"a", ${never}`, `,"a", ,${never} ,`]
   for (const method of ['GET', 'HEAD']) {
     for (const tag of unchanged) {
       const answer = await call(method, at('a'), undefined, { 'if-none-match': tag })
@@ -113,7 +110,7 @@ t.test('a read of what the caller has already is 304', async t => {
 
 t.test('a precondition that is none is refused with all other faults', async t => {
   const { call, emulator } = await start(t)
-  const malformed = ['abc', '"abc', 'abc"', "'abc'", '"a" "b"', '*, "a"', 'w/"a"', 'W/ "a"', '"a b"', '', ',', '"a",', '**']
+  const malformed = ['abc', '"abc', 'abc"', "'abc'", '"a" "b"', '*, "a"', 'w/"a"', 'W/ "a"', '"a b"', '', ',', '**']
   for (const tag of malformed) {
     for (const [name, pointer] of [['if-match', '/if-match'], ['if-none-match', '/if-none-match']] as const) {
       for (const [method, body] of [['PUT', configuration], ['DELETE', undefined]] as const) {
@@ -154,7 +151,7 @@ t.test('a change is made only if its preconditions hold, and reads only if it ha
   t.match(created, { status: 204, headers: { etag: /^".+"$/ } })
   t.equal(sentTo(emulator), 'GET PUT')
   const etag = tagOf(created)
-  t.match(await put(disabled, { 'if-none-match': '*' }), { ...failed, json: { detail: /There is such a configuration already/ } })
+  t.match(await put(disabled, { 'if-none-match': '*' }), { ...failed, json: { detail: /There is a configuration that If-None-Match names/ } })
   t.match(await put(disabled, { 'if-none-match': `${never}, W/${etag}` }), failed)
   t.match(await put(disabled, { 'if-match': never }), { ...failed, json: { detail: /read it again/ } })
   t.match(await put(disabled, { 'if-match': `W/${etag}` }), failed, 'If-Match compares strongly')
@@ -420,7 +417,7 @@ t.test('what is no patch is refused before anything is read', async t => {
   const startedAt = performance.now()
   const deepest = await patch(running, 'a', `${'{"a":'.repeat(40_000)}1${'}'.repeat(40_000)}`)
   t.match(deepest, { status: 400, json: { errors: [{ pointer: '/a'.repeat(21) }] } })
-  t.ok(performance.now() - startedAt < 2000, 'and quickly')
+  t.ok(performance.now() - startedAt < 5000, 'and quickly')
   t.equal((await call('GET', '/livez')).status, 200)
 
   for (const type of ['application/json', 'application/json-patch+json', 'text/plain', 'application/merge-patch+json; charset=latin1']) {
@@ -454,8 +451,15 @@ t.test('what COS holds and PUT does not take keeps nobody from changing somethin
   t.strictSame(pointersOf(await patch(running, 'odd', { ...to('Parquet'), Schedule: { Frequency: 'Hourly' } })),
     ['/Destination/COSBucketDestination/Format', '/Schedule/Frequency'], 'another one is not what was there')
   t.strictSame(pointersOf(await patch(running, 'odd', { OptionalFields: { Field: ['size', 'etag'] } })), ['/OptionalFields/Field/1'])
+  t.match(await patch(running, 'odd', { OptionalFields: { Field: ['Crc64', 'size'] } }), { status: 200 }, 'wherever it stands')
   await call('PUT', at('a'), configuration)
   t.strictSame(pointersOf(await patch(running, 'a', to('ORC'))), ['/Destination/COSBucketDestination/Format'])
+  await seed(emulator, 'month', toDocument('month', {
+    Schedule: '<Schedule><Frequency>Monthly</Frequency><MonthlyDate>007</MonthlyDate></Schedule>'
+  }))
+  t.match(await patch(running, 'month', { IsEnabled: false }), { status: 200, json: { Schedule: { MonthlyDate: '007' } } })
+  t.match((await patch(running, 'month', weekly)).json.errors, [{ pointer: '/Schedule/MonthlyDate', detail: /only allowed with Frequency Monthly/ }],
+    'the same value may have become wrong for another reason')
   t.match(await patch(running, 'odd', { ...to('CSV'), OptionalFields: null }), { status: 200 })
   t.equal((await call('PUT', at('odd'), (await call('GET', at('odd'))).json)).status, 204, 'and it can be mended')
 })
@@ -498,6 +502,18 @@ t.test('when COS says that another change was in the way, a patch is made anew o
   emulator.addFault({ ...conflict, after: 'effect', times: 1 })
   t.match(await patch(running, 'a', { IsEnabled: true }), { status: 200, json: { IsEnabled: true } })
   t.equal(sentTo(emulator), 'GET PUT GET', 'what is there by then is not written again')
+})
+
+t.test('a patch that may have been made is not taken for the change of another', async t => {
+  const running = await start(t, { environment: { COS_MAX_ATTEMPTS: '2' } })
+  const { call, emulator, audits } = running
+  const etag = tagOf(await call('PUT', at('a'), configuration))
+  emulator.addFault({ kind: 'reset', after: 'effect', times: 1, match: { operation: 'PutBucketInventory' } })
+  emulator.addFault({ ...conflict, times: 1 })
+  const patched = await patch(running, 'a', weekly, { 'if-match': etag })
+  t.match(patched, { status: 409, json: { code: 'InvalidBucketState', detail: /is not known/ } })
+  t.match(audits().at(-1), { outcome: 'unknown', status: 409 })
+  t.match(heldBy(emulator, 'a'), 'Weekly')
 })
 
 t.test('a patch that is made anew is one of what is there by then', async t => {
@@ -628,7 +644,7 @@ t.test('who would wait in a full queue is told to come again, and nothing is sen
 })
 
 t.test('a change that hangs is given up in time, and the next one has its turn', async t => {
-  const { call, emulator } = await start(t, { environment: { COS_DEADLINE_MS: '400', COS_TIMEOUT_MS: '200' } })
+  const { call, emulator } = await start(t, { environment: { COS_TIMEOUT_MS: '500' } })
   emulator.addFault({ kind: 'hang', times: 1 })
   const first = call('PUT', at('a'), configuration)
   await until(() => emulator.requests.length === 1)
@@ -637,6 +653,17 @@ t.test('a change that hangs is given up in time, and the next one has its turn',
   t.match(await first, { status: 504, json: { code: 'UpstreamTimeout' } })
   t.match(await second, { status: 204 })
   t.match(heldBy(emulator, 'a'), '<IsEnabled>false')
+})
+
+t.test('who waits until no time is left for the work is told to come again', async t => {
+  const { call, emulator, audits } = await start(t, { environment: { COS_DEADLINE_MS: '400' } })
+  emulator.addFault({ kind: 'hang', times: 1 })
+  const first = call('PUT', at('a'), configuration)
+  await until(() => emulator.requests.length === 1)
+  t.match(await call('PUT', at('a'), configuration), { status: 503, json: { code: 'Overloaded' } })
+  t.match(audits().map(({ outcome }) => outcome), ['failure'])
+  t.match(await first, { status: 504 })
+  t.equal(sentTo(emulator), 'PUT')
 })
 
 t.test('for who leaves while waiting nothing is sent', async t => {
@@ -713,56 +740,6 @@ t.test('a patch needs the rights to read and to write, and to the destination of
   await patchAs('both', { IsEnabled: true }, '?dry-run=true')
   t.equal(audits().length, length + 5, 'and none for a dry run')
 })
-
-/** Something in front of COS that keeps requests back. */
-interface Gate {
-  holds: (request: IncomingMessage) => boolean
-  /** What lets those through that are kept back, in the order they came. */
-  held: Array<() => void>
-  open (): void
-  /** Targets of requests that came while one of the same target was under way. */
-  overlaps: string[]
-}
-
-/** Service and emulator with a gate between them. */
-async function startGated (t: Test, environment: Record<string, string> = {}): Promise<Running & { gate: Gate }> {
-  const emulator = await startTestEmulator(t)
-  const underWay = new Set<string>()
-  const gate: Gate = {
-    holds: () => false,
-    held: [],
-    open () {
-      gate.holds = () => false
-      for (const pass of gate.held.splice(0)) pass()
-    },
-    overlaps: []
-  }
-  const server = createServer((incoming, response) => {
-    const { method, headers } = incoming
-    const path = String(incoming.url)
-    if (underWay.has(path)) gate.overlaps.push(path)
-    underWay.add(path)
-    const pass = () => {
-      const onward = open({ host: emulator.host, port: emulator.port, method, path, headers }, answer => {
-        underWay.delete(path)
-        response.writeHead(answer.statusCode as number, answer.headers)
-        answer.pipe(response)
-      })
-      incoming.pipe(onward.on('error', () => { response.destroy() }))
-    }
-    if (gate.holds(incoming)) gate.held.push(pass)
-    else pass()
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => {
-    server.close()
-    server.closeAllConnections()
-  })
-  const connectTo = `127.0.0.1:${(server.address() as AddressInfo).port}`
-  // What is held must not run into a time limit of its own.
-  return { emulator, gate, ...await startTestService(t, connectTo, { COS_TIMEOUT_MS: '60000', ...environment }) }
-}
 
 /** Looks at every turn of the event loop: what is waited for happens on sockets of this process. */
 async function until (condition: () => boolean): Promise<void> {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
-import { fromConfigurationXml, fromJobXml, fromListXml, toConfigurationXml } from '../../src/cos/inventory-xml.ts'
+import { fromConfigurationXml, fromJobXml, fromListXml, normalise, toConfigurationXml } from '../../src/cos/inventory-xml.ts'
 import { escapeText, parseXml } from '../../src/cos/xml.ts'
 import { configuration } from '../start.ts'
 
@@ -235,10 +235,25 @@ t.test('nothing COS said is dropped', async t => {
   t.strictSame(read(toConfigurationXml('a', twice)), twice)
 })
 
+t.test('what stands twice where COS has one is written as it was read', async t => {
+  const condition = '<Tag><Key>a</Key><Value>1</Value></Tag>'
+  for (const twice of [
+    `<Filter><And>${condition}</And><And><Prefix>p</Prefix></And></Filter>`,
+    '<OptionalFields><Field>Size</Field></OptionalFields><OptionalFields><Field>ETag</Field></OptionalFields>'
+  ]) {
+    const once = read(inConfiguration(twice))
+    t.strictSame(read(toConfigurationXml('a', once)), once)
+    t.strictSame(normalise('a', once), once)
+  }
+})
+
 t.test('empty containers read as absent', async t => {
   t.strictSame(read(inConfiguration('<Filter></Filter><OptionalFields/><Schedule> </Schedule><Destination><COSBucketDestination>' +
-    '<Encryption/></COSBucketDestination></Destination>')), { Id: 'a', Destination: { COSBucketDestination: {} } })
+    '<Encryption/></COSBucketDestination></Destination>')), { Id: 'a' })
   t.strictSame(read(inConfiguration('<Filter><And></And></Filter>')), { Id: 'a' })
+  const tags = ['<Tag><Key>a</Key><Value>1</Value></Tag>', '<Tag><Key>b</Key><Value>2</Value></Tag>']
+  const inBothPlaces = `<Filter>${tags.join('')}<And>${tags.toReversed().join('')}</And></Filter>`
+  t.strictSame(read(inConfiguration(inBothPlaces)), read(inConfiguration(`<Filter>${tags.join('')}</Filter>`)), 'said twice is one')
   t.strictSame(read(inConfiguration('<Filter><And/><Period/></Filter>')), { Id: 'a' })
   t.strictSame(read(inConfiguration('<Filter><Prefix></Prefix></Filter>')), { Id: 'a', Filter: { Prefix: '' } }, 'an empty text is a text')
 })

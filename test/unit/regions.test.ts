@@ -198,18 +198,18 @@ t.test('whoever asks while a list is under way waits for that one', async t => {
 })
 
 t.test('while no new list is to be had, an old one serves for the buckets it has', async t => {
-  const { fail, find, give, lines, lists, pass, resolve } = bench({ region: 'ap-tokyo' })
+  const { fail, find, give, lines, lists, pass, resolve } = bench()
   const first = resolve('a-1')
   await give({ 'a-1': 'ap-beijing' })
   await first
   pass(10 * minuteMs)
   const [old, destination] = [resolve('a-1'), find?.('a-1')]
-  const absent = t.rejects(resolve('b-1'), refused, 'it may be anywhere, whatever the region of all')
+  const absent = t.rejects(resolve('b-1'), refused, 'it may be anywhere')
   await fail()
   t.strictSame(await old, discovered('ap-beijing'))
   t.equal(await destination, 'ap-beijing')
   await absent
-  t.match(lines, [{ bucket: 'a-1', code: 'AccessDenied', message: /taken to be where it was/ }, { bucket: 'a-1' }])
+  t.match(lines, [{ bucket: 'a-1', code: 'AccessDenied', message: /the old one serves/ }, { bucket: 'a-1' }])
   t.equal(lists(), 2)
 
   pass(29_999)
@@ -291,4 +291,20 @@ t.test('a list goes on without who has no more time', async t => {
   await t.rejects(within(0, () => resolve('b-1')), { code: 'UpstreamTimeout', detail: /GET Service/ })
   await give({ 'b-1': 'ap-tokyo' })
   t.equal(known('b-1', undefined), 'ap-tokyo')
+})
+
+t.test('while no new list is to be had, what an old one lacks is in the region of all', async t => {
+  const { fail, give, lists, pass, resolve } = bench({ region: 'ap-tokyo' })
+  const never = t.rejects(resolve('a-1'), refused, 'nobody has ever said where the buckets are')
+  await fail()
+  await never
+  const first = resolve('a-1')
+  await give({ 'a-1': 'ap-beijing' })
+  await first
+  pass(30_000)
+  const absent = resolve('b-1')
+  await fail()
+  t.strictSame(await absent, discovered('ap-tokyo'))
+  t.strictSame(await resolve('b-1'), discovered('ap-tokyo'), 'at once')
+  t.equal(lists(), 3)
 })

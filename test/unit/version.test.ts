@@ -420,7 +420,7 @@ const forever = { deadlineAt: 3_600_000, signal: new AbortController().signal }
 
 /** Turns on a clock that stands, and work that ends when it is told to, be that before it begins. */
 function turnsForTest ({ queueLimit = 10 } = {}) {
-  const turns = createTurns({ queueLimit, now: () => 0 })
+  const turns = createTurns({ queueLimit, reserveMs: 1_000, now: () => 0 })
   const begun: string[] = []
   const works = new Map<string, { ended: Promise<string>, end: () => void, fail: (error: Error) => void }>()
   const work = (name: string) => {
@@ -476,7 +476,7 @@ t.test('who waits too long gives up, and its work is never begun', async t => {
   const held = take('a', 'first')
   const overloaded = { code: 'Overloaded', status: 503, retryAfterSeconds: 1, detail: /Nothing was sent/ }
   const refusals = [
-    t.rejects(take('a', 'late', { ...forever, deadlineAt: 1 }), overloaded),
+    t.rejects(take('a', 'late', { ...forever, deadlineAt: 1_001 }), overloaded),
     t.rejects(take('a', 'later', { ...forever, deadlineAt: -1000 }), overloaded)
   ]
   const next = take('a', 'patient')
