@@ -192,7 +192,7 @@ function toFault (error: SchemaError, where: Fault['in']): Fault {
 
 /** Elements belong to a configuration, not to a set of them. */
 function isOfSet ({ parentSchema }: SchemaError): boolean {
-  return Object.hasOwn(parentSchema?.properties ?? {}, 'InventoryConfigurations')
+  return 'InventoryConfigurations' in (parentSchema as { properties: object }).properties
 }
 
 function detailOf ({ keyword, params, message, parentSchema, data }: SchemaError): string {
