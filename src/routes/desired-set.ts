@@ -83,8 +83,9 @@ export const desiredSetRoutes: FastifyPluginAsyncTypebox<Options> = async (app, 
         return witness
       },
       taken (step) {
-        outcomes.set(step.id, toProgress(step))
-        if (wantsProgress) lines.write(toLine(toProgress(step)))
+        const progress = toProgress(step)
+        outcomes.set(step.id, progress)
+        if (wantsProgress) lines.write(toLine(progress))
       },
       refusal
     })
