@@ -74,15 +74,15 @@ const entityTags = `^[\\s,]*(\\*|${entityTag}(\\s*,[\\s,]*${entityTag})*)[\\s,]*
 
 const condition = (description: string) => Type.Optional(Type.String({
   pattern: entityTags,
-  description: `${description} An entity tag in double quotes, several with commas between them, or * for any there is.`
+  description: `An entity tag in double quotes, several with commas between them, or * for any there is: ${description}`
 }))
 
 /** Headers of reads. */
 export const ReadHeadersSchema = Type.Object({
-  'if-none-match': condition('Answer 304 when the configuration is still this one.')
+  'if-none-match': condition('answer 304 when the configuration is still this one.')
 })
 /** Headers of changes (RFC 9110, section 13.1). */
 export const ChangeHeadersSchema = Type.Object({
-  'if-match': condition('Change the configuration only if it is this one, else answer 412.'),
-  'if-none-match': condition('Change the configuration only if it is not this one, or with * if there is none, else answer 412.')
+  'if-match': condition('change the configuration only if it is this one, else answer 412.'),
+  'if-none-match': condition('change the configuration only if it is not this one, with * only if there is none, else answer 412.')
 })

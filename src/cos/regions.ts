@@ -36,8 +36,8 @@ export interface Regions {
   /**
    * The same, but asks COS where necessary.
    *
-   * @throws {ServiceError} NoSuchBucket (404) when it is no bucket of the account and there is no region of all; what
-   *   GET Service fails with, unless an older list says enough
+   * @throws {ServiceError} where there is no region of all: NoSuchBucket (404) when it is no bucket of the account, or
+   *   what GET Service fails with, unless an older list has the bucket
    */
   resolve (bucket: string, requested: string | undefined, call: LookUp): Promise<Place>
   /**
@@ -49,7 +49,7 @@ export interface Regions {
    * Where any other bucket is, such as a destination, whatever is configured; undefined when it is none of the
    * account's. Undefined itself without discovery.
    *
-   * @throws {ServiceError} what GET Service fails with, unless an older list says enough
+   * @throws {ServiceError} what GET Service fails with, unless an older list has the bucket
    */
   find: ((bucket: string, call: LookUp) => Promise<string | undefined>) | undefined
 }
@@ -78,6 +78,8 @@ export function createRegions (
     return now() - last.at < (region === undefined ? absentMs : freshMs) ? { region } : undefined
   }
 
+  const hasJustFailed = () => now() - failedAt < failedMs
+
   async function renew (call: LookUp): Promise<BucketRegions> {
     // What is made meanwhile may not be in it.
     const at = now()
@@ -101,15 +103,26 @@ export function createRegions (
     const known = remembered(bucket)
     if (known !== undefined) return known.region
     const before = last.buckets.get(bucket)
-    // Where there is a region of all, an old list that lacks the bucket says where to go, too.
-    const oldServes = before !== undefined || (regionOfAll !== undefined && last.at > -Infinity)
-    if (oldServes && now() - failedAt < failedMs) return before
+    if (before !== undefined && hasJustFailed()) return before
     try {
       return (await list(call)).get(bucket)
     } catch (error) {
-      if (!oldServes || !(error instanceof ServiceError)) throw error
+      if (before === undefined || !(error instanceof ServiceError)) throw error
       call.log.debug({ bucket, code: error.code }, 'no new list of buckets; the old one serves')
       return before
+    }
+  }
+
+  /** Where a bucket was found, else the region of all, also when it could not be looked for. */
+  async function findOrAssume (bucket: string, call: LookUp): Promise<string | undefined> {
+    if (regionOfAll === undefined) return await find(bucket, call)
+    if (!last.buckets.has(bucket) && hasJustFailed()) return regionOfAll
+    try {
+      return await find(bucket, call) ?? regionOfAll
+    } catch (error) {
+      if (!(error instanceof ServiceError)) throw error
+      call.log.debug({ bucket, code: error.code }, 'no list of buckets; the region of all serves')
+      return regionOfAll
     }
   }
 
@@ -124,8 +137,7 @@ export function createRegions (
     async resolve (bucket, requested, call) {
       const given = regionOf(stated, bucket, requested)
       if (given !== undefined || !regionDiscovery) return { region: given, isLookedUp: false }
-      const found = await find(bucket, call)
-      const region = found ?? regionOfAll
+      const region = await findOrAssume(bucket, call)
       if (region !== undefined) return { region, isLookedUp: true }
       throw new ServiceError({ code: 'NoSuchBucket', status: 404, title: 'Not Found' },
         `Region discovery found no bucket ${bucket} in the account of this service. Check its name. For a bucket of another ` +
@@ -134,7 +146,7 @@ export function createRegions (
     },
 
     async moved (bucket, from, call) {
-      if (now() - failedAt < failedMs) return undefined
+      if (hasJustFailed()) return undefined
       try {
         const believedMs = last.buckets.has(bucket) ? undisputedMs : absentMs
         const buckets = now() - last.at < believedMs ? last.buckets : await list(call)

@@ -42,8 +42,8 @@ export const desiredSetRoutes: FastifyPluginAsyncTypebox<Options> = async (app, 
       summary: 'Bring a bucket to a desired set of configurations',
       description: 'Compares the set with what COS holds (one LIST for every 100) and changes what differs, eight ' +
         'configurations at a time: first those that are there, then the new ones as far as there is room, then, with ' +
-        'prune=true, those that the set does not name are deleted. Sent again, it changes nothing. A fault anywhere, or ' +
-        'more than 1,000 in the end, refuses the set before anything is changed.\n\nIt counts as one request; each change ' +
+        'prune=true, those that the set does not name are deleted, then come the new ones for which there was no room. ' +
+        'Sent again, it changes nothing. A fault anywhere, or more than 1,000 in the end, refuses the set before anything is changed.\n\nIt counts as one request; each change ' +
         'has the deadline of a request, the set twenty times as long, and what is not begun by then is among the failed. ' +
         'Who accepts application/x-ndjson gets a line for each configuration as soon as it is known what became of it.',
       params: BucketPathSchema,
@@ -69,7 +69,7 @@ export const desiredSetRoutes: FastifyPluginAsyncTypebox<Options> = async (app, 
       cosHeaders(reply, cos)
       const progress = value.flat().map(toProgress)
       if (!wantsProgress) return reply.send(outcomeOf(progress))
-      return reply.type(progressMediaType).send(progress.map(toLine).join(''))
+      return reply.type(progressMediaType).send(Buffer.from(progress.map(toLine).join('')))
     }
     const lines = new PassThrough()
     const outcomes = new Map<string, SetProgress>()

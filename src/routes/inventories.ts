@@ -140,8 +140,8 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (
       tags,
       summary: 'Change part of a configuration',
       description: 'A JSON merge patch (RFC 7396) of the configuration as GET answers it. What it comes to must be what ' +
-        'PUT takes; elements this service does not know stay where they are. A patch that changes nothing writes ' +
-        'nothing.\n\nCOS may answer a read with what was there before for some seconds after a change: give the ETag ' +
+        'PUT takes, save for what COS holds already and the patch leaves alone; elements this service does not know stay ' +
+        'where they are. A patch that changes nothing writes nothing.\n\nCOS may answer a read with what was there before for some seconds after a change: give the ETag ' +
         'of your last change in If-Match, and a read that lags is a 412 instead of a lost change.\n\n' +
         `${conditional} Without If-Match, when COS says that another change was in the way, the patch is made anew once.`,
       params: InventoryPathSchema,

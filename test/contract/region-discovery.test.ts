@@ -550,8 +550,7 @@ t.test('a look-up that fails says so, reaches no bucket, and is made again', asy
     [{ kind: 'reset' }, 502, 'UpstreamUnreachable']
   ] as const) {
     await t.test(`${fault.kind} ${code}`, async t => {
-      // The region of all is no way out: the bucket may be anywhere.
-      const { call, emulator } = await startDiscovery(t, { environment: { ...environment, COS_REGION: south } })
+      const { call, emulator } = await startDiscovery(t, { environment })
       emulator.addFault({ ...fault, times: 2 })
       for (const [method, path, body] of [['PUT', at('a'), configuration], ['GET', at('a')]] as const) {
         t.match(await call(method, path, body), { status, json: { code, detail: /look-up of the bucket's region \(GET Service\)/ } })
@@ -565,6 +564,18 @@ t.test('a look-up that fails says so, reaches no bucket, and is made again', asy
   t.match(await call('PUT', at('a'), configuration), { status: 403, json: { code: 'AccessDenied', detail: /needs cos:GetService\.$/, cosRequestId: /./ } })
   emulator.setCredentials([secrets])
   t.equal((await call('PUT', at('a'), configuration)).status, 204)
+})
+
+t.test('where there is a region of all, calls go there while no look-up succeeds', async t => {
+  const { call, emulator } = await startDiscovery(t, {
+    credentials: [{ ...secrets, actions: ['cos:PutBucketInventory', 'cos:ListBucketInventory'] }], environment: { COS_REGION: south }
+  })
+  t.equal((await call('PUT', at('a'), configuration)).status, 204)
+  t.equal((await call('PUT', at('b'), configuration)).status, 204)
+  t.match(await call('GET', collectionOf(otherBucket)), notFound, 'where COS knows better, it says so')
+  t.strictSame(sent(emulator), [
+    'GetService', `PutBucketInventory ${south}`, `PutBucketInventory ${south}`, `ListBucketInventory ${south}`
+  ])
 })
 
 t.test('a service of the newer domain looks buckets up there', async t => {

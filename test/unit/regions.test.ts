@@ -293,18 +293,28 @@ t.test('a list goes on without who has no more time', async t => {
   t.equal(known('b-1', undefined), 'ap-tokyo')
 })
 
-t.test('while no new list is to be had, what an old one lacks is in the region of all', async t => {
-  const { fail, give, lists, pass, resolve } = bench({ region: 'ap-tokyo' })
-  const never = t.rejects(resolve('a-1'), refused, 'nobody has ever said where the buckets are')
+t.test('while no list is to be had, buckets are in the region of all where there is one', async t => {
+  const { fail, find, give, lines, lists, pass, resolve } = bench({ region: 'ap-tokyo' })
+  const early = resolve('a-1')
   await fail()
-  await never
-  const first = resolve('a-1')
-  await give({ 'a-1': 'ap-beijing' })
-  await first
-  pass(30_000)
-  const absent = resolve('b-1')
-  await fail()
-  t.strictSame(await absent, discovered('ap-tokyo'))
+  t.strictSame(await early, discovered('ap-tokyo'))
   t.strictSame(await resolve('b-1'), discovered('ap-tokyo'), 'at once')
-  t.equal(lists(), 3)
+  t.equal(lists(), 1)
+  t.match(lines, [{ bucket: 'a-1', code: 'AccessDenied', message: /region of all/ }])
+  const destination = t.rejects(Promise.resolve(find?.('b-1')), refused, 'whether another bucket is there is not known')
+  await fail()
+  await destination
+
+  pass(30_000)
+  const faulty = t.rejects(resolve('a-1'), bug)
+  await fail(bug)
+  await faulty
+  pass(30_000)
+  const found = resolve('a-1')
+  await give({ 'a-1': 'ap-beijing' })
+  t.strictSame(await found, discovered('ap-beijing'))
+  pass(10 * minuteMs)
+  const old = resolve('a-1')
+  await fail()
+  t.strictSame(await old, discovered('ap-beijing'), 'where it was is known better')
 })
