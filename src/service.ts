@@ -97,7 +97,7 @@ export async function startService (config: Config, logger: Logger, stdout: Dest
   const attempts = createAttempts(
     config.cos, { bulkheads, budget, clock, credentials, observer, transport, now: steadyNow })
   const listBuckets = createBucketList(config.cos, { attempts, now: steadyNow, isPlace })
-  const regions = createRegions(config.cos, { listBuckets, now: steadyNow })
+  const regions = createRegions(config.cos, { listBuckets, log: logger, now: steadyNow })
   const inventories = createInventories(config.cos, { attempts })
   const turns = createTurns({ queueLimit, reserveMs: Math.min(maxWaitMs, deadlineMs / 2), now: steadyNow })
   metrics.addReadings({

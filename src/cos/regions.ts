@@ -56,6 +56,7 @@ export interface Regions {
 
 interface Dependencies {
   listBuckets: (call: CosCall['call']) => Promise<BucketRegions>
+  log: { warn (fields: object, message: string): void }
   /** Milliseconds since 1970. */
   now: () => number
 }
@@ -63,7 +64,7 @@ interface Dependencies {
 /** Nothing is known but what is configured. There is one list under way at a time, for whoever asks meanwhile. */
 export function createRegions (
   config: Pick<Config['cos'], 'bucketRegions' | 'endpoint' | 'region' | 'regionDiscovery'>,
-  { listBuckets, now }: Dependencies
+  { listBuckets, log, now }: Dependencies
 ): Regions {
   const { region: regionOfAll, regionDiscovery } = config
   /** What was found comes before the region of all. */
@@ -93,6 +94,8 @@ export function createRegions (
     underWay ??= renew(call)
       .catch((error: unknown) => {
         failedAt = now()
+        // Calls may go on without it, so that nobody else would tell the operator.
+        if (error instanceof ServiceError) log.warn({ code: error.code }, `region discovery failed: ${error.detail}`)
         throw error
       })
       .finally(() => { underWay = undefined })

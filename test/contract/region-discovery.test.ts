@@ -567,7 +567,7 @@ t.test('a look-up that fails says so, reaches no bucket, and is made again', asy
 })
 
 t.test('where there is a region of all, calls go there while no look-up succeeds', async t => {
-  const { call, emulator } = await startDiscovery(t, {
+  const { call, emulator, logs } = await startDiscovery(t, {
     credentials: [{ ...secrets, actions: ['cos:PutBucketInventory', 'cos:ListBucketInventory'] }], environment: { COS_REGION: south }
   })
   t.equal((await call('PUT', at('a'), configuration)).status, 204)
@@ -576,6 +576,7 @@ t.test('where there is a region of all, calls go there while no look-up succeeds
   t.strictSame(sent(emulator), [
     'GetService', `PutBucketInventory ${south}`, `PutBucketInventory ${south}`, `ListBucketInventory ${south}`
   ])
+  t.match(logs(), /"level":40,[^\n]*region discovery failed: [^\n]*cos:GetService/)
 })
 
 t.test('a service of the newer domain looks buckets up there', async t => {

@@ -22,6 +22,7 @@ function bench (setting: Setting = {}) {
   let lists = 0
   let underWay: { resolve (buckets: Map<string, string>): void, reject (error: Error): void } | undefined
   const lines: object[] = []
+  const warnings: object[] = []
   const end = async (how: (list: NonNullable<typeof underWay>) => void) => {
     const list = underWay
     assert.ok(list, 'no list is under way')
@@ -46,10 +47,12 @@ function bench (setting: Setting = {}) {
       lists += 1
       underWay = { resolve, reject }
     }),
+    log: { warn: fields => { warnings.push(fields) } },
     now: () => time
   })
   return {
     lines,
+    warnings,
     lists: () => lists,
     pass (ms: number) { time += ms },
     give: (buckets: Record<string, string>) => end(list => { list.resolve(new Map(Object.entries(buckets))) }),
@@ -294,13 +297,14 @@ t.test('a list goes on without who has no more time', async t => {
 })
 
 t.test('while no list is to be had, buckets are in the region of all where there is one', async t => {
-  const { fail, find, give, lines, lists, pass, resolve } = bench({ region: 'ap-tokyo' })
+  const { fail, find, give, lines, lists, pass, resolve, warnings } = bench({ region: 'ap-tokyo' })
   const early = resolve('a-1')
   await fail()
   t.strictSame(await early, discovered('ap-tokyo'))
   t.strictSame(await resolve('b-1'), discovered('ap-tokyo'), 'at once')
   t.equal(lists(), 1)
   t.match(lines, [{ bucket: 'a-1', code: 'AccessDenied', message: /region of all/ }])
+  t.strictSame(warnings, [{ code: 'AccessDenied' }], 'the operator is told')
   const destination = t.rejects(Promise.resolve(find?.('b-1')), refused, 'whether another bucket is there is not known')
   await fail()
   await destination
