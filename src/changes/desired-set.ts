@@ -121,15 +121,16 @@ export function createDesiredSets ({ inventories, turns, deadlineMs, now }: Depe
   async function follow (
     call: Call, phases: Plan, witness: Witness, { taken, refusal }: Omit<Following, 'planned'>
   ): Promise<void> {
-    const endsAt = now() + deadlinesOfSet * deadlineMs
-    const mayNotBegin = () => call.signal.aborted ? cancelled() : now() >= endsAt ? outOfTime() : refusal()
+    // What begins has its whole deadline, and the set is over in time.
+    const lastBeginAt = now() + (deadlinesOfSet - 1) * deadlineMs
+    const mayNotBegin = () => call.signal.aborted ? cancelled() : now() > lastBeginAt ? outOfTime() : refusal()
 
     async function take (step: Step): Promise<void> {
       try {
         if (isChange(step)) {
           const refused = mayNotBegin()
           if (refused !== undefined) throw refused
-          await change({ ...call, deadlineAt: Math.min(endsAt, now() + deadlineMs) }, step, witness)
+          await change({ ...call, deadlineAt: now() + deadlineMs }, step, witness)
         }
         taken(step)
       } catch (error) {

@@ -44,7 +44,7 @@ export const desiredSetRoutes: FastifyPluginAsyncTypebox<Options> = async (app, 
         'configurations at a time: first those that are there, then the new ones as far as there is room, then, with ' +
         'prune=true, those that the set does not name are deleted, then come the new ones for which there was no room. ' +
         'Sent again, it changes nothing. A fault anywhere, or more than 1,000 in the end, refuses the set before anything is changed.\n\nIt counts as one request; each change ' +
-        'has the deadline of a request, the set twenty times as long, and what is not begun by then is among the failed. ' +
+        'has the deadline of a request, the set twenty times as long, and what cannot begin in time is among the failed. ' +
         'Who accepts application/x-ndjson gets a line for each configuration as soon as it is known what became of it.',
       params: BucketPathSchema,
       querystring: SetQuerySchema,
