@@ -25,6 +25,7 @@ import { addCosCall } from './http/cos-call.ts'
 import { acceptJsonOnly } from './http/json-only.ts'
 import { metricsRoute } from './http/metrics-route.ts'
 import { addObservation } from './http/observation.ts'
+import { addOnceOver } from './http/once-over.ts'
 import {
   addNotFound, addProblems, answerOddRequests, inviteBody, replyToClientError, replyToRouterError
 } from './http/problem-replies.ts'
@@ -84,10 +85,11 @@ export async function buildApp (dependencies: Dependencies): Promise<FastifyInst
   addProblems(app)
   addRequestIds(app)
   addClientAddress(app)
+  addOnceOver(app)
   addObservation(app, { metrics, tracer })
   addRequestLog(app)
   const isTls = tls !== undefined
-  await addSecurityHeaders(app, { isTls })
+  addSecurityHeaders(app, { isTls })
   logFailedHandshakes(app)
   refuseWhenClosing(app, lifecycle)
   answerOddRequests(app)
@@ -137,7 +139,7 @@ export async function buildMetricsApp (
   app.addSchema(ProblemSchema)
   addProblems(app)
   addRequestIds(app)
-  await addSecurityHeaders(app, { isTls: false })
+  addSecurityHeaders(app, { isTls: false })
   answerOddRequests(app)
   addNotFound(app)
   await app.register(metricsRoute, { metrics })
@@ -170,7 +172,7 @@ function createFastify (
     routerOptions: {
       maxParamLength: 8192,
       // Continuation tokens are base64: a plus is a plus here, not a blank as in HTML forms.
-      querystringParser: text => Object.fromEntries(groupByName(new URLSearchParams(text.replaceAll('+', '%2B'))))
+      querystringParser: text => text === '' ? {} : Object.fromEntries(groupByName(new URLSearchParams(text.replaceAll('+', '%2B'))))
     },
     frameworkErrors: replyToRouterError,
     clientErrorHandler: replyToClientError

@@ -63,7 +63,8 @@ export const version = (JSON.parse(
 export async function startService (config: Config, logger: Logger, stdout: DestinationStream): Promise<Service> {
   const now = Date.now
   // Steps of the machine's clock must neither end calls under way nor prolong them.
-  const steadyNow = () => performance.timeOrigin + performance.now()
+  const { timeOrigin } = performance
+  const steadyNow = () => timeOrigin + performance.now()
   const reloader = createReloader(logger)
   const faults: string[] = []
   const orFault = <T>(what: string, read: () => T): T | undefined => {

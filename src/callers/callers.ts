@@ -1,4 +1,4 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
+import { hash, timingSafeEqual } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
 import { decodeProtectedHeader } from 'jose'
 import type { JWTPayload } from 'jose'
@@ -102,7 +102,7 @@ const bearer = /^Bearer +([A-Za-z0-9._~+/-]+=*)$/i
  * all of them to the end, so that it does not tell either which caller comes how far down in the file.
  */
 function ownerOf (token: string, callers: readonly Caller[]): Caller | undefined {
-  const digest = createHash('sha256').update(token).digest()
+  const digest = hash('sha256', token, 'buffer')
   let owner: Caller | undefined
   for (const caller of callers) {
     for (const key of caller.keys) {

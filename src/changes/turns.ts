@@ -1,10 +1,11 @@
 import { cancelled } from '../cos/bulkheads.ts'
+import type { Departure } from '../departure.ts'
 import { ServiceError } from '../errors.ts'
 
 /** Until when the work must be over, in milliseconds since 1970, and what is aborted when nobody wants it any more. */
 export interface Patience {
   deadlineAt: number
-  signal: AbortSignal
+  signal: Departure
 }
 
 export interface Turns {

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { InventoryConfiguration } from '../contract/inventory.ts'
 import { meaningOf } from '../cos/element-json.ts'
 
@@ -10,7 +10,7 @@ export { meaningOf }
  * @param configuration as COS answered it, or normalised
  */
 export function etagOf (configuration: InventoryConfiguration): string {
-  return `"${createHash('sha256').update(meaningOf(configuration)).digest('base64url')}"`
+  return `"${hash('sha256', meaningOf(configuration), 'base64url')}"`
 }
 
 /** What a request makes its effect depend on: entity tags, or `*` for any there is. */

@@ -10,13 +10,15 @@ export interface Address {
 /** The part of a bucket a request is for: one configuration, or a page of all. */
 export type InventoryParameters = { id: string } | { continuationToken?: string | undefined }
 
+const unreserved = /^[A-Za-z0-9._~-]*$/
+
 /**
  * Percent-encodes as the signature demands: all but `A-Z a-z 0-9 - _ . ~` (COS document 7778).
  *
  * @throws {URIError} for a lone surrogate
  */
 export function percentEncode (text: string): string {
-  return encodeURIComponent(text).replace(/[!'()*]/g, char => `%${char.charCodeAt(0).toString(16).toUpperCase()}`)
+  return unreserved.test(text) ? text : encodeURIComponent(text).replace(/[!'()*]/g, char => `%${char.charCodeAt(0).toString(16).toUpperCase()}`)
 }
 
 /** The request target of an inventory call. `inventory` comes first: COS routes by the first parameter. */

@@ -2,8 +2,8 @@
  * One call of a caller as one or more attempts at COS: when another one is made, what is mended before it, and what the
  * caller is told in the end.
  */
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Credentials } from '../config/credentials.ts'
+import type { Departure } from '../departure.ts'
 import type { AttemptTrace, RequestTrace } from '../tracing.ts'
 import type { Address } from './addresses.ts'
 import { cosContext, toUpstreamError } from './answers.ts'
@@ -44,7 +44,7 @@ export interface CallObserver {
 export interface CosCall extends Pick<CosRequest, 'method' | 'target' | 'body' | 'deadlineAt'> {
   operation: Operation
   address: Address
-  call: { log: AttemptLog, trace: RequestTrace, signal: AbortSignal, tally: { attempts: number } }
+  call: { log: AttemptLog, trace: RequestTrace, signal: Departure, tally: { attempts: number } }
 }
 
 export interface Attempts {
@@ -69,7 +69,7 @@ interface Dependencies {
   /** From 0 up to 1. */
   random?: () => number
   /** Waits for so many milliseconds, or until the signal is aborted. */
-  pause?: (ms: number, signal: AbortSignal | undefined) => Promise<void>
+  pause?: (ms: number, signal: Departure | undefined) => Promise<void>
 }
 
 /** The longest wait before the first repeat; twice as long before each further one. */
@@ -227,8 +227,16 @@ export function createAttempts (
   }
 }
 
-function sleepOrLeave (ms: number, signal: AbortSignal | undefined): Promise<void> {
-  return sleep(ms, undefined, { ...signal && { signal } }).catch(() => {})
+function sleepOrLeave (ms: number, signal: Departure | undefined): Promise<void> {
+  return new Promise(resolve => {
+    const wake = () => {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', wake)
+      resolve()
+    }
+    const timer = setTimeout(wake, ms)
+    signal?.addEventListener('abort', wake)
+  })
 }
 
 /** What the caller is told of the last failure when an attempt may have been carried out. */

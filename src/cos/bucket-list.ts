@@ -5,6 +5,7 @@ import { cosContext } from './answers.ts'
 import type { Attempts, CosCall } from './attempts.ts'
 import type { CosAnswer } from './transport.ts'
 import { UpstreamError } from './upstream-error.ts'
+import { Waiting } from '../departure.ts'
 import { parseXml, XmlError } from './xml.ts'
 import type { XmlElement } from './xml.ts'
 
@@ -63,7 +64,7 @@ export function createBucketList (
 
   return async ({ log, trace, tally }) => {
     try {
-      return await list({ log, trace, tally, signal: new AbortController().signal })
+      return await list({ log, trace, tally, signal: new Waiting() })
     } catch (error) {
       throw error instanceof UpstreamError ? attributed(error) : error
     }

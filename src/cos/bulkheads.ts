@@ -1,3 +1,4 @@
+import type { Departure } from '../departure.ts'
 import { UpstreamError } from './upstream-error.ts'
 
 /** Where a call goes: one host of many in a region. */
@@ -36,7 +37,7 @@ export interface Bulkheads {
    * @param signal ends the waiting
    * @throws {UpstreamError} Overloaded; `cancelled` when the signal ended it
    */
-  enter (place: Place, until: number, signal: AbortSignal | undefined): Promise<Slot>
+  enter (place: Place, until: number, signal: Departure | undefined): Promise<Slot>
   occupation (): Occupation
 }
 

@@ -54,6 +54,7 @@ function readElement (element: XmlElement, kind: Kind = unknownElement): Json | 
 
 /** What the text of an element without children is in JSON; nothing, where it would be an empty container. */
 function readText (text: string, kind: Kind): Json | undefined {
+  if (kind === 'text') return text
   const trimmed = text.trim()
   if (typeof kind === 'object') {
     if (kind === unknownElement || trimmed !== '') return text
@@ -74,7 +75,8 @@ function add (object: JsonObject, name: string, value: Json, list: boolean): voi
 
 /** Assignment that makes `__proto__` a property like any other. */
 export function set (object: JsonObject, name: string, value: Json): void {
-  Object.defineProperty(object, name, { value, enumerable: true, configurable: true, writable: true })
+  if (name !== '__proto__') object[name] = value
+  else Object.defineProperty(object, name, { value, enumerable: true, configurable: true, writable: true })
 }
 
 /** An object as it reads once it has been written: what {@link readMembers} makes of {@link writeElement}'s. */
@@ -128,8 +130,11 @@ function writeMembers (object: JsonObject, { order }: Members): string {
 export function meaningOf (value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(meaningOf).sort().join()}]`
   if (typeof value !== 'object' || value === null) return JSON.stringify(value)
-  const members = Object.entries(value).map(([name, each]) => `${JSON.stringify(name)}:${meaningOf(each)}`)
-  return `{${members.sort().join()}}`
+  let members = ''
+  for (const name of Object.keys(value).sort()) {
+    members += `${JSON.stringify(name)}:${meaningOf((value as JsonObject)[name])},`
+  }
+  return `{${members}}`
 }
 
 /** What is said twice is one; when it means something else each time, both are kept. */

@@ -1,5 +1,6 @@
 import type { Config } from '../config.ts'
 import type { InventoryConfiguration, InventoryJob, InventoryPage } from '../contract/inventory.ts'
+import type { Departure } from '../departure.ts'
 import type { CosContext } from '../errors.ts'
 import type { RequestTrace } from '../tracing.ts'
 import { createAddressBook, inventoryTarget } from './addresses.ts'
@@ -23,7 +24,7 @@ export interface Call {
   log: AttemptLog
   trace: RequestTrace
   /** Aborted when nobody waits for the answer any more: reads are broken off, changes that were not sent never are. */
-  signal: AbortSignal
+  signal: Departure
   /** Counts what was sent to COS for the request. */
   tally: { attempts: number }
   /**

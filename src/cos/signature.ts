@@ -1,4 +1,4 @@
-import { createHash, createHmac } from 'node:crypto'
+import { createHmac, hash } from 'node:crypto'
 import { percentEncode } from './addresses.ts'
 
 /** A request as the signature sees it. */
@@ -25,34 +25,45 @@ export function keyTimeAt (nowMs: number): KeyTime {
 }
 
 /**
+ * The key that signs what is sent in a window (COS document 7778): the same for all requests of a second.
+ *
+ * @returns 40 hex digits, as secret as the key they are made of
+ */
+export function signKeyOf (secretKey: string, keyTime: KeyTime): string {
+  return createHmac('sha1', secretKey).update(timeOf(keyTime)).digest('hex')
+}
+
+/**
  * The Authorization value of a request (COS document 7778). Pure: the time is an argument.
  * Every header and parameter given is signed; leave out what the wire does not carry.
+ *
+ * @param signKey {@link signKeyOf} the secret key and the same window
  */
 export function authorization (
   request: SignableRequest,
   keys: { secretId: string, secretKey: string },
-  keyTime: KeyTime
+  keyTime: KeyTime,
+  signKey = signKeyOf(keys.secretKey, keyTime)
 ): string {
-  const time = `${keyTime.start};${keyTime.end}`
-  const signKey = createHmac('sha1', keys.secretKey).update(time).digest('hex')
-  const parameters = canonicalPairs(Object.entries(request.parameters))
+  const time = timeOf(keyTime)
+  const parameters = canonical(Object.entries(request.parameters))
   // Optional white space around a header's value is not part of it (RFC 9110, 5.5).
-  const headers = canonicalPairs(Object.entries(request.headers).map(([name, value]) => [name, value.trim()]))
-  const httpString =
-    `${request.method.toLowerCase()}\n${request.path}\n${joinPairs(parameters)}\n${joinPairs(headers)}\n`
-  const stringToSign = `sha1\n${time}\n${createHash('sha1').update(httpString).digest('hex')}\n`
+  const headers = canonical(Object.entries(request.headers).map(([name, value]) => [name, value.trim()]))
+  const httpString = `${request.method.toLowerCase()}\n${request.path}\n${parameters.pairs}\n${headers.pairs}\n`
+  const stringToSign = `sha1\n${time}\n${hash('sha1', httpString)}\n`
   const signature = createHmac('sha1', signKey).update(stringToSign).digest('hex')
   return `q-sign-algorithm=sha1&q-ak=${keys.secretId}&q-sign-time=${time}&q-key-time=${time}` +
-    `&q-header-list=${joinNames(headers)}&q-url-param-list=${joinNames(parameters)}&q-signature=${signature}`
+    `&q-header-list=${headers.names}&q-url-param-list=${parameters.names}&q-signature=${signature}`
 }
 
-type Pairs = Array<[name: string, value: string]>
+function timeOf ({ start, end }: KeyTime): string {
+  return `${start};${end}`
+}
 
-function canonicalPairs (pairs: Pairs): Pairs {
-  return pairs
-    .map(([name, value]): [string, string] => [percentEncode(name).toLowerCase(), percentEncode(value)])
+/** Names and values as the signature writes them, by name, and the list of the names. */
+function canonical (values: Array<[name: string, value: string]>): { pairs: string, names: string } {
+  const pairs = values
+    .map(([name, value]) => [percentEncode(name).toLowerCase(), percentEncode(value)] as const)
     .sort(([a], [b]) => a < b ? -1 : 1)
+  return { pairs: pairs.map(([name, value]) => `${name}=${value}`).join('&'), names: pairs.map(([name]) => name).join(';') }
 }
-
-const joinPairs = (pairs: Pairs) => pairs.map(([name, value]) => `${name}=${value}`).join('&')
-const joinNames = (pairs: Pairs) => pairs.map(([name]) => name).join(';')

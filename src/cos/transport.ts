@@ -1,16 +1,18 @@
 /**
  * The only way out: every request to COS is signed and sent here, and nowhere else is undici used.
  */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { Agent, buildConnector, errors as undiciErrors } from 'undici'
 import type { Dispatcher } from 'undici'
 import type { Config } from '../config.ts'
 import type { Credentials } from '../config/credentials.ts'
+import type { Departure } from '../departure.ts'
 import { assertAllowed, serviceAddress } from './addresses.ts'
 import type { Address } from './addresses.ts'
 import { cancelled } from './bulkheads.ts'
 import type { CosClock } from './clock.ts'
-import { authorization, keyTimeAt } from './signature.ts'
+import { authorization, keyTimeAt, signKeyOf } from './signature.ts'
+import type { KeyTime } from './signature.ts'
 import { UpstreamError } from './upstream-error.ts'
 
 /** A page is 100 configurations; a thousand rich ones of 8 KiB each still fit. */
@@ -37,7 +39,7 @@ export interface CosRequest {
   /** When the caller's whole request must be over, in milliseconds since 1970. */
   deadlineAt: number
   /** Breaks the attempt off. */
-  signal?: AbortSignal | undefined
+  signal?: Departure | undefined
   log: AttemptLog
 }
 
@@ -91,6 +93,15 @@ export function createTransport (config: Config['cos'], { now, clock, userAgent 
     connect: connector(config)
   })
 
+  let latest: { secretKey: string, start: number, signKey: string } | undefined
+
+  function currentSignKey (secretKey: string, keyTime: KeyTime): string {
+    if (latest?.secretKey !== secretKey || latest.start !== keyTime.start) {
+      latest = { secretKey, start: keyTime.start, signKey: signKeyOf(secretKey, keyTime) }
+    }
+    return latest.signKey
+  }
+
   function signedHeaders (
     { method, address, target, body, credentials, number, traceHeaders }: CosRequest
   ): Record<string, string> {
@@ -99,15 +110,15 @@ export function createTransport (config: Config['cos'], { now, clock, userAgent 
     if (body !== undefined) {
       headers['content-type'] = 'application/xml'
       headers['content-length'] = String(Buffer.byteLength(body))
-      headers['content-md5'] = createHash('md5').update(body).digest('base64')
+      headers['content-md5'] = hash('md5', body, 'base64')
     }
     if (token !== undefined) headers['x-cos-security-token'] = token.reveal()
     // As the official SDKs mark it.
     if (number > 1) headers['x-cos-sdk-retry'] = 'true'
-    const parameters = Object.fromEntries(new URLSearchParams(target.slice(target.indexOf('?'))))
-    const signable = { method, path: '/', parameters, headers }
+    const signable = { method, path: '/', parameters: parametersOf(target), headers }
     const keys = { secretId, secretKey: secretKey.reveal() }
-    const signature = authorization(signable, keys, keyTimeAt(clock.now()))
+    const keyTime = keyTimeAt(clock.now())
+    const signature = authorization(signable, keys, keyTime, currentSignKey(keys.secretKey, keyTime))
     return { ...headers, ...traceHeaders, 'user-agent': userAgent, authorization: signature }
   }
 
@@ -143,6 +154,16 @@ export function createTransport (config: Config['cos'], { now, clock, userAgent 
 
     close: () => agent.close()
   }
+}
+
+/** The parameters of a request target that {@link assertAllowed} has let pass: nothing in it stands for a blank. */
+function parametersOf (target: string): Record<string, string> {
+  const parameters: Record<string, string> = {}
+  for (const parameter of target.slice('/?'.length).split('&')) {
+    const [name, value = ''] = parameter.split('=') as [string, string?]
+    parameters[name] = decodeURIComponent(value)
+  }
+  return parameters
 }
 
 /** Why an exchange was broken off by us. */
@@ -199,7 +220,7 @@ function exchange (
       onResponseData (_, chunk) { chunks.push(chunk) },
       onResponseEnd () {
         end()
-        resolve({ ...head, body: Buffer.concat(chunks) })
+        resolve({ ...head, body: chunks.length === 1 ? chunks[0] as Buffer : Buffer.concat(chunks) })
       },
       onResponseError (_, error) { fail(error) }
     })

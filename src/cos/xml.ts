@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { XMLParser, XMLValidator } from 'fast-xml-parser'
 
 /** An element: its local name, its child elements in order, and its text when it has no children. */
@@ -29,25 +30,47 @@ const nameMark = '#'
 
 const predefinedEntities = new Map([['amp', '&'], ['lt', '<'], ['gt', '>'], ['quot', '"'], ['apos', "'"]])
 
-// The characters XML 1.0 forbids (section 2.2); the u flag makes a surrogate match only when it stands alone.
-const forbiddenCharacter = /[^\t\n\r\u0020-\uD7FF\uE000-\uFFFD\u{10000}-\u{10FFFF}]/u
+/** The characters XML 1.0 forbids (section 2.2) in a text without lone surrogates, which decoded UTF-8 never has. */
+const forbiddenCharacter = /[^\t\n\r\u0020-\uFFFD]/
+
+const byteOrderMark = '\uFEFF'
 
 const ignore = () => {}
 
 const refuseDoctype = () => { throw new XmlError('a document type declaration is refused') }
 
+/** What has been read of a document: the elements that are open, below one without a name that holds the root. */
+let open: XmlElement[] = []
+
+/**
+ * Used for what it tells of elements and texts as it comes to them. The tree it would make has another form than ours
+ * and costs as much as all the rest of its work, so it is told to keep nothing.
+ */
 const parser = new XMLParser({
   preserveOrder: true,
   ignoreAttributes: true,
   ignoreDeclaration: true,
   ignorePiTags: true,
   textNodeName: nameMark,
-  removeNSPrefix: true,
   parseTagValue: false,
   trimValues: false,
   maxNestedTags: maxDepth,
   // The library refuses elements named like JavaScript's own properties. With a mark in front they are just names.
-  transformTagName: name => nameMark + name,
+  transformTagName: markedName,
+  // Callbacks get the path itself, not a string made of it.
+  jPath: false,
+  updateTag (name, path) {
+    const depth = depthOf(path)
+    const element: XmlElement = { name: localNames.get(name) ?? localName(name), children: [], text: '' }
+    open[depth - 1]?.children.push(element)
+    open[depth] = element
+    return false
+  },
+  tagValueProcessor (_, text, path) {
+    const element = open[depthOf(path)]
+    if (element !== undefined) element.text += text
+    return ''
+  },
   // The library's own decoder leaves undefined entities in the text and numeric references undecoded.
   entityDecoder: {
     decode: decodeEntities,
@@ -65,23 +88,23 @@ const parser = new XMLParser({
  * @throws {XmlError} when the bytes are not one well-formed UTF-8 document of at most 32 levels without DOCTYPE
  */
 export function parseXml (bytes: Uint8Array): XmlElement {
-  let nodes: OrderedNode[]
+  const document: XmlElement = { name: '', children: [], text: '' }
   try {
-    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes).trimStart()
+    const text = decodeUtf8(bytes).trimStart()
     if (forbiddenCharacter.test(text)) throw new XmlError('it holds characters XML forbids')
     checkExtent(text)
     // What follows a root of the form <a/> is seen neither by the parser nor by the validator.
     if (!text.trimEnd().endsWith('>')) throw new XmlError('it does not end with a tag')
-    nodes = parser.parse(text)
+    open = [document]
+    parser.parse(text)
     // The parser closes what was left open and ignores a mismatch: the validator is what refuses both.
     const validity = XMLValidator.validate(text)
     if (validity !== true) throw new XmlError(`it is not well-formed (${validity.err.code}, line ${validity.err.line})`)
   } catch (error) {
     throw error instanceof XmlError ? error : new XmlError('it is not well-formed', { cause: error })
   }
-  const roots = toElements(nodes)
-  const [root] = roots.children
-  if (root === undefined || roots.children.length > 1 || roots.text.trim() !== '') {
+  const [root] = document.children
+  if (root === undefined || document.children.length > 1 || document.text.trim() !== '') {
     throw new XmlError('it does not have exactly one root element')
   }
   return root
@@ -94,20 +117,38 @@ export function escapeText (text: string): string {
 
 const escapes: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '\r': '&#13;' }
 
-/** What the parser makes of a node: one key, the mark with the element's name, or for a text the mark alone. */
-type OrderedNode = Record<string, OrderedNode[] | string>
+/** How deep in the document the library is: 1 in the root. */
+function depthOf (path: unknown): number {
+  return (path as { getDepth (): number }).getDepth()
+}
 
-function toElements (nodes: OrderedNode[]): Omit<XmlElement, 'name'> {
-  const children: XmlElement[] = []
-  let text = ''
-  for (const node of nodes) {
-    for (const [key, content] of Object.entries(node)) {
-      // The library marks the name of a self-closed element twice.
-      if (typeof content === 'string') text += content
-      else children.push({ name: key.replace(/^#+/, ''), ...toElements(content) })
-    }
+const markedNames = new Map<string, string>()
+const localNames = new Map<string, string>()
+
+/** COS's documents have some forty names, over and over; to make each up anew is an eighth of the work. */
+const mostNames = 500
+
+function markedName (name: string): string {
+  const known = markedNames.get(name)
+  if (known !== undefined) return known
+  const marked = nameMark + name
+  if (markedNames.size < mostNames) {
+    markedNames.set(name, marked)
+    localNames.set(marked, localName(marked))
   }
-  return { children, text }
+  return marked
+}
+
+/** Without the mark, which the library puts twice before the name of a self-closed element, and without a prefix. */
+function localName (name: string): string {
+  return name.slice(Math.max(name.lastIndexOf(nameMark), name.indexOf(':')) + 1)
+}
+
+/** @throws {XmlError} when the bytes are not UTF-8 */
+function decodeUtf8 (bytes: Uint8Array): string {
+  if (!isUtf8(bytes)) throw new XmlError('it is not UTF-8')
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString()
+  return text.startsWith(byteOrderMark) ? text.slice(1) : text
 }
 
 /** Refuses what would be well-formed but cost hundreds of megabytes to read. */
@@ -149,7 +190,8 @@ function dereference (reference: string): string {
   if (named !== undefined) return named
   const [, hex, decimal] = /^#(?:x([0-9A-Fa-f]{1,6})|([0-9]{1,7}))$/.exec(reference) ?? []
   const codePoint = hex === undefined ? Number(decimal ?? NaN) : parseInt(hex, 16)
-  const char = codePoint <= 0x10FFFF ? String.fromCodePoint(codePoint) : ''
+  const isSurrogate = codePoint >= 0xD800 && codePoint <= 0xDFFF
+  const char = codePoint <= 0x10FFFF && !isSurrogate ? String.fromCodePoint(codePoint) : ''
   if (char === '' || forbiddenCharacter.test(char)) throw new XmlError('it holds an undefined entity')
   return char
 }

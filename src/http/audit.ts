@@ -84,15 +84,18 @@ export function addAudit (app: FastifyInstance, { audit, lifecycle, regionOf }: 
       }
     }
   })
-  app.addHook('onRequest', async request => {
+  app.addHook('onRequest', (request, _, done) => {
     if (isChange(request)) underWay.set(request, () => { record(request, {}, unknown) })
+    done()
   })
-  app.addHook('onSend', async (request, reply) => {
-    if (!underWay.delete(request)) return
-    const { problem } = request
-    const cosRequestId = reply.getHeader('x-cos-request-id')?.toString()
-    const status = problem?.status ?? reply.statusCode
-    record(request, {}, { outcome: outcomeOf(problem), status, code: problem?.code, cosRequestId })
+  app.addHook('onSend', (request, reply, _, done) => {
+    if (underWay.delete(request)) {
+      const { problem } = request
+      const cosRequestId = reply.getHeader('x-cos-request-id')?.toString()
+      const status = problem?.status ?? reply.statusCode
+      record(request, {}, { outcome: outcomeOf(problem), status, code: problem?.code, cosRequestId })
+    }
+    done()
   })
   lifecycle.whenCut.push(() => { for (const tell of underWay.values()) tell() })
 }

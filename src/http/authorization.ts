@@ -32,13 +32,18 @@ export function addAuthorization (app: FastifyInstance, regionOf: RegionOf): voi
   app.addHook('onRoute', ({ url, config }) => {
     if (config?.action === undefined) throw new Error(`${url} does not say which action it is`)
   })
-  app.addHook('onRequest', async request => { refuseUnlessPermitted(request, regionOf) })
+  app.addHook('onRequest', (request, _, done) => {
+    refuseUnlessPermitted(request, regionOf)
+    done()
+  })
 }
 
 /** @throws {ServiceError} CallerNotAllowed, when the statements of the caller do not allow all that the call does */
 export function refuseUnlessPermitted (request: FastifyRequest, regionOf: RegionOf): void {
   const [caller, call] = [callerOf(request), bucketCallOf(request, regionOf)]
-  const refused = actionsOf(request).find(action => !permits(caller, { ...call, action }))
+  const refused = permits(caller, call)
+    ? furtherActionsOf(request).find(action => !permits(caller, { ...call, action }))
+    : call.action
   if (refused === undefined) return
   // Where a bucket is is nothing a caller without rights on it need know.
   const { region } = request.query as { region?: unknown }
@@ -47,10 +52,10 @@ export function refuseUnlessPermitted (request: FastifyRequest, regionOf: Region
     `${call.bucket.slice(0, longestName)}${where}. ${whoDecides}`)
 }
 
-function actionsOf ({ query, routeOptions: { config } }: FastifyRequest): Action[] {
-  const { action, alsoNeeds = [], pruneNeeds } = config
+function furtherActionsOf ({ query, routeOptions: { config } }: FastifyRequest): readonly Action[] {
+  const { alsoNeeds = [], pruneNeeds } = config
   const { prune } = query as { prune?: unknown }
-  return [action, ...alsoNeeds, prune === 'true' ? pruneNeeds : undefined].filter(each => each !== undefined)
+  return prune === 'true' && pruneNeeds !== undefined ? [...alsoNeeds, pruneNeeds] : alsoNeeds
 }
 
 /**
@@ -59,7 +64,10 @@ function actionsOf ({ query, routeOptions: { config } }: FastifyRequest): Action
  * @throws {ServiceError} CallerNotAllowed, naming the destination
  */
 export function addDestinationCheck (app: FastifyInstance, regionOf: RegionOf): void {
-  app.addHook('preHandler', async request => { refuseDestinations(request, request.body, regionOf) })
+  app.addHook('preHandler', (request, _, done) => {
+    refuseDestinations(request, request.body, regionOf)
+    done()
+  })
 }
 
 /**

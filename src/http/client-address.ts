@@ -11,9 +11,14 @@ declare module 'fastify' {
 /** Remembers the address: Node forgets it with the connection, and forwarded ones may be anything. */
 export function addClientAddress (app: FastifyInstance): void {
   app.decorateRequest('clientAddress', 'unknown')
-  app.addHook('onRequest', async request => {
-    const found = [request.ip, request.raw.socket.remoteAddress].find(address => isIP(String(address)))
-    // Without the zone, which is the caller's own to make up.
-    request.clientAddress = (found ?? 'unknown').replace(/%.*/, '')
+  app.addHook('onRequest', (request, _, done) => {
+    request.clientAddress = addressIn(request.ip) ?? addressIn(request.raw.socket.remoteAddress) ?? 'unknown'
+    done()
   })
+}
+
+/** Without the zone, which is the caller's own to make up. */
+function addressIn (text: string | undefined): string | undefined {
+  if (text === undefined || isIP(text) === 0) return undefined
+  return text.includes('%') ? text.replace(/%.*/, '') : text
 }

@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ServiceError } from '../errors.ts'
 
 declare module 'fastify' {
@@ -38,9 +38,12 @@ function isPlain (mediaType: string, headers: FastifyRequest['headers']): boolea
 }
 
 /** For operations without a body: one that comes all the same is refused unread, not ignored (onRequest hook). */
-export async function refuseBody (request: FastifyRequest): Promise<void> {
+export function refuseBody (request: FastifyRequest, _: FastifyReply, done: () => void): void {
   const { 'content-length': length, 'transfer-encoding': coding } = request.headers
-  if (coding === undefined && Number(length ?? 0) === 0) return
+  if (coding === undefined && Number(length ?? 0) === 0) {
+    done()
+    return
+  }
   const detail = 'This operation takes no body.'
   throw new ServiceError('ValidationFailed', detail, { errors: [{ in: 'body', pointer: '', detail }] })
 }

@@ -1,4 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { Waiting } from '../departure.ts'
+import type { Departure } from '../departure.ts'
 import type { Metrics } from '../metrics.ts'
 import type { RequestTrace, Tracer } from '../tracing.ts'
 import { onceOver } from './once-over.ts'
@@ -20,7 +22,7 @@ export function addObservation (app: FastifyInstance, { metrics, tracer }: { met
   app.decorateRequest('attempts', 0)
   // Every request gets one before anything reads it.
   app.decorateRequest('trace', null as unknown as RequestTrace)
-  app.addHook('onRequest', async (request, reply) => {
+  app.addHook('onRequest', (request, reply, done) => {
     const { method, headers: { traceparent, tracestate } } = request
     const { url: route } = request.routeOptions
     const trace = tracer.startRequest({
@@ -30,7 +32,7 @@ export function addObservation (app: FastifyInstance, { metrics, tracer }: { met
       address: request.clientAddress,
       requestId: request.id,
       traceparent: typeof traceparent === 'string' ? traceparent : undefined,
-      tracestate: [tracestate].flat().join(',') || undefined
+      tracestate: tracestate?.toString()
     })
     request.trace = trace
     if (trace.traceId !== undefined) request.log = reply.log = request.log.child({ traceId: trace.traceId })
@@ -42,12 +44,13 @@ export function addObservation (app: FastifyInstance, { metrics, tracer }: { met
       metrics.answered({ method, route, status, code, caller, seconds: reply.elapsedTime / 1000 })
       trace.end({ status: isAnswered ? status : undefined, code, caller })
     })
+    done()
   })
 }
 
-/** Aborted when the caller has closed its connection before it had its answer. */
-export function callerLeft (request: FastifyRequest, reply: FastifyReply): AbortSignal {
-  const controller = new AbortController()
-  onceOver(request, reply, () => { if (!reply.raw.writableFinished) controller.abort() })
-  return controller.signal
+/** Tells when the caller has closed its connection before it had its answer. */
+export function callerLeft (request: FastifyRequest, reply: FastifyReply): Departure {
+  const caller = new Waiting()
+  onceOver(request, reply, () => { if (!reply.raw.writableFinished) caller.leave() })
+  return caller
 }

@@ -1,33 +1,52 @@
 import type { Socket } from 'node:net'
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 
-/** What waits for the end of exchanges, by connection. */
-const waiting = new WeakMap<Socket, Set<() => void>>()
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** What waits for the end of the exchange; null before the first that does. */
+    whenOver: Array<() => void> | null
+  }
+}
+
+/** What is to be done when a connection ends before its exchanges do, by connection. */
+const exchanges = new WeakMap<Socket, Set<() => void>>()
+
+/** Lets {@link onceOver} be used with the requests of an application. */
+export function addOnceOver (app: FastifyInstance): void {
+  app.decorateRequest('whenOver', null)
+}
 
 /**
  * Calls back once: when the answer has been sent, or nobody can get it any more. Node says nothing of the answers to
  * pipelined requests whose turn has not come when their connection ends, so the connection is asked, too.
  */
 export function onceOver (
-  { raw: { socket } }: Pick<FastifyRequest, 'raw'>, { raw }: Pick<FastifyReply, 'raw'>, callback: () => void
+  request: Pick<FastifyRequest, 'raw' | 'whenOver'>, { raw }: Pick<FastifyReply, 'raw'>, callback: () => void
 ): void {
+  const { raw: { socket } } = request
   if (raw.destroyed || socket.destroyed) {
     callback()
     return
   }
-  const callbacks = waiting.get(socket) ?? watch(socket)
-  const over = () => {
-    callbacks.delete(over)
-    raw.off('close', over)
-    callback()
+  if (request.whenOver !== null) {
+    request.whenOver.push(callback)
+    return
   }
-  callbacks.add(over)
+  const waiting = [callback]
+  request.whenOver = waiting
+  const ofConnection = exchanges.get(socket) ?? watch(socket)
+  const over = () => {
+    ofConnection.delete(over)
+    raw.off('close', over)
+    for (const each of waiting) each()
+  }
+  ofConnection.add(over)
   raw.once('close', over)
 }
 
 function watch (socket: Socket): Set<() => void> {
   const callbacks = new Set<() => void>()
-  waiting.set(socket, callbacks)
+  exchanges.set(socket, callbacks)
   socket.once('close', () => { for (const each of callbacks) each() })
   return callbacks
 }

@@ -5,6 +5,7 @@ import type { FastifyRequest } from 'fastify'
  * (RFC 9112, section 3.2.2) the host is left out, because a password can stand before it.
  */
 export function pathOf ({ url }: Pick<FastifyRequest, 'url'>): string {
-  const [path] = url.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/?#]*/i, '').split('?', 1) as [string]
-  return path
+  const target = url.startsWith('/') ? url : url.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/?#]*/i, '')
+  const end = target.indexOf('?')
+  return end === -1 ? target : target.slice(0, end)
 }

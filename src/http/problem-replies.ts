@@ -3,7 +3,7 @@
  */
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
-import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest, RequestPayload } from 'fastify'
 import { problemMediaType } from '../contract/problem.ts'
 import type { Problem } from '../contract/problem.ts'
 import { maxBodyBytes, maxSetBytes } from '../contract/requests.ts'
@@ -95,8 +95,9 @@ export function addNotFound (app: FastifyInstance): void {
     reply.header('allow', allow)
     throw new ServiceError('MethodNotAllowed', `${request.method} is not possible here; ${allow} are.`)
   }
-  app.addHook('onRequest', async (request, reply) => {
+  app.addHook('onRequest', (request, reply, done) => {
     if (request.is404) refuse(request, reply)
+    done()
   })
   // Reached by routes that find nothing themselves.
   app.setNotFoundHandler(refuse)
@@ -135,23 +136,34 @@ export function answerOddRequests (app: FastifyInstance): void {
     socket.on('error', () => { socket.destroy() })
     replyToClientError.call(app, new Error('CONNECT'), socket)
   })
-  app.addHook('onRequest', async request => {
+  app.addHook('onRequest', (request, _, done) => {
     const { raw } = request
     const carried = traffic.get(raw.socket) ?? { requests: new Set(), isBroken: false }
     traffic.set(raw.socket, carried)
     carried.requests.add(request)
     // RFC 9112, section 3.2.
-    const hosts = raw.rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'host').length
+    const hosts = countHosts(raw.rawHeaders)
     if (hosts > 1 || (hosts === 0 && raw.httpVersion === '1.1')) {
       throw new ServiceError('MalformedRequest', 'The request must have one Host.')
     }
+    done()
   })
-  app.addHook('onResponse', async request => {
+  app.addHook('onResponse', (request, _, done) => {
     const { socket } = request.raw
     const { requests, isBroken } = traffic.get(socket) as Traffic
     requests.delete(request)
     if (isBroken && ![...requests].some(isWhole)) socket.destroySoon()
+    done()
   })
+}
+
+/** How often a name is among names and values in turn. */
+function countHosts (rawHeaders: string[]): number {
+  let count = 0
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    if (rawHeaders[index]?.length === 4 && rawHeaders[index]?.toLowerCase() === 'host') count += 1
+  }
+  return count
 }
 
 /**
@@ -161,13 +173,17 @@ export function answerOddRequests (app: FastifyInstance): void {
  * @throws {ServiceError} PayloadTooLarge for a body that need not be sent to be too large; MalformedRequest when the
  *   caller has left while somebody else was asked who it is: of what it sent nothing more can be read
  */
-export async function inviteBody (request: FastifyRequest, reply: FastifyReply): Promise<void> {
+export function inviteBody (
+  request: FastifyRequest, reply: FastifyReply, _: RequestPayload, done: () => void
+): void {
   const { raw, headers } = request
   if (raw.destroyed && !raw.readableEnded) throw new ServiceError('MalformedRequest', 'The request was broken off.')
-  if (!/\b100-continue\b/i.test(headers.expect ?? '') || raw.httpVersion === '1.0') return
-  const { bodyLimit } = request.routeOptions
-  if (Number(headers['content-length']) > bodyLimit) throw new ServiceError('PayloadTooLarge', tooLarge)
-  reply.raw.writeContinue()
+  if (/\b100-continue\b/i.test(headers.expect ?? '') && raw.httpVersion !== '1.0') {
+    const { bodyLimit } = request.routeOptions
+    if (Number(headers['content-length']) > bodyLimit) throw new ServiceError('PayloadTooLarge', tooLarge)
+    reply.raw.writeContinue()
+  }
+  done()
 }
 
 const tooLarge = `A body may have ${maxBodyBytes} bytes at most, a set of configurations ${maxSetBytes}.`

@@ -18,6 +18,8 @@ export function requestIdOf (request: Pick<IncomingMessage, 'headers'>): string 
 
 /** Puts the id on every answer. */
 export function addRequestIds (app: FastifyInstance): void {
+  // The one hook of this service that waits without need: what arrived with the head of the request has been read then,
+  // so that a refusal knows whether the request is whole, and need not end its connection.
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id)
   })

@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { onceOver } from './once-over.ts'
 import { pathOf } from './path-of.ts'
 
@@ -20,37 +20,38 @@ const longestBucket = 100
  * and callers put into queries what they should not.
  */
 export function addRequestLog (app: FastifyInstance): void {
-  const fieldsOf = (request: FastifyRequest) => {
-    const { schema } = request.routeOptions as { schema?: { operationId?: string } }
-    const { bucket } = request.params as { bucket?: string }
-    return {
-      method: request.method,
-      path: pathOf(request).slice(0, longestPath),
-      operation: schema?.operationId,
-      bucket: bucket?.slice(0, longestBucket),
-      caller: request.caller?.name,
-      attempts: request.attempts
-    }
-  }
-  app.addHook('onRequest', async (request, reply) => {
+  app.addHook('onRequest', (request, reply, done) => {
     // Fastify tells of no answer then, though COS may have made the change.
     onceOver(request, reply, () => {
-      if (reply.raw.writableFinished) return
-      request.log.info({ ...fieldsOf(request), durationMs: inMs(reply.elapsedTime) }, 'caller left')
+      if (!reply.raw.writableFinished) request.log.info(fieldsOf(request, reply, false), 'caller left')
     })
+    done()
   })
-  app.addHook('onResponse', async (request, reply) => {
-    const { config, url } = request.routeOptions
-    request.log[config.quiet === true ? 'debug' : 'info']({
-      ...fieldsOf(request),
-      route: url,
-      status: reply.statusCode,
-      code: request.problem?.code,
-      address: request.clientAddress,
-      cosRequestId: reply.getHeader('x-cos-request-id'),
-      durationMs: inMs(reply.elapsedTime)
-    }, 'answered')
+  app.addHook('onResponse', (request, reply, done) => {
+    const { quiet } = request.routeOptions.config
+    request.log[quiet === true ? 'debug' : 'info'](fieldsOf(request, reply, true), 'answered')
+    done()
   })
+}
+
+function fieldsOf (request: FastifyRequest, reply: FastifyReply, isAnswered: boolean): object {
+  const { url: route, schema } = request.routeOptions
+  const { operationId: operation } = (schema ?? {}) as { operationId?: string }
+  const { bucket } = request.params as { bucket?: string }
+  return {
+    method: request.method,
+    path: pathOf(request).slice(0, longestPath),
+    operation,
+    bucket: bucket?.slice(0, longestBucket),
+    caller: request.caller?.name,
+    attempts: request.attempts,
+    route: isAnswered ? route : undefined,
+    status: isAnswered ? reply.statusCode : undefined,
+    code: isAnswered ? request.problem?.code : undefined,
+    address: isAnswered ? request.clientAddress : undefined,
+    cosRequestId: isAnswered ? reply.getHeader('x-cos-request-id') : undefined,
+    durationMs: inMs(reply.elapsedTime)
+  }
 }
 
 /** Down to a tenth of a millisecond. */

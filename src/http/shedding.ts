@@ -37,8 +37,11 @@ export function measureLateness (): Lateness {
  * @throws {ServiceError} Overloaded
  */
 export function shedLoad (app: FastifyInstance, lateness: Lateness, random = Math.random): void {
-  app.addHook('onRequest', async ({ routeOptions: { config } }) => {
-    if (config.quiet === true || random() >= lateness.ms() / toleratedMs - 1) return
+  app.addHook('onRequest', ({ routeOptions: { config } }, _, done) => {
+    if (config.quiet === true || random() >= lateness.ms() / toleratedMs - 1) {
+      done()
+      return
+    }
     throw new ServiceError('Overloaded', 'The service has more to do than it can. Nothing was sent to COS. ' +
       'Try again in 1 s or later.', { retryAfterSeconds: 1 })
   })

@@ -52,7 +52,7 @@ export function refuseWhenClosing (app: FastifyInstance, lifecycle: Lifecycle): 
     connections.set(name, socket)
     socket.once('close', () => connections.delete(name))
   })
-  app.addHook('onRequest', async (request, reply) => {
+  app.addHook('onRequest', (request, reply, done) => {
     const name = farEndOf(request.raw.socket)
     const before = underWay.get(name) ?? 0
     underWay.set(name, before + 1)
@@ -62,11 +62,15 @@ export function refuseWhenClosing (app: FastifyInstance, lifecycle: Lifecycle): 
       else underWay.set(name, left)
     })
     lifecycle.arrived.requests += 1
-    if (lifecycle.phase !== 'closing') return
+    if (lifecycle.phase !== 'closing') {
+      done()
+      return
+    }
     throw new ServiceError('ShuttingDown', 'This replica is stopping. Send the request again.', { retryAfterSeconds: 1 })
   })
-  app.addHook('onSend', async (_, reply) => {
-    if (['finishing', 'closing'].includes(lifecycle.phase)) reply.header('connection', 'close')
+  app.addHook('onSend', (_, reply, __, done) => {
+    if (lifecycle.phase === 'finishing' || lifecycle.phase === 'closing') reply.header('connection', 'close')
+    done()
   })
   app.addHook('preClose', async () => {
     setTimeout(() => {

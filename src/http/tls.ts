@@ -91,8 +91,9 @@ export function addTlsRenewal (app: FastifyInstance, config: TlsConfig, options:
     open.add(socket)
     socket.once('close', () => open.delete(socket))
   })
-  app.addHook('onSend', async (request, reply) => {
+  app.addHook('onSend', (request, reply, _, done) => {
     if (outdated.has(request.raw.socket)) reply.header('connection', 'close')
+    done()
   })
   return () => {
     const renewed = readTls(config)

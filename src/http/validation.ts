@@ -1,4 +1,4 @@
-import type { FastifyRequest, FastifySchemaValidationError } from 'fastify'
+import type { FastifyReply, FastifyRequest, FastifySchemaValidationError } from 'fastify'
 import { escapePointer } from '../changes/differences.ts'
 import { meaningOf } from '../changes/version.ts'
 import { InventoryConfigurationInputSchema, isXmlText } from '../contract/inventory.ts'
@@ -43,9 +43,10 @@ type SchemaError = FastifySchemaValidationError & {
  *
  * @throws {ServiceError} ValidationFailed with every fault of path, query, headers and body
  */
-export async function refuseFaults (request: FastifyRequest): Promise<void> {
+export function refuseFaults (request: FastifyRequest, _: FastifyReply, done: () => void): void {
   const faults = request.validationError === undefined ? [] : schemaFaults(request)
-  refuse([...faults, ...idFaults(request), ...patchFaults(request)])
+  refuse(request.body === undefined ? faults : [...faults, ...idFaults(request), ...patchFaults(request)])
+  done()
 }
 
 const configurationSchema = refTo(InventoryConfigurationInputSchema)
