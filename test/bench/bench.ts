@@ -1,0 +1,62 @@
+import type { Cores, Disturbance } from './machine.ts'
+import type { Server } from './servers.ts'
+
+/** How long and how often everything is measured. */
+export interface Lengths {
+  /** How often each server has its turn. */
+  rounds: number
+  /** Milliseconds of load that nobody looks at, before the first round of a kind. */
+  warmUpMs: number
+  /** The same at the beginning of each round. */
+  leadMs: number
+  /** Milliseconds of a round of a closed loop. */
+  roundMs: number
+  /** Milliseconds of a round of an open loop. */
+  latencyMs: number
+  /** How many pages the event loop is watched over. */
+  holds: number
+  /** How often each server is started. */
+  starts: number
+  /** Milliseconds after the start until memory counts as that of an idle server. */
+  idleMs: number
+}
+
+/** A full run takes about four minutes. */
+export const fullLengths: Lengths = {
+  rounds: 7, warmUpMs: 1_200, leadMs: 100, roundMs: 900, latencyMs: 1_300, holds: 50, starts: 10, idleMs: 2_000
+}
+
+/** Says whether everything works, in some seconds, and nothing about time. */
+export const shortLengths: Lengths = {
+  rounds: 1, warmUpMs: 50, leadMs: 20, roundMs: 100, latencyMs: 200, holds: 3, starts: 1, idleMs: 200
+}
+
+/** What the parts measure, and how. */
+export interface Bench {
+  lengths: Lengths
+  /** Undefined where nothing is pinned. */
+  cores: Cores | undefined
+  disturbance: Disturbance
+  /** `host:port` of the upstream double. */
+  upstream: { address: string, pid: number }
+  /** All that are measured, the service first. */
+  servers: [Server, ...Server[]]
+}
+
+/** A part of the benchmark: measures, and gives what it found as markdown. */
+export type Part = (bench: Bench) => Promise<string>
+
+/**
+ * Gives each server its turn in each round, so that whatever the machine does meanwhile meets all of them alike.
+ *
+ * @returns the results of each server, in the order of the servers; those of a server in the order of the rounds
+ */
+export async function interleaved<S, T> (
+  { lengths: { rounds }, disturbance }: Bench, subjects: S[], measure: (subject: S) => Promise<T>, times = rounds
+): Promise<Array<{ subject: S, results: T[] }>> {
+  const all = subjects.map(subject => ({ subject, results: [] as T[] }))
+  for (let round = 0; round < times; round += 1) {
+    for (const { subject, results } of all) results.push(await disturbance.during(() => measure(subject)))
+  }
+  return all
+}

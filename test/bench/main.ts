@@ -1,0 +1,103 @@
+/**
+ * `npm run bench`: this service against others that do the same work, or less. Prints markdown. What it measures and
+ * how is said where it is done, in `parts`.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
+import { fullLengths, shortLengths } from './bench.ts'
+import type { Bench, Part } from './bench.ts'
+import { build } from './build.ts'
+import { checkHonesty } from './honesty.ts'
+import { describeMachine, findCores, pin, watchDisturbance } from './machine.ts'
+import { hold } from './parts/hold.ts'
+import { latency } from './parts/latency.ts'
+import { memory, memoryOver, weigh } from './parts/memory.ts'
+import { replicas } from './parts/replicas.ts'
+import { slow } from './parts/slow.ts'
+import { start } from './parts/start.ts'
+import { throughput } from './parts/throughput.ts'
+import { hasNginx, kinds, service, startUpstream } from './servers.ts'
+import type { Kind, Server } from './servers.ts'
+
+const parts: Record<string, Part> = {
+  get: throughput('get', 'GET of one configuration', 64),
+  put: throughput('put', 'PUT of one configuration', 64),
+  list: throughput('list', 'LIST of 100 configurations', 16),
+  latency,
+  hold,
+  start,
+  slow,
+  replicas
+}
+const partNames = [...Object.keys(parts), 'memory']
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => { process.exit(1) })
+// Ends what was started, however this ends.
+await main().then(() => process.exit(0), (error: unknown) => {
+  console.error(error)
+  process.exit(1)
+})
+
+async function main (): Promise<void> {
+  const { isShort, isMillion, only, names, rounds } = readArguments()
+  const chosen = isMillion ? [service] : kinds.filter(({ name }) => names.includes(name) && (name !== 'nginx' || hasNginx()))
+  const lengths = { ...isShort ? shortLengths : fullLengths, ...rounds !== undefined && { rounds } }
+  await build()
+  if (!isMillion) await checkHonesty(chosen)
+  const cores = findCores()
+  if (cores !== undefined) pin(process.pid, cores.load)
+  const upstream = await startUpstream(cores?.load)
+  console.log(['# Benchmark', '', ...describeMachine(cores), ...chosen.map(({ name, is }) => `- ${name}: ${is}`)].join('\n'))
+  const say = (markdown: string) => { console.log(`\n${markdown}`) }
+  if (isMillion) {
+    const server = await service.start(upstream.said, cores?.server)
+    await memoryOver(server, 1_000_000, 50_000, console.log)
+    await Promise.all([upstream, server].map(each => each.stop()))
+    return
+  }
+  const servers = await startAll(chosen, upstream.said, cores?.server)
+  await sleep(lengths.idleMs)
+  const idle = weigh(servers)
+  const disturbance = watchDisturbance()
+  const bench: Bench = { lengths, cores, disturbance, upstream: { address: upstream.said, pid: upstream.pid }, servers }
+  for (const [name, part] of Object.entries(parts)) if (only.includes(name)) say(await part(bench))
+  if (only.includes('memory')) say(memory(servers, idle))
+  say(disturbance.verdict())
+  await Promise.all([upstream, ...servers].map(each => each.stop()))
+}
+
+async function startAll (chosen: Kind[], upstream: string, cores: string | undefined): Promise<[Server, ...Server[]]> {
+  const servers: Server[] = []
+  for (const kind of chosen) servers.push(await kind.start(upstream, cores))
+  return servers as [Server, ...Server[]]
+}
+
+/** @throws {Error} for what is no argument, or no value of one */
+function readArguments () {
+  const { values } = parseArgs({
+    options: {
+      short: { type: 'boolean', default: false },
+      million: { type: 'boolean', default: false },
+      only: { type: 'string', default: partNames.join(',') },
+      peers: { type: 'string', default: kinds.map(({ name }) => name).join(',') },
+      rounds: { type: 'string' }
+    }
+  })
+  const rounds = values.rounds === undefined ? undefined : Number(values.rounds)
+  if (rounds !== undefined && !(Number.isInteger(rounds) && rounds > 0)) throw new Error('--rounds must be a number, 1 or more')
+  return {
+    isShort: values.short,
+    isMillion: values.million,
+    only: listOf('--only', values.only, partNames),
+    // Everything is in relation to the service.
+    names: ['service', ...listOf('--peers', values.peers, kinds.map(({ name }) => name))],
+    rounds
+  }
+}
+
+function listOf (option: string, text: string, known: string[]): string[] {
+  const names = text.split(',')
+  const unknown = names.filter(name => !known.includes(name))
+  if (unknown.length > 0) throw new Error(`${option}: there is no ${unknown.join(', ')}; there are ${known.join(', ')}`)
+  return names
+}

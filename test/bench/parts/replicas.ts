@@ -1,0 +1,48 @@
+import { interleaved } from '../bench.ts'
+import type { Part } from '../bench.ts'
+import { closedLoop } from '../load.ts'
+import { cpuMicrosOf, pin } from '../machine.ts'
+import { ratio, round, spread, median, table } from '../report.ts'
+import { requestsOf } from '../requests.ts'
+import { service } from '../servers.ts'
+import type { Server } from '../servers.ts'
+
+const connections = 64
+
+/** Whether a second replica is worth as much as the first. */
+export const replicas: Part = async bench => {
+  const { lengths: { warmUpMs, leadMs, roundMs }, cores, upstream, servers: [first] } = bench
+  const second = await service.start(upstream.address, cores?.load)
+  const spreadLoad = (where: 'load' | 'both') => {
+    if (cores !== undefined) for (const pid of [process.pid, upstream.pid]) pin(pid, cores[where])
+  }
+  const load = async (replicas: Server[], leadMs: number, measuredMs: number) => {
+    const targets = await Promise.all(replicas.map(replica => requestsOf(replica, 'get')))
+    // Two replicas have a core each, so that the load can only be wherever there is room.
+    spreadLoad(replicas.length === 1 ? 'load' : 'both')
+    const pids = replicas.map(({ pid }) => pid)
+    return await closedLoop(targets, { connections, leadMs, measuredMs, cpuMicrosSoFar: () => cpuMicrosOf(pids) })
+      .finally(() => { spreadLoad('load') })
+  }
+  await load([first, second], 2 * warmUpMs, 0)
+  const measured = await interleaved(bench, [[first], [first, second]], each => load(each, leadMs, roundMs))
+  await second.stop()
+  const figures = measured.map(({ subject, results }) => ({
+    replicas: subject.length,
+    perSecond: results.map(({ answers, seconds }) => answers / seconds),
+    cpu: results.map(({ cpuMicros }) => cpuMicros),
+    busy: results.map(({ busy }) => busy)
+  }))
+  const [one] = figures as [typeof figures[number]]
+  return '## Replicas\n\nTwo replicas have to share two cores with the load and the upstream double: look at the CPU time a ' +
+    'request, and at the requests that a whole second of a core would be enough for.\n\n' + table(
+    ['replicas', 'GET/s', 'two ÷ one', 'CPU µs/request', 'GET per core-second', 'of a core'],
+    figures.map(({ replicas, perSecond, cpu, busy }) => [
+      String(replicas),
+      spread(perSecond),
+      ratio(perSecond, one.perSecond),
+      spread(cpu),
+      spread(cpu.map(micros => 1e6 / micros)),
+      `${round(100 * median(busy))} %`
+    ]))
+}

@@ -1,0 +1,81 @@
+/**
+ * The double of COS that everything is measured against. It shares a core with the load, so it does as little as it
+ * can: HTTP is read with regular expressions, documents are ready before anybody asks. It checks nothing; the emulator
+ * does.
+ */
+import { createServer } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
+import { configurationXml, ids, pageSize, richBucket, richConfigurationXml, slowBucket, slowMs } from './documents.ts'
+
+const prolog = "<?xml version='1.0' encoding='utf-8' ?>\n"
+const [beforeId = '', afterId = ''] = (prolog + configurationXml('\0')).split('\0')
+// Several pages, so that whoever remembers the last one gains nothing.
+const pages = pagesOf(configurationXml)
+const richPages = pagesOf(richConfigurationXml)
+
+function pagesOf (write: (id: string) => string): string[] {
+  return Array.from({ length: ids.length / pageSize }, (_, page) => {
+    const items = ids.slice(page * pageSize, (page + 1) * pageSize).map(write)
+    const root = 'ListInventoryConfigurationResult'
+    return `${prolog}<${root}>${items.join('')}<IsTruncated>false</IsTruncated></${root}>`
+  })
+}
+
+let date = new Date().toUTCString()
+setInterval(() => { date = new Date().toUTCString() }, 1_000)
+let answers = 0
+
+// In the form of COS's ids: Base64 of hexadecimal numbers.
+function requestId (): string {
+  return Buffer.from(`65a1b2c3_${(answers + 0x10000000).toString(16)}_1f4e_2a91bd`).toString('base64')
+}
+
+function answer (socket: Socket, status: string, body: string): void {
+  answers += 1
+  const id = requestId()
+  socket.write(`HTTP/1.1 ${status}\r\nContent-Type: application/xml\r\nContent-Length: ${body.length}\r\n` +
+    `Connection: keep-alive\r\nDate: ${date}\r\nServer: tencent-cos\r\nx-cos-request-id: ${id}\r\nx-cos-trace-id: ${id}\r\n\r\n${body}`,
+  'latin1')
+}
+
+function answerTo (socket: Socket, request: string): void {
+  // With and without an equals sign: some clients write `inventory=`.
+  const [, method, id] = /^(GET|PUT|DELETE) \/\?inventory=?(?:&id=([\w.-]+))? HTTP\/1\.1\r\n/.exec(request) ?? []
+  if (method === undefined) return answer(socket, '400 Bad Request', '')
+  if (method === 'PUT') return answer(socket, '200 OK', '')
+  if (method === 'DELETE') return answer(socket, '204 No Content', '')
+  if (id !== undefined) return answer(socket, '200 OK', beforeId + id + afterId)
+  const kind = request.includes(richBucket) ? richPages : pages
+  answer(socket, '200 OK', kind[answers % kind.length] as string)
+}
+
+/** How many characters the first request has, its body included; undefined while it is not there as a whole. */
+function lengthOfFirst (received: string): number | undefined {
+  const headLength = received.indexOf('\r\n\r\n') + 4
+  if (headLength < 4) return undefined
+  const [, bodyLength = 0] = /\r\ncontent-length: *(\d+)\r\n/i.exec(received.slice(0, headLength)) ?? []
+  const length = headLength + Number(bodyLength)
+  return received.length < length ? undefined : length
+}
+
+const server = createServer({ noDelay: true }, socket => {
+  let received = ''
+  socket.setEncoding('latin1')
+  socket.on('data', (chunk: string) => {
+    received += chunk
+    for (;;) {
+      const length = lengthOfFirst(received)
+      if (length === undefined) return
+      const request = received.slice(0, length)
+      received = received.slice(length)
+      if (request.includes(slowBucket)) setTimeout(answerTo, slowMs, socket, request)
+      else answerTo(socket, request)
+    }
+  })
+  // A client that is ended leaves its connections as they are.
+  socket.on('error', () => {})
+})
+
+server.listen(0, '127.0.0.1', () => {
+  console.log(`listening at http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+})
