@@ -6,7 +6,7 @@ import { createAuditLog } from './audit.ts'
 import { createAnyone } from './callers/anyone.ts'
 import { createCallers } from './callers/callers.ts'
 import type { Callers } from './callers/callers.ts'
-import { createJwtVerifier } from './callers/jwt.ts'
+import type { JwtVerifier } from './callers/jwt.ts'
 import { createChanges } from './changes/changes.ts'
 import { createDesiredSets } from './changes/desired-set.ts'
 import { createTurns } from './changes/turns.ts'
@@ -75,7 +75,8 @@ export async function startService (config: Config, logger: Logger, stdout: Dest
       return undefined
     }
   }
-  const callers = orFault('CALLERS_FILE', () => openCallers(config, logger, reloader))
+  const verifier = await openVerifier(config, logger)
+  const callers = orFault('CALLERS_FILE', () => openCallers(config, verifier, reloader))
   const tls = orFault('TLS_*', () => config.tls && readTls(config.tls))
   const audit = orFault('AUDIT_LOG', () => createAuditLog(config.auditLog, stdout, logger.child({}, { level: 'error' })))
   if (callers === undefined || audit === undefined || faults.length > 0) throw new ConfigError(faults)
@@ -167,12 +168,18 @@ export async function startService (config: Config, logger: Logger, stdout: Dest
   }
 }
 
+/** What checks tokens is loaded where there are any to check: loading costs start-up time. */
+async function openVerifier ({ auth }: Config, log: Logger): Promise<JwtVerifier | undefined> {
+  if (auth === 'none' || auth.jwt === undefined) return undefined
+  const { createJwtVerifier } = await import('./callers/jwt.ts')
+  return createJwtVerifier(auth.jwt, { now: Date.now, log })
+}
+
 function openCallers (
-  { auth, tls }: Config, log: Logger, reloader: Reloader
+  { auth, tls }: Config, verifier: JwtVerifier | undefined, reloader: Reloader
 ): Pick<Callers, 'identify' | 'unreachable'> {
   if (auth === 'none') return createAnyone()
-  const { callersFile, jwt } = auth
-  const verifier = jwt && createJwtVerifier(jwt, { now: Date.now, log })
+  const { callersFile } = auth
   reloader.watch('CALLERS_FILE', [callersFile], () => { callers.reload() })
   const callers = createCallers({
     read: () => readRegularFile(callersFile),

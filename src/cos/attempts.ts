@@ -47,12 +47,15 @@ export interface CosCall extends Pick<CosRequest, 'method' | 'target' | 'body' |
   call: { log: AttemptLog, trace: RequestTrace, signal: Departure, tally: { attempts: number } }
 }
 
+/** Makes of a success what is asked for. */
+export type Read<T> = (answer: CosAnswer) => T | Promise<T>
+
 export interface Attempts {
   /**
    * @param read makes of a success what is asked for; an {@link UpstreamError} of it is a failed attempt like others
    * @throws {ServiceError} of the last attempt, which says so when COS may have made a change all the same
    */
-  run<T> (cosCall: CosCall, read: (answer: CosAnswer) => T): Promise<T>
+  run<T> (cosCall: CosCall, read: Read<T>): Promise<T>
   /** Waits until no call is under way. */
   settled (): Promise<void>
 }
@@ -93,29 +96,33 @@ export function createAttempts (
   const secondsSince = (at: number) => (now() - at) / 1000
 
   async function attempt<T> (
-    { call, ...request }: CosCall, read: (answer: CosAnswer) => T, keys: Credentials, number: number, slot: Slot
+    cosCall: CosCall, read: Read<T>, keys: Credentials, number: number, slot: Slot
   ): Promise<{ value: T } | { failure: UpstreamError }> {
-    const { operation, method, target, address: { origin } } = request
+    const { operation, method, target, address, body, deadlineAt, call } = cosCall
     const startedAt = now()
-    const made: { span?: AttemptTrace, answer?: CosAnswer } = {}
+    let span: AttemptTrace | undefined
+    let answer: CosAnswer | undefined
+    let result: { value: T } | { error: unknown }
     call.tally.attempts += 1
-
-    async function exchange (): Promise<T> {
-      made.span = call.trace.startAttempt({ operation, method, origin, target, number })
-      made.answer = await transport.send({
-        ...request,
+    try {
+      span = call.trace.startAttempt({ operation, method, origin: address.origin, target, number })
+      answer = await transport.send({
+        method,
+        address,
+        target,
+        body,
+        deadlineAt,
         credentials: keys,
         number,
-        traceHeaders: made.span.headers,
+        traceHeaders: span.headers,
         signal: method === 'GET' ? call.signal : undefined,
         log: call.log
       })
-      if (made.answer.status < 200 || made.answer.status > 299) throw toUpstreamError(made.answer)
-      return read(made.answer)
+      if (answer.status < 200 || answer.status > 299) throw toUpstreamError(answer)
+      result = { value: await read(answer) }
+    } catch (error) {
+      result = { error }
     }
-
-    const result = await exchange().then(value => ({ value }), (error: unknown) => ({ error }))
-    const { span, answer } = made
     const failure = 'error' in result && result.error instanceof UpstreamError ? result.error : undefined
     slot.release(answer !== undefined ? 'answered' : failure?.isSilence === true ? 'silent' : 'other')
     const ending: Ending = failure !== undefined
@@ -132,7 +139,7 @@ export function createAttempts (
     return { failure }
   }
 
-  async function repeatedly<T> (cosCall: CosCall, read: (answer: CosAnswer) => T): Promise<T> {
+  async function repeatedly<T> (cosCall: CosCall, read: Read<T>): Promise<T> {
     const { operation, method, address: { host }, deadlineAt, call } = cosCall
     const place = { host, region: host.slice(host.indexOf('.') + 1) }
     const isChange = method !== 'GET'
@@ -197,7 +204,7 @@ export function createAttempts (
     }
   }
 
-  async function observed<T> (cosCall: CosCall, read: (answer: CosAnswer) => T): Promise<T> {
+  async function observed<T> (cosCall: CosCall, read: Read<T>): Promise<T> {
     const startedAt = now()
     const observe = (ending: CallClass) => { observer.called(cosCall.operation, ending, secondsSince(startedAt)) }
     try {

@@ -45,11 +45,16 @@ export function readMembers (element: XmlElement, { order, lists }: Members): Js
   return object
 }
 
-function readElement (element: XmlElement, kind: Kind = unknownElement): Json | undefined {
+/**
+ * An element as JSON; nothing, where it is empty and that means nothing.
+ *
+ * @throws {XmlError} as {@link readMembers} does
+ */
+export function readElement (element: XmlElement, kind: Kind = unknownElement): Json | undefined {
   const isContainer = typeof kind === 'object' && !kind.marker
   if (element.children.length === 0 && !isContainer) return readText(element.text, kind)
   const object = readMembers(element, typeof kind === 'object' ? kind : unknownElement)
-  return isContainer && Object.keys(object).length === 0 ? undefined : object
+  return isContainer && !hasMembers(object) ? undefined : object
 }
 
 /** What the text of an element without children is in JSON; nothing, where it would be an empty container. */
@@ -82,18 +87,26 @@ export function set (object: JsonObject, name: string, value: Json): void {
 /** An object as it reads once it has been written: what {@link readMembers} makes of {@link writeElement}'s. */
 export function asRead (object: JsonObject, { order, lists }: Members): JsonObject {
   const read: JsonObject = {}
-  for (const [name, value] of Object.entries(object)) {
-    const values = [value].flat().map(each => valueAsRead(each, order.get(name))).filter(each => each !== undefined)
-    for (const each of values) add(read, name, each, lists.has(name))
+  const put = (name: string, value: Json) => {
+    const each = valueAsRead(value, order.get(name))
+    if (each !== undefined) add(read, name, each, lists.has(name))
+  }
+  for (const name of Object.keys(object)) {
+    const value = object[name] as Json
+    if (Array.isArray(value)) for (const each of value) put(name, each)
+    else put(name, value)
   }
   return read
 }
 
 function valueAsRead (value: Json, kind: Kind = unknownElement): Json | undefined {
-  const children = typeof kind === 'object' ? kind : unknownElement
-  const object = isObject(value) ? asRead(value, children) : {}
-  const text = isObject(value) ? '' : String(value)
-  return Object.keys(object).length > 0 ? object : readText(text, kind)
+  if (!isObject(value)) return readText(String(value), kind)
+  const object = asRead(value, typeof kind === 'object' ? kind : unknownElement)
+  return hasMembers(object) ? object : readText('', kind)
+}
+
+function hasMembers (object: JsonObject): boolean {
+  return Object.keys(object).length > 0
 }
 
 /** A value as an element, or as several where it is an array. An empty one that means nothing is left out. */
@@ -108,18 +121,28 @@ export function writeElement (name: string, value: Json, kind: Kind = unknownEle
 }
 
 function writeMembers (object: JsonObject, { order }: Members): string {
-  const followers = new Map<string, string>()
-  let neighbour = ''
-  for (const [name, value] of Object.entries(object)) {
-    if (order.has(name)) neighbour = name
-    else followers.set(neighbour, (followers.get(neighbour) ?? '') + writeElement(name, value))
-  }
-  let xml = followers.get('') ?? ''
+  const followers = unknownMembers(object, order)
+  let xml = followers?.get('') ?? ''
   for (const [name, kind] of order) {
     const value = Object.hasOwn(object, name) ? object[name] : undefined
-    if (value !== undefined) xml += writeElement(name, value, kind) + (followers.get(name) ?? '')
+    if (value !== undefined) xml += writeElement(name, value, kind) + (followers?.get(name) ?? '')
   }
   return xml
+}
+
+/** What is to be written after each known member, and first under the empty name; nothing, where all are known. */
+function unknownMembers (object: JsonObject, order: Members['order']): Map<string, string> | undefined {
+  let followers: Map<string, string> | undefined
+  let neighbour = ''
+  for (const name of Object.keys(object)) {
+    if (order.has(name)) {
+      neighbour = name
+      continue
+    }
+    followers ??= new Map()
+    followers.set(neighbour, (followers.get(neighbour) ?? '') + writeElement(name, object[name] as Json))
+  }
+  return followers
 }
 
 /**
@@ -153,10 +176,14 @@ export function isObject (value: Json | undefined): value is JsonObject {
 export function mapMembers (
   object: JsonObject, changes: Record<string, (value: Json) => Json | undefined>
 ): JsonObject {
-  return mapNames(object, name => name, (value, name) => {
+  const mapped: JsonObject = {}
+  for (const name of Object.keys(object)) {
     const change = Object.hasOwn(changes, name) ? changes[name] : undefined
-    return change === undefined ? value : change(value)
-  })
+    const value = object[name] as Json
+    const changed = change === undefined ? value : change(value)
+    if (changed !== undefined) set(mapped, name, changed)
+  }
+  return mapped
 }
 
 /** The same for every member, and with other names. Two members that come to one name are merged. */
@@ -166,8 +193,8 @@ export function mapNames (
   change: (value: Json, name: string) => Json | undefined
 ): JsonObject {
   const mapped: JsonObject = {}
-  for (const [name, value] of Object.entries(object)) {
-    const changed = change(value, name)
+  for (const name of Object.keys(object)) {
+    const changed = change(object[name] as Json, name)
     if (changed !== undefined) merge(mapped, rename(name), changed)
   }
   return mapped

@@ -6,8 +6,8 @@ import type { RequestTrace } from '../tracing.ts'
 import { createAddressBook, inventoryTarget } from './addresses.ts'
 import type { InventoryParameters } from './addresses.ts'
 import { cosContext, isNoSuchBucket, isNotFound } from './answers.ts'
-import type { Attempts, Operation } from './attempts.ts'
-import { fromConfigurationXml, fromJobXml, fromListXml, toConfigurationXml } from './inventory-xml.ts'
+import type { Attempts, Operation, Read } from './attempts.ts'
+import { fromConfigurationXml, fromJobXml, readList, toConfigurationXml } from './inventory-xml.ts'
 import type { AttemptLog, CosAnswer, CosRequest } from './transport.ts'
 import { UpstreamError } from './upstream-error.ts'
 
@@ -73,7 +73,7 @@ export function createInventories (config: Config['cos'], { attempts }: Dependen
   const addressOf = createAddressBook(config)
 
   async function send<T> (
-    call: Call, method: CosRequest['method'], parameters: InventoryParameters, read: (answer: CosAnswer) => T, body?: string
+    call: Call, method: CosRequest['method'], parameters: InventoryParameters, read: Read<T>, body?: string
   ): Promise<T> {
     const sendTo = (region: string | undefined) => attempts.run({
       operation: 'id' in parameters ? operations[method] : 'ListBucketInventory',
@@ -99,7 +99,7 @@ export function createInventories (config: Config['cos'], { attempts }: Dependen
 
   async function listPage (call: Call, continuationToken: string | undefined) {
     try {
-      return await send(call, 'GET', { continuationToken }, reading(fromListXml))
+      return await send(call, 'GET', { continuationToken }, reading(readList))
     } catch (error) {
       if (!isNotFound(error)) throw error
       const empty: InventoryPage = { InventoryConfigurations: [], IsTruncated: false }
@@ -156,11 +156,11 @@ function nowhere (error: UpstreamError): UpstreamError {
   return new UpstreamError(error, `${error.detail} Region discovery knows of no other region.`, { ...error, cause: error.cause })
 }
 
-function reading<T> (parse: (bytes: Uint8Array) => T): (answer: CosAnswer) => Outcome<T> {
-  return answer => {
+function reading<T> (parse: (bytes: Uint8Array) => T | Promise<T>): Read<Outcome<T>> {
+  return async answer => {
     const cos = cosContext(answer)
     try {
-      return { value: parse(answer.body), cos }
+      return { value: await parse(answer.body), cos }
     } catch (error) {
       throw invalid('COS answered something that is not the XML it should be. Try again; if it stays, tell the operator.',
         { cause: error, cos })

@@ -4,12 +4,13 @@
  * One table of elements drives reading and writing (see element-json.ts). The few places where JSON and wire differ,
  * the flat Filter and SSECOS for SSE-COS, are the functions below the public ones.
  */
+import { setImmediate as othersTurn } from 'node:timers/promises'
 import type { InventoryConfiguration, InventoryJob, InventoryPage } from '../contract/inventory.ts'
 import {
-  asRead, isObject, mapMembers, mapNames, members, merge, readMembers, set, writeElement
+  asRead, isObject, mapMembers, mapNames, members, merge, readElement, readMembers, set, writeElement
 } from './element-json.ts'
 import type { Json, JsonObject } from './element-json.ts'
-import { parseXml, XmlError } from './xml.ts'
+import { cutXml, parseText, parseXml, XmlError } from './xml.ts'
 import type { XmlElement } from './xml.ts'
 
 const tag = members({ Key: 'text', Value: 'text' })
@@ -90,7 +91,37 @@ export function fromConfigurationXml (bytes: Uint8Array): InventoryConfiguration
  *   without saying how to get it
  */
 export function fromListXml (bytes: Uint8Array): InventoryPage {
-  const root = rootNamed(bytes, 'ListInventoryConfigurationResult', 'ListInventoryConfigurationsResult')
+  return toPage(rootNamed(bytes, ...listNames))
+}
+
+const listNames = ['ListInventoryConfigurationResult', 'ListInventoryConfigurationsResult']
+
+/** For so many milliseconds other requests wait. */
+const longestTurnMs = 4
+
+/**
+ * Reads the answer of LIST as {@link fromListXml} does, but one configuration after another: a page of a hundred would
+ * hold the event loop, and with it all other requests, for up to a twentieth of a second.
+ *
+ * @throws {XmlError} as fromListXml does
+ */
+export async function readList (bytes: Uint8Array): Promise<InventoryPage> {
+  const cut = cutXml(bytes, 'InventoryConfiguration')
+  if (cut === undefined) return fromListXml(bytes)
+  const page = toPage(named(cut.rest, ...listNames))
+  let begunAt = performance.now()
+  for (const piece of cut.pieces) {
+    if (performance.now() - begunAt > longestTurnMs) {
+      await othersTurn()
+      begunAt = performance.now()
+    }
+    const wire = readElement(parseText(piece), inventoryConfiguration)
+    if (wire !== undefined) page.InventoryConfigurations.push(toConfiguration(wire as JsonObject))
+  }
+  return page
+}
+
+function toPage (root: XmlElement): InventoryPage {
   const {
     InventoryConfiguration: configurations = [],
     IsTruncated: truncated,
@@ -119,7 +150,10 @@ export function fromJobXml (bytes: Uint8Array): InventoryJob {
 }
 
 function rootNamed (bytes: Uint8Array, ...names: string[]): XmlElement {
-  const root = parseXml(bytes)
+  return named(parseXml(bytes), ...names)
+}
+
+function named (root: XmlElement, ...names: string[]): XmlElement {
   if (!names.includes(root.name)) throw new XmlError(`its root element is not ${names[0]}`)
   return root
 }
@@ -153,7 +187,8 @@ function fromWire (configuration: JsonObject): JsonObject {
 function toWireFilter (filter: Json): Json {
   if (!isObject(filter) || Array.isArray(filter['And'])) return filter
   const { And: nested, ...flat } = filter
-  const conditionsBeside = Object.fromEntries(Object.entries(flat).filter(([name]) => isCondition(name)))
+  const conditionsBeside: JsonObject = {}
+  for (const name of Object.keys(flat)) if (isCondition(name)) conditionsBeside[name] = flat[name] as Json
   const all = { ...conditionsBeside, ...nested as JsonObject }
   const { Prefix: prefix, Tag: tags, ...others } = all
   const hasTags = Array.isArray(tags) && tags.length > 0

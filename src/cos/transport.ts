@@ -119,7 +119,7 @@ export function createTransport (config: Config['cos'], { now, clock, userAgent 
     const keys = { secretId, secretKey: secretKey.reveal() }
     const keyTime = keyTimeAt(clock.now())
     const signature = authorization(signable, keys, keyTime, currentSignKey(keys.secretKey, keyTime))
-    return { ...headers, ...traceHeaders, 'user-agent': userAgent, authorization: signature }
+    return Object.assign(headers, traceHeaders, { 'user-agent': userAgent, authorization: signature })
   }
 
   return {
@@ -132,9 +132,9 @@ export function createTransport (config: Config['cos'], { now, clock, userAgent 
       const startedAt = now()
       const fields = { method, host, attempt: number }
       try {
-        const answer = await exchange(agent, request, headers, limitMs)
-        log.debug({ ...fields, status: answer.status, durationMs: Math.round(now() - startedAt) }, 'COS answered')
-        return { ...answer, confidential: confidentialIn(headers, request) }
+        const { status, headers: received, body } = await exchange(agent, request, headers, limitMs)
+        log.debug({ ...fields, status, durationMs: Math.round(now() - startedAt) }, 'COS answered')
+        return { status, headers: received, body, confidential: confidentialIn(headers, request) }
       } catch (error) {
         const { cause, wasSent, hasBegun } = error as BrokenExchange
         log.debug({ ...fields, fault: codeOf(cause), durationMs: Math.round(now() - startedAt) }, 'COS did not answer')

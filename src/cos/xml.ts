@@ -39,8 +39,42 @@ const ignore = () => {}
 
 const refuseDoctype = () => { throw new XmlError('a document type declaration is refused') }
 
-/** What has been read of a document: the elements that are open, below one without a name that holds the root. */
-let open: XmlElement[] = []
+/** A document as it is being read. */
+class Reading {
+  /** Has no name, and holds the root. */
+  readonly document: XmlElement = { name: '', children: [], text: '' }
+  /** What has been read so far, as it is written in the plainest way: tags without attributes, and text. */
+  written = ''
+  isPlain = true
+  readonly #open = [this.document]
+
+  begin (markedName: string, depth: number): void {
+    this.#endBelow(depth)
+    const plain = plainNames.get(markedName)
+    if (plain === undefined) this.isPlain = false
+    const element: XmlElement = { name: plain ?? localName(markedName), children: [], text: '' }
+    this.#open.at(-1)?.children.push(element)
+    this.#open.push(element)
+    this.written += `<${element.name}>`
+  }
+
+  add (text: string, depth: number): void {
+    this.#endBelow(depth + 1)
+    const element = this.#open.at(-1) as XmlElement
+    element.text += text
+    this.written += text
+  }
+
+  end (): void {
+    this.#endBelow(1)
+  }
+
+  #endBelow (depth: number): void {
+    while (this.#open.length > depth) this.written += `</${this.#open.pop()?.name}>`
+  }
+}
+
+let reading = new Reading()
 
 /**
  * Used for what it tells of elements and texts as it comes to them. The tree it would make has another form than ours
@@ -60,15 +94,11 @@ const parser = new XMLParser({
   // Callbacks get the path itself, not a string made of it.
   jPath: false,
   updateTag (name, path) {
-    const depth = depthOf(path)
-    const element: XmlElement = { name: localNames.get(name) ?? localName(name), children: [], text: '' }
-    open[depth - 1]?.children.push(element)
-    open[depth] = element
+    reading.begin(name, depthOf(path))
     return false
   },
   tagValueProcessor (_, text, path) {
-    const element = open[depthOf(path)]
-    if (element !== undefined) element.text += text
+    reading.add(text, depthOf(path))
     return ''
   },
   // The library's own decoder leaves undefined entities in the text and numeric references undecoded.
@@ -88,21 +118,31 @@ const parser = new XMLParser({
  * @throws {XmlError} when the bytes are not one well-formed UTF-8 document of at most 32 levels without DOCTYPE
  */
 export function parseXml (bytes: Uint8Array): XmlElement {
-  const document: XmlElement = { name: '', children: [], text: '' }
+  return parseText(decodeUtf8(bytes))
+}
+
+/**
+ * The same for a document, or part of one, that is a text already.
+ *
+ * @throws {XmlError} as parseXml does
+ */
+export function parseText (untrimmed: string): XmlElement {
   try {
-    const text = decodeUtf8(bytes).trimStart()
+    const text = untrimmed.trimStart()
     if (forbiddenCharacter.test(text)) throw new XmlError('it holds characters XML forbids')
     checkExtent(text)
     // What follows a root of the form <a/> is seen neither by the parser nor by the validator.
     if (!text.trimEnd().endsWith('>')) throw new XmlError('it does not end with a tag')
-    open = [document]
+    reading = new Reading()
     parser.parse(text)
+    reading.end()
     // The parser closes what was left open and ignores a mismatch: the validator is what refuses both.
-    const validity = XMLValidator.validate(text)
+    const validity = isPlainlyWellFormed(text, reading) || XMLValidator.validate(text)
     if (validity !== true) throw new XmlError(`it is not well-formed (${validity.err.code}, line ${validity.err.line})`)
   } catch (error) {
     throw error instanceof XmlError ? error : new XmlError('it is not well-formed', { cause: error })
   }
+  const { document } = reading
   const [root] = document.children
   if (root === undefined || document.children.length > 1 || document.text.trim() !== '') {
     throw new XmlError('it does not have exactly one root element')
@@ -110,10 +150,51 @@ export function parseXml (bytes: Uint8Array): XmlElement {
   return root
 }
 
+/** A document in parts. */
+interface Cut {
+  /** The root without the elements that were cut out. */
+  rest: XmlElement
+  /** They, in their order; none has been parsed. */
+  pieces: string[]
+}
+
+/**
+ * Cuts the children of a name out of the root, so that they can be parsed one by one.
+ *
+ * @returns nothing when it is not plain where they begin and end: the document is to be parsed as a whole then
+ * @throws {XmlError} for the rest, as {@link parseXml} does
+ */
+export function cutXml (bytes: Uint8Array, name: string): Cut | undefined {
+  const text = decodeUtf8(bytes).trimStart()
+  const [begin, end] = [`<${name}>`, `</${name}>`]
+  // In a comment or a CDATA section a tag is none.
+  if (/<[!?]/.test(text.slice(1))) return undefined
+  const pieces: string[] = []
+  let rest = ''
+  let from = 0
+  for (let at = text.indexOf(begin); at !== -1; at = text.indexOf(begin, from)) {
+    const closes = text.indexOf(end, at)
+    const after = closes + end.length
+    if (closes === -1) return undefined
+    rest += text.slice(from, at) + begin + end
+    pieces.push(text.slice(at, after))
+    from = after
+  }
+  // One inside another is not counted yet, nor one with an attribute, a prefix, or without an end.
+  if (text.match(new RegExp(`[<:]${name}\\b`, 'g'))?.length !== pieces.length) return undefined
+  const root = parseText(rest + text.slice(from))
+  const others = root.children.filter(child => child.name !== name)
+  // One in something else is no child of the root.
+  if (root.children.length - others.length !== pieces.length) return undefined
+  return { rest: { ...root, children: others }, pieces }
+}
+
 /** Text as the content of an element. A CR is written as a reference, or it would read back as LF (XML 1.0, 2.11). */
 export function escapeText (text: string): string {
-  return text.replace(/[&<>\r]/g, char => escapes[char] ?? char)
+  return mustBeEscaped.test(text) ? text.replace(/[&<>\r]/g, char => escapes[char] ?? char) : text
 }
+
+const mustBeEscaped = /[&<>\r]/
 
 const escapes: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '\r': '&#13;' }
 
@@ -122,19 +203,39 @@ function depthOf (path: unknown): number {
   return (path as { getDepth (): number }).getDepth()
 }
 
-const markedNames = new Map<string, string>()
-const localNames = new Map<string, string>()
+/** A declaration, and the tag of the root with nothing but the namespace it may have. */
+const plainBeginning = /^(?:<\?xml [^<>?]*\?>\s*)?<[A-Za-z_][\w.-]*(?:\s+xmlns\s*=\s*(?:"[^"<&]*"|'[^'<&]*'))?>/
 
-/** COS's documents have some forty names, over and over; to make each up anew is an eighth of the work. */
+/** What is not a tag of an element or text. */
+const notPlain = /&|<[!?]/
+
+/**
+ * Whether a document is what was read of it, byte for byte, as it is written in the plainest way. That is well-formed,
+ * because it was written so. COS's documents are plain; for the others, which may be well-formed or not, there is the
+ * validator, which takes five times as long to look.
+ */
+function isPlainlyWellFormed (text: string, { isPlain, written }: Reading): boolean {
+  const beginning = plainBeginning.exec(text)?.[0]
+  if (!isPlain || beginning === undefined) return false
+  const rest = text.slice(beginning.length).trimEnd()
+  return !notPlain.test(rest) && rest === written.slice(written.indexOf('>') + 1)
+}
+
+/** Names as they come, and the marked ones. COS has some forty of them; to make each anew is an eighth of the work. */
+const markedNames = new Map<string, string>()
+const plainNames = new Map<string, string>()
 const mostNames = 500
+const plainName = /^[A-Za-z_][\w.-]*$/
 
 function markedName (name: string): string {
   const known = markedNames.get(name)
   if (known !== undefined) return known
   const marked = nameMark + name
-  if (markedNames.size < mostNames) {
-    markedNames.set(name, marked)
-    localNames.set(marked, localName(marked))
+  if (plainName.test(name) && markedNames.size < mostNames) {
+    // Made of the marked one: the name itself is part of a document, and would keep all of it.
+    const plain = marked.slice(1)
+    markedNames.set(plain, marked)
+    plainNames.set(marked, plain)
   }
   return marked
 }

@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict'
+import { XMLValidator } from 'fast-xml-parser'
 import fc from 'fast-check'
 import t from 'tap'
-import { fromConfigurationXml, fromJobXml, fromListXml, normalise, toConfigurationXml } from '../../src/cos/inventory-xml.ts'
-import { escapeText, parseXml } from '../../src/cos/xml.ts'
+import {
+  fromConfigurationXml, fromJobXml, fromListXml, normalise, readList, toConfigurationXml
+} from '../../src/cos/inventory-xml.ts'
+import { escapeText, parseXml, XmlError } from '../../src/cos/xml.ts'
 import { configuration } from '../start.ts'
 
 const bytes = (xml: string) => Buffer.from(xml)
@@ -284,6 +287,55 @@ t.test('a page is read with its token, and only when more follows', async t => {
   }
 })
 
+t.test('a page that is read piece by piece reads as the whole of it does', async t => {
+  const piece = fc.oneof(
+    { weight: 8, arbitrary: configurations.map(({ Id, ...rest }) => toConfigurationXml(Id, rest)) },
+    fc.constantFrom(
+      inConfiguration(''), inConfiguration('<New>x</New>'), inConfiguration(inConfiguration('')),
+      '<InventoryConfiguration/>', '<x:InventoryConfiguration><Id>d</Id></x:InventoryConfiguration>',
+      '<InventoryConfiguration></InventoryConfiguration>', '<InventoryConfiguration a="1"><Id>b</Id></InventoryConfiguration>',
+      `<Other>${inConfiguration('')}</Other>`, `<!-- ${inConfiguration('')} -->`, '<![CDATA[ ]]>', '<InventoryConfiguration><Id>c</Id>',
+      '</InventoryConfiguration>', ' \n', 'text', '<Other/>', '</ListInventoryConfigurationResult><ListInventoryConfigurationResult>',
+      '<IsTruncated>true</IsTruncated>', '<NextContinuationToken>x</NextContinuationToken>', '&amp;', '&undefined;'
+    )
+  )
+  const prolog = fc.constantFrom('', '<?xml version="1.0"?>', "\uFEFF<?xml version='1.0' encoding='utf-8' ?>\n", '\n')
+  const outcome = async (work: () => unknown) => {
+    try {
+      return await work()
+    } catch (error) {
+      assert.ok(error instanceof XmlError)
+      return 'refused'
+    }
+  }
+  const lists = fc.array(piece, { maxLength: 5 })
+  await fc.assert(fc.asyncProperty(prolog, lists, fc.boolean(), async (before, pieces, isEnded) => {
+    const end = isEnded ? '<IsTruncated>false</IsTruncated>' : ''
+    const xml = pieces.join('') + end
+    const page = bytes(`${before}<ListInventoryConfigurationResult>${xml}</ListInventoryConfigurationResult>`)
+    const [inPieces, whole] = [await outcome(() => readList(page)), await outcome(() => fromListXml(page))]
+    assert.deepEqual(inPieces, whole)
+    // The order of properties, too: COS's order is what callers see.
+    assert.equal(JSON.stringify(inPieces), JSON.stringify(whole))
+  }), { numRuns: 2000 })
+})
+
+t.test('while a large page is read, others have their turn', async t => {
+  const rich = inConfiguration(`<OptionalFields>${'<Field>x-cos-meta-something</Field>'.repeat(250)}</OptionalFields>`)
+  const inPage = (xml: string) => `<ListInventoryConfigurationResult>${xml}</ListInventoryConfigurationResult>`
+  const page = inPage(`${rich.repeat(100)}<IsTruncated>false</IsTruncated>`)
+  let turns = 0
+  const count = () => {
+    turns += 1
+    next = setImmediate(count)
+  }
+  let next = setImmediate(count)
+  const { InventoryConfigurations: items } = await readList(bytes(page))
+  clearImmediate(next)
+  t.equal(items.length, 100)
+  t.ok(turns > 1, `${turns} turns`)
+})
+
 t.test('the answer of POST names the job', async t => {
   t.strictSame(fromJobXml(bytes('<PostInventoryResult><JobId>NTE0==</JobId></PostInventoryResult>')), { JobId: 'NTE0==' })
   t.throws(() => fromJobXml(bytes('<html/>')), { name: 'XmlError' })
@@ -346,6 +398,32 @@ t.test('random damage gives an XmlError or a configuration, never anything else'
       }
     }), { numRuns: 1000 })
   })
+})
+
+t.test('nothing passes for well-formed that the validator of the library refuses', async t => {
+  const whole = toConfigurationXml('a', configuration)
+  const texts = fc.oneof(
+    fc.constant(whole), fc.constant(`<?xml version='1.0' encoding='utf-8' ?>\n${whole.replace('>', ' xmlns = "http://....">')}`)
+  )
+  const damages = fc.constantFrom('<', '>', '/', '&', '"', "'", '<a>', '</a>', '<a/>', '<Id>', '</Id>', 'x', ' ', '=', '<!-- -->', '<![CDATA[',
+    ']]>', '<?a?>', '&amp;', ' b="c"', '\r\n', '<x:y>', '</x:y>', '<1>', '</1>', '<é></é>')
+  let accepted = 0
+  const changes = fc.array(fc.tuple(fc.double({ min: 0, max: 1, noNaN: true }), fc.nat(4), damages), { maxLength: 2 })
+  fc.assert(fc.property(texts, changes, (text, made) => {
+    let damaged = text
+    for (const [place, length, put] of made) {
+      const at = Math.floor(place * damaged.length)
+      damaged = damaged.slice(0, at) + put + damaged.slice(at + length)
+    }
+    try {
+      parseXml(bytes(damaged))
+    } catch {
+      return
+    }
+    accepted += 1
+    assert.equal(XMLValidator.validate(damaged.trim()), true, damaged)
+  }), { numRuns: 10_000 })
+  t.ok(accepted > 1000, `${accepted} of 10,000 are well-formed`)
 })
 
 t.test('a text of half a mebibyte is read', async t => {
