@@ -1,0 +1,122 @@
+/**
+ * Measures how much memory operations of the built service take, and prints it as one line of JSON. cost.test.ts starts
+ * it, with what V8 and the service have to be told.
+ */
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import { getHeapStatistics, GCProfiler } from 'node:v8'
+import { pino } from 'pino'
+import { bucket, configuration, configurationXml, ids, pageSize } from '../bench/documents.ts'
+import { as } from '../callers-file.ts'
+import { builtPackage } from '../e2e/program.ts'
+
+/** The first batches make what is made once: compiled functions, hidden classes, pools, a connection. */
+const warmUps = 2
+const batches = 3
+
+/**
+ * Bytes of the JavaScript heap that an operation takes, garbage included: the least of several batches, because
+ * whatever else goes on meanwhile, such as a timer, only adds.
+ *
+ * @param times it is done in a batch: more than 100 KB in all, and less than the young generation holds
+ */
+async function costOf (operation: () => unknown, times: number): Promise<number> {
+  const costs: number[] = []
+  for (let batch = 0; batch < warmUps + batches; batch++) {
+    const cost = await costOfBatch(operation, times)
+    if (batch >= warmUps && cost !== undefined) costs.push(cost)
+  }
+  if (costs.length === 0) throw new Error('the garbage collector ran in every batch: they are too large')
+  return Math.round(Math.min(...costs))
+}
+
+/** Undefined when the garbage collector ran meanwhile: what it has taken away cannot be counted. */
+async function costOfBatch (operation: () => unknown, times: number): Promise<number | undefined> {
+  globalThis.gc?.()
+  const collections = new GCProfiler()
+  collections.start()
+  const before = getHeapStatistics().used_heap_size
+  for (let time = 0; time < times; time++) {
+    const result = operation()
+    if (result instanceof Promise) await result
+  }
+  const after = getHeapStatistics().used_heap_size
+  return collections.stop().statistics.length > 0 ? undefined : (after - before) / times
+}
+
+async function costsOfParts () {
+  const { authorization, keyTimeAt, signKeyOf } =
+    await built('cos/signature') as typeof import('../../src/cos/signature.ts')
+  const { fromConfigurationXml, readList, toConfigurationXml } =
+    await built('cos/inventory-xml') as typeof import('../../src/cos/inventory-xml.ts')
+  const { etagOf } = await built('changes/version') as typeof import('../../src/changes/version.ts')
+  const [id = ''] = ids
+  const keys = { secretId: 'AKIDtest', secretKey: 'kKeEyY' }
+  const keyTime = keyTimeAt(1_700_000_000_000)
+  const signKey = signKeyOf(keys.secretKey, keyTime)
+  const request = {
+    method: 'GET',
+    path: '/',
+    parameters: { inventory: '', id },
+    headers: { host: `${bucket}.cos.ap-guangzhou.myqcloud.com`, 'x-cos-security-token': 'tToOkKeEnN+/'.repeat(16) }
+  }
+  const document = Buffer.from(configurationXml(id))
+  const page = Buffer.from('<ListInventoryConfigurationResult>' + ids.slice(0, pageSize).map(configurationXml).join('') +
+    '<IsTruncated>false</IsTruncated></ListInventoryConfigurationResult>')
+  const read = fromConfigurationXml(document)
+  return {
+    authorization: await costOf(() => authorization(request, keys, keyTime, signKey), 1_000),
+    fromConfigurationXml: await costOf(() => fromConfigurationXml(document), 100),
+    readList: await costOf(() => readList(page), 1),
+    toConfigurationXml: await costOf(() => toConfigurationXml(id, configuration), 200),
+    etagOf: await costOf(() => etagOf(read), 200)
+  }
+}
+
+/** Whole requests to the service that the environment describes, one after another on one connection. */
+async function costsOfRequests () {
+  const { readConfig } = await built('config') as typeof import('../../src/config.ts')
+  const { startService } = await built('service') as typeof import('../../src/service.ts')
+  const nowhere = { write () {} }
+  const { url } = await startService(readConfig(process.env), pino({ level: 'info' }, nowhere), nowhere)
+  const send = await connectTo(url)
+  const path = `/buckets/${bucket}/inventories/${ids[0]}`
+  return {
+    GET: await costOf(() => send('GET', path, ''), 50),
+    PUT: await costOf(() => send('PUT', path, JSON.stringify(configuration)), 50)
+  }
+}
+
+/** A client that takes little, because what it takes is measured with the service. What goes wrong ends the process. */
+async function connectTo (url: string): Promise<(method: string, path: string, body: string) => Promise<void>> {
+  const { hostname, port } = new URL(url)
+  const socket = connect(Number(port), hostname).setEncoding('latin1')
+  await once(socket, 'connect')
+  let received = ''
+  let answered = () => {}
+  socket.on('data', (text: unknown) => {
+    received += String(text)
+    const headLength = received.indexOf('\r\n\r\n') + 4
+    if (headLength < 4) return
+    if (!received.startsWith('HTTP/1.1 20')) throw new Error(received)
+    // A 204 has none.
+    const [, length = 0] = /\r\ncontent-length: (\d+)\r\n/.exec(received) ?? []
+    if (received.length < headLength + Number(length)) return
+    received = ''
+    answered()
+  })
+  socket.once('close', () => { throw new Error('the service has closed the connection') })
+  const { authorization } = as('archive')
+  return async (method, path, body) => {
+    const content = body === '' ? '' : `Content-Type: application/json\r\nContent-Length: ${body.length}\r\n`
+    socket.write(`${method} ${path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: ${authorization}\r\n${content}\r\n${body}`)
+    await new Promise<void>(resolve => { answered = resolve })
+  }
+}
+
+async function built (module: string): Promise<unknown> {
+  return await import(new URL(`dist/${module}.js`, builtPackage).href)
+}
+
+console.log(JSON.stringify({ ...await costsOfParts(), ...await costsOfRequests() }))
+process.exit()
