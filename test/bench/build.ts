@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { cpSync, mkdirSync, rmSync } from 'node:fs'
+import { cpSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
@@ -25,7 +25,16 @@ export async function build (): Promise<void> {
   ])
 }
 
-/** The command that runs a compiled program, such as `service/dist/server` or `peers/http-proxy`. */
-export function commandOf (program: string): string[] {
-  return [process.execPath, fileURLToPath(new URL(`${program}.js`, built))]
+const { scripts } = JSON.parse(readFileSync(new URL('package.json', root), 'utf8')) as { scripts: { start: string } }
+
+/** What `npm start` and the image tell V8. */
+export const productionFlags = scripts.start.split(' ').filter(word => word.startsWith('--'))
+
+/**
+ * The command that runs a compiled program, such as `service/dist/server` or `peers/http-proxy`.
+ *
+ * @param flags of V8
+ */
+export function commandOf (program: string, flags: string[] = []): string[] {
+  return [process.execPath, ...flags, fileURLToPath(new URL(`${program}.js`, built))]
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { spawnSync } from 'node:child_process'
 import { as, callersFile, everything, withKey } from '../callers-file.ts'
 import { freePort } from '../free-port.ts'
-import { commandOf } from './build.ts'
+import { commandOf, productionFlags } from './build.ts'
 import { bucket, region } from './documents.ts'
 import { start, whenEverythingEnds } from './processes.ts'
 import type { Running } from './processes.ts'
@@ -124,7 +124,7 @@ function createServiceStart (): Kind['start'] {
   return async (upstream, cores) => {
     callers ??= callersFile(lifetime, callerNames.map(name => withKey(name, everything))).environment
     const running = await start({
-      command: commandOf('service/dist/server'),
+      command: commandOf('service/dist/server', productionFlags),
       environment: {
         ...environment(upstream),
         ...callers,
