@@ -7,9 +7,11 @@ WORKDIR /build
 COPY package.json package-lock.json .npmrc ./
 
 FROM source AS dependencies
-# Type declarations and source maps are a third of what packages ship; Node reads neither.
+# Half of what packages ship is type declarations, source maps, tests, and copies for bundlers: Node reads none of them.
 RUN npm ci --ignore-scripts --omit=dev \
- && find node_modules -type f \( -name '*.ts' -o -name '*.[cm]ts' -o -name '*.map' \) -delete
+ && find node_modules -type f \( -name '*.ts' -o -name '*.[cm]ts' -o -name '*.map' \) -delete \
+ && find node_modules -type d \( -name test -o -name tests -o -name benchmark -o -name benchmarks -o -name esnext \) \
+    -prune -exec rm -r {} +
 
 FROM source AS build
 RUN npm ci --ignore-scripts
