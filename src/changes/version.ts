@@ -10,8 +10,15 @@ export { meaningOf }
  * @param configuration as COS answered it, or normalised
  */
 export function etagOf (configuration: InventoryConfiguration): string {
-  return `"${hash('sha256', meaningOf(configuration), 'base64url')}"`
+  const known = tags.get(configuration)
+  if (known !== undefined) return known
+  const tag = `"${hash('sha256', meaningOf(configuration), 'base64url')}"`
+  // One that cannot change has been remembered, and comes again.
+  if (Object.isFrozen(configuration)) tags.set(configuration, tag)
+  return tag
 }
+
+const tags = new WeakMap<InventoryConfiguration, string>()
 
 /** What a request makes its effect depend on: entity tags, or `*` for any there is. */
 export interface Preconditions {

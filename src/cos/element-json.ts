@@ -87,14 +87,13 @@ export function set (object: JsonObject, name: string, value: Json): void {
 /** An object as it reads once it has been written: what {@link readMembers} makes of {@link writeElement}'s. */
 export function asRead (object: JsonObject, { order, lists }: Members): JsonObject {
   const read: JsonObject = {}
-  const put = (name: string, value: Json) => {
-    const each = valueAsRead(value, order.get(name))
-    if (each !== undefined) add(read, name, each, lists.has(name))
-  }
   for (const name of Object.keys(object)) {
     const value = object[name] as Json
-    if (Array.isArray(value)) for (const each of value) put(name, each)
-    else put(name, value)
+    const [kind, isList] = [order.get(name), lists.has(name)]
+    for (const each of Array.isArray(value) ? value : [value]) {
+      const inJson = valueAsRead(each, kind)
+      if (inJson !== undefined) add(read, name, inJson, isList)
+    }
   }
   return read
 }
@@ -151,11 +150,13 @@ function unknownMembers (object: JsonObject, order: Members['order']): Map<strin
  * name, value and repetition does.
  */
 export function meaningOf (value: unknown): string {
+  // With its length in front a text needs no quotes, and none within it to be escaped.
+  if (typeof value === 'string') return `${value.length}:${value}`
   if (Array.isArray(value)) return `[${value.map(meaningOf).sort().join()}]`
-  if (typeof value !== 'object' || value === null) return JSON.stringify(value)
+  if (typeof value !== 'object' || value === null) return String(value)
   let members = ''
   for (const name of Object.keys(value).sort()) {
-    members += `${JSON.stringify(name)}:${meaningOf((value as JsonObject)[name])},`
+    members += `${name.length}:${name}=${meaningOf((value as JsonObject)[name])},`
   }
   return `{${members}}`
 }
@@ -172,30 +173,24 @@ export function isObject (value: Json | undefined): value is JsonObject {
   return typeof value === 'object' && !Array.isArray(value)
 }
 
+/** What becomes of members, by their names. */
+export type MemberChanges = ReadonlyMap<string, (value: Json) => Json | undefined>
+
 /** The same object with some members changed or, where the change gives undefined, left out. Order is kept. */
-export function mapMembers (
-  object: JsonObject, changes: Record<string, (value: Json) => Json | undefined>
-): JsonObject {
+export function mapMembers (object: JsonObject, changes: MemberChanges): JsonObject {
   const mapped: JsonObject = {}
   for (const name of Object.keys(object)) {
-    const change = Object.hasOwn(changes, name) ? changes[name] : undefined
     const value = object[name] as Json
+    const change = changes.get(name)
     const changed = change === undefined ? value : change(value)
     if (changed !== undefined) set(mapped, name, changed)
   }
   return mapped
 }
 
-/** The same for every member, and with other names. Two members that come to one name are merged. */
-export function mapNames (
-  object: JsonObject,
-  rename: (name: string) => string,
-  change: (value: Json, name: string) => Json | undefined
-): JsonObject {
+/** The same object with other names. Two members that come to one name are merged. */
+export function mapNames (object: JsonObject, rename: (name: string) => string): JsonObject {
   const mapped: JsonObject = {}
-  for (const name of Object.keys(object)) {
-    const changed = change(object[name] as Json, name)
-    if (changed !== undefined) merge(mapped, rename(name), changed)
-  }
+  for (const name of Object.keys(object)) merge(mapped, rename(name), object[name] as Json)
   return mapped
 }

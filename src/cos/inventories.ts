@@ -7,7 +7,8 @@ import { createAddressBook, inventoryTarget } from './addresses.ts'
 import type { InventoryParameters } from './addresses.ts'
 import { cosContext, isNoSuchBucket, isNotFound } from './answers.ts'
 import type { Attempts, Operation, Read } from './attempts.ts'
-import { fromConfigurationXml, fromJobXml, readList, toConfigurationXml } from './inventory-xml.ts'
+import { fromJobXml, toConfigurationXml } from './inventory-xml.ts'
+import { createReader } from './reader.ts'
 import type { AttemptLog, CosAnswer, CosRequest } from './transport.ts'
 import { UpstreamError } from './upstream-error.ts'
 
@@ -71,6 +72,9 @@ const operations: Record<CosRequest['method'], Operation> = {
 /** Builds the operations on attempts. */
 export function createInventories (config: Config['cos'], { attempts }: Dependencies): Inventories {
   const addressOf = createAddressBook(config)
+  const reader = createReader()
+  const readConfiguration = reading(reader.configuration)
+  const readPage = reading(reader.page)
 
   async function send<T> (
     call: Call, method: CosRequest['method'], parameters: InventoryParameters, read: Read<T>, body?: string
@@ -99,7 +103,7 @@ export function createInventories (config: Config['cos'], { attempts }: Dependen
 
   async function listPage (call: Call, continuationToken: string | undefined) {
     try {
-      return await send(call, 'GET', { continuationToken }, reading(readList))
+      return await send(call, 'GET', { continuationToken }, readPage)
     } catch (error) {
       if (!isNotFound(error)) throw error
       const empty: InventoryPage = { InventoryConfigurations: [], IsTruncated: false }
@@ -108,13 +112,13 @@ export function createInventories (config: Config['cos'], { attempts }: Dependen
   }
 
   return {
-    put: async (call, id, input) => send(call, 'PUT', { id }, acknowledge, toConfigurationXml(id, input)),
+    put: async (call, id, input) => await send(call, 'PUT', { id }, acknowledge, toConfigurationXml(id, input)),
 
-    get: async (call, id) => send(call, 'GET', { id }, reading(fromConfigurationXml)),
+    get: (call, id) => send(call, 'GET', { id }, readConfiguration),
 
-    delete: async (call, id) => send(call, 'DELETE', { id }, acknowledge),
+    delete: (call, id) => send(call, 'DELETE', { id }, acknowledge),
 
-    post: async (call, id, input) => send(call, 'POST', { id }, answer =>
+    post: async (call, id, input) => await send(call, 'POST', { id }, answer =>
       answer.body.length > 0 ? reading(fromJobXml)(answer) : { ...acknowledge(answer), value: {} },
     toConfigurationXml(id, input)),
 

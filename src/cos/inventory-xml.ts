@@ -9,8 +9,8 @@ import type { InventoryConfiguration, InventoryJob, InventoryPage } from '../con
 import {
   asRead, isObject, mapMembers, mapNames, members, merge, readElement, readMembers, set, writeElement
 } from './element-json.ts'
-import type { Json, JsonObject } from './element-json.ts'
-import { cutXml, parseText, parseXml, XmlError } from './xml.ts'
+import type { Json, JsonObject, MemberChanges } from './element-json.ts'
+import { cutXml, decodeUtf8, parseText, parseXml, XmlError } from './xml.ts'
 import type { XmlElement } from './xml.ts'
 
 const tag = members({ Key: 'text', Value: 'text' })
@@ -81,7 +81,16 @@ export function normalise (id: string, input: object): InventoryConfiguration {
  * @throws {XmlError} when the bytes are not an InventoryConfiguration
  */
 export function fromConfigurationXml (bytes: Uint8Array): InventoryConfiguration {
-  return toConfiguration(readMembers(rootNamed(bytes, 'InventoryConfiguration'), inventoryConfiguration))
+  return fromConfigurationText(decodeUtf8(bytes))
+}
+
+/**
+ * The same for bytes that are a text already.
+ *
+ * @throws {XmlError} as fromConfigurationXml does
+ */
+export function fromConfigurationText (text: string): InventoryConfiguration {
+  return toConfiguration(readMembers(named(parseText(text), 'InventoryConfiguration'), inventoryConfiguration))
 }
 
 /**
@@ -100,24 +109,37 @@ const listNames = ['ListInventoryConfigurationResult', 'ListInventoryConfigurati
 const longestTurnMs = 4
 
 /**
+ * One configuration that was cut out of a page; nothing for an empty one, which is none.
+ *
+ * @throws {XmlError} when it is not well-formed, or has no Id
+ */
+export function pieceToConfiguration (text: string): InventoryConfiguration | undefined {
+  const wire = readElement(parseText(text), inventoryConfiguration)
+  return wire === undefined ? undefined : toConfiguration(wire as JsonObject)
+}
+
+/**
  * Reads the answer of LIST as {@link fromListXml} does, but one configuration after another: a page of a hundred would
  * hold the event loop, and with it all other requests, for up to a twentieth of a second.
  *
+ * @param toConfiguration reads the pieces
  * @throws {XmlError} as fromListXml does
  */
-export async function readList (bytes: Uint8Array): Promise<InventoryPage> {
+export async function readList (bytes: Uint8Array, toConfiguration = pieceToConfiguration): Promise<InventoryPage> {
+  let begunAt = performance.now()
   const cut = cutXml(bytes, 'InventoryConfiguration')
   if (cut === undefined) return fromListXml(bytes)
   const page = toPage(named(cut.rest, ...listNames))
-  let begunAt = performance.now()
   for (const piece of cut.pieces) {
     if (performance.now() - begunAt > longestTurnMs) {
       await othersTurn()
       begunAt = performance.now()
     }
-    const wire = readElement(parseText(piece), inventoryConfiguration)
-    if (wire !== undefined) page.InventoryConfigurations.push(toConfiguration(wire as JsonObject))
+    const configuration = toConfiguration(piece)
+    if (configuration !== undefined) page.InventoryConfigurations.push(configuration)
   }
+  // To write a page as JSON takes a turn of its own, if it took long to read.
+  if (performance.now() - begunAt > longestTurnMs / 2) await othersTurn()
   return page
 }
 
@@ -164,12 +186,14 @@ function toConfiguration (wire: JsonObject): InventoryConfiguration {
 }
 
 function toWire (configuration: JsonObject): JsonObject {
-  return mapMembers(configuration, {
-    Filter: toWireFilter,
-    OptionalFields: fields => isListOfTexts(fields) ? { Field: fields } : fields,
-    Destination: destination => inside(destination, 'COSBucketDestination', toWireDestination)
-  })
+  return mapMembers(configuration, changesToWire)
 }
+
+const changesToWire: MemberChanges = new Map([
+  ['Filter', toWireFilter],
+  ['OptionalFields', fields => isListOfTexts(fields) ? { Field: fields } : fields],
+  ['Destination', inside('COSBucketDestination', toWireDestination)]
+])
 
 /** The Node SDK's form; a list of objects would be several elements, which COS is not known to hold. */
 function isListOfTexts (value: Json): value is string[] {
@@ -177,11 +201,13 @@ function isListOfTexts (value: Json): value is string[] {
 }
 
 function fromWire (configuration: JsonObject): JsonObject {
-  return mapMembers(configuration, {
-    Filter: fromWireFilter,
-    Destination: destination => inside(destination, 'COSBucketDestination', fromWireDestination)
-  })
+  return mapMembers(configuration, changesFromWire)
 }
+
+const changesFromWire: MemberChanges = new Map([
+  ['Filter', fromWireFilter],
+  ['Destination', inside('COSBucketDestination', fromWireDestination)]
+])
 
 /** JSON's flat conditions become Filter/And when there is a tag or a storage class, or an unknown condition in And. */
 function toWireFilter (filter: Json): Json {
@@ -225,21 +251,20 @@ function fromWireFilter (filter: Json): Json {
 }
 
 function toWireDestination (destination: JsonObject): JsonObject {
-  return mapMembers(destination, {
-    Encryption: encryption => isObject(encryption)
-      ? mapNames(encryption, name => name === 'SSECOS' ? 'SSE-COS' : name, value => value)
-      : encryption
-  })
+  return mapMembers(destination, encryptionToWire)
+}
+
+const encryptionToWire: MemberChanges = new Map([['Encryption', renamed('SSECOS', 'SSE-COS')]])
+const encryptionFromWire: MemberChanges = new Map([['Encryption', renamed('SSE-COS', 'SSECOS')]])
+
+function renamed (from: string, to: string): (value: Json) => Json {
+  return value => isObject(value) ? mapNames(value, name => name === from ? to : name) : value
 }
 
 /** SSE-COS, SSECOS, and SSE-COS without its Encryption around it are one thing. */
 function fromWireDestination (destination: JsonObject): JsonObject {
   const { 'SSE-COS': direct, ...rest } = destination
-  const named = mapMembers(rest, {
-    Encryption: encryption => isObject(encryption)
-      ? mapNames(encryption, name => name === 'SSE-COS' ? 'SSECOS' : name, value => value)
-      : encryption
-  })
+  const named = mapMembers(rest, encryptionFromWire)
   if (direct === undefined) return named
   const { Encryption: encryption = {} } = named
   if (!isObject(encryption)) return { ...named, 'SSE-COS': direct }
@@ -248,6 +273,7 @@ function fromWireDestination (destination: JsonObject): JsonObject {
   return { ...named, Encryption: all }
 }
 
-function inside (value: Json, name: string, change: (object: JsonObject) => JsonObject): Json {
-  return isObject(value) ? mapMembers(value, { [name]: inner => isObject(inner) ? change(inner) : inner }) : value
+function inside (name: string, change: (object: JsonObject) => JsonObject): (value: Json) => Json {
+  const changes: MemberChanges = new Map([[name, inner => isObject(inner) ? change(inner) : inner]])
+  return value => isObject(value) ? mapMembers(value, changes) : value
 }

@@ -74,7 +74,10 @@ class Reading {
   }
 }
 
-let reading = new Reading()
+const nothing = new Reading()
+
+/** The document that {@link parser} is at. */
+let reading = nothing
 
 /**
  * Used for what it tells of elements and texts as it comes to them. The tree it would make has another form than ours
@@ -127,27 +130,34 @@ export function parseXml (bytes: Uint8Array): XmlElement {
  * @throws {XmlError} as parseXml does
  */
 export function parseText (untrimmed: string): XmlElement {
-  try {
-    const text = untrimmed.trimStart()
-    if (forbiddenCharacter.test(text)) throw new XmlError('it holds characters XML forbids')
-    checkExtent(text)
-    // What follows a root of the form <a/> is seen neither by the parser nor by the validator.
-    if (!text.trimEnd().endsWith('>')) throw new XmlError('it does not end with a tag')
-    reading = new Reading()
-    parser.parse(text)
-    reading.end()
-    // The parser closes what was left open and ignores a mismatch: the validator is what refuses both.
-    const validity = isPlainlyWellFormed(text, reading) || XMLValidator.validate(text)
-    if (validity !== true) throw new XmlError(`it is not well-formed (${validity.err.code}, line ${validity.err.line})`)
-  } catch (error) {
-    throw error instanceof XmlError ? error : new XmlError('it is not well-formed', { cause: error })
-  }
-  const { document } = reading
+  const document = readDocument(untrimmed.trimStart())
   const [root] = document.children
   if (root === undefined || document.children.length > 1 || document.text.trim() !== '') {
     throw new XmlError('it does not have exactly one root element')
   }
   return root
+}
+
+/** The nameless element that holds the root, or what stands in its place. */
+function readDocument (text: string): XmlElement {
+  try {
+    if (forbiddenCharacter.test(text)) throw new XmlError('it holds characters XML forbids')
+    checkExtent(text)
+    // What follows a root of the form <a/> is seen neither by the parser nor by the validator.
+    if (!text.trimEnd().endsWith('>')) throw new XmlError('it does not end with a tag')
+    const own = new Reading()
+    reading = own
+    parser.parse(text)
+    own.end()
+    reading = nothing
+    // The parser closes what was left open and ignores a mismatch: the validator is what refuses both.
+    const validity = isPlainlyWellFormed(text, own) || XMLValidator.validate(text)
+    if (validity !== true) throw new XmlError(`it is not well-formed (${validity.err.code}, line ${validity.err.line})`)
+    return own.document
+  } catch (error) {
+    reading = nothing
+    throw error instanceof XmlError ? error : new XmlError('it is not well-formed', { cause: error })
+  }
 }
 
 /** A document in parts. */
@@ -166,26 +176,31 @@ interface Cut {
  */
 export function cutXml (bytes: Uint8Array, name: string): Cut | undefined {
   const text = decodeUtf8(bytes).trimStart()
+  checkExtent(text)
   const [begin, end] = [`<${name}>`, `</${name}>`]
   // In a comment or a CDATA section a tag is none.
   if (/<[!?]/.test(text.slice(1))) return undefined
   const pieces: string[] = []
+  /** With an empty element in place of each row of pieces, so that it is known where they were. */
   let rest = ''
+  let rows = 0
   let from = 0
   for (let at = text.indexOf(begin); at !== -1; at = text.indexOf(begin, from)) {
     const closes = text.indexOf(end, at)
-    const after = closes + end.length
     if (closes === -1) return undefined
-    rest += text.slice(from, at) + begin + end
-    pieces.push(text.slice(at, after))
-    from = after
+    if (at > from) {
+      rest += text.slice(from, at) + begin + end
+      rows += 1
+    }
+    from = closes + end.length
+    pieces.push(text.slice(at, from))
   }
   // One inside another is not counted yet, nor one with an attribute, a prefix, or without an end.
   if (text.match(new RegExp(`[<:]${name}\\b`, 'g'))?.length !== pieces.length) return undefined
   const root = parseText(rest + text.slice(from))
   const others = root.children.filter(child => child.name !== name)
   // One in something else is no child of the root.
-  if (root.children.length - others.length !== pieces.length) return undefined
+  if (root.children.length - others.length !== rows) return undefined
   return { rest: { ...root, children: others }, pieces }
 }
 
@@ -212,7 +227,7 @@ const notPlain = /&|<[!?]/
 /**
  * Whether a document is what was read of it, byte for byte, as it is written in the plainest way. That is well-formed,
  * because it was written so. COS's documents are plain; for the others, which may be well-formed or not, there is the
- * validator, which takes five times as long to look.
+ * validator, which takes several times as long to look.
  */
 function isPlainlyWellFormed (text: string, { isPlain, written }: Reading): boolean {
   const beginning = plainBeginning.exec(text)?.[0]
@@ -221,17 +236,21 @@ function isPlainlyWellFormed (text: string, { isPlain, written }: Reading): bool
   return !notPlain.test(rest) && rest === written.slice(written.indexOf('>') + 1)
 }
 
-/** Names as they come, and the marked ones. COS has some forty of them; to make each anew is an eighth of the work. */
+/**
+ * Names as they come, and the marked ones. COS has some forty of them; to make each anew is an eighth of the work. What
+ * something that is not COS fills them with is forgotten when they are full.
+ */
 const markedNames = new Map<string, string>()
 const plainNames = new Map<string, string>()
 const mostNames = 500
-const plainName = /^[A-Za-z_][\w.-]*$/
+const plainName = /^[A-Za-z_][\w.-]{0,63}$/
 
 function markedName (name: string): string {
   const known = markedNames.get(name)
   if (known !== undefined) return known
   const marked = nameMark + name
-  if (plainName.test(name) && markedNames.size < mostNames) {
+  if (plainName.test(name)) {
+    if (markedNames.size === mostNames) for (const names of [markedNames, plainNames]) names.clear()
     // Made of the marked one: the name itself is part of a document, and would keep all of it.
     const plain = marked.slice(1)
     markedNames.set(plain, marked)
@@ -245,8 +264,8 @@ function localName (name: string): string {
   return name.slice(Math.max(name.lastIndexOf(nameMark), name.indexOf(':')) + 1)
 }
 
-/** @throws {XmlError} when the bytes are not UTF-8 */
-function decodeUtf8 (bytes: Uint8Array): string {
+/** Without a byte order mark. @throws {XmlError} when the bytes are not UTF-8 */
+export function decodeUtf8 (bytes: Uint8Array): string {
   if (!isUtf8(bytes)) throw new XmlError('it is not UTF-8')
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString()
   return text.startsWith(byteOrderMark) ? text.slice(1) : text
@@ -254,6 +273,7 @@ function decodeUtf8 (bytes: Uint8Array): string {
 
 /** Refuses what would be well-formed but cost hundreds of megabytes to read. */
 function checkExtent (text: string): void {
+  if (text.length <= Math.min(maxTags, maxEqualsSigns, maxTextLength)) return
   const tags = occurrences(text, '<')
   if (tags.count > maxTags || occurrences(text, '=').count > maxEqualsSigns) {
     throw new XmlError('it holds too much markup')

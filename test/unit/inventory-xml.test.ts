@@ -5,6 +5,7 @@ import t from 'tap'
 import {
   fromConfigurationXml, fromJobXml, fromListXml, normalise, readList, toConfigurationXml
 } from '../../src/cos/inventory-xml.ts'
+import { createReader } from '../../src/cos/reader.ts'
 import { escapeText, parseXml, XmlError } from '../../src/cos/xml.ts'
 import { configuration } from '../start.ts'
 
@@ -318,6 +319,84 @@ t.test('a page that is read piece by piece reads as the whole of it does', async
     // The order of properties, too: COS's order is what callers see.
     assert.equal(JSON.stringify(inPieces), JSON.stringify(whole))
   }), { numRuns: 2000 }), 'on 2,000 pages')
+})
+
+t.test('what is too much markup is so in pieces, too', async t => {
+  const inPage = (xml: string) => bytes(`<ListInventoryConfigurationResult>${xml}<IsTruncated>false</IsTruncated></ListInventoryConfigurationResult>`)
+  for (const piece of [inConfiguration('<a></a>'.repeat(60_000)), inConfiguration(`<a>${'='.repeat(60_000)}</a>`)]) {
+    const page = inPage(piece.repeat(5))
+    t.throws(() => fromListXml(page), { message: 'it holds too much markup' })
+    await t.rejects(readList(page), { message: 'it holds too much markup' })
+    t.equal((await readList(inPage(piece.repeat(2)))).InventoryConfigurations.length, 2)
+  }
+})
+
+t.test('names that are not of COS leave no trace, however many there are', t => {
+  const odd = Array.from({ length: 2_000 }, (_, index) => `<n${index}/>`).join('')
+  const document = toConfigurationXml('a', configuration)
+  const before = JSON.stringify(read(document))
+  t.equal(parseXml(bytes(`<a>${odd}</a>`)).children.at(-1)?.name, 'n1999')
+  t.equal(JSON.stringify(read(document)), before)
+  t.end()
+})
+
+t.test('a configuration that comes again is kept, and given to all who ask', async t => {
+  const reader = createReader()
+  const prolog = "<?xml version='1.0' encoding='utf-8' ?>\n"
+  const document = (id: string) => bytes(prolog + toConfigurationXml(id, configuration))
+  const page = (...ids: string[]) => bytes('<ListInventoryConfigurationResult>' +
+    ids.map(id => toConfigurationXml(id, configuration)).join('') + '<IsTruncated>false</IsTruncated></ListInventoryConfigurationResult>')
+  t.strictSame(reader.configuration(document('a')), fromConfigurationXml(document('a')))
+  const first = reader.configuration(document('a'))
+  t.strictSame(first, fromConfigurationXml(document('a')))
+  t.equal(reader.configuration(document('a')), first, 'the same object')
+  t.not(reader.configuration(document('b')), first)
+  t.strictSame(reader.configuration(document('b')), { ...configuration, Id: 'b' })
+  await reader.page(page('a', 'b'))
+  const { InventoryConfigurations: [, second] } = await reader.page(page('a', 'b'))
+  const { InventoryConfigurations: [again, ...others] } = await reader.page(page('b', 'c', 'a'))
+  t.equal(again, second)
+  t.strictSame(others.map(({ Id }) => Id), ['c', 'a'])
+  const isFrozen = (value: unknown): boolean => typeof value !== 'object' || value === null ||
+    (Object.isFrozen(value) && Object.values(value).every(isFrozen))
+  t.ok(isFrozen(first) && isFrozen(second), 'nobody can change it for the others')
+  t.strictSame(await reader.page(page()), await readList(page()))
+  t.throws(() => reader.configuration(bytes('<a/>')), { name: 'XmlError' })
+  t.throws(() => reader.configuration(Buffer.from([0xFF])), { name: 'XmlError' })
+  await t.rejects(reader.page(bytes('<a/>')), { name: 'XmlError' })
+  const empty = '<InventoryConfiguration></InventoryConfiguration>'
+  const withEmpty = bytes(page('a').toString().replace('<Is', `${empty}<Is`))
+  t.equal((await reader.page(withEmpty)).InventoryConfigurations.length, 1)
+  t.equal((await reader.page(withEmpty)).InventoryConfigurations.length, 1)
+})
+
+t.test('what is large is not remembered, and what is remembered has a bound', t => {
+  const reader = createReader()
+  const document = (id: string, prefix: string) => bytes(
+    `<InventoryConfiguration><Id>${id}</Id><Filter><Prefix>${prefix}</Prefix></Filter></InventoryConfiguration>`)
+  const large = document('a', 'x'.repeat(40_000))
+  t.not(reader.configuration(large), reader.configuration(large))
+  t.strictSame(reader.configuration(large), reader.configuration(large))
+  const small = document('a', 'x')
+  t.not(reader.configuration(small), reader.configuration(small))
+  const first = reader.configuration(small)
+  for (let index = 0; index < 50; index++) reader.configuration(document(String(index), 'x'.repeat(30_000)))
+  t.equal(reader.configuration(small), first)
+  for (let index = 0; index < 100; index++) reader.configuration(document(String(index), 'y'.repeat(30_000)))
+  t.not(reader.configuration(small), first)
+  t.end()
+})
+
+t.test('pages are read one after the other', async t => {
+  const reader = createReader()
+  const page = (id: string) => bytes('<ListInventoryConfigurationResult>' +
+    Array.from({ length: 100 }, (_, index) => toConfigurationXml(`${id}-${index}`, configuration)).join('') +
+    '<IsTruncated>false</IsTruncated></ListInventoryConfigurationResult>')
+  const order: string[] = []
+  const reading = (name: string, bytes: Buffer) => reader.page(bytes).then(
+    ({ InventoryConfigurations: { length } }) => order.push(`${name} ${length}`), () => order.push(`${name} refused`))
+  await Promise.all([reading('a', page('a')), reading('b', bytes('<a/>')), reading('c', page('c')), reading('d', page('a'))])
+  t.strictSame(order, ['a 100', 'b refused', 'c 100', 'd 100'])
 })
 
 t.test('while a large page is read, others have their turn', async t => {
