@@ -21,7 +21,7 @@ export class Waiting implements Departure {
     this.#listeners.delete(listener)
   }
 
-  /** To be called at most once. */
+  /** Tells the listeners, which must not throw. To be called at most once. */
   leave (): void {
     this.aborted = true
     for (const listener of this.#listeners) listener()

@@ -63,20 +63,26 @@ const harmless = new Set(['AccountId', 'Format', 'Prefix'])
 export function destinationsOf (body: unknown): string[] {
   const found = new Set<string>()
   // A list that grows, not recursion: 256 KiB can nest deeper than the stack.
-  const places = [{ value: body, name: '', isDestination: false }]
-  for (const { value, name, isDestination } of places) {
+  const places: Array<{ value: object, name: string, isDestination: boolean }> = []
+  const look = (value: unknown, name: string, isDestination: boolean) => {
     if (typeof value === 'string') {
       const text = value.trim()
       if (text !== '' && (isDestination || maybeBucket.test(text))) found.add(bucketResource.exec(text)?.[1] ?? text)
-    } else if (Array.isArray(value)) {
-      for (const each of value as unknown[]) places.push({ value: each, name, isDestination })
     } else if (typeof value === 'object' && value !== null) {
-      for (const [member, each] of Object.entries(value)) {
-        const isHarmless = name === 'COSBucketDestination' &&
-          (member === 'Encryption' || (harmless.has(member) && typeof each === 'string'))
-        const isBelow = (isDestination && !isHarmless) || destinationName.test(member)
-        places.push({ value: each as unknown, name: member, isDestination: isBelow })
-      }
+      places.push({ value, name, isDestination })
+    }
+  }
+  look(body, '', false)
+  for (const { value, name, isDestination } of places) {
+    if (Array.isArray(value)) {
+      for (const each of value as unknown[]) look(each, name, isDestination)
+      continue
+    }
+    for (const member of Object.keys(value)) {
+      const each = (value as Record<string, unknown>)[member]
+      const isHarmless = name === 'COSBucketDestination' &&
+        (member === 'Encryption' || (harmless.has(member) && typeof each === 'string'))
+      look(each, member, (isDestination && !isHarmless) || destinationName.test(member))
     }
   }
   return [...found]

@@ -199,37 +199,36 @@ export function createAttempts (
       if (delayMs === undefined) throw concluded(failure, method, inDoubt)
       observer.retried(operation, failure.class)
       call.log.debug({ operation, attempt: number, after: failure.cosCode ?? failure.code, delayMs }, 'trying COS again')
-      // Who leaves meanwhile is met by the bulkheads.
-      if (delayMs > 0) await pause(delayMs, signal())
+      // Who has left, or leaves meanwhile, is met by the bulkheads.
+      if (delayMs > 0 && signal()?.aborted !== true) await pause(delayMs, signal())
     }
   }
 
-  async function observed<T> (cosCall: CosCall, read: Read<T>): Promise<T> {
-    const startedAt = now()
-    const observe = (ending: CallClass) => { observer.called(cosCall.operation, ending, secondsSince(startedAt)) }
-    try {
-      const value = await repeatedly(cosCall, read)
-      observe('ok')
-      return value
-    } catch (error) {
-      observe(error instanceof UpstreamError ? error.class : 'internal')
-      throw error
-    }
-  }
-
-  const underWay = new Set<Promise<unknown>>()
+  let underWay = 0
+  /** To be told when none is. */
+  const waiting: Array<() => void> = []
 
   return {
-    run (cosCall, read) {
-      const call = observed(cosCall, read)
-      underWay.add(call)
-      const leave = () => { underWay.delete(call) }
-      call.then(leave, leave)
-      return call
+    async run (cosCall, read) {
+      const startedAt = now()
+      const end = (ending: CallClass) => {
+        observer.called(cosCall.operation, ending, secondsSince(startedAt))
+        underWay -= 1
+        if (underWay === 0) for (const tell of waiting.splice(0)) tell()
+      }
+      underWay += 1
+      try {
+        const value = await repeatedly(cosCall, read)
+        end('ok')
+        return value
+      } catch (error) {
+        end(error instanceof UpstreamError ? error.class : 'internal')
+        throw error
+      }
     },
 
     async settled () {
-      while (underWay.size > 0) await Promise.allSettled(underWay)
+      if (underWay > 0) await new Promise<void>(resolve => { waiting.push(resolve) })
     }
   }
 }

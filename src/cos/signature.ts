@@ -46,9 +46,9 @@ export function authorization (
   signKey = signKeyOf(keys.secretKey, keyTime)
 ): string {
   const time = timeOf(keyTime)
-  const parameters = canonical(Object.entries(request.parameters))
+  const parameters = canonical(request.parameters, value => value)
   // Optional white space around a header's value is not part of it (RFC 9110, 5.5).
-  const headers = canonical(Object.entries(request.headers).map(([name, value]) => [name, value.trim()]))
+  const headers = canonical(request.headers, value => value.trim())
   const httpString = `${request.method.toLowerCase()}\n${request.path}\n${parameters.pairs}\n${headers.pairs}\n`
   const stringToSign = `sha1\n${time}\n${hash('sha1', httpString)}\n`
   const signature = createHmac('sha1', signKey).update(stringToSign).digest('hex')
@@ -61,9 +61,19 @@ function timeOf ({ start, end }: KeyTime): string {
 }
 
 /** Names and values as the signature writes them, by name, and the list of the names. */
-function canonical (values: Array<[name: string, value: string]>): { pairs: string, names: string } {
-  const pairs = values
-    .map(([name, value]) => [percentEncode(name).toLowerCase(), percentEncode(value)] as const)
-    .sort(([a], [b]) => a < b ? -1 : 1)
-  return { pairs: pairs.map(([name, value]) => `${name}=${value}`).join('&'), names: pairs.map(([name]) => name).join(';') }
+function canonical (
+  values: Readonly<Record<string, string>>, trim: (value: string) => string
+): { pairs: string, names: string } {
+  const encoded = Object.keys(values).map(name => ({
+    name: percentEncode(name).toLowerCase(),
+    value: percentEncode(trim(values[name] as string))
+  }))
+  if (encoded.length > 1) encoded.sort((a, b) => a.name < b.name ? -1 : 1)
+  let pairs = ''
+  let names = ''
+  for (const { name, value } of encoded) {
+    pairs += `${pairs && '&'}${name}=${value}`
+    names += `${names && ';'}${name}`
+  }
+  return { pairs, names }
 }

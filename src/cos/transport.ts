@@ -7,6 +7,7 @@ import type { Dispatcher } from 'undici'
 import type { Config } from '../config.ts'
 import type { Credentials } from '../config/credentials.ts'
 import type { Departure } from '../departure.ts'
+import { Secret } from '../secret.ts'
 import { assertAllowed, serviceAddress } from './addresses.ts'
 import type { Address } from './addresses.ts'
 import { cancelled } from './bulkheads.ts'
@@ -93,13 +94,15 @@ export function createTransport (config: Config['cos'], { now, clock, userAgent 
     connect: connector(config)
   })
 
-  let latest: { secretKey: string, start: number, signKey: string } | undefined
+  /** The latest of each secret key, and gone with it. */
+  const signKeys = new WeakMap<Secret, { start: number, signKey: Secret }>()
 
-  function currentSignKey (secretKey: string, keyTime: KeyTime): string {
-    if (latest?.secretKey !== secretKey || latest.start !== keyTime.start) {
-      latest = { secretKey, start: keyTime.start, signKey: signKeyOf(secretKey, keyTime) }
-    }
-    return latest.signKey
+  function currentSignKey (secretKey: Secret, keyTime: KeyTime): Secret {
+    const latest = signKeys.get(secretKey)
+    if (latest?.start === keyTime.start) return latest.signKey
+    const signKey = new Secret(signKeyOf(secretKey.reveal(), keyTime))
+    signKeys.set(secretKey, { start: keyTime.start, signKey })
+    return signKey
   }
 
   function signedHeaders (
@@ -118,7 +121,7 @@ export function createTransport (config: Config['cos'], { now, clock, userAgent 
     const signable = { method, path: '/', parameters: parametersOf(target), headers }
     const keys = { secretId, secretKey: secretKey.reveal() }
     const keyTime = keyTimeAt(clock.now())
-    const signature = authorization(signable, keys, keyTime, currentSignKey(keys.secretKey, keyTime))
+    const signature = authorization(signable, keys, keyTime, currentSignKey(secretKey, keyTime).reveal())
     return Object.assign(headers, traceHeaders, { 'user-agent': userAgent, authorization: signature })
   }
 
@@ -189,43 +192,85 @@ function exchange (
   agent: Agent, { address, target, method, body, signal }: CosRequest, headers: Record<string, string>, limitMs: number
 ): Promise<Omit<CosAnswer, 'confidential'>> {
   return new Promise((resolve, reject) => {
-    let controller: Dispatcher.DispatchController | undefined
-    let isOver = false
-    let head = { status: 0, headers: {} }
-    const chunks: Buffer[] = []
-    const end = () => {
-      isOver = true
-      clearTimeout(timer)
-      signal?.removeEventListener('abort', leave)
-    }
-    const fail = (cause: unknown) => {
-      if (isOver) return
-      end()
-      reject(new BrokenExchange(cause, { wasSent: controller !== undefined, hasBegun: head.status > 0 }))
-    }
-    const breakOff = (reason: Error) => {
-      fail(reason)
-      controller?.abort(reason)
-    }
-    const leave = () => { breakOff(left) }
-    const timer = setTimeout(() => { breakOff(late) }, limitMs)
-    signal?.addEventListener('abort', leave)
-    agent.dispatch({ origin: address.origin, path: target, method, headers, body: body ?? null }, {
-      onRequestStart (started) {
-        // It may have waited for a connection longer than anybody waits for it.
-        if (isOver) started.abort(late)
-        else controller = started
-      },
-      onResponseStart (_, status, received) { head = { status, headers: received } },
-      onResponseData (_, chunk) { chunks.push(chunk) },
-      onResponseEnd () {
-        end()
-        resolve({ ...head, body: chunks.length === 1 ? chunks[0] as Buffer : Buffer.concat(chunks) })
-      },
-      onResponseError (_, error) { fail(error) }
-    })
+    agent.dispatch({ origin: address.origin, path: target, method, headers, body: body ?? null },
+      new Exchange(resolve, reject, signal, limitMs))
   })
 }
+
+/** What undici tells of a request, until its answer is whole, or it is broken off. */
+class Exchange implements Dispatcher.DispatchHandler {
+  readonly #resolve: (answer: Omit<CosAnswer, 'confidential'>) => void
+  readonly #reject: (error: BrokenExchange) => void
+  readonly #signal: Departure | undefined
+  readonly #timer: NodeJS.Timeout
+  readonly #leave = () => { this.#breakOff(left) }
+  readonly #chunks: Buffer[] = []
+  #controller: Dispatcher.DispatchController | undefined
+  #isOver = false
+  #status = 0
+  #headers: CosAnswer['headers'] = {}
+
+  constructor (
+    resolve: (answer: Omit<CosAnswer, 'confidential'>) => void,
+    reject: (error: BrokenExchange) => void,
+    signal: Departure | undefined,
+    limitMs: number
+  ) {
+    this.#resolve = resolve
+    this.#reject = reject
+    this.#signal = signal
+    this.#timer = setTimeout(() => { this.#breakOff(late) }, limitMs)
+    signal?.addEventListener('abort', this.#leave)
+  }
+
+  onRequestStart (controller: Dispatcher.DispatchController): void {
+    // It may have waited for a connection longer than anybody waits for it.
+    if (this.#isOver) controller.abort(late)
+    else this.#controller = controller
+  }
+
+  onResponseStart (_: unknown, status: number, headers: CosAnswer['headers']): void {
+    this.#status = status
+    this.#headers = headers
+  }
+
+  onResponseData (_: unknown, chunk: Buffer): void {
+    this.#chunks.push(chunk)
+  }
+
+  onResponseEnd (): void {
+    this.#end()
+    const [first = emptyBody, ...others] = this.#chunks
+    this.#resolve({
+      status: this.#status,
+      headers: this.#headers,
+      body: others.length === 0 ? first : Buffer.concat(this.#chunks)
+    })
+  }
+
+  onResponseError (_: unknown, error: Error): void {
+    this.#fail(error)
+  }
+
+  #breakOff (reason: Error): void {
+    this.#fail(reason)
+    this.#controller?.abort(reason)
+  }
+
+  #fail (cause: unknown): void {
+    if (this.#isOver) return
+    this.#end()
+    this.#reject(new BrokenExchange(cause, { wasSent: this.#controller !== undefined, hasBegun: this.#status > 0 }))
+  }
+
+  #end (): void {
+    this.#isOver = true
+    clearTimeout(this.#timer)
+    this.#signal?.removeEventListener('abort', this.#leave)
+  }
+}
+
+const emptyBody = Buffer.alloc(0)
 
 /** With COS_CONNECT_TO the socket goes there, while Host, TLS name and certificate check stay the bucket host's. */
 function connector ({ connectTo, timeoutMs }: Config['cos']): buildConnector.connector {

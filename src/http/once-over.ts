@@ -19,6 +19,8 @@ export function addOnceOver (app: FastifyInstance): void {
 /**
  * Calls back once: when the answer has been sent, or nobody can get it any more. Node says nothing of the answers to
  * pipelined requests whose turn has not come when their connection ends, so the connection is asked, too.
+ *
+ * @param callback must not throw: those after it would not be called
  */
 export function onceOver (
   request: Pick<FastifyRequest, 'raw' | 'whenOver'>, { raw }: Pick<FastifyReply, 'raw'>, callback: () => void

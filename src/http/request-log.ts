@@ -23,20 +23,26 @@ export function addRequestLog (app: FastifyInstance): void {
   app.addHook('onRequest', (request, reply, done) => {
     // Fastify tells of no answer then, though COS may have made the change.
     onceOver(request, reply, () => {
-      if (!reply.raw.writableFinished) request.log.info(fieldsOf(request, reply, false), 'caller left')
+      if (!reply.raw.writableFinished) request.log.info(fieldsOf(request, reply), 'caller left')
     })
     done()
   })
   app.addHook('onResponse', (request, reply, done) => {
-    const { quiet } = request.routeOptions.config
-    request.log[quiet === true ? 'debug' : 'info'](fieldsOf(request, reply, true), 'answered')
+    const { url: route, config: { quiet } } = request.routeOptions
+    request.log[quiet === true ? 'debug' : 'info']({
+      ...fieldsOf(request, reply),
+      route,
+      status: reply.statusCode,
+      code: request.problem?.code,
+      address: request.clientAddress,
+      cosRequestId: reply.getHeader('x-cos-request-id')
+    }, 'answered')
     done()
   })
 }
 
-function fieldsOf (request: FastifyRequest, reply: FastifyReply, isAnswered: boolean): object {
-  const { url: route, schema } = request.routeOptions
-  const { operationId: operation } = (schema ?? {}) as { operationId?: string }
+function fieldsOf (request: FastifyRequest, reply: FastifyReply): object {
+  const { operationId: operation } = (request.routeOptions.schema ?? {}) as { operationId?: string }
   const { bucket } = request.params as { bucket?: string }
   return {
     method: request.method,
@@ -45,11 +51,6 @@ function fieldsOf (request: FastifyRequest, reply: FastifyReply, isAnswered: boo
     bucket: bucket?.slice(0, longestBucket),
     caller: request.caller?.name,
     attempts: request.attempts,
-    route: isAnswered ? route : undefined,
-    status: isAnswered ? reply.statusCode : undefined,
-    code: isAnswered ? request.problem?.code : undefined,
-    address: isAnswered ? request.clientAddress : undefined,
-    cosRequestId: isAnswered ? reply.getHeader('x-cos-request-id') : undefined,
     durationMs: inMs(reply.elapsedTime)
   }
 }

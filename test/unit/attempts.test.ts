@@ -343,6 +343,9 @@ t.test('who leaves is waited for only by changes that were sent', async t => {
   const unsent = leaving({ method: 'PUT', plan: [fault('unreachable', { wasSent: false }), success] })
   t.match(await unsent.result, { error: { code: 'UpstreamUnreachable', mayHaveTakenEffect: false } })
   t.equal(unsent.sent.length, 1)
+  const left = run({ plan: [success], read: () => { left.controller.abort(); throw fault('invalid') } })
+  t.match(await left.result, { error: { code: 'UpstreamUnreachable' } })
+  t.strictSame(left.delays, [], 'for who has left already there is no pause')
 })
 
 t.test('a silent host is told from one that answers and one that says nothing either way', async t => {
