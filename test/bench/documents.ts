@@ -6,6 +6,9 @@ export const bucket = 'examplebucket-1250000000'
 /** A bucket whose page holds 100 configurations of some 8 KiB each; the double knows it by its name. */
 export const richBucket = 'richbucket-1250000000'
 
+/** A bucket whose configurations are never twice the same, likewise. */
+export const changingBucket = 'changingbucket-1250000000'
+
 /** A bucket the double takes its time for, likewise. */
 export const slowBucket = 'slowbucket-1250000000'
 
@@ -21,10 +24,18 @@ export const pageSize = 100
 /** Ids of the configurations asked for, in turn. All of one length, so that every right answer has the same length. */
 export const ids = Array.from({ length: 1_000 }, (_, index) => `daily-${String(index).padStart(4, '0')}`)
 
+/** A text in every configuration, in whose place those of {@link changingBucket} have a {@link revision}. */
+export const owner = 'finance-platform'
+
+/** As long as {@link owner}. */
+export function revision (number: number): string {
+  return `revision-${String(number % 10_000_000).padStart(7, '0')}`
+}
+
 const prefix = 'services/billing/production/2024/invoices/original/'
 const tags = [
   ['department', 'billing and invoicing'], ['retention', 'seven years'], ['environment', 'production'],
-  ['owner', 'finance-platform'], ['data-class', 'confidential']
+  ['owner', owner], ['data-class', 'confidential']
 ] as const
 const fields = ['Size', 'LastModifiedDate', 'ETag', 'StorageClass', 'Tag', 'Crc64']
 const destination = {

@@ -20,9 +20,11 @@ import { hasNginx, kinds, service, startUpstream } from './servers.ts'
 import type { Kind, Server } from './servers.ts'
 
 const parts: Record<string, Part> = {
-  get: throughput('get', 'GET of one configuration', 64),
+  get: throughput('get', 'GET of one configuration, of 1,000 that do not change', 64),
+  changed: throughput('changed', 'GET of one configuration that has changed every time', 64),
   put: throughput('put', 'PUT of one configuration', 64),
-  list: throughput('list', 'LIST of 100 configurations', 16),
+  list: throughput('list', 'LIST of 100 configurations, of 1,000 that do not change', 16),
+  changedList: throughput('changedList', 'LIST of 100 configurations that have changed every time', 16),
   latency,
   hold,
   start,
@@ -83,6 +85,7 @@ function readArguments () {
       rounds: { type: 'string' }
     }
   })
+  if (values.million && process.argv.length > 3) throw new Error('--million goes with no other argument')
   const rounds = values.rounds === undefined ? undefined : Number(values.rounds)
   if (rounds !== undefined && !(Number.isInteger(rounds) && rounds > 0)) throw new Error('--rounds must be a number, 1 or more')
   return {

@@ -1,13 +1,15 @@
 import { request } from 'undici'
 import type { Dispatcher } from 'undici'
-import { bucket, configuration, configurationXml, ids, pageSize, richBucket, slowBucket } from './documents.ts'
+import {
+  bucket, changingBucket, configuration, configurationXml, ids, pageSize, richBucket, slowBucket
+} from './documents.ts'
 import type { Server } from './servers.ts'
 
 /**
  * What is asked of a server. `slow` is the `get` of a bucket that COS takes its time for, `rich` a `list` of large
- * configurations.
+ * configurations; `changed` and `changedList` are those of configurations that nobody has seen before.
  */
-export type Operation = 'get' | 'slow' | 'put' | 'list' | 'rich' | 'livez'
+export type Operation = 'get' | 'changed' | 'slow' | 'put' | 'list' | 'changedList' | 'rich' | 'livez'
 
 /** A request, and what the answer to it must be. */
 export interface Exchange {
@@ -20,7 +22,7 @@ export interface Exchange {
 /** Requests to a server, one after the other. */
 export interface Requests {
   origin: string
-  /** The request of that number. Ids take turns, so that no answer can be had by remembering the one before. */
+  /** The request of that number. Ids take turns. */
   at (index: number): Exchange
 }
 
@@ -36,6 +38,8 @@ function shapeOf (operation: Operation, { speaks }: Server, id: string): Shape {
       ? { method: 'PUT', path, contentType: 'application/json', body: JSON.stringify(configuration) }
       : { method: 'PUT', path, contentType: 'application/xml', body: configurationXml(id) }
     case 'list': return { method: 'GET', path: isJson ? `/buckets/${bucket}/inventories` : '/?inventory' }
+    case 'changed': return { method: 'GET', path: `/buckets/${changingBucket}/inventories/${id}` }
+    case 'changedList': return { method: 'GET', path: `/buckets/${changingBucket}/inventories` }
     case 'slow': return { method: 'GET', path: `/buckets/${slowBucket}/inventories/${id}` }
     case 'rich': return { method: 'GET', path: `/buckets/${richBucket}/inventories` }
     case 'livez': return { method: 'GET', path: '/livez' }
@@ -44,7 +48,7 @@ function shapeOf (operation: Operation, { speaks }: Server, id: string): Shape {
 
 /** How many configurations an answer holds. */
 const configurationsIn: Record<Operation, number> = {
-  get: 1, slow: 1, put: 0, list: pageSize, rich: pageSize, livez: 0
+  get: 1, changed: 1, slow: 1, put: 0, list: pageSize, changedList: pageSize, rich: pageSize, livez: 0
 }
 
 /**

@@ -5,11 +5,13 @@
  */
 import { createServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
-import { configurationXml, ids, pageSize, richBucket, richConfigurationXml, slowBucket, slowMs } from './documents.ts'
+import {
+  changingBucket, configurationXml, ids, owner, pageSize, revision, richBucket, richConfigurationXml, slowBucket, slowMs
+} from './documents.ts'
 
 const prolog = "<?xml version='1.0' encoding='utf-8' ?>\n"
 const [beforeId = '', afterId = ''] = (prolog + configurationXml('\0')).split('\0')
-// Several pages, so that whoever remembers the last one gains nothing.
+// Several pages, in turn, as callers ask for several buckets.
 const pages = pagesOf(configurationXml)
 const richPages = pagesOf(richConfigurationXml)
 
@@ -44,9 +46,10 @@ function answerTo (socket: Socket, request: string): void {
   if (method === undefined) return answer(socket, '400 Bad Request', '')
   if (method === 'PUT') return answer(socket, '200 OK', '')
   if (method === 'DELETE') return answer(socket, '204 No Content', '')
-  if (id !== undefined) return answer(socket, '200 OK', beforeId + id + afterId)
   const kind = request.includes(richBucket) ? richPages : pages
-  answer(socket, '200 OK', kind[answers % kind.length] as string)
+  const xml = id === undefined ? kind[answers % kind.length] as string : beforeId + id + afterId
+  // Whoever remembers what it has read gains nothing from these.
+  answer(socket, '200 OK', request.includes(changingBucket) ? xml.replaceAll(owner, revision(answers)) : xml)
 }
 
 /** How many characters the first request has, its body included; undefined while it is not there as a whole. */

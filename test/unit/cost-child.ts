@@ -6,7 +6,7 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { getHeapStatistics, GCProfiler } from 'node:v8'
 import { pino } from 'pino'
-import { bucket, configuration, configurationXml, ids, pageSize } from '../bench/documents.ts'
+import { bucket, changingBucket, configuration, configurationXml, ids, pageSize } from '../bench/documents.ts'
 import { as } from '../callers-file.ts'
 import { builtPackage } from '../e2e/program.ts'
 
@@ -80,10 +80,11 @@ async function costsOfRequests () {
   const nowhere = { write () {} }
   const { url } = await startService(readConfig(process.env), pino({ level: 'info' }, nowhere), nowhere)
   const send = await connectTo(url)
-  const path = `/buckets/${bucket}/inventories/${ids[0]}`
+  const pathIn = (bucket: string) => `/buckets/${bucket}/inventories/${ids[0]}`
   return {
-    GET: await costOf(() => send('GET', path, ''), 50),
-    PUT: await costOf(() => send('PUT', path, JSON.stringify(configuration)), 50)
+    GET: await costOf(() => send('GET', pathIn(bucket), ''), 50),
+    'GET changed': await costOf(() => send('GET', pathIn(changingBucket), ''), 50),
+    PUT: await costOf(() => send('PUT', pathIn(bucket), JSON.stringify(configuration)), 50)
   }
 }
 

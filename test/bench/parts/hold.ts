@@ -1,3 +1,4 @@
+import { quantile } from '../../faults/load.ts'
 import type { Bench, Part } from '../bench.ts'
 import { connect, send } from '../load.ts'
 import { median, round, table } from '../report.ts'
@@ -13,8 +14,8 @@ export const hold: Part = async bench => {
   const { rows, idle } = await bench.disturbance.during(() => measure(bench))
   return '## How long one LIST holds the event loop\n\nThe longest wait of `/livez` while the service reads a page, ' +
     `${bench.lengths.holds} times.\n\n` +
-    table(['page', 'median ms', 'max ms'], [idle, ...rows].map(({ name, waits }) =>
-      [name, round(median(waits), 2), round(Math.max(...waits), 2)]))
+    table(['page', 'median ms', 'p90 ms', 'max ms'], [idle, ...rows].map(({ name, waits }) =>
+      [name, round(median(waits), 2), round(quantile(waits, 0.9), 2), round(Math.max(...waits), 2)]))
 }
 
 async function measure ({ lengths: { holds }, servers: [service] }: Bench) {

@@ -11,17 +11,19 @@ const perSecond = 500
 export const latency: Part = async bench => {
   const { lengths: { warmUpMs, latencyMs, leadMs }, servers } = bench
   const subjects = await Promise.all(servers.map(async server => ({ server, requests: await requestsOf(server, 'get') })))
-  for (const { requests } of subjects) await openLoop(requests, { perSecond, leadMs: 0, measuredMs: warmUpMs })
+  for (const { requests } of subjects) await openLoop(requests, { perSecond, leadMs: 0, measuredMs: warmUpMs / 2 })
   const measured = await interleaved(bench, subjects, ({ requests }) =>
     openLoop(requests, { perSecond, leadMs, measuredMs: latencyMs }))
   const figures = measured.map(({ subject: { server: { name } }, results }) => ({
     name,
     p50: results.map(latencies => 1_000 * quantile(latencies, 0.5)),
-    p99: results.map(latencies => 1_000 * quantile(latencies, 0.99))
+    // Of all rounds together: one alone has a handful of answers beyond it.
+    p99: 1_000 * quantile(results.flat(), 0.99)
   }))
   const [service] = figures as [typeof figures[number]]
   const rows = figures.map(({ name, p50, p99 }) =>
-    [name, spread(p50), spread(p99), ratio(service.p50, p50), ratio(service.p99, p99)])
-  return `## Latency at ${round(perSecond)} GET/s\n\nMicroseconds from when a request was due.\n\n` +
+    [name, spread(p50), round(p99), ratio(service.p50, p50), round(service.p99 / p99, 2)])
+  return `## Latency at ${round(perSecond)} GET/s\n\nMicroseconds from when a request was due. The sender shares its core ` +
+    'with the upstream double, for which all wait alike; p99 is that of all rounds together.\n\n' +
     table(['server', 'p50 µs', 'p99 µs', 'service ÷ it: p50', 'service ÷ it: p99'], rows)
 }

@@ -6,6 +6,9 @@ import { ratio, round, spread, median, table } from '../report.ts'
 import { requestsOf } from '../requests.ts'
 import type { Operation } from '../requests.ts'
 
+/** Requests whose documents are not the same twice, which is nothing to those who do not read them. */
+const ofReaders: readonly Operation[] = ['changed', 'changedList']
+
 /**
  * Requests a second and CPU time a request, of each server, for one kind of request.
  *
@@ -16,6 +19,7 @@ export function throughput (operation: Operation, title: string, connections: nu
     const { lengths: { warmUpMs, leadMs, roundMs }, servers } = bench
     const subjects = []
     for (const server of servers) {
+      if (server.speaks !== 'json' && ofReaders.includes(operation)) continue
       const requests = await requestsOf(server, operation)
       const load = (leadMs: number, measuredMs: number) => closedLoop(
         [requests], { connections, leadMs, measuredMs, cpuMicrosSoFar: () => cpuMicrosOf([server.pid]) })
