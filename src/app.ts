@@ -22,6 +22,7 @@ import { addAuthorization, addDestinationCheck } from './http/authorization.ts'
 import { addClientAddress } from './http/client-address.ts'
 import { addDocumentation, openApiRoutes } from './http/documentation.ts'
 import { addCosCall } from './http/cos-call.ts'
+import { toJson } from './http/json.ts'
 import { acceptJsonOnly } from './http/json-only.ts'
 import { metricsRoute } from './http/metrics-route.ts'
 import { addObservation } from './http/observation.ts'
@@ -81,7 +82,7 @@ export async function buildApp (dependencies: Dependencies): Promise<FastifyInst
   const { changes, inventories, lifecycle, metrics, regions, tls, tracer, version } = dependencies
   const app = createFastify(dependencies)
   // Compiled serializers drop properties that a schema does not name. Nothing COS said may be lost.
-  app.setSerializerCompiler(() => value => JSON.stringify(value))
+  app.setSerializerCompiler(() => toJson)
   addProblems(app)
   addRequestIds(app)
   addClientAddress(app)

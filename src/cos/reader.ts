@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { InventoryConfiguration, InventoryPage } from '../contract/inventory.ts'
 import { fromConfigurationText, pieceToConfiguration, readList } from './inventory-xml.ts'
@@ -7,9 +8,8 @@ import { decodeUtf8 } from './xml.ts'
 const mostRemembered = 2 * 1024 * 1024
 /** Longer documents are not usual, and would push out many others. */
 const longestRemembered = 32 * 1024
-
-/** Stands for a configuration that has come once. It is kept when it comes again: most of what changes comes once. */
-const seen = Symbol('seen')
+/** Documents of which is known that they have come. */
+const mostSeen = 4_000
 
 /** Reads what COS answers to GET and LIST. The configurations it gives are not to be changed. */
 export interface Reader {
@@ -20,25 +20,33 @@ export interface Reader {
 }
 
 /**
- * A reader that does not read twice what is the same character for character. COS is asked every time, but
- * configurations seldom change, and to translate one takes longer than all else that is done for a GET. What is
- * remembered depends on nothing but the text, so that it never gets old and is the same for every caller.
+ * A reader that keeps what comes again, character for character. COS is asked every time, but configurations seldom
+ * change, and to translate one takes a quarter of a GET, and nearly all of a LIST. What is kept depends on nothing but
+ * the text, so that it never gets old and is the same for every caller.
  */
 export function createReader (): Reader {
-  const known = new LRUCache<string, InventoryConfiguration | typeof seen>({
+  const known = new LRUCache<string, InventoryConfiguration>({
     maxSize: mostRemembered,
-    maxEntrySize: longestRemembered,
     sizeCalculation: (_, text) => text.length
   })
+  /** Hashes of what has come: only what comes again is kept. To keep what comes once would cost more than it brings. */
+  const seen = new LRUCache<string, true>({ max: mostSeen })
 
   function remembering<T extends InventoryConfiguration | undefined> (read: (text: string) => T) {
     return (text: string): T | InventoryConfiguration => {
+      if (text.length > longestRemembered) return read(text)
       const before = known.get(text)
-      if (typeof before === 'object') return before
+      if (before !== undefined) return before
+      const mark = hash('sha1', text, 'base64')
+      if (!seen.has(mark)) {
+        const configuration = read(text)
+        if (configuration !== undefined) seen.set(mark, true)
+        return configuration
+      }
       // A piece of a page, and pieces of that, would keep the whole page.
       const own = Buffer.from(text).toString()
-      const configuration = read(own)
-      if (configuration !== undefined) known.set(own, before === undefined ? seen : frozen(configuration))
+      const configuration = frozen(read(own)) as InventoryConfiguration
+      known.set(own, configuration)
       return configuration
     }
   }
