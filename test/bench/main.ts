@@ -19,12 +19,14 @@ import { throughput } from './parts/throughput.ts'
 import { hasNginx, kinds, service, startUpstream } from './servers.ts'
 import type { Kind, Server } from './servers.ts'
 
+const single = { connections: 64, warmUps: 10_000 }
+const page = { connections: 16, warmUps: 400 }
 const parts: Record<string, Part> = {
-  get: throughput('get', 'GET of one configuration, of 1,000 that do not change', 64),
-  changed: throughput('changed', 'GET of one configuration that has changed every time', 64),
-  put: throughput('put', 'PUT of one configuration', 64),
-  list: throughput('list', 'LIST of 100 configurations, of 1,000 that do not change', 16),
-  changedList: throughput('changedList', 'LIST of 100 configurations that have changed every time', 16),
+  get: throughput('get', 'GET of one configuration, of 1,000 that do not change', single),
+  changed: throughput('changed', 'GET of one configuration that has changed every time', single),
+  put: throughput('put', 'PUT of one configuration', single),
+  list: throughput('list', 'LIST of 100 configurations, of 1,000 that do not change', page),
+  changedList: throughput('changedList', 'LIST of 100 configurations that have changed every time', page),
   latency,
   hold,
   start,
