@@ -13,7 +13,7 @@ export function etagOf (configuration: InventoryConfiguration): string {
   const known = tags.get(configuration)
   if (known !== undefined) return known
   const tag = `"${hash('sha256', meaningOf(configuration), 'base64url')}"`
-  // One that cannot change has been remembered, and comes again.
+  // The reader keeps what it has frozen, and gives it again.
   if (Object.isFrozen(configuration)) tags.set(configuration, tag)
   return tag
 }

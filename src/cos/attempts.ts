@@ -204,31 +204,32 @@ export function createAttempts (
     }
   }
 
-  let underWay = 0
-  /** To be told when none is. */
-  const waiting: Array<() => void> = []
+  async function observed<T> (cosCall: CosCall, read: Read<T>): Promise<T> {
+    const startedAt = now()
+    const observe = (ending: CallClass) => { observer.called(cosCall.operation, ending, secondsSince(startedAt)) }
+    try {
+      const value = await repeatedly(cosCall, read)
+      observe('ok')
+      return value
+    } catch (error) {
+      observe(error instanceof UpstreamError ? error.class : 'internal')
+      throw error
+    }
+  }
+
+  const underWay = new Set<Promise<unknown>>()
 
   return {
-    async run (cosCall, read) {
-      const startedAt = now()
-      const end = (ending: CallClass) => {
-        observer.called(cosCall.operation, ending, secondsSince(startedAt))
-        underWay -= 1
-        if (underWay === 0) for (const tell of waiting.splice(0)) tell()
-      }
-      underWay += 1
-      try {
-        const value = await repeatedly(cosCall, read)
-        end('ok')
-        return value
-      } catch (error) {
-        end(error instanceof UpstreamError ? error.class : 'internal')
-        throw error
-      }
+    run (cosCall, read) {
+      const call = observed(cosCall, read)
+      underWay.add(call)
+      const leave = () => { underWay.delete(call) }
+      call.then(leave, leave)
+      return call
     },
 
     async settled () {
-      if (underWay > 0) await new Promise<void>(resolve => { waiting.push(resolve) })
+      while (underWay.size > 0) await Promise.allSettled(underWay)
     }
   }
 }

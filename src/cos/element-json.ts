@@ -174,16 +174,14 @@ export function isObject (value: Json | undefined): value is JsonObject {
 }
 
 /** What becomes of members, by their names. */
-export type MemberChanges = ReadonlyMap<string, (value: Json) => Json | undefined>
+export type MemberChanges = ReadonlyMap<string, (value: Json) => Json>
 
-/** The same object with some members changed or, where the change gives undefined, left out. Order is kept. */
+/** The same object with some members changed. Order is kept. */
 export function mapMembers (object: JsonObject, changes: MemberChanges): JsonObject {
   const mapped: JsonObject = {}
   for (const name of Object.keys(object)) {
     const value = object[name] as Json
-    const change = changes.get(name)
-    const changed = change === undefined ? value : change(value)
-    if (changed !== undefined) set(mapped, name, changed)
+    set(mapped, name, changes.get(name)?.(value) ?? value)
   }
   return mapped
 }

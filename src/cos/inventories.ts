@@ -74,7 +74,6 @@ export function createInventories (config: Config['cos'], { attempts }: Dependen
   const addressOf = createAddressBook(config)
   const reader = createReader()
   const readConfiguration = reading(reader.configuration)
-  const readPage = reading(reader.page)
 
   async function send<T> (
     call: Call, method: CosRequest['method'], parameters: InventoryParameters, read: Read<T>, body?: string
@@ -103,7 +102,7 @@ export function createInventories (config: Config['cos'], { attempts }: Dependen
 
   async function listPage (call: Call, continuationToken: string | undefined) {
     try {
-      return await send(call, 'GET', { continuationToken }, readPage)
+      return await send(call, 'GET', { continuationToken }, reading(bytes => reader.page(bytes, call.signal)))
     } catch (error) {
       if (!isNotFound(error)) throw error
       const empty: InventoryPage = { InventoryConfigurations: [], IsTruncated: false }
@@ -166,6 +165,7 @@ function reading<T> (parse: (bytes: Uint8Array) => T | Promise<T>): Read<Outcome
     try {
       return { value: await parse(answer.body), cos }
     } catch (error) {
+      if (error instanceof UpstreamError) throw error
       throw invalid('COS answered something that is not the XML it should be. Try again; if it stays, tell the operator.',
         { cause: error, cos })
     }

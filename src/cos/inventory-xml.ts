@@ -123,23 +123,26 @@ export function pieceToConfiguration (text: string): InventoryConfiguration | un
  * hold the event loop, and with it all other requests, for up to a twentieth of a second.
  *
  * @param toConfiguration reads the pieces
+ * @param turn lets others have theirs, and comes back when there is one for this page
  * @throws {XmlError} as fromListXml does
  */
-export async function readList (bytes: Uint8Array, toConfiguration = pieceToConfiguration): Promise<InventoryPage> {
+export async function readList (
+  bytes: Uint8Array, toConfiguration = pieceToConfiguration, turn: () => Promise<void> = othersTurn
+): Promise<InventoryPage> {
   let begunAt = performance.now()
   const cut = cutXml(bytes, 'InventoryConfiguration')
   if (cut === undefined) return fromListXml(bytes)
   const page = toPage(named(cut.rest, ...listNames))
   for (const piece of cut.pieces) {
     if (performance.now() - begunAt > longestTurnMs) {
-      await othersTurn()
+      await turn()
       begunAt = performance.now()
     }
     const configuration = toConfiguration(piece)
     if (configuration !== undefined) page.InventoryConfigurations.push(configuration)
   }
-  // To write a page as JSON takes a turn of its own, if it took long to read.
-  if (performance.now() - begunAt > longestTurnMs / 2) await othersTurn()
+  // To write it as JSON may take as long again.
+  if (performance.now() - begunAt > longestTurnMs / 2) await turn()
   return page
 }
 

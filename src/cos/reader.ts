@@ -1,22 +1,31 @@
 import { hash } from 'node:crypto'
+import { setImmediate as othersTurn } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
 import type { InventoryConfiguration, InventoryPage } from '../contract/inventory.ts'
+import type { Departure } from '../departure.ts'
+import { cancelled } from './bulkheads.ts'
 import { fromConfigurationText, pieceToConfiguration, readList } from './inventory-xml.ts'
 import { decodeUtf8 } from './xml.ts'
 
-/** In characters of XML: some two thousand usual configurations, which take three times as much as objects. */
-const mostRemembered = 2 * 1024 * 1024
+/** In characters of XML: some three thousand usual configurations, which take up to 15 MiB. */
+const mostRemembered = 3 * 1024 * 1024
 /** Longer documents are not usual, and would push out many others. */
 const longestRemembered = 32 * 1024
-/** Documents of which is known that they have come. */
-const mostSeen = 4_000
+/** Pages in the middle of being read. The largest there can be takes some 30 MiB until its answer has been sent. */
+const mostPages = 4
 
 /** Reads what COS answers to GET and LIST. The configurations it gives are not to be changed. */
 export interface Reader {
   /** @throws {XmlError} when the bytes are not an InventoryConfiguration */
   configuration (bytes: Uint8Array): InventoryConfiguration
-  /** Gives others a turn on the way. @throws {XmlError} when the bytes are not a page of configurations */
-  page (bytes: Uint8Array): Promise<InventoryPage>
+  /**
+   * Reads a page in turns of some milliseconds. Of all pages one has a turn in each round of the event loop.
+   *
+   * @param caller for whom it is read
+   * @throws {XmlError} when the bytes are not a page of configurations
+   * @throws {UpstreamError} `cancelled` when the caller has left
+   */
+  page (bytes: Uint8Array, caller: Departure): Promise<InventoryPage>
 }
 
 /**
@@ -29,8 +38,11 @@ export function createReader (): Reader {
     maxSize: mostRemembered,
     sizeCalculation: (_, text) => text.length
   })
-  /** Hashes of what has come: only what comes again is kept. To keep what comes once would cost more than it brings. */
-  const seen = new LRUCache<string, true>({ max: mostSeen })
+  /**
+   * Hashes and lengths of what has come: only what comes again is kept. To keep what comes once, or not again before it
+   * is pushed out, would cost more than it brings.
+   */
+  const seen = new LRUCache<string, number>({ maxSize: mostRemembered, sizeCalculation: length => length })
 
   function remembering<T extends InventoryConfiguration | undefined> (read: (text: string) => T) {
     return (text: string): T | InventoryConfiguration => {
@@ -40,7 +52,7 @@ export function createReader (): Reader {
       const mark = hash('sha1', text, 'base64')
       if (!seen.has(mark)) {
         const configuration = read(text)
-        if (configuration !== undefined) seen.set(mark, true)
+        if (configuration !== undefined) seen.set(mark, text.length)
         return configuration
       }
       // A piece of a page, and pieces of that, would keep the whole page.
@@ -53,20 +65,32 @@ export function createReader (): Reader {
 
   const readDocument = remembering(fromConfigurationText)
   const readPiece = remembering(pieceToConfiguration)
-  let last = Promise.resolve()
+  let lastTurn = Promise.resolve()
+  let pages = 0
+  const waiting: Array<() => void> = []
+
+  async function readPage (bytes: Uint8Array, caller: Departure): Promise<InventoryPage> {
+    const turn = async () => {
+      lastTurn = lastTurn.then(() => othersTurn())
+      await lastTurn
+      if (caller.aborted) throw cancelled()
+    }
+    await turn()
+    return await readList(bytes, readPiece, turn)
+  }
 
   return {
     configuration: bytes => readDocument(decodeUtf8(bytes)),
-    page (bytes) {
-      // One at a time: many at once would hold the event loop in turn, and the largest take all memory together.
-      const page = last.then(() => readList(bytes, readPiece))
-      last = page.then(ignore, ignore)
-      return page
+    async page (bytes, caller) {
+      pages += 1
+      if (pages > mostPages) await new Promise<void>(resolve => { waiting.push(resolve) })
+      return await readPage(bytes, caller).finally(() => {
+        pages -= 1
+        waiting.shift()?.()
+      })
     }
   }
 }
-
-const ignore = () => {}
 
 /** The same value, which nobody can change any more. */
 function frozen<T> (value: T): T {

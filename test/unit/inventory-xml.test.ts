@@ -7,6 +7,7 @@ import {
 } from '../../src/cos/inventory-xml.ts'
 import { createReader } from '../../src/cos/reader.ts'
 import { escapeText, parseXml, XmlError } from '../../src/cos/xml.ts'
+import { Waiting } from '../../src/departure.ts'
 import { configuration } from '../start.ts'
 
 const bytes = (xml: string) => Buffer.from(xml)
@@ -341,7 +342,7 @@ t.test('names that are not of COS leave no trace, however many there are', t => 
 })
 
 t.test('a configuration that comes again is kept, and given to all who ask', async t => {
-  const reader = createReader()
+  const [reader, staying] = [createReader(), new Waiting()]
   const prolog = "<?xml version='1.0' encoding='utf-8' ?>\n"
   const document = (id: string) => bytes(prolog + toConfigurationXml(id, configuration))
   const page = (...ids: string[]) => bytes('<ListInventoryConfigurationResult>' +
@@ -352,22 +353,22 @@ t.test('a configuration that comes again is kept, and given to all who ask', asy
   t.equal(reader.configuration(document('a')), first, 'the same object')
   t.not(reader.configuration(document('b')), first)
   t.strictSame(reader.configuration(document('b')), { ...configuration, Id: 'b' })
-  await reader.page(page('a', 'b'))
-  const { InventoryConfigurations: [, second] } = await reader.page(page('a', 'b'))
-  const { InventoryConfigurations: [again, ...others] } = await reader.page(page('b', 'c', 'a'))
+  await reader.page(page('a', 'b'), staying)
+  const { InventoryConfigurations: [, second] } = await reader.page(page('a', 'b'), staying)
+  const { InventoryConfigurations: [again, ...others] } = await reader.page(page('b', 'c', 'a'), staying)
   t.equal(again, second)
   t.strictSame(others.map(({ Id }) => Id), ['c', 'a'])
   const isFrozen = (value: unknown): boolean => typeof value !== 'object' || value === null ||
     (Object.isFrozen(value) && Object.values(value).every(isFrozen))
   t.ok(isFrozen(first) && isFrozen(second), 'nobody can change it for the others')
-  t.strictSame(await reader.page(page()), await readList(page()))
+  t.strictSame(await reader.page(page(), staying), await readList(page()))
   t.throws(() => reader.configuration(bytes('<a/>')), { name: 'XmlError' })
   t.throws(() => reader.configuration(Buffer.from([0xFF])), { name: 'XmlError' })
-  await t.rejects(reader.page(bytes('<a/>')), { name: 'XmlError' })
+  await t.rejects(reader.page(bytes('<a/>'), staying), { name: 'XmlError' })
   const empty = '<InventoryConfiguration></InventoryConfiguration>'
   const withEmpty = bytes(page('a').toString().replace('<Is', `${empty}<Is`))
-  t.equal((await reader.page(withEmpty)).InventoryConfigurations.length, 1)
-  t.equal((await reader.page(withEmpty)).InventoryConfigurations.length, 1)
+  t.equal((await reader.page(withEmpty, staying)).InventoryConfigurations.length, 1)
+  t.equal((await reader.page(withEmpty, staying)).InventoryConfigurations.length, 1)
 })
 
 t.test('what is large is not remembered, and what is remembered has a bound', t => {
@@ -387,21 +388,42 @@ t.test('what is large is not remembered, and what is remembered has a bound', t 
   }
   comeTwice(50, 'x')
   t.equal(reader.configuration(small), first)
-  comeTwice(100, 'y')
+  for (const prefix of ['y', 'z']) comeTwice(60, prefix)
   t.not(reader.configuration(small), first)
   t.end()
 })
 
-t.test('pages are read one after the other', async t => {
+t.test('pages take turns, however many there are', async t => {
   const reader = createReader()
-  const page = (id: string) => bytes('<ListInventoryConfigurationResult>' +
-    Array.from({ length: 100 }, (_, index) => toConfigurationXml(`${id}-${index}`, configuration)).join('') +
+  const page = (id: string, count: number) => bytes('<ListInventoryConfigurationResult>' +
+    Array.from({ length: count }, (_, index) => toConfigurationXml(`${id}-${index}`, configuration)).join('') +
     '<IsTruncated>false</IsTruncated></ListInventoryConfigurationResult>')
   const order: string[] = []
-  const reading = (name: string, bytes: Buffer) => reader.page(bytes).then(
-    ({ InventoryConfigurations: { length } }) => order.push(`${name} ${length}`), () => order.push(`${name} refused`))
-  await Promise.all([reading('a', page('a')), reading('b', bytes('<a/>')), reading('c', page('c')), reading('d', page('a'))])
-  t.strictSame(order, ['a 100', 'b refused', 'c 100', 'd 100'])
+  const reading = (name: string, bytes: Buffer, caller = new Waiting()) => reader.page(bytes, caller).then(
+    ({ InventoryConfigurations: { length } }) => order.push(`${name} ${length}`),
+    (error: Error) => order.push(`${name} ${error.name}`))
+  await Promise.all([reading('large', page('a', 1_000)), reading('odd', bytes('<a/>')), reading('small', page('b', 1))])
+  t.strictSame(order, ['odd XmlError', 'small 1', 'large 1000'], 'a small one does not wait for the end of a large one')
+
+  order.length = 0
+  let turns = 0
+  const count = () => {
+    turns += 1
+    next = setImmediate(count)
+  }
+  let next = setImmediate(count)
+  await Promise.all(Array.from({ length: 30 }, (_, index) => reading(String(index), page('b', 1))))
+  clearImmediate(next)
+  t.strictSame(order, Array.from({ length: 30 }, (_, index) => `${index} 1`))
+  t.ok(turns >= 30, `${turns} turns of others`)
+
+  order.length = 0
+  const [leaving, gone] = [new Waiting(), new Waiting()]
+  gone.leave()
+  const left = reading('leaving', page('c', 1_000), leaving)
+  setImmediate(() => { leaving.leave() })
+  await Promise.all([left, reading('gone', page('d', 1), gone), reading('small', page('b', 1))])
+  t.strictSame(order.sort(), ['gone UpstreamError', 'leaving UpstreamError', 'small 1'])
 })
 
 t.test('while a large page is read, others have their turn', async t => {
