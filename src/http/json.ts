@@ -1,9 +1,9 @@
-/** What cannot change is written once, for as long as anybody has it: a configuration COS gives again and again. */
+/** What cannot change is written once, for as long as anybody has it: a configuration that the reader has frozen. */
 const texts = new WeakMap<object, string>()
 
 /** An answer as JSON. */
-export function toJson (value: object): string {
-  if (!Object.isFrozen(value)) return JSON.stringify(value)
+export function toJson (value: unknown): string {
+  if (typeof value !== 'object' || value === null || !Object.isFrozen(value)) return JSON.stringify(value)
   const known = texts.get(value)
   if (known !== undefined) return known
   const text = JSON.stringify(value)

@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { onceOver } from './once-over.ts'
 import { pathOf } from './path-of.ts'
 
@@ -23,25 +23,28 @@ export function addRequestLog (app: FastifyInstance): void {
   app.addHook('onRequest', (request, reply, done) => {
     // Fastify tells of no answer then, though COS may have made the change.
     onceOver(request, reply, () => {
-      if (!reply.raw.writableFinished) request.log.info(fieldsOf(request, reply), 'caller left')
+      if (!reply.raw.writableFinished) {
+        request.log.info({ ...fieldsOf(request), durationMs: inMs(reply.elapsedTime) }, 'caller left')
+      }
     })
     done()
   })
   app.addHook('onResponse', (request, reply, done) => {
     const { url: route, config: { quiet } } = request.routeOptions
     request.log[quiet === true ? 'debug' : 'info']({
-      ...fieldsOf(request, reply),
+      ...fieldsOf(request),
       route,
       status: reply.statusCode,
       code: request.problem?.code,
       address: request.clientAddress,
-      cosRequestId: reply.getHeader('x-cos-request-id')
+      cosRequestId: reply.getHeader('x-cos-request-id'),
+      durationMs: inMs(reply.elapsedTime)
     }, 'answered')
     done()
   })
 }
 
-function fieldsOf (request: FastifyRequest, reply: FastifyReply): object {
+function fieldsOf (request: FastifyRequest): object {
   const { operationId: operation } = (request.routeOptions.schema ?? {}) as { operationId?: string }
   const { bucket } = request.params as { bucket?: string }
   return {
@@ -50,8 +53,7 @@ function fieldsOf (request: FastifyRequest, reply: FastifyReply): object {
     operation,
     bucket: bucket?.slice(0, longestBucket),
     caller: request.caller?.name,
-    attempts: request.attempts,
-    durationMs: inMs(reply.elapsedTime)
+    attempts: request.attempts
   }
 }
 

@@ -13,6 +13,7 @@ import t from 'tap'
 import { readConfig } from '../../src/config.ts'
 import { FetchError, fetchJson, fetchText } from '../../src/fetch-json.ts'
 import { watchFiles } from '../../src/file-watch.ts'
+import { toJson } from '../../src/http/json.ts'
 import { createReloader } from '../../src/reload.ts'
 import { Secret } from '../../src/secret.ts'
 import { logWarnings } from '../../src/warnings.ts'
@@ -74,6 +75,14 @@ t.test('neither the console nor the logger prints a secret', async t => {
     t.match(written, /\[secret\]/)
   }
   t.equal(logs().trimEnd().split('\n').length, 4)
+})
+
+t.test('an answer is the JSON of its value, whether or not that can change', async t => {
+  const values = [{ a: [1, { b: '"' }] }, [], 'x', 1, true, null]
+  for (const value of values) t.equal(toJson(value), JSON.stringify(value))
+  const kept = Object.freeze({ a: Object.freeze(['b']) })
+  t.equal(toJson(kept), '{"a":["b"]}')
+  t.equal(toJson(kept), '{"a":["b"]}')
 })
 
 t.test('a watched file is noticed however it changes', async t => {
