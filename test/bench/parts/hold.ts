@@ -45,7 +45,8 @@ async function measure ({ lengths: { holds }, servers: [service] }: Bench) {
   for (let index = 0; index < warmUps + 10 * holds; index += 1) waits.push(await probe())
   const idle = { name: 'none (every probe)', waits: waits.slice(warmUps) }
   const rows = [
-    { name: '100 of 1 KiB', waits: await longestWaits('list') },
+    { name: '100 of 1 KiB that do not change', waits: await longestWaits('list') },
+    { name: '100 of 1 KiB that have changed', waits: await longestWaits('changedList') },
     { name: '100 of 8 KiB', waits: await longestWaits('rich') }
   ]
   await prober.destroy()

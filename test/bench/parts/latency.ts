@@ -23,7 +23,7 @@ export const latency: Part = async bench => {
   const [service] = figures as [typeof figures[number]]
   const rows = figures.map(({ name, p50, p99 }) =>
     [name, spread(p50), round(p99), ratio(service.p50, p50), round(service.p99 / p99, 2)])
-  return `## Latency at ${round(perSecond)} GET/s\n\nMicroseconds from when a request was due. The sender shares its core ` +
+  return `## Latency at ${round(perSecond)} GET/s of 1,000 that do not change\n\nMicroseconds from when a request was due. The sender shares its core ` +
     'with the upstream double, for which all wait alike; p99 is that of all rounds together.\n\n' +
     table(['server', 'p50 µs', 'p99 µs', 'service ÷ it: p50', 'service ÷ it: p99'], rows)
 }

@@ -34,7 +34,7 @@ export const replicas: Part = async bench => {
     busy: results.map(({ busy }) => busy)
   }))
   const [one] = figures as [typeof figures[number]]
-  return '## Replicas\n\nTwo replicas have to share two cores with the load and the upstream double: look at the CPU time a ' +
+  return '## Replicas\n\nGET of 1,000 that do not change. Two replicas have to share two cores with the load and the upstream double: look at the CPU time a ' +
     'request, and at the requests that a whole second of a core would be enough for.\n\n' + table(
     ['replicas', 'GET/s', 'two ÷ one', 'CPU µs/request', 'GET per core-second', 'of a core'],
     figures.map(({ replicas, perSecond, cpu, busy }) => [
