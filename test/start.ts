@@ -137,6 +137,11 @@ export async function start (
   return { emulator, ...await startTestService(t, emulator.address, environment) }
 }
 
+/** Looks at every turn of the event loop: what is waited for happens on sockets of this process. */
+export async function until (condition: () => boolean | Promise<boolean>): Promise<void> {
+  while (!await condition()) await new Promise(resolve => { setImmediate(resolve) })
+}
+
 async function callOver (
   agent: Agent, url: string, method: string, path: string, body?: unknown, headers: Record<string, string> = {}
 ): Promise<Answer> {

@@ -4,7 +4,7 @@ import t from 'tap'
 import type { AuditRecord } from '../../src/audit.ts'
 import { createAuditLog } from '../../src/audit.ts'
 import { as, callersFile, everything, withKey } from '../callers-file.ts'
-import { at, bucket, configuration, recordingLogger, start } from '../start.ts'
+import { at, bucket, configuration, recordingLogger, start, until } from '../start.ts'
 
 const { IsEnabled: _, Schedule: __, ...job } = configuration
 const fromCos = { 'x-cos-request-id': 'from-cos', 'content-type': 'application/xml' }
@@ -118,8 +118,3 @@ t.test('a file takes the lines, may be rotated away, and cannot lose one', async
   gone(record('4'))
   t.match(logs(), /"code":"ENOENT","record":\{.*"id":"4"/, 'where it cannot be written, the log of the service has it')
 })
-
-/** Looks at every turn of the event loop: what is waited for happens on sockets of this process. */
-async function until (condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise(resolve => { setImmediate(resolve) })
-}

@@ -5,7 +5,7 @@ import type { Emulator } from '../../src/emulator/server.ts'
 import { as, callersFile, everything, withKey } from '../callers-file.ts'
 import { startGated } from '../doubles/gate.ts'
 import { send, toDestination, toDocument, toPut } from '../emulator/client.ts'
-import { at, bucket, configuration, secrets, start, startTestService } from '../start.ts'
+import { at, bucket, configuration, secrets, start, startTestService, until } from '../start.ts'
 import type { Answer, Running } from '../start.ts'
 
 const { COSBucketDestination: destination } = configuration.Destination
@@ -740,8 +740,3 @@ t.test('a patch needs the rights to read and to write, and to the destination of
   await patchAs('both', { IsEnabled: true }, '?dry-run=true')
   t.equal(audits().length, length + 5, 'and none for a dry run')
 })
-
-/** Looks at every turn of the event loop: what is waited for happens on sockets of this process. */
-async function until (condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise(resolve => { setImmediate(resolve) })
-}

@@ -7,7 +7,7 @@ import { Agent } from 'undici'
 import type { Emulator } from '../../src/emulator/server.ts'
 import { as, callersFile, everything, withKey } from '../callers-file.ts'
 import { startGated } from '../doubles/gate.ts'
-import { at, bucket, configuration, otherBucket, start } from '../start.ts'
+import { at, bucket, configuration, otherBucket, start, until } from '../start.ts'
 import type { Answer, Test } from '../start.ts'
 
 const collection = `/buckets/${bucket}/inventories`
@@ -716,9 +716,4 @@ function settled<T> (value: Promise<T>): { value: Promise<T>, isOver: () => bool
   const end = () => { isOver = true }
   value.then(end, end)
   return { value, isOver: () => isOver }
-}
-
-/** Looks at every turn of the event loop: what is waited for happens on sockets of this process. */
-async function until (condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise(resolve => { setImmediate(resolve) })
 }

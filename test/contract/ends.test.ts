@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
 import t from 'tap'
-import { at, bucket, configuration, start } from '../start.ts'
+import { at, bucket, configuration, start, until } from '../start.ts'
 import type { Running, Test } from '../start.ts'
 
 async function dial (t: Test, url: string): Promise<Socket> {
@@ -11,11 +11,6 @@ async function dial (t: Test, url: string): Promise<Socket> {
   socket.on('error', () => {})
   await once(socket, 'connect')
   return socket
-}
-
-/** Waits for something that another event loop turn may bring. */
-async function until (isTrue: () => boolean): Promise<void> {
-  while (!isTrue()) await new Promise(resolve => { setImmediate(resolve) })
 }
 
 const get = (id: string) => `GET ${at(id)} HTTP/1.1\r\nhost: x\r\n\r\n`

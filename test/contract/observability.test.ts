@@ -13,7 +13,7 @@ import type { CollectedSpan } from '../doubles/collector.ts'
 import { startMetadataDouble } from '../doubles/metadata.ts'
 import { startProgram } from '../e2e/program.ts'
 import { refuseSecrets, secret } from '../secrets.ts'
-import { at, bucket, configuration, otherBucket, secrets, start, startTestEmulator, startTestService } from '../start.ts'
+import { at, bucket, configuration, otherBucket, secrets, start, startTestEmulator, startTestService, until } from '../start.ts'
 import type { Answer, Running, Test } from '../start.ts'
 
 interface Series {
@@ -651,9 +651,4 @@ function setEnvironment (t: Test, environment: Record<string, string>): void {
     process.env[name] = value
     t.teardown(() => { delete process.env[name] })
   }
-}
-
-/** Looks at every turn of the event loop: what is waited for happens on sockets of this process. */
-async function until (condition: () => boolean | Promise<boolean>): Promise<void> {
-  while (!await condition()) await new Promise(resolve => { setImmediate(resolve) })
 }

@@ -8,13 +8,14 @@ import Fastify from 'fastify'
 import { generate } from 'selfsigned'
 import t from 'tap'
 import type { Test as Assertions } from 'tap'
+import { toConfigurationXml } from '../../src/cos/inventory-xml.ts'
 import { createRetryBudget } from '../../src/cos/retry-budget.ts'
 import { addProblems } from '../../src/http/problem-replies.ts'
 import { measureLateness, shedLoad } from '../../src/http/shedding.ts'
 import { startMetadataDouble } from '../doubles/metadata.ts'
 import { startProgram } from '../e2e/program.ts'
 import { secret } from '../secrets.ts'
-import { at, bucket, configuration, otherBucket, secrets, start, startTestEmulator, startTestService } from '../start.ts'
+import { at, bucket, configuration, otherBucket, secrets, start, startTestEmulator, startTestService, until } from '../start.ts'
 import type { Answer, Running, Test } from '../start.ts'
 
 const { IsEnabled: _, Schedule: __, ...job } = configuration
@@ -112,6 +113,18 @@ t.test('who leaves a walk over all pages ends it with the page under way', async
   t.equal(await metric(running, 'cos_calls_total', 'class="ok"'), 1)
   t.equal((await running.call('GET', '/livez')).status, 200)
   t.equal(emulator.requests.length, 2)
+})
+
+t.test('a page is read no further when its caller leaves', async t => {
+  const running = await start(t)
+  const pieces = Array.from({ length: 5_000 }, (_, index) => toConfigurationXml(String(index), configuration))
+  const body = `<ListInventoryConfigurationResult>${pieces.join('')}<IsTruncated>false</IsTruncated></ListInventoryConfigurationResult>`
+  running.emulator.addFault({ kind: 'raw', status: 200, body, times: 1 })
+  const caller = ask(t, running, 'GET', collection)
+  await until(() => running.logs().includes('"COS answered"'))
+  caller.leave()
+  await until(async () => await metric(running, 'cos_calls_total', '') === 1)
+  t.equal(await metric(running, 'cos_calls_total', 'class="cancelled"'), 1)
 })
 
 t.test('a job whose first answer was lost is not sent again, and its id says both things it can mean', async t => {
@@ -420,9 +433,4 @@ async function metric ({ call }: Pick<Running, 'call'>, name: string, labels: st
   return text.split('\n')
     .filter(line => (line.startsWith(`${name} `) || line.startsWith(`${name}{`)) && line.includes(labels))
     .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0)
-}
-
-/** Looks at every turn of the event loop: what is waited for happens on sockets of this process. */
-async function until (condition: () => boolean | Promise<boolean>): Promise<void> {
-  while (!await condition()) await new Promise(resolve => { setImmediate(resolve) })
 }

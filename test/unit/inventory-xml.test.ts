@@ -8,6 +8,7 @@ import {
 import { createReader } from '../../src/cos/reader.ts'
 import { escapeText, parseXml, XmlError } from '../../src/cos/xml.ts'
 import { Waiting } from '../../src/departure.ts'
+import type { Departure } from '../../src/departure.ts'
 import { configuration } from '../start.ts'
 
 const bytes = (xml: string) => Buffer.from(xml)
@@ -399,7 +400,7 @@ t.test('pages take turns, however many there are', async t => {
     Array.from({ length: count }, (_, index) => toConfigurationXml(`${id}-${index}`, configuration)).join('') +
     '<IsTruncated>false</IsTruncated></ListInventoryConfigurationResult>')
   const order: string[] = []
-  const reading = (name: string, bytes: Buffer, caller = new Waiting()) => reader.page(bytes, caller).then(
+  const reading = (name: string, bytes: Buffer, caller: Departure = new Waiting()) => reader.page(bytes, caller).then(
     ({ InventoryConfigurations: { length } }) => order.push(`${name} ${length}`),
     (error: Error) => order.push(`${name} ${error.name}`))
   await Promise.all([reading('large', page('a', 1_000)), reading('odd', bytes('<a/>')), reading('small', page('b', 1))])
@@ -412,9 +413,19 @@ t.test('pages take turns, however many there are', async t => {
     next = setImmediate(count)
   }
   let next = setImmediate(count)
-  await Promise.all(Array.from({ length: 30 }, (_, index) => reading(String(index), page('b', 1))))
+  const begun = new Set<number>()
+  await Promise.all(Array.from({ length: 30 }, (_, index) => reading(String(index), page('b', 1), {
+    // Looked at when its turn has come.
+    get aborted () {
+      begun.add(index)
+      return false
+    },
+    addEventListener () {},
+    removeEventListener () {}
+  })))
   clearImmediate(next)
-  t.strictSame(order, Array.from({ length: 30 }, (_, index) => `${index} 1`))
+  t.strictSame([...begun], Array.from({ length: 30 }, (_, index) => index), 'first come, first served')
+  t.equal(order.length, 30)
   t.ok(turns >= 30, `${turns} turns of others`)
 
   order.length = 0
