@@ -92,11 +92,11 @@ export function createMetrics (version: string): Metrics {
 
   return {
     started () { inFlight.inc() },
-    answered ({ method, route = 'none', status, code, caller, seconds }) {
-      const labels = { method: methods.has(method) ? method : 'other', route }
+    answered ({ method: name, route = 'none', status, code, caller, seconds }) {
+      const method = methods.has(name) ? name : 'other'
       inFlight.dec()
-      requests.inc({ ...labels, status })
-      requestSeconds.observe(labels, seconds)
+      requests.inc({ method, route, status })
+      requestSeconds.observe({ method, route }, seconds)
       if (code !== undefined) problems.inc({ code: known(code) })
       if (caller !== undefined) callerRequests.inc({ caller, status })
     },

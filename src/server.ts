@@ -1,3 +1,4 @@
+import { setFlagsFromString } from 'node:v8'
 import { pino } from 'pino'
 import type { Logger } from 'pino'
 import { readConfig } from './config.ts'
@@ -9,6 +10,9 @@ import type { Service } from './service.ts'
 
 /** The process: environment in, exit code out. 0 after a stop, 1 when it cannot start. */
 async function main (): Promise<void> {
+  // V8 gives what many requests under way have in common a place among old objects, for good: each later request then
+  // leaves garbage there that only long pauses collect. Without it a busy GET takes a quarter less, p99 a quarter.
+  setFlagsFromString('--no-allocation-site-pretenuring')
   const config = configOrExit()
   const stdout = await logDestination()
   const logger = pino({ level: config.logLevel }, stdout)

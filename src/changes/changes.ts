@@ -107,14 +107,14 @@ export function createChanges ({ inventories, turns }: Dependencies): Changes {
 
   return {
     async get (call, id) {
-      const outcome = await inventories.get(call, id)
-      return { ...outcome, etag: etagOf(outcome.value) }
+      const { value, cos } = await inventories.get(call, id)
+      return { value, cos, etag: etagOf(value) }
     },
 
     put: (call, id, input, preconditions) => inTurn(call, id, async () => {
       await check(call, id, preconditions)
-      const outcome = await inventories.put(call, id, input)
-      return { ...outcome, etag: etagOf(normalise(id, input)) }
+      const { value, cos } = await inventories.put(call, id, input)
+      return { value, cos, etag: etagOf(normalise(id, input)) }
     }),
 
     delete: (call, id, preconditions) => inTurn(call, id, async () => {

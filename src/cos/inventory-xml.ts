@@ -218,7 +218,7 @@ function toWireFilter (filter: Json): Json {
   const { And: nested, ...flat } = filter
   const conditionsBeside: JsonObject = {}
   for (const name of Object.keys(flat)) if (isCondition(name)) conditionsBeside[name] = flat[name] as Json
-  const all = { ...conditionsBeside, ...nested as JsonObject }
+  const all = nested === undefined ? conditionsBeside : { ...conditionsBeside, ...nested as JsonObject }
   const { Prefix: prefix, Tag: tags, ...others } = all
   const hasTags = Array.isArray(tags) && tags.length > 0
   const [name, value] = hasTags || Object.keys(others).length > 0 ? ['And', all] : ['Prefix', prefix]

@@ -133,14 +133,14 @@ export function createTransport (config: Config['cos'], { now, clock, userAgent 
       if (limitMs <= 0) throw timedOut(request, { wasSent: false, isSilence: false })
       const headers = signedHeaders(request)
       const startedAt = now()
-      const fields = { method, host, attempt: number }
       try {
         const { status, headers: received, body } = await exchange(agent, request, headers, limitMs)
-        log.debug({ ...fields, status, durationMs: Math.round(now() - startedAt) }, 'COS answered')
+        log.debug({ method, host, attempt: number, status, durationMs: Math.round(now() - startedAt) }, 'COS answered')
         return { status, headers: received, body, confidential: confidentialIn(headers, request) }
       } catch (error) {
         const { cause, wasSent, hasBegun } = error as BrokenExchange
-        log.debug({ ...fields, fault: codeOf(cause), durationMs: Math.round(now() - startedAt) }, 'COS did not answer')
+        const fault = codeOf(cause)
+        log.debug({ method, host, attempt: number, fault, durationMs: Math.round(now() - startedAt) }, 'COS did not answer')
         if (cause === left) throw cancelled(wasSent)
         if (cause === late || cause instanceof undiciErrors.ConnectTimeoutError) {
           throw timedOut(request, { wasSent, isSilence: !hasBegun && limitMs >= enoughMs })
