@@ -30,8 +30,8 @@ export interface Reader {
 
 /**
  * A reader that keeps what comes again, character for character. COS is asked every time, but configurations seldom
- * change, and to translate one takes a quarter of a GET, and nearly all of a LIST. What is kept depends on nothing but
- * the text, so that it never gets old and is the same for every caller.
+ * change, and to translate one takes nearly half of a GET, and nearly all of a LIST. What is kept depends on nothing
+ * but the text, so that it never gets old and is the same for every caller.
  */
 export function createReader (): Reader {
   const known = new LRUCache<string, InventoryConfiguration>({

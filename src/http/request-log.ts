@@ -24,7 +24,7 @@ export function addRequestLog (app: FastifyInstance): void {
     // Fastify tells of no answer then, though COS may have made the change.
     onceOver(request, reply, () => {
       if (!reply.raw.writableFinished) {
-        request.log.info({ ...fieldsOf(request), durationMs: inMs(reply.elapsedTime) }, 'caller left')
+        request.log.info(Object.assign(fieldsOf(request), { durationMs: inMs(reply.elapsedTime) }), 'caller left')
       }
     })
     done()

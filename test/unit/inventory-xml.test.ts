@@ -414,19 +414,23 @@ t.test('pages take turns, however many there are', async t => {
   }
   let next = setImmediate(count)
   const begun = new Set<number>()
-  await Promise.all(Array.from({ length: 30 }, (_, index) => reading(String(index), page('b', 1), {
-    // Looked at when its turn has come.
-    get aborted () {
-      begun.add(index)
-      return false
-    },
-    addEventListener () {},
-    removeEventListener () {}
-  })))
+  await Promise.all(Array.from({ length: 30 }, (_, index) =>
+    reading(String(index), page('b', 1), lookedAt(() => { begun.add(index) }))))
   clearImmediate(next)
   t.strictSame([...begun], Array.from({ length: 30 }, (_, index) => index), 'first come, first served')
-  t.equal(order.length, 30)
+  t.strictSame(new Set(order), new Set(Array.from({ length: 30 }, (_, index) => `${index} 1`)))
   t.ok(turns >= 30, `${turns} turns of others`)
+
+  order.length = 0
+  let over: number | undefined
+  const fifth = lookedAt(() => { over ??= order.length })
+  await Promise.all(['e', 'f', 'g', 'h'].map(name => reading(name, page(name, 1_000))).concat(reading('i', page('i', 1), fifth)))
+  t.ok(Number(over) > 0, 'the fifth is not begun before one of four is over')
+
+  order.length = 0
+  let looks = 0
+  await reading('third', page('j', 1_000), lookedAt(() => ++looks > 2))
+  t.strictSame([order, looks], [['third UpstreamError'], 3], 'read no further than to the turn for which nobody waits')
 
   order.length = 0
   const [leaving, gone] = [new Waiting(), new Waiting()]
@@ -436,6 +440,15 @@ t.test('pages take turns, however many there are', async t => {
   await Promise.all([left, reading('gone', page('d', 1), gone), reading('small', page('b', 1))])
   t.strictSame(order.sort(), ['gone UpstreamError', 'leaving UpstreamError', 'small 1'])
 })
+
+/** A caller who is asked, when a turn of the page has come, whether he has left. */
+function lookedAt (hasLeft: () => boolean | void): Departure {
+  return {
+    get aborted () { return hasLeft() === true },
+    addEventListener () {},
+    removeEventListener () {}
+  }
+}
 
 t.test('while a large page is read, others have their turn', async t => {
   const rich = inConfiguration(`<OptionalFields>${'<Field>x-cos-meta-something</Field>'.repeat(250)}</OptionalFields>`)
