@@ -113,8 +113,10 @@ export function createChanges ({ inventories, turns }: Dependencies): Changes {
 
     put: (call, id, input, preconditions) => inTurn(call, id, async () => {
       await check(call, id, preconditions)
+      // Before it is sent: afterwards nothing may fail any more.
+      const etag = etagOf(normalise(id, input))
       const { value, cos } = await inventories.put(call, id, input)
-      return { value, cos, etag: etagOf(normalise(id, input)) }
+      return { value, cos, etag }
     }),
 
     delete: (call, id, preconditions) => inTurn(call, id, async () => {

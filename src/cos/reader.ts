@@ -67,7 +67,37 @@ export function createReader (): Reader {
   const readPiece = remembering(pieceToConfiguration)
   let lastTurn = Promise.resolve()
   let pages = 0
-  const waiting: Array<() => void> = []
+  const waiting = new Set<() => void>()
+
+  /** Waits until this is one of the pages that are read; who leaves meanwhile is not waited with. */
+  function begin (caller: Departure): Promise<void> {
+    if (pages < mostPages) {
+      pages += 1
+      return Promise.resolve()
+    }
+    return new Promise((resolve, reject) => {
+      const leave = () => {
+        waiting.delete(admit)
+        reject(cancelled())
+      }
+      const admit = () => {
+        caller.removeEventListener('abort', leave)
+        resolve()
+      }
+      waiting.add(admit)
+      caller.addEventListener('abort', leave)
+    })
+  }
+
+  function end (): void {
+    const [next] = waiting
+    if (next === undefined) {
+      pages -= 1
+      return
+    }
+    waiting.delete(next)
+    next()
+  }
 
   async function readPage (bytes: Uint8Array, caller: Departure): Promise<InventoryPage> {
     const turn = async () => {
@@ -82,12 +112,8 @@ export function createReader (): Reader {
   return {
     configuration: bytes => readDocument(decodeUtf8(bytes)),
     async page (bytes, caller) {
-      pages += 1
-      if (pages > mostPages) await new Promise<void>(resolve => { waiting.push(resolve) })
-      return await readPage(bytes, caller).finally(() => {
-        pages -= 1
-        waiting.shift()?.()
-      })
+      await begin(caller)
+      return await readPage(bytes, caller).finally(end)
     }
   }
 }

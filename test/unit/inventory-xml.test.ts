@@ -428,6 +428,15 @@ t.test('pages take turns, however many there are', async t => {
   t.ok(Number(over) > 0, 'the fifth is not begun before one of four is over')
 
   order.length = 0
+  const impatient = new Waiting()
+  const pagesOf = ['k', 'l', 'm', 'n', 'o'].map(name => reading(name, page(name, 1_000)))
+  const leftAlready = reading('impatient', page('b', 1), impatient)
+  impatient.leave()
+  await Promise.all([...pagesOf, leftAlready])
+  t.equal(order[0], 'impatient UpstreamError', 'who leaves while waiting to be begun does not wait on')
+  t.strictSame(new Set(order.slice(1)), new Set(['k 1000', 'l 1000', 'm 1000', 'n 1000', 'o 1000']))
+
+  order.length = 0
   let looks = 0
   await reading('third', page('j', 1_000), lookedAt(() => ++looks > 2))
   t.strictSame([order, looks], [['third UpstreamError'], 3], 'read no further than to the turn for which nobody waits')
