@@ -20,7 +20,7 @@ import { addAudit } from './http/audit.ts'
 import { addAuthentication } from './http/authentication.ts'
 import { addAuthorization, addDestinationCheck } from './http/authorization.ts'
 import { addClientAddress } from './http/client-address.ts'
-import { addDocumentation, openApiRoutes } from './http/documentation.ts'
+import { addDocumentation } from './http/documentation.ts'
 import { addCosCall } from './http/cos-call.ts'
 import { toJson } from './http/json.ts'
 import { acceptJsonOnly } from './http/json-only.ts'
@@ -105,7 +105,6 @@ export async function buildApp (dependencies: Dependencies): Promise<FastifyInst
     ProblemSchema
   ]) app.addSchema(schema)
   await addDocumentation(app, version)
-  await app.register(openApiRoutes)
   await app.register(probeRoutes, { lifecycle, fault: dependencies.fault })
   if (dependencies.metricsHere) await app.register(metricsRoute, { metrics })
   // What only known callers may use; the hooks run in this order.

@@ -1,13 +1,10 @@
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { pathOf } from './path-of.ts'
 import { problemResponses } from './problem-responses.ts'
-
-/** The parts of an OpenAPI document this file changes per request. */
-interface OpenApiDocument {
-  servers?: Array<{ url: string, description?: string }>
-}
+import { createSharedDocument, sendSharedDocument } from './shared-document.ts'
+import type { SharedDocument } from './shared-document.ts'
 
 // Swagger UI needs its own scripts, styles and images, and this service to try things on.
 const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; " +
@@ -23,6 +20,13 @@ const redirects = new Map([['/docs', 'docs/'], ['/docs/static/index.html', '../'
  * (`/docs`) served from this host alone. Behind a path prefix the proxy says it in `X-Forwarded-Prefix`.
  */
 export async function addDocumentation (app: FastifyInstance, version: string): Promise<void> {
+  const sendJson = createSender(() => `${JSON.stringify(app.swagger(), null, 2)}\n`,
+    'application/json; charset=utf-8', /^( *"url": ")\/(?=")/m)
+  const sendYaml = createSender(() => app.swagger({ yaml: true }),
+    'application/yaml; charset=utf-8', /^( *- url: )\/$/m)
+  // In advance, because it takes a tenth of a second.
+  app.addHook('onListen', async () => { setImmediate(() => { for (const send of [sendJson, sendYaml]) send.prepare() }) })
+
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
@@ -80,44 +84,64 @@ export async function addDocumentation (app: FastifyInstance, version: string): 
     theme: { title: 'cos-inventory-proxy' },
     // Without the top bar, whose logo would need inline styles.
     uiConfig: { layout: 'BaseLayout', deepLinking: true, docExpansion: 'list' },
-    transformSpecification: (document, request) => atPrefix(document, request),
     uiHooks: {
       onRequest: (request, reply, done) => {
         reply.header('content-security-policy', docsPolicy)
+        const path = pathOf(request)
         // Relative redirects hold behind any prefix; the page's own links are relative to the slash.
-        const redirect = redirects.get(pathOf(request))
-        if (redirect === undefined) done()
+        const redirect = redirects.get(path)
+        // The plugin would make its own copies for every request.
+        if (path === '/docs/json') sendJson(request, reply)
+        else if (path === '/docs/yaml') sendYaml(request, reply)
+        else if (redirect === undefined) done()
         else reply.redirect(redirect)
       }
     }
   })
+  await app.register(async scope => { openApiRoutes(scope, sendJson, sendYaml) })
 }
 
-/** `/openapi.json` and `/openapi.yaml`. */
-export async function openApiRoutes (app: FastifyInstance): Promise<void> {
+/** Sends the document in one of its forms. */
+interface Sender {
+  (request: FastifyRequest, reply: FastifyReply): FastifyReply
+  /** Creates the document, unless that has happened. */
+  prepare (): void
+}
+
+/** @param server finds the URL of the server in the text, behind what its first group has */
+function createSender (write: () => string, mediaType: string, server: RegExp): Sender {
+  let written: { text: string, document: SharedDocument } | undefined
+  const prepared = () => {
+    if (written === undefined) {
+      const text = write()
+      written = { text, document: createSharedDocument(text, mediaType) }
+    }
+    return written
+  }
+  const send = (request: FastifyRequest, reply: FastifyReply) => {
+    const { text, document } = prepared()
+    const prefix = forwardedPrefix(request)
+    if (prefix === undefined) return sendSharedDocument(request, reply, document)
+    return reply.type(mediaType).send(Buffer.from(text.replace(server, `$1${prefix}`)))
+  }
+  return Object.assign(send, { prepare: () => { prepared() } })
+}
+
+function openApiRoutes (app: FastifyInstance, sendJson: Sender, sendYaml: Sender): void {
+  const headers = { etag: { type: 'string', description: 'The version of the document.' } }
   const schema = (operationId: string, mediaType: string, type: string) => ({
     operationId,
     tags: ['documentation'],
     summary: 'The OpenAPI 3.1 document of this service',
     security: [],
-    response: { 200: { description: 'The document.', content: { [mediaType]: { schema: { type } } } }, ...problemResponses([]) }
+    response: {
+      200: { description: 'The document.', headers, content: { [mediaType]: { schema: { type } } } },
+      304: { description: 'The document is the one that If-None-Match names.', headers, type: 'null' },
+      ...problemResponses([])
+    }
   })
-  app.get('/openapi.json', { schema: schema('getOpenApiJson', 'application/json', 'object') }, async (request, reply) => {
-    reply.type('application/json; charset=utf-8')
-    return JSON.stringify(atPrefix(app.swagger(), request), null, 2) + '\n'
-  })
-  app.get('/openapi.yaml', { schema: schema('getOpenApiYaml', 'application/yaml', 'string') }, async (request, reply) => {
-    reply.type('application/yaml; charset=utf-8')
-    const prefix = forwardedPrefix(request)
-    const yaml = app.swagger({ yaml: true })
-    return prefix === undefined ? yaml : yaml.replace(/^( *- url: )\/$/m, `$1${prefix}`)
-  })
-}
-
-function atPrefix<T extends object> (document: T, request: FastifyRequest): T {
-  const prefix = forwardedPrefix(request)
-  if (prefix === undefined) return document
-  return { ...document, servers: [{ url: prefix, description: 'This host' }] } satisfies OpenApiDocument & T
+  app.get('/openapi.json', { schema: schema('getOpenApiJson', 'application/json', 'object') }, sendJson)
+  app.get('/openapi.yaml', { schema: schema('getOpenApiYaml', 'application/yaml', 'string') }, sendYaml)
 }
 
 /** The prefix a proxy says it has taken off the path; only what is plainly a path is believed. */

@@ -51,6 +51,27 @@ t.test('the committed document is, byte for byte, what a running service answers
   }
 })
 
+t.test('GET returns the document compressed, or 304 when the client has it', async t => {
+  const gzip = { 'accept-encoding': 'br, GZIP;q=0.5' }
+  for (const path of ['/openapi.json', '/openapi.yaml', '/docs/json', '/docs/yaml']) {
+    const { headers, text } = await call('GET', path)
+    t.match(headers, { etag: /^"[\w-]{43}"$/, vary: 'accept-encoding', 'cache-control': 'no-cache' }, path)
+    const compressed = await fetch(`${service.url}${path}`, { headers: gzip })
+    t.strictSame([compressed.headers.get('content-encoding'), await compressed.text() === text], ['gzip', true])
+    t.ok(Number(compressed.headers.get('content-length')) < text.length / 5)
+    const etag = String(headers['etag'])
+    t.not(compressed.headers.get('etag'), etag, 'another coding has another tag')
+    for (const named of [etag, `W/${etag}`, `"a", ${etag}`, '*']) {
+      const { status, text: none } = await call('GET', path, undefined, { 'if-none-match': named })
+      t.strictSame([status, none], [304, ''], named)
+    }
+    t.equal((await fetch(`${service.url}${path}`, { headers: { 'if-none-match': etag, ...gzip } })).status, 200)
+    for (const refused of ['gzip;q=0', 'gzip;q=0.0', 'identity', 'x-gzip']) {
+      t.equal((await call('GET', path, undefined, { 'accept-encoding': refused })).headers['content-encoding'], undefined)
+    }
+  }
+})
+
 t.test('both formats say the same, in OpenAPI 3.1', async t => {
   t.match(document.openapi, /^3\.1\./)
   t.strictSame(parse((await call('GET', '/openapi.yaml')).text), document)
