@@ -20,16 +20,23 @@ import { addAudit } from './http/audit.ts'
 import { addAuthentication } from './http/authentication.ts'
 import { addAuthorization, addDestinationCheck } from './http/authorization.ts'
 import { addClientAddress } from './http/client-address.ts'
+import { createConnections } from './http/connections/connection-registry.ts'
+import type { Connections } from './http/connections/connection-registry.ts'
+import { addExchanges } from './http/connections/exchanges.ts'
+import { createLifecycle, rejectWhenClosing } from './http/connections/graceful-shutdown.ts'
+import type { Lifecycle } from './http/connections/graceful-shutdown.ts'
+import { rejectConnect, rejectMalformedRequests, replyToClientError } from './http/connections/protocol-errors.ts'
+import { createHttpServer } from './http/connections/server.ts'
+import { closeFailedHandshakes } from './http/connections/tls.ts'
+import type { TlsOptions } from './http/connections/tls.ts'
 import { addDocumentation } from './http/documentation.ts'
 import { addCosCall } from './http/cos-call.ts'
 import { toJson } from './http/json.ts'
 import { acceptJsonOnly } from './http/json-only.ts'
 import { metricsRoute } from './http/metrics-route.ts'
 import { addObservation } from './http/observation.ts'
-import { addOnceOver } from './http/once-over.ts'
-import {
-  addNotFound, addProblems, answerOddRequests, inviteBody, replyToClientError, replyToRouterError
-} from './http/problem-replies.ts'
+import { addNotFound, addProblems, inviteBody, rejectLongSegments, replyToRouterError } from './http/problem-replies.ts'
+import { parseQuery } from './http/query.ts'
 import { addRateLimits, limitCallers } from './http/rate-limits.ts'
 import type { RateLimits } from './http/rate-limits.ts'
 import { refuseChanges } from './http/read-only.ts'
@@ -37,10 +44,6 @@ import { addRequestIds, requestIdOf } from './http/request-ids.ts'
 import { addRequestLog } from './http/request-log.ts'
 import { addSecurityHeaders } from './http/security-headers.ts'
 import { measureLateness, shedLoad } from './http/shedding.ts'
-import { refuseWhenClosing } from './http/shutdown.ts'
-import type { Lifecycle } from './http/shutdown.ts'
-import { logFailedHandshakes } from './http/tls.ts'
-import type { TlsOptions } from './http/tls.ts'
 import { ajvOptions, refuseFaults } from './http/validation.ts'
 import type { Metrics } from './metrics.ts'
 import { desiredSetRoutes } from './routes/desired-set.ts'
@@ -53,6 +56,7 @@ export interface Dependencies {
   audit: AuditLog
   callers: Pick<Callers, 'identify'>
   changes: Changes
+  connections: Connections
   /** For a caller's whole request, in milliseconds. */
   deadlineMs: number
   desiredSets: DesiredSets
@@ -79,21 +83,24 @@ export interface Dependencies {
  * Builds the HTTP application: plugins and routes in the order a request meets them. It listens nowhere yet.
  */
 export async function buildApp (dependencies: Dependencies): Promise<FastifyInstance> {
-  const { changes, inventories, lifecycle, metrics, regions, tls, tracer, version } = dependencies
+  const {
+    changes, connections, inventories, lifecycle, metrics, regions, tls, tracer, version
+  } = dependencies
   const app = createFastify(dependencies)
   // Compiled serializers drop properties that a schema does not name. Nothing COS said may be lost.
   app.setSerializerCompiler(() => toJson)
   addProblems(app)
+  addExchanges(app, connections, lifecycle)
   addRequestIds(app)
   addClientAddress(app)
-  addOnceOver(app)
   addObservation(app, { metrics, tracer })
   addRequestLog(app)
   const isTls = tls !== undefined
   addSecurityHeaders(app, { isTls })
-  logFailedHandshakes(app)
-  refuseWhenClosing(app, lifecycle)
-  answerOddRequests(app)
+  closeFailedHandshakes(app)
+  rejectWhenClosing(app, lifecycle, connections)
+  rejectMalformedRequests(app)
+  rejectConnect(app, connections)
   addNotFound(app)
   acceptJsonOnly(app)
   shedLoad(app, measureLateness())
@@ -111,6 +118,7 @@ export async function buildApp (dependencies: Dependencies): Promise<FastifyInst
   await app.register(async api => {
     const { known: regionOf } = regions
     addAudit(api, { audit: dependencies.audit, lifecycle, regionOf })
+    rejectLongSegments(api)
     addAuthentication(api, dependencies.callers, countFailure)
     limitCallers(api, dependencies.rateLimits)
     addAuthorization(api, regionOf)
@@ -134,57 +142,47 @@ export async function buildApp (dependencies: Dependencies): Promise<FastifyInst
 export async function buildMetricsApp (
   { logger, metrics }: Pick<Dependencies, 'logger' | 'metrics'>
 ): Promise<FastifyInstance> {
+  const connections = createConnections({ onClosed: metrics.connectionClosed })
   // A scrape is worth nothing to a process that ends.
-  const app = createFastify({ logger, tls: undefined, trustedProxies: [] }, { forceCloseConnections: true })
+  const options = { connections, logger, tls: undefined, trustedProxies: [] }
+  const app = createFastify(options, { forceCloseConnections: true })
   app.addSchema(ProblemSchema)
   addProblems(app)
+  addExchanges(app, connections, createLifecycle())
   addRequestIds(app)
   addSecurityHeaders(app, { isTls: false })
-  answerOddRequests(app)
+  rejectMalformedRequests(app)
+  rejectConnect(app, connections)
   addNotFound(app)
   await app.register(metricsRoute, { metrics })
   return app
 }
 
 function createFastify (
-  { logger, tls, trustedProxies }: Pick<Dependencies, 'logger' | 'tls' | 'trustedProxies'>,
+  { connections, logger, tls, trustedProxies }: Pick<Dependencies, 'connections' | 'logger' | 'tls' | 'trustedProxies'>,
   more: { forceCloseConnections?: boolean } = {}
 ): FastifyInstance {
   return Fastify({
     ...more,
+    serverFactory: handler => createHttpServer(tls, connections, handler),
+    // Fastify builds the URL it reports from the name of this option. The server has its own options.
+    [tls === undefined ? 'http' : 'https']: {},
     loggerInstance: logger,
     // One line for each answer is written by addRequestLog.
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
     requestIdHeader: false,
     genReqId: requestIdOf,
     bodyLimit: maxBodyBytes,
-    // A request that trickles in holds a connection; half a minute is plenty for 256 KiB, and ten seconds for headers.
-    requestTimeout: 30_000,
-    // Node looks for late requests every 30 s, and answers one without Host by itself, unless told otherwise.
-    [tls === undefined ? 'http' : 'https']: {
-      ...tls, headersTimeout: 10_000, connectionsCheckingInterval: 5_000, requireHostHeader: false
-    },
     trustProxy: trustedProxies.length > 0 && trustedProxies,
-    // What is refused while closing is refused by refuseWhenClosing, as a problem document.
+    // What is refused while closing is rejected by rejectWhenClosing, as a problem document.
     return503OnClosing: false,
     ajv: { customOptions: ajvOptions },
-    // Longer segments than the contract allows must reach validation, which says what is wrong with them.
     routerOptions: {
-      maxParamLength: 8192,
-      // Continuation tokens are base64: a plus is a plus here, not a blank as in HTML forms.
-      querystringParser: text => text === '' ? {} : Object.fromEntries(groupByName(new URLSearchParams(text.replaceAll('+', '%2B'))))
+      // Longer than a request line can be: hooks reject long segments, which the audit log must see.
+      maxParamLength: 65_536,
+      querystringParser: parseQuery
     },
     frameworkErrors: replyToRouterError,
-    clientErrorHandler: replyToClientError
+    clientErrorHandler: (error, socket) => { replyToClientError(logger, connections, error, socket) }
   })
-}
-
-/** A parameter given twice becomes an array, which no schema takes: it is refused rather than half ignored. */
-function groupByName (parameters: URLSearchParams): Map<string, string | string[]> {
-  const groups = new Map<string, string | string[]>()
-  for (const [name, value] of parameters) {
-    const present = groups.get(name)
-    groups.set(name, present === undefined ? value : [present, value].flat())
-  }
-  return groups
 }

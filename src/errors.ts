@@ -28,6 +28,11 @@ export const problemTable = {
     title: 'Forbidden',
     meaning: 'The caller may not do this to this bucket, or may not name this destination.'
   },
+  HostNotAllowed: {
+    status: 403,
+    title: 'Forbidden',
+    meaning: 'With AUTH=none: Host names neither this machine nor a host of ALLOWED_HOSTS, or the request comes from a page of another site.'
+  },
   ReadOnly: {
     status: 403,
     title: 'Forbidden',
@@ -76,12 +81,17 @@ export const problemTable = {
   RequestHeaderFieldsTooLarge: {
     status: 431,
     title: 'Request Header Fields Too Large',
-    meaning: 'Request line and headers together are larger than 16 KiB.'
+    meaning: 'Request line and headers together are larger than 16 KiB, or there are more than 1,000 headers.'
   },
   InternalError: {
     status: 500,
     title: 'Internal Server Error',
     meaning: 'The service itself failed; its log has the reason.'
+  },
+  TransferCodingNotSupported: {
+    status: 501,
+    title: 'Not Implemented',
+    meaning: 'The body has a transfer coding other than chunked.'
   },
   UpstreamCredentialsRejected: {
     status: 502,
@@ -122,6 +132,11 @@ export const problemTable = {
     status: 504,
     title: 'Gateway Timeout',
     meaning: 'COS did not answer in time.'
+  },
+  HTTPVersionNotSupported: {
+    status: 505,
+    title: 'HTTP Version Not Supported',
+    meaning: 'The request is not HTTP/1.1.'
   }
 } as const
 

@@ -1,8 +1,9 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { CallObserver } from './cos/attempts.ts'
 import type { Occupation, ShedReason } from './cos/bulkheads.ts'
-import type { Connections } from './cos/transport.ts'
+import type { Connections as CosConnections } from './cos/transport.ts'
 import { problemTable } from './errors.ts'
+import type { ClosingReason, Connections } from './http/connections/connection-registry.ts'
 
 /** A request that has been answered, or that its caller has left. */
 export interface AnsweredRequest {
@@ -20,7 +21,9 @@ export interface AnsweredRequest {
 /** What is asked for whenever somebody looks. */
 export interface Readings {
   occupation: () => Occupation
-  connections: () => Connections
+  connections: () => CosConnections
+  /** Of clients of this service. */
+  backlog: Connections['backlog']
   /** Milliseconds; undefined when the credentials do not expire or there are none. */
   credentialsExpireAt: () => number | undefined
   credentialsFault: () => string | undefined
@@ -32,6 +35,8 @@ export interface Metrics extends CallObserver {
   started (): void
   answered (request: AnsweredRequest): void
   shed (reason: ShedReason): void
+  /** A connection of a client was closed before its responses were sent. */
+  connectionClosed (reason: ClosingReason): void
   /** Adds what is read at each scrape. */
   addReadings (readings: Readings): void
   /** The Prometheus text format and its media type. */
@@ -85,10 +90,13 @@ export function createMetrics (version: string): Metrics {
   const retriesDenied = counter('cos_retries_denied_total', 'Repeats that could have helped and were not made.', ['reason'])
   const queueSeconds = histogram('cos_queue_wait_seconds', 'Waiting for a slot, without which nothing is sent.', [])
   const shed = counter('cos_calls_shed_total', 'Calls that got no slot.', ['reason'])
+  const connectionsClosed = counter('http_connections_closed_total',
+    'Connections of clients that were closed before their responses were sent.', ['reason'])
   gauge('cos_inventory_proxy_build_info', 'Always 1.', ['version', 'node']).set({ version, node: process.version }, 1)
   // So that a rate over them is there before the first of them is.
   for (const reason of ['queue_full', 'waited', 'silent_host']) shed.inc({ reason }, 0)
   for (const reason of ['budget', 'deadline']) retriesDenied.inc({ reason }, 0)
+  for (const reason of ['stalled', 'unsent_limit', 'pipeline_limit']) connectionsClosed.inc({ reason }, 0)
 
   return {
     started () { inFlight.inc() },
@@ -112,7 +120,12 @@ export function createMetrics (version: string): Metrics {
     retryDenied (reason) { retriesDenied.inc({ reason }) },
     waited (seconds) { queueSeconds.observe(seconds) },
     shed (reason) { shed.inc({ reason }) },
-    addReadings ({ occupation, connections, credentialsExpireAt, credentialsFault, skewMs }) {
+    connectionClosed (reason) { connectionsClosed.inc({ reason }) },
+    addReadings ({ occupation, connections, backlog, credentialsExpireAt, credentialsFault, skewMs }) {
+      gauge('http_requests_waiting', 'Pipelined requests that wait for earlier ones of their connection.', [],
+        each => { each.set(backlog().waiting) })
+      gauge('http_response_unsent_bytes', 'Bytes of response bodies that clients have not taken yet.', [],
+        each => { each.set(backlog().unsentBytes) })
       gauge('cos_calls_in_flight', 'Calls that hold a slot.', [], each => { each.set(occupation().inFlight) })
       gauge('cos_calls_waiting', 'Calls that wait for a slot.', [], each => { each.set(occupation().waiting) })
       gauge('cos_silent_hosts', 'Hosts of COS that answer nobody.', [], each => { each.set(occupation().silentHosts) })

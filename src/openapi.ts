@@ -1,7 +1,8 @@
 import { writeFileSync } from 'node:fs'
 import { pino } from 'pino'
 import { buildApp } from './app.ts'
-import { createLifecycle } from './http/shutdown.ts'
+import { createConnections } from './http/connections/connection-registry.ts'
+import { createLifecycle } from './http/connections/graceful-shutdown.ts'
 import { createMetrics } from './metrics.ts'
 import { version } from './service.ts'
 import { createPassingTracer } from './tracing.ts'
@@ -11,6 +12,7 @@ const unused = {} as never
 
 /** Writes `openapi/` from the routes, byte for byte what a running service answers. */
 const app = await buildApp({
+  connections: createConnections({ onClosed: unused }),
   inventories: unused,
   changes: unused,
   desiredSets: unused,

@@ -23,8 +23,9 @@ import { createInventories } from './cos/inventories.ts'
 import { createRegions } from './cos/regions.ts'
 import { createRetryBudget } from './cos/retry-budget.ts'
 import { createTransport } from './cos/transport.ts'
-import { createLifecycle, cutRequests, shutDown } from './http/shutdown.ts'
-import { addTlsRenewal, readTls } from './http/tls.ts'
+import { createConnections } from './http/connections/connection-registry.ts'
+import { createLifecycle, cutRequests, shutDown } from './http/connections/graceful-shutdown.ts'
+import { addTlsRenewal, readTls } from './http/connections/tls.ts'
 import { createMetrics } from './metrics.ts'
 import { connectRedis } from './redis.ts'
 import { readRegularFile } from './regular-file.ts'
@@ -102,9 +103,11 @@ export async function startService (config: Config, logger: Logger, stdout: Dest
   const regions = createRegions(config.cos, { listBuckets, log: logger, now: steadyNow })
   const inventories = createInventories(config.cos, { attempts })
   const turns = createTurns({ queueLimit, reserveMs: Math.min(maxWaitMs, deadlineMs / 2), now: steadyNow })
+  const connections = createConnections({ onClosed: metrics.connectionClosed })
   metrics.addReadings({
     occupation: bulkheads.occupation,
     connections: transport.connections,
+    backlog: connections.backlog,
     credentialsExpireAt: credentials.expiresAt,
     credentialsFault: credentials.fault,
     skewMs: clock.skewMs
@@ -116,6 +119,7 @@ export async function startService (config: Config, logger: Logger, stdout: Dest
     audit,
     callers,
     changes: createChanges({ inventories, turns }),
+    connections,
     deadlineMs,
     desiredSets: createDesiredSets({ inventories, turns, deadlineMs, now: steadyNow }),
     inventories,
@@ -136,7 +140,7 @@ export async function startService (config: Config, logger: Logger, stdout: Dest
   const { host, port, metricsPort } = config
   const metricsApp = metricsPort === undefined ? undefined : await buildMetricsApp({ logger, metrics })
   if (config.tls !== undefined && tls !== undefined) {
-    reloader.watch('TLS_*', pathsOf(config.tls), addTlsRenewal(app, config.tls, tls))
+    reloader.watch('TLS_*', pathsOf(config.tls), addTlsRenewal(app, config.tls, tls, connections))
   }
   reloader.watch('COS_CREDENTIALS', source.files, () => credentials.reload())
   const ends: Array<() => void> = []
@@ -164,7 +168,7 @@ export async function startService (config: Config, logger: Logger, stdout: Dest
     metricsUrl,
     reload: () => reloader.reloadAll(),
     cut: () => { cutRequests(lifecycle) },
-    stop: () => shutDown(app, lifecycle, { delayMs, graceMs })
+    stop: () => shutDown(app, lifecycle, connections, { delayMs, graceMs })
   }
 }
 

@@ -5,7 +5,7 @@ import type { Action } from '../contract/callers.ts'
 import type { CosContext, ServiceError } from '../errors.ts'
 import { bucketCallOf } from './authorization.ts'
 import type { RegionOf } from './authorization.ts'
-import type { Lifecycle } from './shutdown.ts'
+import type { Lifecycle } from './connections/graceful-shutdown.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {

@@ -3,7 +3,7 @@ import { Waiting } from '../departure.ts'
 import type { Departure } from '../departure.ts'
 import type { Metrics } from '../metrics.ts'
 import type { RequestTrace, Tracer } from '../tracing.ts'
-import { onceOver } from './once-over.ts'
+import { onExchangeEnd } from './connections/connection-registry.ts'
 import { pathOf } from './path-of.ts'
 
 declare module 'fastify' {
@@ -37,7 +37,7 @@ export function addObservation (app: FastifyInstance, { metrics, tracer }: { met
     request.trace = trace
     if (trace.traceId !== undefined) request.log = reply.log = request.log.child({ traceId: trace.traceId })
     metrics.started()
-    onceOver(request, reply, () => {
+    onExchangeEnd(request.exchange, () => {
       const isAnswered = reply.raw.writableFinished
       const status = isAnswered ? reply.statusCode : callerLeftStatus
       const [code, caller] = [request.problem?.code, request.caller?.name]
@@ -51,6 +51,6 @@ export function addObservation (app: FastifyInstance, { metrics, tracer }: { met
 /** Tells when the caller has closed its connection before it had its answer. */
 export function callerLeft (request: FastifyRequest, reply: FastifyReply): Departure {
   const caller = new Waiting()
-  onceOver(request, reply, () => { if (!reply.raw.writableFinished) caller.leave() })
+  onExchangeEnd(request.exchange, () => { if (!reply.raw.writableFinished) caller.leave() })
   return caller
 }

@@ -1,16 +1,13 @@
 /**
  * The only place where something thrown becomes a status and a body.
  */
-import { STATUS_CODES } from 'node:http'
-import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest, RequestPayload } from 'fastify'
 import { problemMediaType } from '../contract/problem.ts'
 import type { Problem } from '../contract/problem.ts'
 import { maxBodyBytes, maxSetBytes } from '../contract/requests.ts'
-import { problemTable, ServiceError } from '../errors.ts'
+import { ServiceError } from '../errors.ts'
 import type { ProblemCode } from '../errors.ts'
 import { pathOf } from './path-of.ts'
-import { newRequestId } from './request-ids.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -66,8 +63,8 @@ export function replyToRouterError (error: FastifyError, request: FastifyRequest
   replyWithProblem(error, request, reply)
 }
 
-/** For answers that the security headers' plugin never gets to see. */
-const bareHeaders = { 'x-content-type-options': 'nosniff', 'content-security-policy': "default-src 'none'", 'cache-control': 'no-store' }
+/** Security headers of responses that do not pass the hooks. */
+export const bareHeaders = { 'x-content-type-options': 'nosniff', 'content-security-policy': "default-src 'none'", 'cache-control': 'no-store' }
 
 /** Sets COS's ids of the exchange, where COS answered. */
 export function cosHeaders (reply: FastifyReply, cos: ServiceError['cos']): void {
@@ -114,58 +111,6 @@ function toPattern (url: string): RegExp {
   return new RegExp(`^${source}$`)
 }
 
-/** What a connection carries: several requests, when a client sends more before the first is answered. */
-interface Traffic {
-  requests: Set<FastifyRequest>
-  /** Nothing that follows can be read. The connection ends with the answers that are on their way. */
-  isBroken: boolean
-}
-
-/** For faults that Node tells of the connection alone. */
-const traffic = new WeakMap<Socket, Traffic>()
-
-const isWhole = ({ raw }: FastifyRequest) => raw.complete
-
-/** What Node would answer by itself, with an empty body or not at all, becomes a problem document too. */
-export function answerOddRequests (app: FastifyInstance): void {
-  app.server.on('checkExpectation', (request, response) => { app.routing(request, response) })
-  // Whether to go on is said by inviteBody, once it is known that the body will be read.
-  app.server.on('checkContinue', (request, response) => { app.routing(request, response) })
-  app.server.on('connect', (_, socket: Socket) => {
-    // Node has let go of this socket: nobody else would hear of its errors.
-    socket.on('error', () => { socket.destroy() })
-    replyToClientError.call(app, new Error('CONNECT'), socket)
-  })
-  app.addHook('onRequest', (request, _, done) => {
-    const { raw } = request
-    const carried = traffic.get(raw.socket) ?? { requests: new Set(), isBroken: false }
-    traffic.set(raw.socket, carried)
-    carried.requests.add(request)
-    // RFC 9112, section 3.2.
-    const hosts = countHosts(raw.rawHeaders)
-    if (hosts > 1 || (hosts === 0 && raw.httpVersion === '1.1')) {
-      throw new ServiceError('MalformedRequest', 'The request must have one Host.')
-    }
-    done()
-  })
-  app.addHook('onResponse', (request, _, done) => {
-    const { socket } = request.raw
-    const { requests, isBroken } = traffic.get(socket) as Traffic
-    requests.delete(request)
-    if (isBroken && ![...requests].some(isWhole)) socket.destroySoon()
-    done()
-  })
-}
-
-/** How often a name is among names and values in turn. */
-function countHosts (rawHeaders: string[]): number {
-  let count = 0
-  for (let index = 0; index < rawHeaders.length; index += 2) {
-    if (rawHeaders[index]?.length === 4 && rawHeaders[index]?.toLowerCase() === 'host') count += 1
-  }
-  return count
-}
-
 /**
  * Tells a client that waits for it to send its body (RFC 9110, section 10.1.1), after all that refuses it unread
  * (preParsing hook).
@@ -188,63 +133,31 @@ export function inviteBody (
 
 const tooLarge = `A body may have ${maxBodyBytes} bytes at most, a set of configurations ${maxSetBytes}.`
 
-/** Answers a request that Node's HTTP parser gave up on, before there is anything Fastify could work with. */
-export function replyToClientError (this: FastifyInstance, error: Error & { code?: string }, socket: Socket): void {
-  if (!socket.writable || error.code === 'ECONNRESET') {
-    socket.destroy()
-    return
-  }
-  const carried = traffic.get(socket)
-  const requests = [...carried?.requests ?? []]
-  // What came after a whole request is not its fault, and its answer is on its way.
-  if (carried !== undefined && requests.some(isWhole)) {
-    carried.isBroken = true
-    return
-  }
-  const [request] = requests
-  const code = clientErrors.get(error.code ?? '') ?? 'MalformedRequest'
-  const { status, title } = problemTable[code]
-  const requestId = request?.id ?? newRequestId()
-  const detail = clientErrorDetails[code]
-  if (request !== undefined) request.problem = new ServiceError(code, detail)
-  this.log.info({ requestId, code, status, address: socket.remoteAddress }, 'answered')
-  const body = JSON.stringify({ type: 'about:blank', title, status, detail, code, requestId } satisfies Problem)
-  const headers = {
-    'content-type': problemMediaType,
-    'content-length': Buffer.byteLength(body),
-    'x-request-id': requestId,
-    connection: 'close',
-    ...bareHeaders
-  }
-  const head = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`).join('')
-  // Destroyed, because a client that leaves its side open would hold the socket for ever.
-  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${head}\r\n${body}`, () => { socket.destroy() })
-}
-
-type ClientErrorCode = 'RequestHeaderFieldsTooLarge' | 'RequestTimeout' | 'MalformedRequest'
-const clientErrors: ReadonlyMap<string, ClientErrorCode> = new Map([
-  ['HPE_HEADER_OVERFLOW', 'RequestHeaderFieldsTooLarge'],
-  ['ERR_HTTP_REQUEST_TIMEOUT', 'RequestTimeout']
-])
-const clientErrorDetails: Record<ClientErrorCode, string> = {
-  RequestHeaderFieldsTooLarge: 'Request line and headers together are larger than 16 KiB.',
-  RequestTimeout: 'The request did not arrive whole in time.',
-  MalformedRequest: 'This is not an HTTP/1.1 request that this service takes.'
-}
-
 // What Fastify itself refuses, by its error code.
 const fastifyErrors: ReadonlyMap<string, { code: ProblemCode, detail: string }> = new Map([
   ['FST_ERR_CTP_BODY_TOO_LARGE', { code: 'PayloadTooLarge', detail: tooLarge }],
   ['FST_ERR_CTP_INVALID_MEDIA_TYPE', { code: 'UnsupportedMediaType', detail: 'Send the body as application/json, a patch as application/merge-patch+json.' }],
   ['FST_ERR_CTP_INVALID_CONTENT_LENGTH', { code: 'MalformedRequest', detail: 'Body and Content-Length differ.' }],
-  ['FST_ERR_BAD_URL', { code: 'MalformedRequest', detail: 'The path is not a valid percent-encoded path.' }],
-  ['FST_ERR_MAX_PARAM_LENGTH', { code: 'URITooLong', detail: 'A segment of the path is too long.' }]
+  ['FST_ERR_BAD_URL', { code: 'MalformedRequest', detail: 'The path is not a valid percent-encoded path.' }]
 ])
 
 /** Logs what is not the caller's doing. */
 export function logProblem (log: FastifyRequest['log'], error: ServiceError): void {
   // COS has an InternalError too, which is a 502 here.
   if (error.status >= 500) log[error.status === 500 ? 'error' : 'warn'](toLogFields(error), error.detail)
+}
+
+/** Longer segments than the contract allows reach validation, which says what is wrong with them, up to this length. */
+const maxSegmentLength = 8192
+
+/** Rejects requests with a far too long parameter in the path (onRequest). @throws {ServiceError} URITooLong */
+export function rejectLongSegments (app: FastifyInstance): void {
+  app.addHook('onRequest', ({ params }, _, done) => {
+    for (const value of Object.values(params as Record<string, string>)) {
+      if (value.length > maxSegmentLength) throw new ServiceError('URITooLong', 'A segment of the path is too long.')
+    }
+    done()
+  })
 }
 
 /** What callers are told of anything that was thrown. */

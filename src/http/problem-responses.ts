@@ -44,7 +44,8 @@ export const rateLimitHeaders = {
 
 /** What any request can meet before its route sees it. */
 const everywhere: ProblemCode[] = [
-  'MalformedRequest', 'RequestTimeout', 'RequestHeaderFieldsTooLarge', 'Overloaded', 'ShuttingDown'
+  'MalformedRequest', 'RequestTimeout', 'RequestHeaderFieldsTooLarge', 'TransferCodingNotSupported',
+  'HTTPVersionNotSupported', 'HostNotAllowed', 'Overloaded', 'ShuttingDown'
 ]
 
 /** The error responses of a route, by status, for its schema: each code with its meaning and an example. */

@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { onceOver } from './once-over.ts'
+import { onExchangeEnd } from './connections/connection-registry.ts'
 import { pathOf } from './path-of.ts'
 
 declare module 'fastify' {
@@ -22,7 +22,7 @@ const longestBucket = 100
 export function addRequestLog (app: FastifyInstance): void {
   app.addHook('onRequest', (request, reply, done) => {
     // Fastify tells of no answer then, though COS may have made the change.
-    onceOver(request, reply, () => {
+    onExchangeEnd(request.exchange, () => {
       if (!reply.raw.writableFinished) {
         request.log.info(Object.assign(fieldsOf(request), { durationMs: inMs(reply.elapsedTime) }), 'caller left')
       }

@@ -13,7 +13,7 @@ import { callOf } from '../http/cos-call.ts'
 import { refusePreconditions } from '../http/preconditions.ts'
 import { cosHeaders, logProblem, problemOf, toServiceError } from '../http/problem-replies.ts'
 import { commonCosProblems, problemResponses } from '../http/problem-responses.ts'
-import type { Lifecycle } from '../http/shutdown.ts'
+import type { Lifecycle } from '../http/connections/graceful-shutdown.ts'
 import { content, json, problemsOfAll, problemsOfBodies } from './responses.ts'
 
 interface Options {

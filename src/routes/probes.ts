@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import { problemResponses } from '../http/problem-responses.ts'
 import { StringEnum } from '../contract/schema.ts'
 import { ServiceError } from '../errors.ts'
-import type { Lifecycle } from '../http/shutdown.ts'
+import type { Lifecycle } from '../http/connections/graceful-shutdown.ts'
 
 const ok = (description: string) => ({
   description,

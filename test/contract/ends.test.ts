@@ -1,17 +1,8 @@
 import { once } from 'node:events'
-import { connect } from 'node:net'
-import type { Socket } from 'node:net'
 import t from 'tap'
+import { dial } from '../raw-connection.ts'
 import { at, bucket, configuration, start, until } from '../start.ts'
-import type { Running, Test } from '../start.ts'
-
-async function dial (t: Test, url: string): Promise<Socket> {
-  const socket = connect(Number(new URL(url).port), '127.0.0.1')
-  t.teardown(() => socket.destroy())
-  socket.on('error', () => {})
-  await once(socket, 'connect')
-  return socket
-}
+import type { Running } from '../start.ts'
 
 const get = (id: string) => `GET ${at(id)} HTTP/1.1\r\nhost: x\r\n\r\n`
 const inFlight = async ({ call }: Running) =>

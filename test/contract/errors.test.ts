@@ -5,7 +5,8 @@ import { text as textOf } from 'node:stream/consumers'
 import t from 'tap'
 import { buildApp } from '../../src/app.ts'
 import { createAnyone } from '../../src/callers/anyone.ts'
-import { createLifecycle } from '../../src/http/shutdown.ts'
+import { createConnections } from '../../src/http/connections/connection-registry.ts'
+import { createLifecycle } from '../../src/http/connections/graceful-shutdown.ts'
 import { createMetrics } from '../../src/metrics.ts'
 import { createPassingTracer } from '../../src/tracing.ts'
 import { at, bucket, configuration, recordingLogger, secrets, start, startTestService } from '../start.ts'
@@ -201,6 +202,7 @@ t.test('a fault of our own says nothing of its inside, and its log has the reaso
     deadlineMs: 1000,
     now: Date.now,
     callers: createAnyone(),
+    connections: createConnections({ onClosed: () => {} }),
     audit: () => {},
     lifecycle: createLifecycle(),
     logger,

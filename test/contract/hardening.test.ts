@@ -1,26 +1,13 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
-import type { Server, Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
-import { promisify } from 'node:util'
 import t from 'tap'
 import { as, callersFile, everything, keyOf, withKey } from '../callers-file.ts'
+import { connectionsOf, dial, exchange, parseResponse as parse } from '../raw-connection.ts'
 import { startRedis } from '../redis-server.ts'
 import { at, bucket, configuration, otherBucket, start } from '../start.ts'
-import type { Answer, Running } from '../start.ts'
-
-interface Test {
-  teardown (handler: () => unknown): void
-}
-/** An answer as it came over the socket. */
-interface RawAnswer {
-  status: number
-  /** With lower-case names. */
-  headers: Record<string, string>
-  body: string
-  /** Of a problem document. */
-  code: string | undefined
-}
+import type { Answer, Running, Test } from '../start.ts'
 
 const collection = `/buckets/${bucket}/inventories`
 const body = JSON.stringify(configuration)
@@ -445,35 +432,3 @@ t.test('nobody reads the body of a request whose sender is not known', async t =
   t.match(audits().map(({ outcome, status }) => [outcome, status]), [['denied', 401], ['denied', 401], ['denied', 401], ['failure', 413], ['denied', 401]])
   t.strictSame(emulator.configurations(otherBucket), [])
 })
-
-async function dial (t: Test, url: string): Promise<Socket> {
-  const socket = connect(Number(new URL(url).port), '127.0.0.1').on('error', () => {})
-  t.teardown(() => socket.destroy())
-  await once(socket, 'connect')
-  return socket
-}
-
-/** Sends these bytes over a connection of their own and reads until the service ends it. */
-async function exchange (t: Test, url: string, bytes: string): Promise<RawAnswer> {
-  const socket = await dial(t, url)
-  const answer = text(socket)
-  socket.write(bytes, 'latin1')
-  return parse(await answer)
-}
-
-function parse (answer: string): RawAnswer {
-  const end = answer.indexOf('\r\n\r\n')
-  const [statusLine = '', ...lines] = answer.slice(0, end).split('\r\n')
-  const body = answer.slice(end + 4)
-  const headers = Object.fromEntries(lines.map(line => {
-    const colon = line.indexOf(':')
-    return [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim()]
-  }))
-  const isProblem = headers['content-type'] === 'application/problem+json'
-  const code = isProblem ? (JSON.parse(body) as { code: string }).code : undefined
-  return { status: Number(/^HTTP\/1\.1 (\d{3}) /.exec(statusLine)?.[1]), headers, body, code }
-}
-
-async function connectionsOf (server: Server): Promise<number> {
-  return await promisify(server.getConnections.bind(server))()
-}

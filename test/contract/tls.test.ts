@@ -4,13 +4,19 @@ import { renameSync, writeFileSync } from 'node:fs'
 import type { IncomingMessage } from 'node:http'
 import { Agent, request } from 'node:https'
 import { connect as connectPlainly } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { connect } from 'node:tls'
 import type { TLSSocket } from 'node:tls'
 import t from 'tap'
+import { createConnections } from '../../src/http/connections/connection-registry.ts'
+import { replyToClientError } from '../../src/http/connections/protocol-errors.ts'
+import { createHttpServer } from '../../src/http/connections/server.ts'
+import { closeFailedHandshakes, readTls } from '../../src/http/connections/tls.ts'
 import { as, callersFile, everything, withKey } from '../callers-file.ts'
 import { createAuthority } from '../certificates.ts'
 import type { Certified } from '../certificates.ts'
+import { connectionsOf } from '../raw-connection.ts'
 import { bucket, start, until } from '../start.ts'
 
 interface Test {
@@ -58,7 +64,7 @@ t.test('it speaks TLS with a certificate and a key, and then says so', async t =
   const plain = connectPlainly(Number(new URL(url).port), '127.0.0.1')
   plain.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
   await once(plain.resume(), 'close')
-  t.match(logs(), /"code":"ERR_SSL_[A-Z_]+","address":"127.0.0.1","msg":"no TLS connection"/)
+  t.match(logs(), /"code":"ERR_SSL_[A-Z_]+","address":"127.0.0.1","msg":"TLS handshake failed"/)
   await t.rejects(once(connect({ port: Number(new URL(url).port), maxVersion: 'TLSv1.1', minVersion: 'TLSv1', rejectUnauthorized: false }), 'secureConnect'))
 })
 
@@ -160,17 +166,48 @@ t.test('when the authorities change, open connections end with the answer they w
   await t.rejects(ask())
 })
 
-t.test('a handshake that began under other authorities is of no use', async t => {
+t.test('a handshake that began under other authorities is cut off', async t => {
   const { dir, environment } = tlsFiles(t, await authority.issue('localhost'), authority.cert)
   const { url, service } = await start(t, { environment })
   const early = connectPlainly(Number(new URL(url).port), '127.0.0.1')
   await once(service.app.server, 'connection')
   writeFileSync(`${dir}/ca.crt`, `# the new one\n${stranger.cert}`)
   await service.reload()
-  const client = connect({ socket: early, rejectUnauthorized: false, ...await authority.issue('reporting') })
-  client.on('error', () => {}).write('GET /livez HTTP/1.1\r\nHost: x\r\n\r\n')
-  t.equal(await text(client).catch(() => ''), '')
+  await once(early.resume(), 'close')
   t.equal((await get(url, '/livez', await stranger.issue('reporting'))).status, 200)
+})
+
+t.test('a connection is closed when its handshake fails or takes too long', async t => {
+  const { environment } = tlsFiles(t, await authority.issue('localhost'))
+  const { url, service: { app: { server, log } } } = await start(t, { environment })
+  const count = 20
+  for (const index of Array(count).keys()) {
+    const socket = connectPlainly({ port: Number(new URL(url).port), host: '127.0.0.1', allowHalfOpen: true })
+    t.teardown(() => socket.destroy())
+    // A record of the handshake of which the rest never comes, or no TLS at all. Half of the clients stay.
+    const bytes = index % 4 < 2 ? Buffer.from('1603010200010001fc0303', 'hex') : Buffer.from('nonsense\r\n\r\n')
+    socket.on('error', () => {}).resume().write(bytes)
+    await once(server, 'connection')
+    if (index % 2 === 0) socket.destroy()
+  }
+  // The others have ten seconds.
+  await until(async () => await connectionsOf(server) === count / 4)
+
+  const { TLS_CERT_FILE: certFile, TLS_KEY_FILE: keyFile } = environment
+  const options = readTls({ certFile, keyFile, clientCaFile: undefined })
+  t.equal(options.handshakeTimeout, 10_000)
+  const connections = createConnections({ onClosed: () => {} })
+  const hasty = createHttpServer({ ...options, handshakeTimeout: 50 }, connections, () => {})
+  hasty.on('clientError', (error, socket) => { replyToClientError(log, connections, error, socket as Socket) })
+  closeFailedHandshakes({ server: hasty, log })
+  hasty.listen(0, '127.0.0.1')
+  t.teardown(() => hasty.close())
+  await once(hasty, 'listening')
+  const silent = connectPlainly({ port: (hasty.address() as AddressInfo).port, host: '127.0.0.1', allowHalfOpen: true })
+  t.teardown(() => silent.destroy())
+  await once(hasty, 'connection')
+  await until(async () => await connectionsOf(hasty) === 0)
+  t.pass('no descriptor is left')
 })
 
 t.test('a client that has shaken hands and says nothing does not hold up a stop', async t => {

@@ -14,6 +14,7 @@ import { readConfig } from '../../src/config.ts'
 import { FetchError, fetchJson, fetchText } from '../../src/fetch-json.ts'
 import { watchFiles } from '../../src/file-watch.ts'
 import { toJson } from '../../src/http/json.ts'
+import { countParameters, parseQuery } from '../../src/http/query.ts'
 import { createReloader } from '../../src/reload.ts'
 import { Secret } from '../../src/secret.ts'
 import { logWarnings } from '../../src/warnings.ts'
@@ -83,6 +84,22 @@ t.test('an answer is the JSON of its value, whether or not that can change', asy
   const kept = Object.freeze({ a: Object.freeze(['b']) })
   t.equal(toJson(kept), '{"a":["b"]}')
   t.equal(toJson(kept), '{"a":["b"]}')
+})
+
+t.test('a query is parsed into one value or all values of a name', t => {
+  for (const [query, expected] of [
+    ['', {}],
+    ['a', { a: '' }],
+    ['a=1&b=2', { a: '1', b: '2' }],
+    ['a=1&a=2&b=&a=3', { a: ['1', '2', '3'], b: '' }],
+    ['token=a+b%2Bc%20d', { token: 'a+b+c d' }],
+    ['a=%zz&b=%', { a: '%zz', b: '%' }],
+    ['__proto__=1', { ['__proto__']: '1' }],
+    [`${'a=1&'.repeat(49)}b`, { a: Array(49).fill('1'), b: '' }],
+    [`${'a=1&'.repeat(50)}b`, {}]
+  ] as const) t.strictSame(parseQuery(query), expected, query)
+  t.strictSame(['', 'a', 'a&b', '&', 'a&'.repeat(5_000)].map(countParameters), [0, 1, 2, 2, 51])
+  t.end()
 })
 
 t.test('a watched file is noticed however it changes', async t => {

@@ -1,12 +1,12 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import type { Server } from 'node:https'
-import type { Socket } from 'node:net'
 import { createSecureContext } from 'node:tls'
+import type { TLSSocket } from 'node:tls'
 import type { FastifyInstance } from 'fastify'
-import type { TlsConfig } from '../config.ts'
-import { ConfigError } from '../config/environment.ts'
-import { readRegularFile } from '../regular-file.ts'
-import { farEndOf } from './far-end.ts'
+import type { TlsConfig } from '../../config.ts'
+import { ConfigError } from '../../config/environment.ts'
+import { readRegularFile } from '../../regular-file.ts'
+import type { Connections } from './connection-registry.ts'
 
 /** What a server needs to speak TLS: PEM texts, and whether clients must show a certificate. */
 export interface TlsOptions {
@@ -66,49 +66,30 @@ function checkAuthorities (pem: string): void {
 }
 
 /**
- * Lets certificates be replaced while the server runs. New connections see what the files hold now. Open ones go on,
- * unless the authorities have changed: then each ends with the answer it is waiting for.
+ * Lets certificates be replaced while the server runs. New connections use what the files contain now. Open ones go on,
+ * unless the certificate authorities of clients have changed: then each ends with its responses in flight.
  *
- * @returns reads the files again. It throws as {@link readTls} does, changing nothing
+ * @returns reads the files again. It throws as {@link readTls} does, and then changes nothing
  */
-export function addTlsRenewal (app: FastifyInstance, config: TlsConfig, options: TlsOptions): () => void {
+export function addTlsRenewal (
+  app: FastifyInstance, config: TlsConfig, options: TlsOptions, connections: Connections
+): () => void {
   const server = app.server as unknown as Server
-  const open = new Set<Socket>()
-  const outdated = new WeakSet<Socket>()
-  // Under which authorities a connection has begun; its handshake holds on to them, however long it takes.
-  const begun = new Map<string, string | undefined>()
   let present = options
-  server.on('connection', (socket: Socket) => {
-    const name = farEndOf(socket)
-    begun.set(name, present.ca)
-    socket.once('close', () => begun.delete(name))
-  })
-  server.on('secureConnection', socket => {
-    if (begun.get(farEndOf(socket)) !== present.ca) {
-      socket.destroy()
-      return
-    }
-    open.add(socket)
-    socket.once('close', () => open.delete(socket))
-  })
-  app.addHook('onSend', (request, reply, _, done) => {
-    if (outdated.has(request.raw.socket)) reply.header('connection', 'close')
-    done()
-  })
   return () => {
     const renewed = readTls(config)
     server.setSecureContext(renewed)
-    if (renewed.ca !== present.ca) {
-      for (const socket of open) outdated.add(socket)
-      server.closeIdleConnections()
-    }
+    if (renewed.ca !== present.ca) connections.closeAfterResponses()
     present = renewed
   }
 }
 
-/** Handshakes that fail are nobody's request: they leave a line for whoever looks for a reason. */
-export function logFailedHandshakes (app: FastifyInstance): void {
-  app.server.on('tlsClientError', ({ code }: Error & { code?: string }, { remoteAddress }: { remoteAddress?: string }) => {
-    app.log.debug({ code, address: remoteAddress }, 'no TLS connection')
+/** Closes connections whose handshake failed or took too long, and logs the reason at debug. */
+export function closeFailedHandshakes ({ server, log }: Pick<FastifyInstance, 'server' | 'log'>): void {
+  // Before Node's own listener, which emits clientError: a response written before the handshake is never sent, so the
+  // connection would wait for it for ever.
+  server.prependListener('tlsClientError', ({ code }: Error & { code?: string }, socket: TLSSocket) => {
+    log.debug({ code, address: socket.remoteAddress }, 'TLS handshake failed')
+    socket.destroy()
   })
 }

@@ -1,0 +1,133 @@
+/** Rejects what is not an HTTP/1.1 request that this service serves, including what Node's parser gives up on. */
+import { STATUS_CODES } from 'node:http'
+import type { IncomingMessage, Server } from 'node:http'
+import type { Socket } from 'node:net'
+import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
+import { problemMediaType } from '../../contract/problem.ts'
+import type { Problem } from '../../contract/problem.ts'
+import { problemTable, ServiceError } from '../../errors.ts'
+import { bareHeaders } from '../problem-replies.ts'
+import { countParameters, maxQueryParameters } from '../query.ts'
+import { newRequestId } from '../request-ids.ts'
+import type { Connections, Exchange } from './connection-registry.ts'
+import { isComplete } from './connection-registry.ts'
+import { maxHeaders } from './server.ts'
+
+/** Rejects requests that only Node's parser accepts. Comes before all hooks that read a request. */
+export function rejectMalformedRequests (app: FastifyInstance): void {
+  app.addHook('onRequest', ({ raw }, _, done) => {
+    const error = malformation(raw)
+    if (error !== undefined) throw error
+    done()
+  })
+}
+
+function malformation (message: IncomingMessage): ServiceError | undefined {
+  const { httpVersion, rawHeaders, headers, url = '' } = message
+  if (httpVersion !== '1.1' && httpVersion !== '1.0') {
+    return new ServiceError(httpVersion === '0.9' ? 'MalformedRequest' : 'HTTPVersionNotSupported',
+      'The request line must end with HTTP/1.1.')
+  }
+  // Node drops the headers above its limit, among them possibly If-Match or X-Forwarded-For.
+  if (rawHeaders.length / 2 > maxHeaders) {
+    return new ServiceError('RequestHeaderFieldsTooLarge', details.RequestHeaderFieldsTooLarge)
+  }
+  // RFC 9112, section 3.2.
+  const hosts = countHosts(rawHeaders)
+  if (hosts > 1 || (hosts === 0 && httpVersion === '1.1')) {
+    return new ServiceError('MalformedRequest', 'The request must have one Host.')
+  }
+  // RFC 9112, section 6.1.
+  const { 'transfer-encoding': coding } = headers
+  if (coding !== undefined && coding.trim().toLowerCase() !== 'chunked') {
+    return new ServiceError('TransferCodingNotSupported', 'The only transfer coding is chunked. Send the body without another one.')
+  }
+  // RFC 9112, section 3.2: a request target has no fragment. The router would read one as a query.
+  if (url.includes('#')) {
+    return new ServiceError('MalformedRequest', 'The request target contains a #. Percent-encode it as %23.')
+  }
+  const query = url.indexOf('?')
+  if (query !== -1 && countParameters(url.slice(query + 1)) > maxQueryParameters) {
+    const detail = `The query has more than ${maxQueryParameters} parameters. Send fewer.`
+    return new ServiceError('ValidationFailed', detail, { errors: [{ in: 'query', pointer: '', detail }] })
+  }
+  return undefined
+}
+
+/** Counts a name in a list of names and values in turn. */
+function countHosts (rawHeaders: string[]): number {
+  let count = 0
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    if (rawHeaders[index]?.length === 4 && rawHeaders[index]?.toLowerCase() === 'host') count += 1
+  }
+  return count
+}
+
+/** Rejects CONNECT, which Node hands over as a bare socket. */
+export function rejectConnect (app: FastifyInstance, connections: Connections): void {
+  const server: Server = app.server
+  server.on('connect', (_, socket: Socket) => {
+    // Node has let go of this socket: its errors have no other listener.
+    socket.on('error', () => { socket.destroy() })
+    replyToClientError(app.log, connections, new Error('CONNECT'), socket)
+  })
+}
+
+/** Responds to what Node's parser reports of a connection, unless a response of the connection is still to be sent. */
+export function replyToClientError (
+  log: FastifyBaseLogger, connections: Connections, error: Error & { code?: string }, socket: Socket
+): void {
+  if (!socket.writable || error.code === 'ECONNRESET') {
+    socket.destroy()
+    return
+  }
+  const connection = connections.of(socket)
+  const exchanges = [...connection?.exchanges ?? [], ...connection?.waiting ?? []]
+  // The bytes behind a complete request do not change its response, which may acknowledge a change.
+  if (connection !== undefined && exchanges.some(each => isComplete(each) || each.response.headersSent)) {
+    connection.isBroken = true
+    return
+  }
+  respond(log, error, socket, exchanges[0])
+}
+
+/** Writes the response by hand: there is no request, or only a part of one, that could be responded to. */
+function respond (
+  log: FastifyBaseLogger, error: Error & { code?: string }, socket: Socket, exchange: Exchange | undefined
+): void {
+  const request = exchange?.request
+  const code = clientErrors.get(error.code ?? '') ?? 'MalformedRequest'
+  const { status, title } = problemTable[code]
+  const requestId = request?.id ?? newRequestId()
+  const detail = details[code]
+  if (request !== undefined) request.problem = new ServiceError(code, detail)
+  log.info({ requestId, code, status, address: socket.remoteAddress }, 'answered')
+  const body = JSON.stringify({ type: 'about:blank', title, status, detail, code, requestId } satisfies Problem)
+  const headers = {
+    'content-type': problemMediaType,
+    'content-length': Buffer.byteLength(body),
+    'x-request-id': requestId,
+    connection: 'close',
+    ...bareHeaders
+  }
+  const head = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`).join('')
+  // Destroyed, because a client that keeps its side open would hold the socket for ever.
+  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${head}\r\n${body}`, () => { socket.destroy() })
+}
+
+type ClientErrorCode = 'RequestHeaderFieldsTooLarge' | 'RequestTimeout' | 'HTTPVersionNotSupported' | 'MalformedRequest'
+
+const clientErrors: ReadonlyMap<string, ClientErrorCode> = new Map([
+  ['HPE_HEADER_OVERFLOW', 'RequestHeaderFieldsTooLarge'],
+  ['ERR_HTTP_REQUEST_TIMEOUT', 'RequestTimeout'],
+  ['HPE_INVALID_VERSION', 'HTTPVersionNotSupported'],
+  // The preface of HTTP/2.
+  ['HPE_PAUSED_H2_UPGRADE', 'HTTPVersionNotSupported']
+])
+
+const details: Record<ClientErrorCode, string> = {
+  RequestHeaderFieldsTooLarge: `Request line and headers may have 16 KiB together, and there may be ${maxHeaders} headers. Send less.`,
+  RequestTimeout: 'The request did not arrive whole in time. Send it again.',
+  HTTPVersionNotSupported: 'The service speaks HTTP/1.1. Send the request in that version.',
+  MalformedRequest: 'This is not an HTTP/1.1 request that this service takes.'
+}

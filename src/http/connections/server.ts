@@ -1,0 +1,38 @@
+import { createServer } from 'node:http'
+import type { RequestListener, Server, ServerOptions } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
+import type { Connections } from './connection-registry.ts'
+import type { TlsOptions } from './tls.ts'
+
+/** Headers of a request. Node drops those above its own limit without an error: one more is let through. */
+export const maxHeaders = 1_000
+
+/** Longer than the time after which a load balancer gives up an idle connection (60 s by default). */
+const keepAliveMs = 72_000
+
+/** Time to send a whole request. 256 KiB at 9 KiB/s take as long. */
+const requestMs = 30_000
+
+/** Time to send the head of a request. */
+const headersMs = 10_000
+
+/** How often Node checks these two. Its default is 30 s. */
+const checkMs = 5_000
+
+/** Creates an HTTP/1.1 server, over TLS if options are given. Its requests reach the listener through `connections`. */
+export function createHttpServer (
+  tls: TlsOptions | undefined, connections: Connections, listener: RequestListener
+): Server {
+  const options: ServerOptions = {
+    headersTimeout: headersMs,
+    requestTimeout: requestMs,
+    connectionsCheckingInterval: checkMs,
+    keepAliveTimeout: keepAliveMs,
+    // A missing Host is rejected with a problem document. Node's own response has no body.
+    requireHostHeader: false
+  }
+  const server = tls === undefined ? createServer(options) : createTlsServer({ ...options, ...tls })
+  server.maxHeadersCount = maxHeaders + 1
+  connections.serve(server, listener)
+  return server
+}

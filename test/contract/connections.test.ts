@@ -1,0 +1,319 @@
+/** What one connection can do to a service: pipelining, not reading, bytes behind a request, an ending connection. */
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { Server } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import { text } from 'node:stream/consumers'
+import t from 'tap'
+import { createConnections } from '../../src/http/connections/connection-registry.ts'
+import type { ClosingReason, Connections } from '../../src/http/connections/connection-registry.ts'
+import { as, callersFile, everything, keyOf, withKey } from '../callers-file.ts'
+import { connectionsOf, dial, exchange } from '../raw-connection.ts'
+import { at, bucket, configuration, start, until } from '../start.ts'
+import type { Running, Test } from '../start.ts'
+
+const collection = `/buckets/${bucket}/inventories`
+const body = JSON.stringify(configuration)
+const authorization = `Authorization: Bearer ${keyOf('admin')}\r\n`
+
+async function startGuarded (t: Test, environment: Record<string, string> = {}): Promise<Running> {
+  const callers = callersFile(t, [withKey('admin', everything, { rateLimitPerMinute: 0 })])
+  return await start(t, { environment: { ...callers.environment, ...environment } })
+}
+
+async function metric ({ call }: Running, name: string): Promise<number> {
+  const { text: metrics } = await call('GET', '/metrics')
+  return Number(new RegExp(`^${name.replace(/[{}]/g, '\\$&')} (\\S+)$`, 'm').exec(metrics)?.[1])
+}
+
+/** Configurations whose LIST is several MB. */
+async function fillBucket ({ call }: Running): Promise<number> {
+  const prefix = 'p'.repeat(70_000)
+  for (let index = 0; index < 100; index++) {
+    await call('PUT', at(`large-${index}`), { ...configuration, Filter: { Prefix: prefix } }, as('admin'))
+  }
+  return (await call('GET', collection, undefined, as('admin'))).text.length
+}
+
+t.test('64 KiB of pipelined requests are served a few at a time', async t => {
+  const running = await startGuarded(t)
+  const request = 'GET /openapi.json HTTP/1.1\r\nHost:\r\nAccept-Encoding:gzip\r\n\r\n'
+  const count = Math.floor(65_536 / request.length)
+  const socket = await dial(t, running.url)
+  socket.pause().write(request.repeat(count))
+  await until(async () => await metric(running, 'http_requests_waiting') > 0)
+  t.ok(await metric(running, 'http_requests_in_flight') <= 9, 'eight, and the one that asks')
+  t.ok(await metric(running, 'http_response_unsent_bytes') < 4 * 1024 * 1024, 'they share their bytes, and few are made')
+  let responses = 0
+  let rest = ''
+  socket.setEncoding('latin1').on('data', (data: string) => {
+    const parts = (rest + data).split('HTTP/1.1 200 OK')
+    responses += parts.length - 1
+    rest = (parts.at(-1) ?? '').slice(-15)
+  }).resume()
+  await until(() => responses === count)
+  await until(async () => await metric(running, 'http_response_unsent_bytes') === 0)
+  t.strictSame([await metric(running, 'http_requests_waiting'), await metric(running, 'http_requests_in_flight')], [0, 1])
+  t.equal(await metric(running, 'http_connections_closed_total{reason="stalled"}'), 0)
+})
+
+t.test('requests that wait in a pipeline get their own responses in order', async t => {
+  const { url, emulator, audits } = await startGuarded(t)
+  const ids = Array.from({ length: 40 }, (_, index) => `id-${index}`)
+  emulator.addFault({ kind: 'latency', ms: 20 })
+  const socket = await dial(t, url)
+  const responses = text(socket)
+  socket.write(ids.map(id => `PUT ${at(id)} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nx-request-id: ${id}\r\n` +
+    `${authorization}Content-Length: ${body.length}\r\n\r\n${body}`).join(''))
+  socket.write('GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
+  const received = await responses
+  t.strictSame(received.match(/^x-request-id: id-\d+/gm), ids.map(id => `x-request-id: ${id}`))
+  t.equal(received.match(/^HTTP\/1\.1 204 /gm)?.length, ids.length)
+  t.equal(audits().filter(({ outcome }) => outcome === 'success').length, ids.length)
+  t.equal(emulator.configurations(bucket).length, ids.length)
+})
+
+t.test('DELETE returns its own response when bytes follow that are no request', async t => {
+  const { url, emulator, call, audits } = await startGuarded(t)
+  const head = (method: string, id: string, more = '') => `${method} ${at(id)} HTTP/1.1\r\nHost: x\r\n${authorization}${more}\r\n`
+  for (const [id, behind] of [['a', '{}'], ['b', 'nonsense\r\n\r\n'], ['c', '\u0000'], ['d', 'GET / HTTP/9.9\r\n\r\n']] as const) {
+    await call('PUT', at(id), configuration, as('admin'))
+    const response = await exchange(t, url, head('DELETE', id) + behind)
+    t.strictSame([response.status, emulator.configurations(bucket).length], [204, 0], id)
+  }
+  t.match(audits().filter(({ action }) => action === 'cos:DeleteBucketInventory').map(each => each.outcome),
+    ['success', 'success', 'success', 'success'])
+  const post = head('POST', 'once', 'Content-Type: application/json\r\nContent-Length: 2\r\n') + '{}{}'
+  t.equal((await exchange(t, url, post)).code, 'ValidationFailed', 'so does a request that is rejected')
+})
+
+t.test('a response that has begun is not cut into by an error in the rest of its request', async t => {
+  const { url } = await startGuarded(t)
+  const socket = await dial(t, url)
+  const response = text(socket)
+  socket.write(`PUT ${at('a')} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n`)
+  t.equal((await response).match(/^HTTP\/1\.1 /gm)?.length, 1)
+})
+
+t.test('more headers than the parser keeps are rejected with 431', async t => {
+  const { url, call, emulator } = await startGuarded(t, { TRUST_PROXY: '127.0.0.1' })
+  await call('PUT', at('a'), configuration, as('admin'))
+  const before = emulator.requests.length
+  const remove = (headers: string) => exchange(t, url,
+    `DELETE ${at('a')} HTTP/1.1\r\nHost: x\r\n${authorization}${headers}If-Match: "other"\r\nConnection: close\r\n\r\n`)
+  for (const count of [1_000, 1_500, 2_000]) {
+    t.match(await remove('a:\r\n'.repeat(count)), { status: 431, code: 'RequestHeaderFieldsTooLarge' }, `${count} headers`)
+  }
+  t.equal(emulator.requests.length, before)
+  const { status } = await remove('a:\r\n'.repeat(996))
+  t.ok(status === 412, 'a thousand headers are read, the last one too')
+  t.equal(emulator.configurations(bucket).length, 1)
+})
+
+t.test('a fragment, too many parameters and unknown protocols are rejected', async t => {
+  const { url, emulator } = await startGuarded(t)
+  const ask = (target: string, version = ' HTTP/1.1', more = '') =>
+    exchange(t, url, `GET ${target}${version}\r\nHost: x\r\n${authorization}${more}Connection: close\r\n\r\n`)
+  const cases: Array<[Promise<{ status: number, code: string | undefined }>, number, string]> = [
+    [ask(`${collection}#?region=ap-shanghai`), 400, 'MalformedRequest'],
+    [ask('/livez#a'), 400, 'MalformedRequest'],
+    [ask(`/livez?${'a&'.repeat(50)}a`), 400, 'ValidationFailed'],
+    [ask(`${collection}?${'region=ap-shanghai&'.repeat(60)}`), 400, 'ValidationFailed'],
+    [ask('/livez', ' HTTP/2.0'), 505, 'HTTPVersionNotSupported'],
+    [ask('/livez', ' HTTP/1.2'), 505, 'HTTPVersionNotSupported'],
+    [ask('/livez', ' HTTP/3'), 505, 'HTTPVersionNotSupported'],
+    [ask('/livez', ' HTTP/0.9'), 400, 'MalformedRequest'],
+    [ask('/livez', ''), 400, 'MalformedRequest'],
+    [exchange(t, url, 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), 505, 'HTTPVersionNotSupported'],
+    [ask('/livez', ' HTTP/1.1', 'Host: y\r\n'), 400, 'MalformedRequest'],
+    [ask(collection, ' HTTP/1.1', 'Transfer-Encoding: gzip, chunked\r\n'), 501, 'TransferCodingNotSupported'],
+    [ask(collection, ' HTTP/1.1', 'Transfer-Encoding: deflate , CHUNKED\r\n'), 501, 'TransferCodingNotSupported']
+  ]
+  for (const [response, status, code] of cases) t.match(await response, { status, code })
+  t.equal((await ask(`/livez?${'a&'.repeat(49)}a`)).status, 200, 'fifty are read')
+  t.strictSame(emulator.requests, [])
+})
+
+t.test('a path segment that is too long is rejected with 414 and an audit line', async t => {
+  const { call, audits } = await startGuarded(t)
+  for (const path of [at('x'.repeat(9_000)), `/buckets/${'b'.repeat(9_000)}/inventories/a`]) {
+    t.match(await call('PUT', path, configuration, as('admin')), { status: 414, json: { code: 'URITooLong' } })
+  }
+  t.match(audits(), Array(2).fill({ outcome: 'failure', status: 414, code: 'URITooLong', action: 'cos:PutBucketInventory' }))
+  t.match(await call('GET', at('x'.repeat(9_000)), undefined, as('admin')), { status: 414 })
+  t.equal(audits().length, 2, 'a read has none')
+})
+
+t.test('AUTH=none serves loopback names and ALLOWED_HOSTS only', async t => {
+  const { url, emulator } = await start(t, { environment: { ALLOWED_HOSTS: 'proxy.internal, [::2]' } })
+  const ask = (host: string, more = '', path = collection, method = 'GET') =>
+    exchange(t, url, `${method} ${path} HTTP/1.1\r\n${host}${more}Connection: close\r\n\r\n`)
+  for (const host of ['localhost', 'localhost:8080', 'LOCALHOST', 'a.localhost', '127.0.0.1:1', '127.9.9.9', '[::1]:8080', 'proxy.internal:80', '[::2]']) {
+    t.equal((await ask(`Host: ${host}\r\n`)).status, 200, host)
+  }
+  const rejected = { status: 403, code: 'HostNotAllowed' }
+  const served = emulator.requests.length
+  for (const host of ['attacker.example', 'localhost.attacker.example', '127.0.0.1.attacker.example', '1.2.3.4', '', 'xlocalhost', '[::1', 'localhost:80:80']) {
+    t.match(await ask(`Host: ${host}\r\n`), rejected, host)
+    t.match(await ask(`Host: ${host}\r\n`, '', at('a'), 'DELETE'), rejected, host)
+    t.equal((await ask(`Host: ${host}\r\n`, '', '/readyz')).status, 200, 'probes ask by address')
+  }
+  const site = 'Sec-Fetch-Site: cross-site\r\n'
+  t.match(await ask('Host: localhost\r\n', site), rejected)
+  t.match(await ask('Host: localhost\r\n', `${site}Sec-Fetch-Mode: navigate\r\n`, at('a'), 'DELETE'), rejected)
+  t.equal((await ask('Host: localhost\r\n', `${site}Sec-Fetch-Mode: navigate\r\n`, '/docs/')).status, 200, 'a link')
+  t.equal((await ask('Host: localhost\r\n', 'Sec-Fetch-Site: same-origin\r\n')).status, 200)
+  t.equal(emulator.requests.length, served + 1)
+  const guarded = await startGuarded(t)
+  const request = `GET ${collection} HTTP/1.1\r\nHost: any.example\r\n${authorization}Connection: close\r\n\r\n`
+  t.equal((await exchange(t, guarded.url, request)).status, 200, 'an authenticated caller may use any name')
+})
+
+t.test('unsent responses are counted while clients do not read', async t => {
+  const running = await startGuarded(t)
+  const length = await fillBucket(running)
+  t.ok(length > 7_000_000)
+  const sockets = await Promise.all(Array.from({ length: 2 }, async () => {
+    const socket = await dial(t, running.url)
+    socket.pause().write(`GET ${collection} HTTP/1.1\r\nHost: x\r\n${authorization}\r\n`)
+    return socket
+  }))
+  await until(async () => await metric(running, 'http_response_unsent_bytes') === 2 * length)
+  const { text: listed, status } = await running.call('GET', collection, undefined, as('admin'))
+  t.strictSame([status, listed.length], [200, length], 'a client that reads gets all of it')
+  for (const socket of sockets) socket.destroy()
+  await until(async () => await metric(running, 'http_response_unsent_bytes') === 0)
+})
+
+t.test('a stop waits until a slow client has read its response', async t => {
+  const running = await startGuarded(t, { SHUTDOWN_GRACE_MS: '60000' })
+  const length = await fillBucket(running)
+  const [socket, idle] = [await dial(t, running.url), await dial(t, running.url)]
+  idle.write('GET /livez HTTP/1.1\r\nHost: x\r\n\r\n')
+  await once(idle, 'data')
+  const idleEnd = once(idle, 'close')
+  socket.pause().write(`GET ${collection} HTTP/1.1\r\nHost: x\r\n${authorization}\r\n`)
+  await until(async () => await metric(running, 'http_response_unsent_bytes') > 0)
+  let isStopped = false
+  const stop = running.service.stop().then(inTime => {
+    isStopped = true
+    return inTime
+  })
+  await idleEnd
+  t.notOk(isStopped, 'an idle connection is closed at once')
+  const received = await text(socket)
+  t.equal(received.length - received.indexOf('\r\n\r\n') - 4, length)
+  t.equal(await stop, true)
+})
+
+/** A server of its own with small limits, whose responses are what a test says. */
+async function startServer (
+  t: Test, limits: object, respond: (path: string, write: (body: string | Buffer) => void) => void
+): Promise<{ server: Server, connections: Connections, url: string, closed: ClosingReason[] }> {
+  const closed: ClosingReason[] = []
+  const onClosed = (reason: ClosingReason): void => { closed.push(reason) }
+  const connections = createConnections({ onClosed, limits: { checkMs: 10, ...limits } })
+  const server = createServer()
+  connections.serve(server, (message, response) => {
+    respond(String(message.url), bytes => {
+      connections.addUnsent(connections.exchangeOf(message, response), bytes.length)
+      response.end(bytes)
+    })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  return { server, connections, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, closed }
+}
+
+const large = Buffer.alloc(16 * 1024 * 1024)
+
+const ask = (socket: Socket, path = '/'): void => { socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`) }
+
+t.test('a connection is closed when its client stops reading, not when it is slow', async t => {
+  const limits = { stalledMs: 2_000 }
+  const { closed, connections, server, url } = await startServer(t, limits, (_, write) => { write(large) })
+  const [stalled, slow] = [await dial(t, url), await dial(t, url)]
+  ask(stalled.pause())
+  ask(slow)
+  let received = 0
+  slow.on('data', data => {
+    received += data.length
+    // As long as the other one stalls, and far longer than the limit between two reads is never.
+    if (closed.length === 0) {
+      slow.pause()
+      setImmediate(() => slow.resume())
+    }
+  })
+  await until(() => closed.length > 0)
+  t.strictSame(closed, ['stalled'])
+  await until(() => received > large.length)
+  t.equal(connections.backlog().unsentBytes, 0)
+  await until(async () => await connectionsOf(server) === 1)
+  ask(slow)
+  await until(() => received > 2 * large.length)
+  t.strictSame(closed, ['stalled'], 'the connection goes on after a slow response')
+})
+
+t.test('an idle connection is closed without being counted as stalled', async t => {
+  const { closed, server, url } = await startServer(t, {}, (_, write) => { write('small') })
+  server.keepAliveTimeout = 1
+  const socket = await dial(t, url)
+  ask(socket)
+  await once(socket.resume(), 'close')
+  t.strictSame(closed, [])
+})
+
+t.test('the oldest response is given up when unsent bytes exceed their limit', async t => {
+  const limits = { maxUnsentBytes: 40 * 1024 * 1024 }
+  const { closed, connections, url } = await startServer(t, limits, (_, write) => { write(large) })
+  const sockets: Socket[] = []
+  const ended: number[] = []
+  for (const index of [0, 1, 2]) {
+    const socket = await dial(t, url)
+    sockets.push(socket)
+    socket.once('close', () => { ended.push(index) })
+    ask(socket.pause())
+    await until(() => connections.arrived.requests === index + 1)
+  }
+  await until(() => closed.length === 1)
+  t.strictSame(closed, ['unsent_limit'])
+  sockets[0]?.resume()
+  await until(() => ended.length === 1)
+  t.strictSame(ended, [0])
+  t.equal(connections.backlog().unsentBytes, 2 * large.length)
+})
+
+t.test('a connection is closed when too many pipelined requests wait', async t => {
+  const limits = { maxInFlight: 1, maxWaiting: 5 }
+  const { closed, connections, server, url } = await startServer(t, limits, () => {})
+  const [modest, greedy] = [await dial(t, url), await dial(t, url)]
+  const request = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n'
+  modest.write(request.repeat(4))
+  await until(() => connections.backlog().waiting === 3)
+  greedy.write(request.repeat(9))
+  await once(greedy.resume(), 'close')
+  t.strictSame([closed, connections.backlog().waiting], [['pipeline_limit'], 3])
+  server.closeAllConnections()
+  await until(() => connections.backlog().waiting === 0)
+  await connections.drained()
+  t.pass('nothing is left in flight')
+})
+
+t.test('the next pipelined request waits while many bytes are unsent', async t => {
+  const { connections, url } = await startServer(t, {}, (_, write) => { write(large) })
+  const socket = await dial(t, url)
+  ask(socket.pause(), '/1')
+  await until(() => connections.arrived.requests === 1)
+  ask(socket, '/2')
+  ask(socket, '/3')
+  await until(() => connections.backlog().waiting > 0)
+  t.equal(connections.arrived.requests, 1)
+  let received = 0
+  socket.on('data', data => { received += data.length }).resume()
+  await until(() => received > 3 * large.length)
+  t.equal(connections.arrived.requests, 3)
+})
