@@ -16,6 +16,7 @@ import {
 } from './contract/inventory.ts'
 import { ProblemSchema } from './contract/problem.ts'
 import { maxBodyBytes } from './contract/requests.ts'
+import { rejectForeignPages } from './http/allowed-hosts.ts'
 import { addAudit } from './http/audit.ts'
 import { addAuthentication } from './http/authentication.ts'
 import { addAuthorization, addDestinationCheck } from './http/authorization.ts'
@@ -53,6 +54,8 @@ import type { Tracer } from './tracing.ts'
 
 /** What the application needs from outside. It opens nothing itself. */
 export interface Dependencies {
+  /** Host names that are served besides those of loopback; undefined when callers are authenticated. */
+  allowedHosts: readonly string[] | undefined
   audit: AuditLog
   callers: Pick<Callers, 'identify'>
   changes: Changes
@@ -84,7 +87,7 @@ export interface Dependencies {
  */
 export async function buildApp (dependencies: Dependencies): Promise<FastifyInstance> {
   const {
-    changes, connections, inventories, lifecycle, metrics, regions, tls, tracer, version
+    allowedHosts, changes, connections, inventories, lifecycle, metrics, regions, tls, tracer, version
   } = dependencies
   const app = createFastify(dependencies)
   // Compiled serializers drop properties that a schema does not name. Nothing COS said may be lost.
@@ -101,6 +104,7 @@ export async function buildApp (dependencies: Dependencies): Promise<FastifyInst
   rejectWhenClosing(app, lifecycle, connections)
   rejectMalformedRequests(app)
   rejectConnect(app, connections)
+  if (allowedHosts !== undefined) rejectForeignPages(app, allowedHosts)
   addNotFound(app)
   acceptJsonOnly(app)
   shedLoad(app, measureLateness())

@@ -35,6 +35,8 @@ export interface Config {
   trustedProxies: string[]
   /** Who may call: everyone, or the callers of a file. */
   auth: 'none' | { callersFile: string, jwt: JwtConfig | undefined }
+  /** Host names that are served with AUTH=none, besides those of loopback; undefined with AUTH=required. */
+  allowedHosts: string[] | undefined
   tls: TlsConfig | undefined
   /** `stdout` or a path. */
   auditLog: string
@@ -97,6 +99,7 @@ export function readConfig (environment: Environment): Config {
     shutdownGraceMs: reader.integer('SHUTDOWN_GRACE_MS', 10_000, 0, longestTimeMs),
     trustedProxies: trustedProxies(reader.value('TRUST_PROXY'), faults),
     auth,
+    allowedHosts: allowedHosts(reader, auth, host),
     tls: readTls(reader),
     auditLog: reader.value('AUDIT_LOG') ?? 'stdout',
     rateLimit: {
@@ -121,7 +124,7 @@ export function readConfig (environment: Environment): Config {
     },
     metricsPort: metricsPort(reader, port),
     traces: traces(reader),
-    notInForce: namesOfOtherSources(reader).filter(name => reader.has(name))
+    notInForce: [...namesOfOtherSources(reader), ...auth === 'none' ? [] : ['ALLOWED_HOSTS']].filter(name => reader.has(name))
   }
   if (faults.length > 0) throw new ConfigError(faults)
   return config
@@ -157,6 +160,17 @@ function readAuth (reader: EnvironmentReader, host: string): Config['auth'] {
   }
   return { callersFile, jwt }
 }
+
+/** The names of ALLOWED_HOSTS and the address that is listened on, as they are written in a Host header. */
+function allowedHosts (reader: EnvironmentReader, auth: Config['auth'], host: string): string[] | undefined {
+  const names = (reader.value('ALLOWED_HOSTS') ?? '').split(',').map(each => each.trim().toLowerCase()).filter(each => each !== '')
+  if (!names.every(each => hostName.test(each))) {
+    reader.faults.push('ALLOWED_HOSTS must be host names or addresses without port, such as proxy.internal,10.0.0.1, comma separated')
+  }
+  return auth === 'none' ? [...names, isIPv6(host) ? `[${host}]` : host] : undefined
+}
+
+const hostName = /^(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])$/
 
 function metricsPort (reader: EnvironmentReader, port: number): number | undefined {
   if (!reader.has('METRICS_PORT')) return undefined

@@ -12,6 +12,7 @@ const unused = {} as never
 
 /** Writes `openapi/` from the routes, byte for byte what a running service answers. */
 const app = await buildApp({
+  allowedHosts: undefined,
   connections: createConnections({ onClosed: unused }),
   inventories: unused,
   changes: unused,

@@ -116,6 +116,7 @@ export async function startService (config: Config, logger: Logger, stdout: Dest
   const redis = redisUrl && await connectRedis(redisUrl, logger)
   const lifecycle = createLifecycle()
   const app = await buildApp({
+    allowedHosts: config.allowedHosts,
     audit,
     callers,
     changes: createChanges({ inventories, turns }),

@@ -201,6 +201,7 @@ t.test('a fault of our own says nothing of its inside, and its log has the reaso
     regions: { known: () => undefined, resolve: fail, moved: fail, find: undefined },
     deadlineMs: 1000,
     now: Date.now,
+    allowedHosts: undefined,
     callers: createAnyone(),
     connections: createConnections({ onClosed: () => {} }),
     audit: () => {},

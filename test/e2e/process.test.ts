@@ -344,6 +344,7 @@ async function startService (
   const program = startProgram(t, 'server', {
     ...credentials,
     AUTH: 'none',
+    ALLOWED_HOSTS: 'x',
     PORT: '0',
     COS_SCHEME: 'http',
     COS_REGION: 'ap-guangzhou',

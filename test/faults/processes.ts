@@ -48,6 +48,7 @@ export async function startServiceProcess (
     COS_SECRET_KEY: secrets.secretKey,
     COS_TOKEN: secrets.token,
     AUTH: 'none',
+    ALLOWED_HOSTS: 'x',
     PORT: '0',
     COS_SCHEME: 'http',
     COS_REGION: 'ap-guangzhou',

@@ -36,6 +36,7 @@ t.test('the defaults are those of the documentation', async t => {
     shutdownGraceMs: 10_000,
     trustedProxies: [],
     auth: 'none',
+    allowedHosts: ['127.0.0.1'],
     tls: undefined,
     auditLog: 'stdout',
     rateLimit: { perMinute: 0, redisUrl: undefined },
@@ -317,4 +318,16 @@ t.test('TRUST_PROXY is addresses and networks, never everyone', async t => {
   for (const TRUST_PROXY of ['true', '1', 'loopback', '10.0.0.0/33', '::1/129', '10.0.0.1/8/8', '10.0.0.0/0', '10.0.0.0/x', ',', 'proxy.example']) {
     t.match(faultsOf({ ...required, TRUST_PROXY }), [/^TRUST_PROXY/], TRUST_PROXY)
   }
+})
+
+t.test('ALLOWED_HOSTS is host names and addresses without port', t => {
+  const allowed = (environment: Record<string, string>) => readConfig({ ...required, ...environment }).allowedHosts
+  t.strictSame(allowed({ ALLOWED_HOSTS: 'proxy.internal, 10.0.0.1,[FD00::1],' }), ['proxy.internal', '10.0.0.1', '[fd00::1]', '127.0.0.1'])
+  t.strictSame(allowed({ HOST: '::1' }), ['[::1]'], 'the address that is listened on')
+  for (const ALLOWED_HOSTS of ['proxy.internal:8080', 'http://proxy', '*', 'a b', 'fd00::1']) {
+    t.match(faultsOf({ ...required, ALLOWED_HOSTS }), [/^ALLOWED_HOSTS must be/], ALLOWED_HOSTS)
+  }
+  const guarded = readConfig({ ...required, AUTH: 'required', CALLERS_FILE: '/callers.json', ALLOWED_HOSTS: 'a' })
+  t.strictSame([guarded.allowedHosts, guarded.notInForce], [undefined, ['ALLOWED_HOSTS']])
+  t.end()
 })
