@@ -422,13 +422,18 @@ export const counterexamples: Record<string, Request> = {
   'PATCH of long names at each level': inHole('PATCH', 'body', 'long names at each level', 250_000)
 }
 
-const minimal = (path: string, method = 'GET'): string => `${method} ${path} HTTP/1.1\r\nHost: a\r\n\r\n`
+/** Paths of requests that are sent in one packet. */
+export const pipelinedPaths = [
+  '/livez', '/readyz', '/metrics', '/openapi.json', '/openapi.yaml', '/docs', '/docs/static/swagger-ui-bundle.js', '/docs/json',
+  '/other', '/%', stored, collection
+]
 
-/** Requests that are sent in one packet, by path. */
-export const pipelines: Record<string, (bytes: number) => Buffer> = Object.fromEntries([
-  '/livez', '/readyz', '/metrics', '/openapi.json', '/openapi.yaml', '/docs', '/docs/', '/docs/static/swagger-ui-bundle.js', '/docs/json',
-  '/other', stored, collection, '/%'
-].map(path => [path, bytes => Buffer.from(many(minimal(path), bytes))]))
+/** Returns as many minimal requests as fit, and a last one that closes the connection. */
+export function pipelineOf (path: string, bytes: number, authorization: string | undefined): Buffer {
+  const key = authorization === undefined ? '' : `Authorization: ${authorization}\r\n`
+  const minimal = (more = '') => `GET ${path} HTTP/1.1\r\nHost: a\r\n${key}${more}\r\n`
+  return Buffer.from(many(minimal(), bytes) + minimal('Connection: close\r\n'))
+}
 
 /** The bytes of a request. Without a body of its own it still says that it has none. */
 export function bytesOf ({ method, target, headers, body }: Request, authorization: string | undefined): Buffer {
