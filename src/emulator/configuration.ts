@@ -1,5 +1,5 @@
 import type { EmulatorBucket } from './buckets.ts'
-import type { EmulatorOptions } from './emulator.ts'
+import { type EmulatorOptions, type LenientSwitch, lenientSwitches } from './emulator.ts'
 import { exampleBuckets, exampleCredential } from './examples.ts'
 import { isBucketName, isRegionName } from './host.ts'
 import type { EmulatorCredential } from './verify-signature.ts'
@@ -21,6 +21,8 @@ export function readConfiguration (
     buckets: readBuckets(value('EMULATOR_BUCKETS'), errors),
     ...(stateFile !== undefined && { stateFile })
   }
+  const lenient = readLenient(value('EMULATOR_LENIENT'), errors)
+  if (lenient !== undefined) options.lenient = lenient
   return errors.length > 0 ? { errors } : { options }
 }
 
@@ -51,4 +53,14 @@ function readBuckets (value: string | undefined, errors: string[]): EmulatorBuck
     }
     return { name, region }
   })
+}
+
+function readLenient (value: string | undefined, errors: string[]): LenientSwitch[] | undefined {
+  return value?.split(',').map((entry, index) => {
+    const known = lenientSwitches.find(each => each === entry.trim())
+    if (known === undefined) {
+      errors.push(`EMULATOR_LENIENT: entry ${index + 1} must be one of ${lenientSwitches.join(', ')}`)
+    }
+    return known
+  }).filter(each => each !== undefined)
 }

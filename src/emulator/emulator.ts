@@ -2,6 +2,11 @@ import type { EmulatorBucket } from './buckets.ts'
 import type { Fault, QueuedFault } from './faults.ts'
 import type { EmulatorCredential } from './verify-signature.ts'
 
+/** Names of the checks that can be switched off, because COS accepts what they reject. */
+export const lenientSwitches = ['signature-coverage'] as const
+
+export type LenientSwitch = typeof lenientSwitches[number]
+
 export interface EmulatorOptions {
   /** 127.0.0.1 when absent. */
   host?: string
@@ -11,6 +16,8 @@ export interface EmulatorOptions {
   buckets: EmulatorBucket[]
   /** Keeps the state over the end of the process, however it ends: written before a change is answered. */
   stateFile?: string
+  /** Checks to switch off; none when absent. */
+  lenient?: readonly LenientSwitch[]
   /** Milliseconds since 1970; the clock of the machine when absent. */
   now?: () => number
 }

@@ -3,6 +3,7 @@ import { type Answer, type Reply, toAnswer, toErrorAnswer } from './answer.ts'
 import { type EmulatorBucket, listBuckets } from './buckets.ts'
 import { CosError } from './cos-error.ts'
 import { type Operation, checkParameters, detectOperation, refuseUnknown } from './detect.ts'
+import type { LenientSwitch } from './emulator.ts'
 import { type Addressee, parseHost } from './host.ts'
 import type { Inventories } from './inventories.ts'
 import { type Body, type CosRequest, decodePath, maxBodyBytes, parseQuery } from './request.ts'
@@ -14,6 +15,8 @@ export interface EndpointDependencies {
   credentials: () => EmulatorCredential[]
   /** Milliseconds since 1970. */
   now: () => number
+  /** Checks that are switched off. */
+  lenient: readonly LenientSwitch[]
 }
 
 export interface Endpoint {
@@ -22,7 +25,11 @@ export interface Endpoint {
 }
 
 /** What COS does with a request: one function, in the order COS looks at things. */
-export function createEndpoint ({ buckets, inventories, credentials, now }: EndpointDependencies): Endpoint {
+export function createEndpoint (
+  { buckets, inventories, credentials, now, lenient }: EndpointDependencies
+): Endpoint {
+  const requireCoverage = !lenient.includes('signature-coverage')
+
   function reply (request: CosRequest, body: Body): Reply {
     refuseRepeatedHeaders(request)
     const addressee = parseHost(request.host)
@@ -31,7 +38,9 @@ export function createEndpoint ({ buckets, inventories, credentials, now }: Endp
 
     const path = decodePath(request.rawPath)
     const query = parseQuery(request.rawQuery)
-    const credential = verifySignature(request, path, query, credentials(), now())
+    const credential = verifySignature(request, path, query, {
+      credentials: credentials(), nowMs: now(), requireCoverage
+    })
 
     const operation = detectOperation(addressee, request.method, path, query)
     if (operation === 'Unknown') throw refuseUnknown(addressee, request.method, path, query)

@@ -24,7 +24,7 @@ const maxJournal = 10_000
  * @throws Error when the address is taken or the state file is not one
  */
 export async function startEmulator (options: EmulatorOptions): Promise<Emulator> {
-  const { buckets, host = '127.0.0.1', port = 0, stateFile, now: trueNow = Date.now } = options
+  const { buckets, host = '127.0.0.1', port = 0, stateFile, lenient = [], now: trueNow = Date.now } = options
   let { credentials } = options
   let clockOffsetMs = 0
   let connections = 0
@@ -32,7 +32,7 @@ export async function startEmulator (options: EmulatorOptions): Promise<Emulator
   const journal: ReceivedRequest[] = []
   const faults = createFaultQueue()
   const inventories = createInventories(stateFile === undefined ? volatileState : createStateFile(stateFile))
-  const endpoint = createEndpoint({ buckets, inventories, credentials: () => credentials, now })
+  const endpoint = createEndpoint({ buckets, inventories, credentials: () => credentials, now, lenient })
 
   async function serve (incoming: IncomingMessage, response: ServerResponse): Promise<void> {
     const request = readHead(incoming)

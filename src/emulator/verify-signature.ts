@@ -18,6 +18,15 @@ export interface EmulatorCredential {
   actions?: string[]
 }
 
+/** What a signature is checked against. */
+export interface SignatureRules {
+  credentials: EmulatorCredential[]
+  /** Milliseconds since 1970. */
+  nowMs: number
+  /** Whether the signature must cover the Host and the parameters of the operation. */
+  requireCoverage: boolean
+}
+
 type FieldName = typeof fieldNames[number]
 type Fields = Record<FieldName, string>
 
@@ -30,13 +39,15 @@ export function isSignatureParameter (name: string): boolean {
  * Checks the signature of a request (COS document 7778), carried in the Authorization header or in the
  * query, and gives the credential that made it. The signed text is rebuilt from the two lists of the
  * signature and the values of the request: SDKs sign different headers, and what is not listed is not
- * covered.
+ * covered. COS does not insist on coverage; with `requireCoverage` a client that leaves out the Host or a
+ * parameter is noticed here.
  * @throws CosError AccessDenied without signature or after its time, InvalidArgument for a malformed one,
  *   InvalidAccessKeyId, RequestTimeTooSkewed, SignatureDoesNotMatch, ExpiredToken
  */
 export function verifySignature (
-  request: CosRequest, path: string, parameters: Parameter[], credentials: EmulatorCredential[], nowMs: number
+  request: CosRequest, path: string, parameters: Parameter[], rules: SignatureRules
 ): EmulatorCredential {
+  const { credentials, nowMs, requireCoverage } = rules
   const fields = readFields(request, parameters)
   const credential = credentials.find(({ secretId }) => secretId === fields['q-ak'])
   if (credential === undefined) throw new CosError('InvalidAccessKeyId')
@@ -53,6 +64,7 @@ export function verifySignature (
       StringToSign: asReceived.stringToSign, FormatString: asReceived.httpString
     })
   }
+  if (requireCoverage) checkCoverage(fields, parameters)
   checkToken(credential, request, parameters)
   return credential
 }
@@ -131,6 +143,20 @@ function isSignatureOf (stringToSign: string, fields: Fields, secretKey: string)
   const signKey = createHmac('sha1', secretKey).update(fields['q-key-time']).digest('hex')
   const expected = createHmac('sha1', signKey).update(stringToSign).digest('hex')
   return timingSafeEqual(Buffer.from(expected), Buffer.from(fields['q-signature']))
+}
+
+// The C SDK leaves parameters without a value out of its list, so these need no cover.
+function checkCoverage (fields: Fields, parameters: Parameter[]): void {
+  const covered = new Set(splitList(fields['q-url-param-list']))
+  const uncovered = parameters
+    .filter(({ name, value }) => value !== '' && !isSignatureParameter(name))
+    .map(({ name }) => percentEncode(name).toLowerCase())
+    .filter(name => !covered.has(name))
+    .map(name => `the parameter ${name}`)
+  if (!splitList(fields['q-header-list']).includes('host')) uncovered.unshift('the header host')
+  if (uncovered.length === 0) return
+  throw new CosError('SignatureDoesNotMatch', `The signature does not cover ${uncovered.join(', ')}. ` +
+    'Sign every part of the request, or start the emulator with EMULATOR_LENIENT=signature-coverage.')
 }
 
 // Which code a wrong token has is not documented. A key that lacks its token, or has one it should not, is

@@ -91,7 +91,10 @@ t.test('the program keeps what it answered for, even when it is killed', async t
 
 t.test('the program names every fault of its configuration at once and no secret', async t => {
   const { code, output, errors } = await runToEnd({
-    EMULATOR_PORT: '70000', EMULATOR_KEYS: 'AKIDx:, topsecret', EMULATOR_BUCKETS: 'bucket=ap-guangzhou'
+    EMULATOR_PORT: '70000',
+    EMULATOR_KEYS: 'AKIDx:, topsecret',
+    EMULATOR_BUCKETS: 'bucket=ap-guangzhou',
+    EMULATOR_LENIENT: 'signature-coverage,everything'
   })
   t.strictSame([code, output], [1, ''])
   t.equal(errors, `The emulator cannot start:
@@ -99,6 +102,7 @@ t.test('the program names every fault of its configuration at once and no secret
 - EMULATOR_KEYS: entry 1 must be secretId:secretKey or secretId:secretKey:token
 - EMULATOR_KEYS: entry 2 must be secretId:secretKey or secretId:secretKey:token
 - EMULATOR_BUCKETS: entry 1 must be bucket-appid=region
+- EMULATOR_LENIENT: entry 2 must be one of signature-coverage
 `)
 })
 
@@ -147,7 +151,8 @@ t.test('the environment is read into options', async t => {
     EMULATOR_PORT: '0',
     EMULATOR_KEYS: 'AKIDa:one,AKIDb:two:to:ken',
     EMULATOR_BUCKETS: 'a-1=ap-guangzhou, b-2=eu-frankfurt',
-    EMULATOR_STATE_FILE: '/state.json'
+    EMULATOR_STATE_FILE: '/state.json',
+    EMULATOR_LENIENT: ' signature-coverage'
   }), {
     options: {
       host: '0.0.0.0',
@@ -156,10 +161,13 @@ t.test('the environment is read into options', async t => {
         { secretId: 'AKIDa', secretKey: 'one' }, { secretId: 'AKIDb', secretKey: 'two', token: 'to:ken' }
       ],
       buckets: [{ name: 'a-1', region: 'ap-guangzhou' }, { name: 'b-2', region: 'eu-frankfurt' }],
-      stateFile: '/state.json'
+      stateFile: '/state.json',
+      lenient: ['signature-coverage']
     }
   })
-  const faults = { EMULATOR_PORT: 'x', EMULATOR_KEYS: 'AKIDa:one:', EMULATOR_BUCKETS: 'a-1' }
+  const faults = {
+    EMULATOR_PORT: 'x', EMULATOR_KEYS: 'AKIDa:one:', EMULATOR_BUCKETS: 'a-1', EMULATOR_LENIENT: 'signature-coverage,'
+  }
   for (const [name, value] of Object.entries(faults)) {
     t.match(readConfiguration({ [name]: value }), { errors: [new RegExp(`^${name}`)] })
   }

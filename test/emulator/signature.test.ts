@@ -216,6 +216,45 @@ t.test('signs header values as UTF-8 and names in lower case', async t => {
   t.strictSame(refusal(answer), [501, 'NotImplemented'], 'the signature is accepted')
 })
 
+/** A DELETE whose signature covers only these headers and the parameters of this target. */
+function covering (target: string, headers: Record<string, string>): Sent {
+  const authorization = toAuthorization({
+    method: 'DELETE', target, headers, credential: exampleCredential, keyTime: '1;9999999999'
+  })
+  return { method: 'DELETE', target: '/?inventory&id=a', headers: { Authorization: authorization } }
+}
+
+t.test('emulator rejects a signature that does not cover Host and parameters', async t => {
+  const emulator = await startForTest(t)
+  const host = { Host: bucketHost }
+  const partial: Array<[string, Record<string, string>, string]> = [
+    ['/', {}, 'the header host, the parameter id'],
+    ['/', host, 'the parameter id'],
+    ['/?inventory&id=a', {}, 'the header host'],
+    ['/?inventory', host, 'the parameter id']
+  ]
+  for (const [target, headers, uncovered] of partial) {
+    const response = await send(emulator, covering(target, headers))
+    t.strictSame(refusal(response), [403, 'SignatureDoesNotMatch'])
+    t.equal(element(response.body, 'Message'), `The signature does not cover ${uncovered}. ` +
+      'Sign every part of the request, or start the emulator with EMULATOR_LENIENT=signature-coverage.')
+  }
+  t.equal((await send(emulator, covering('/?id=a', host))).status, 204, 'the C SDK does not list empty parameters')
+})
+
+t.test('emulator accepts a partial signature when signature coverage is lenient', async t => {
+  const emulator = await startForTest(t, { lenient: ['signature-coverage'] })
+  t.equal((await send(emulator, covering('/', {}))).status, 204)
+})
+
+t.test('emulator uses the first value when a signed parameter is repeated', async t => {
+  const emulator = await startForTest(t)
+  const response = await send(emulator, {
+    target: '/?inventory&id=a', tamper: request => { request.target += '&id=b' }
+  })
+  t.strictSame(refusal(response), [400, 'InvalidArgument'], 'the signature is accepted')
+})
+
 t.test('looks for the bucket before the signature, for permission after it', async t => {
   const emulator = await startForTest(t, {
     credentials: [{ ...exampleCredential, actions: ['cos:GetBucketInventory'] }]
