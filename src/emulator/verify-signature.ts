@@ -130,12 +130,14 @@ function signedTexts (
 }
 
 function join (list: string, present: Parameter[]): string {
+  // Of a repeated name the first value counts: later entries of a Map replace earlier ones.
+  const values = new Map(present.toReversed().map(({ name, value }) => [percentEncode(name).toLowerCase(), value]))
   return splitList(list).map(entry => {
-    const found = present.find(({ name }) => percentEncode(name).toLowerCase() === entry)
-    if (found === undefined) {
+    const value = values.get(entry)
+    if (value === undefined) {
       throw new CosError('SignatureDoesNotMatch', `The signature covers ${entry}, which is not in the request.`)
     }
-    return `${entry}=${percentEncode(found.value)}`
+    return `${entry}=${percentEncode(value)}`
   }).join('&')
 }
 

@@ -1,6 +1,10 @@
+import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { exampleCredential } from '../../src/emulator/examples.ts'
+import type { CosRequest } from '../../src/emulator/request.ts'
+import { verifySignature } from '../../src/emulator/verify-signature.ts'
+import { growsLinearly } from '../growth.ts'
 import {
   type Sent, bucketHost, bucketName, element, refusal, send, startForTest, toAuthorization, toPut
 } from './client.ts'
@@ -253,6 +257,21 @@ t.test('emulator uses the first value when a signed parameter is repeated', asyn
     target: '/?inventory&id=a', tamper: request => { request.target += '&id=b' }
   })
   t.strictSame(refusal(response), [400, 'InvalidArgument'], 'the signature is accepted')
+})
+
+t.test('signature verification takes linear time when many parameters are listed', async t => {
+  const verify = (count: number) => {
+    const names = Array.from({ length: count }, (_, index) => String(index).padStart(6, '0'))
+    const fields = 'q-sign-algorithm=sha1&q-ak=a&q-sign-time=1;9&q-key-time=1;9&q-header-list=' +
+      `&q-url-param-list=${names.join(';')}&q-signature=${'0'.repeat(40)}`
+    const parameters = names.map(name => ({ name, value: '' })).reverse()
+    const request: CosRequest = {
+      method: 'GET', target: '/', host: '', rawPath: '/', rawQuery: '', headers: { authorization: fields }, repeatedHeaders: []
+    }
+    const rules = { credentials: [{ secretId: 'a', secretKey: 'b' }], nowMs: 1000, requireCoverage: true }
+    assert.throws(() => verifySignature(request, '/', parameters, rules), { code: 'SignatureDoesNotMatch' })
+  }
+  t.ok(growsLinearly(verify, 1000))
 })
 
 t.test('looks for the bucket before the signature, for permission after it', async t => {
