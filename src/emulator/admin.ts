@@ -59,6 +59,7 @@ export function answerAdmin (emulator: Emulator, request: CosRequest, body: Body
   if (hasBody && !/^application\/json *(;|$)/i.test(headers['content-type'] ?? '')) {
     return toJson(refusal(415, 'the Content-Type must be application/json'))
   }
+  if (!body.isWhole) return toJson(refusal(503, 'the request bodies in flight are too large together'))
   const value = parseJson(body.bytes)
   return toJson(handler(emulator, { query: new URLSearchParams(request.rawQuery), value }))
 }
@@ -66,7 +67,11 @@ export function answerAdmin (emulator: Emulator, request: CosRequest, body: Body
 function addFault (emulator: Emulator, { value }: AdminRequest): AdminReply {
   const parsed = parseFault(value)
   if ('errors' in parsed) return refusal(400, ...parsed.errors)
-  return { status: 201, value: { id: emulator.addFault(parsed.fault) } }
+  try {
+    return { status: 201, value: { id: emulator.addFault(parsed.fault) } }
+  } catch (error) {
+    return refusal(409, (error as RangeError).message)
+  }
 }
 
 function setClock (emulator: Emulator, { value }: AdminRequest): AdminReply {

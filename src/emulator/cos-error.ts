@@ -26,6 +26,7 @@ export const cosErrors = {
   NoSuchBucket: [404, 'The specified bucket does not exist.'],
   NotImplemented: [501, 'The functionality you requested is not emulated.'],
   RequestTimeTooSkewed: [403, 'The difference between the request time and the current time is too large.'],
+  ServiceUnavailable: [503, 'The request bodies in flight are too large together. Please try again.'],
   SignatureDoesNotMatch: [403, 'The Signature you specified is invalid.'],
   TargetBucketNameInvalid: [400, 'The destination bucket is not valid.'],
   UnexpectedContent: [400, 'This request does not support content.'],

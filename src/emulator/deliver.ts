@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import { Readable } from 'node:stream'
+import { type Duplex, Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Answer, toAnswer, toClosingHead, toErrorAnswer } from './answer.ts'
@@ -40,7 +40,7 @@ export async function deliver (
   }
   switch (fault?.kind) {
     case 'cut':
-      socket.end(toBeginning(answer, fault.bytes))
+      end(socket, toBeginning(answer, fault.bytes))
       return
     case 'reset-mid-answer':
       socket.write(toBeginning(answer), () => socket.resetAndDestroy())
@@ -78,7 +78,12 @@ async function drip (socket: Socket, answer: Answer, ms: number): Promise<void> 
     socket.write(Buffer.of(byte))
     await sleep(ms, undefined, { ref: false })
   }
-  socket.end()
+  end(socket)
+}
+
+/** Ends a connection on both sides: a client that keeps its own open would hold the socket for ever. */
+export function end (socket: Duplex, bytes: Buffer = Buffer.alloc(0)): void {
+  socket.end(bytes, () => { socket.destroy() })
 }
 
 function toBeginning (answer: Answer, bytes?: number): Buffer {

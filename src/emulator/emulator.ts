@@ -40,13 +40,17 @@ export interface Emulator {
   readonly port: number
   /** 'host:port' to connect to. */
   readonly address: string
-  /** COS requests, not those to the admin paths, in order of arrival; the last 10,000. */
+  /**
+   * COS requests, not those to the admin paths, in order of arrival: the last 10,000, or fewer when these exceed
+   * 16 MiB.
+   */
   readonly requests: ReceivedRequest[]
   /** Sockets accepted so far, those of admin requests included. */
   readonly connections: number
   /**
    * Gives the id of the fault.
    * @throws TypeError naming everything that is wrong with it
+   * @throws RangeError when the queue is full: 1,000 faults, or 16 MiB as JSON
    */
   addFault (fault: Fault): string
   faults (): QueuedFault[]

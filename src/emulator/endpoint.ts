@@ -31,6 +31,7 @@ export function createEndpoint (
   const requireCoverage = !lenient.includes('signature-coverage')
 
   function reply (request: CosRequest, body: Body): Reply {
+    if (!body.isWhole) throw new CosError('ServiceUnavailable')
     refuseRepeatedHeaders(request)
     const addressee = parseHost(request.host)
     // Before the signature: whoever asks for an absent bucket learns that it is absent, key or no key.

@@ -54,7 +54,10 @@ export type AnswerFault = Exclude<Fault, LatencyFault>
 export interface MetFaults { latencyMs: number, fault?: AnswerFault }
 
 export interface FaultQueue {
-  /** Gives the id of the fault. */
+  /**
+   * Gives the id of the fault.
+   * @throws RangeError when the queue is full: 1,000 faults, or 16 MiB as JSON
+   */
   add (fault: Fault): string
   list (): QueuedFault[]
   clear (): void
@@ -62,17 +65,25 @@ export interface FaultQueue {
   take (request: FaultyRequest): MetFaults
 }
 
+const maxFaults = 1000
+const maxFaultBytes = 16 * 1024 * 1024
+
 /** Faults in the order they were added. */
 export function createFaultQueue (): FaultQueue {
-  let queued: QueuedFault[] = []
+  let queued: Array<QueuedFault & { bytes: number }> = []
   let added = 0
   return {
     add (fault) {
+      const bytes = Buffer.byteLength(JSON.stringify(fault))
+      const total = queued.reduce((sum, each) => sum + each.bytes, bytes)
+      if (queued.length >= maxFaults || total > maxFaultBytes) {
+        throw new RangeError('the queue of faults is full; clear it first')
+      }
       const id = `fault-${++added}`
-      queued.push({ id, fault, remaining: fault.times ?? Infinity })
+      queued.push({ id, fault, remaining: fault.times ?? Infinity, bytes })
       return id
     },
-    list: () => [...queued],
+    list: () => queued.map(({ id, fault, remaining }) => ({ id, fault, remaining })),
     clear () {
       queued = []
     },

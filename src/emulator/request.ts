@@ -4,6 +4,9 @@ import { CosError } from './cos-error.ts'
 /** Longest XML body taken, in bytes. COS has a limit but does not publish it. */
 export const maxBodyBytes = 1024 * 1024
 
+// What a Buffer costs besides its bytes; a body may come in pieces of one byte.
+const chunkOverhead = 128
+
 export interface Parameter { name: string, value: string }
 
 /** A request as it arrived: nothing decoded yet but the header names, which are in lower case. */
@@ -24,6 +27,8 @@ export interface Body {
   bytes: Buffer
   /** How many bytes came in all. */
   length: number
+  /** False when there was no memory for the body; `bytes` is empty then. */
+  isWhole: boolean
 }
 
 /**
@@ -47,19 +52,28 @@ export function readHead (incoming: IncomingMessage): CosRequest {
   return { method, target, host, rawPath, rawQuery, headers, repeatedHeaders }
 }
 
-/** The body of a request, or undefined when the client left before all of it had come. */
-export async function readBody (incoming: IncomingMessage): Promise<Body | undefined> {
+/**
+ * The body of a request, or undefined when the client left before all of it had come.
+ * @param hold asked before a piece is kept; it gives false when there is no memory for that many bytes
+ */
+export async function readBody (
+  incoming: IncomingMessage, hold: (bytes: number) => boolean
+): Promise<Body | undefined> {
   const chunks: Buffer[] = []
   let length = 0
+  let isWhole = true
   try {
     for await (const chunk of incoming as AsyncIterable<Buffer>) {
-      if (length < maxBodyBytes) chunks.push(chunk.subarray(0, maxBodyBytes - length))
+      const piece = chunk.subarray(0, Math.max(0, maxBodyBytes - length))
       length += chunk.length
+      isWhole &&= piece.length === 0 || hold(piece.length + chunkOverhead)
+      if (isWhole) chunks.push(piece)
+      else chunks.length = 0
     }
   } catch {
     return undefined
   }
-  return { bytes: Buffer.concat(chunks), length }
+  return { bytes: Buffer.concat(chunks), length, isWhole }
 }
 
 /**

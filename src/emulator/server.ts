@@ -6,18 +6,25 @@ import { answerAdmin, isAdminRequest } from './admin.ts'
 import { toClosingHead, toErrorAnswer } from './answer.ts'
 import type { EmulatorBucket } from './buckets.ts'
 import { CosError } from './cos-error.ts'
-import { deliver, replaceAnswer } from './deliver.ts'
+import { deliver, end, replaceAnswer } from './deliver.ts'
 import type { Emulator, EmulatorOptions, ReceivedRequest } from './emulator.ts'
 import { createEndpoint, identify } from './endpoint.ts'
 import { type Fault, createFaultQueue, parseFault } from './faults.ts'
 import { createInventories } from './inventories.ts'
-import { readBody, readHead } from './request.ts'
+import { createJournal } from './journal.ts'
+import { type Body, type CosRequest, readBody, readHead } from './request.ts'
 import { createStateFile, volatileState } from './state-file.ts'
 import type { EmulatorCredential } from './verify-signature.ts'
 
 export type { Emulator, EmulatorBucket, EmulatorCredential, EmulatorOptions, Fault, ReceivedRequest }
 
-const maxJournal = 10_000
+type BodyReader = () => Promise<Body | undefined>
+
+/** Connections at the same time; further ones are closed at once. */
+const maxConnections = 4096
+
+/** Bytes of request bodies in memory at the same time. */
+const maxHeldBytes = 64 * 1024 * 1024
 
 /**
  * Starts the inventory part of COS on a socket.
@@ -29,25 +36,41 @@ export async function startEmulator (options: EmulatorOptions): Promise<Emulator
   let clockOffsetMs = 0
   let connections = 0
   const now = () => trueNow() + clockOffsetMs
-  const journal: ReceivedRequest[] = []
+  let heldBytes = 0
+  const journal = createJournal()
   const faults = createFaultQueue()
   const inventories = createInventories(stateFile === undefined ? volatileState : createStateFile(stateFile))
   const endpoint = createEndpoint({ buckets, inventories, credentials: () => credentials, now, lenient })
 
   async function serve (incoming: IncomingMessage, response: ServerResponse): Promise<void> {
     const request = readHead(incoming)
-    if (isAdminRequest(request)) {
-      const body = await readBody(incoming)
-      if (body !== undefined) await deliver(response, undefined, answerAdmin(emulator, request, body))
-      return
+    let held = 0
+    const hold = (bytes: number): boolean => {
+      if (heldBytes + bytes > maxHeldBytes) return false
+      heldBytes += bytes
+      held += bytes
+      return true
     }
+    try {
+      await (isAdminRequest(request) ? serveAdmin : serveCos)(request, response, () => readBody(incoming, hold))
+    } finally {
+      heldBytes -= held
+    }
+  }
+
+  async function serveAdmin (request: CosRequest, response: ServerResponse, read: BodyReader): Promise<void> {
+    const body = await read()
+    if (body !== undefined) await deliver(response, undefined, answerAdmin(emulator, request, body))
+  }
+
+  async function serveCos (request: CosRequest, response: ServerResponse, read: BodyReader): Promise<void> {
     const { method, target, headers, rawPath } = request
     const { operation, bucket } = identify(request)
     const received = { method, target, host: request.host, headers, body: '', operation, status: 0 }
-    remember(received)
-    const body = await readBody(incoming)
+    journal.add(received)
+    const body = await read()
     if (body === undefined) return
-    received.body = body.bytes.toString()
+    journal.setBody(received, body.bytes.toString())
 
     const { latencyMs, fault } = faults.take({ operation, bucket, method })
     if (latencyMs > 0) await sleep(latencyMs, undefined, { ref: false })
@@ -57,11 +80,6 @@ export async function startEmulator (options: EmulatorOptions): Promise<Emulator
     const sent = replaceAnswer(fault, answer, request.host + rawPath, now())
     received.status = sent?.status ?? 0
     await deliver(response, fault, sent)
-  }
-
-  function remember (received: ReceivedRequest): void {
-    journal.push(received)
-    if (journal.length > maxJournal) journal.shift()
   }
 
   const server = createServer({
@@ -76,8 +94,11 @@ export async function startEmulator (options: EmulatorOptions): Promise<Emulator
   server.on('connection', () => { connections += 1 })
   server.on('clientError', (_error, socket) => {
     const answer = toErrorAnswer(new CosError('BadRequest'), '/', now())
-    socket.end(Buffer.concat([toClosingHead(answer), answer.body]))
+    end(socket, Buffer.concat([toClosingHead(answer), answer.body]))
   })
+  server.maxConnections = maxConnections
+  // Node would drop the headers after the 2,000th; their size is limited to 16 KiB anyway.
+  server.maxHeadersCount = 0
   server.listen(port, host)
   await once(server, 'listening')
   const bound = server.address() as AddressInfo
@@ -86,7 +107,7 @@ export async function startEmulator (options: EmulatorOptions): Promise<Emulator
     host,
     port: bound.port,
     address: `${host.includes(':') ? `[${host}]` : host}:${bound.port}`,
-    requests: journal,
+    requests: journal.requests,
     get connections () { return connections },
     addFault (fault) {
       const parsed = parseFault(fault)
@@ -101,7 +122,7 @@ export async function startEmulator (options: EmulatorOptions): Promise<Emulator
     reset () {
       inventories.reset()
       faults.clear()
-      journal.length = 0
+      journal.requests.length = 0
     },
     async close () {
       const closed = new Promise<void>(resolve => server.close(() => resolve()))
