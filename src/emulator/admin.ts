@@ -1,3 +1,4 @@
+import { isAdminHost } from './admin-host.ts'
 import type { Answer } from './answer.ts'
 import type { Emulator } from './emulator.ts'
 import { parseFault } from './faults.ts'
@@ -42,9 +43,18 @@ export function isAdminRequest ({ host, rawPath }: CosRequest): boolean {
   return rawPath.startsWith('/_emulator/') && !isCosHost(host)
 }
 
-/** Answers an admin request, in JSON. Pages in a browser, which can reach loopback too, are kept out. */
-export function answerAdmin (emulator: Emulator, request: CosRequest, body: Body): Answer {
+/**
+ * Answers an admin request, in JSON. Pages in a browser, which can reach loopback too, are kept out.
+ * @param allowedHosts further names for the Host, without port
+ */
+export function answerAdmin (
+  emulator: Emulator, request: CosRequest, body: Body, allowedHosts: readonly string[]
+): Answer {
   const { method, headers } = request
+  if (!isAdminHost(request.host, emulator.host, allowedHosts)) {
+    return toJson(refusal(403, 'the Host must be loopback, such as localhost, or the address in EMULATOR_HOST; ' +
+      'set EMULATOR_ALLOWED_HOSTS to allow other names'))
+  }
   const methods = handlers[request.rawPath]
   if (methods === undefined) return toJson(refusal(404, 'there is no such admin path'))
   const handler = methods[method]

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import type { EmulatorBucket } from './buckets.ts'
 import { type EmulatorOptions, type LenientSwitch, lenientSwitches } from './emulator.ts'
 import { exampleBuckets, exampleCredential } from './examples.ts'
@@ -23,6 +24,8 @@ export function readConfiguration (
   }
   const lenient = readLenient(value('EMULATOR_LENIENT'), errors)
   if (lenient !== undefined) options.lenient = lenient
+  const allowedHosts = readAllowedHosts(value('EMULATOR_ALLOWED_HOSTS'), errors)
+  if (allowedHosts !== undefined) options.allowedHosts = allowedHosts
   return errors.length > 0 ? { errors } : { options }
 }
 
@@ -63,4 +66,14 @@ function readLenient (value: string | undefined, errors: string[]): LenientSwitc
     }
     return known
   }).filter(each => each !== undefined)
+}
+
+function readAllowedHosts (value: string | undefined, errors: string[]): string[] | undefined {
+  return value?.split(',').map((entry, index) => {
+    const name = entry.trim()
+    if (isIP(name) === 0 && !/^[\w-]+(\.[\w-]+)*$/.test(name)) {
+      errors.push(`EMULATOR_ALLOWED_HOSTS: entry ${index + 1} must be a host name or IP address without port`)
+    }
+    return name
+  })
 }

@@ -16,6 +16,8 @@ export interface EmulatorOptions {
   buckets: EmulatorBucket[]
   /** Keeps the state over the end of the process, however it ends: written before a change is answered. */
   stateFile?: string
+  /** Host names or IP addresses, without port, that admin requests may name as Host besides loopback and `host`. */
+  allowedHosts?: readonly string[]
   /** Checks to switch off; none when absent. */
   lenient?: readonly LenientSwitch[]
   /** Milliseconds since 1970; the clock of the machine when absent. */

@@ -31,7 +31,8 @@ const maxHeldBytes = 64 * 1024 * 1024
  * @throws Error when the address is taken or the state file is not one
  */
 export async function startEmulator (options: EmulatorOptions): Promise<Emulator> {
-  const { buckets, host = '127.0.0.1', port = 0, stateFile, lenient = [], now: trueNow = Date.now } = options
+  const { buckets, host = '127.0.0.1', port = 0, stateFile, now: trueNow = Date.now } = options
+  const { allowedHosts = [], lenient = [] } = options
   let { credentials } = options
   let clockOffsetMs = 0
   let connections = 0
@@ -60,7 +61,7 @@ export async function startEmulator (options: EmulatorOptions): Promise<Emulator
 
   async function serveAdmin (request: CosRequest, response: ServerResponse, read: BodyReader): Promise<void> {
     const body = await read()
-    if (body !== undefined) await deliver(response, undefined, answerAdmin(emulator, request, body))
+    if (body !== undefined) await deliver(response, undefined, answerAdmin(emulator, request, body, allowedHosts))
   }
 
   async function serveCos (request: CosRequest, response: ServerResponse, read: BodyReader): Promise<void> {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import t from 'tap'
+import { isAdminHost } from '../../src/emulator/admin-host.ts'
 import type { Emulator, Fault } from '../../src/emulator/server.ts'
 import {
   type Answered, type Sent, bucketHost, bucketName, element, ended, open, readAnswer, refusal, send, sendHead,
@@ -315,6 +316,56 @@ t.test('the admin paths are neither for pages in a browser nor for COS requests'
   t.equal(emulator.requests.length, 1)
   const unsigned = await send(emulator, { target: '/_emulator/health', credential: null })
   t.strictSame(refusal(unsigned), [403, 'AccessDenied'])
+})
+
+t.test('admin paths return 403 when the Host is neither local nor allowed', async t => {
+  const emulator = await startForTest(t, { allowedHosts: ['emulator'] })
+  const rebound = { ...json('/_emulator/reset', 'POST', {}), host: `attacker.example:${emulator.port}` }
+  await send(emulator, list)
+  const response = await send(emulator, rebound)
+  t.strictSame([response.status, JSON.parse(response.body)], [403, {
+    errors: [
+      'the Host must be loopback, such as localhost, or the address in EMULATOR_HOST; ' +
+    'set EMULATOR_ALLOWED_HOSTS to allow other names'
+    ]
+  }])
+  t.equal(emulator.requests.length, 1, 'nothing was reset')
+  t.equal((await send(emulator, { ...health, host: `emulator:${emulator.port}` })).status, 200)
+  t.equal((await send(emulator, { ...health, host: emulator.address })).status, 200)
+})
+
+t.test('Host of an admin request is checked by its name alone', async t => {
+  const table: Array<[string, string, string[], boolean]> = [
+    ['localhost', '0.0.0.0', [], true],
+    ['LOCALHOST:9000', '0.0.0.0', [], true],
+    ['cos.localhost:1', '0.0.0.0', [], true],
+    ['127.0.0.1:9000', '0.0.0.0', [], true],
+    ['127.255.0.9', '0.0.0.0', [], true],
+    ['[::1]:9000', '0.0.0.0', [], true],
+    ['192.168.1.5:9000', '192.168.1.5', [], true],
+    ['[2001:db8::1]', '2001:DB8:0::1', [], true],
+    ['emulator.test:9000', 'Emulator.test', [], true],
+    ['emulator:9000', '0.0.0.0', ['other', 'emulator'], true],
+    ['[::2]:9000', '::', ['::2'], true],
+    ['', '127.0.0.1', [], false],
+    ['attacker.example', '127.0.0.1', [], false],
+    ['attacker.example:9000', '127.0.0.1', ['emulator'], false],
+    ['localhost.attacker.example', '127.0.0.1', [], false],
+    ['notlocalhost', '127.0.0.1', [], false],
+    ['127.attacker.example', '127.0.0.1', [], false],
+    ['emulator.attacker.example', '127.0.0.1', ['emulator'], false],
+    ['localhost@attacker.example', '127.0.0.1', [], false],
+    ['attacker.example@localhost', '127.0.0.1', [], false],
+    ['localhost/attacker.example', '127.0.0.1', [], false],
+    ['localhost:port', '127.0.0.1', [], false],
+    ['192.168.1.5', '0.0.0.0', [], false],
+    ['0.0.0.0:9000', '0.0.0.0', [], false],
+    ['[::]:9000', '::', [], false],
+    ['[::2]', '::1', [], false]
+  ]
+  for (const [host, listening, allowed, isAllowed] of table) {
+    t.equal(isAdminHost(host, listening, allowed), isAllowed, `${host} on ${listening}`)
+  }
 })
 
 t.test('an admin request that breaks off changes nothing', async t => {

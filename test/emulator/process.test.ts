@@ -94,7 +94,8 @@ t.test('the program names every fault of its configuration at once and no secret
     EMULATOR_PORT: '70000',
     EMULATOR_KEYS: 'AKIDx:, topsecret',
     EMULATOR_BUCKETS: 'bucket=ap-guangzhou',
-    EMULATOR_LENIENT: 'signature-coverage,everything'
+    EMULATOR_LENIENT: 'signature-coverage,everything',
+    EMULATOR_ALLOWED_HOSTS: 'emulator:9000,*'
   })
   t.strictSame([code, output], [1, ''])
   t.equal(errors, `The emulator cannot start:
@@ -103,6 +104,8 @@ t.test('the program names every fault of its configuration at once and no secret
 - EMULATOR_KEYS: entry 2 must be secretId:secretKey or secretId:secretKey:token
 - EMULATOR_BUCKETS: entry 1 must be bucket-appid=region
 - EMULATOR_LENIENT: entry 2 must be one of signature-coverage
+- EMULATOR_ALLOWED_HOSTS: entry 1 must be a host name or IP address without port
+- EMULATOR_ALLOWED_HOSTS: entry 2 must be a host name or IP address without port
 `)
 })
 
@@ -152,7 +155,8 @@ t.test('the environment is read into options', async t => {
     EMULATOR_KEYS: 'AKIDa:one,AKIDb:two:to:ken',
     EMULATOR_BUCKETS: 'a-1=ap-guangzhou, b-2=eu-frankfurt',
     EMULATOR_STATE_FILE: '/state.json',
-    EMULATOR_LENIENT: ' signature-coverage'
+    EMULATOR_LENIENT: ' signature-coverage',
+    EMULATOR_ALLOWED_HOSTS: 'emulator, cos_emulator.test,::2'
   }), {
     options: {
       host: '0.0.0.0',
@@ -162,7 +166,8 @@ t.test('the environment is read into options', async t => {
       ],
       buckets: [{ name: 'a-1', region: 'ap-guangzhou' }, { name: 'b-2', region: 'eu-frankfurt' }],
       stateFile: '/state.json',
-      lenient: ['signature-coverage']
+      lenient: ['signature-coverage'],
+      allowedHosts: ['emulator', 'cos_emulator.test', '::2']
     }
   })
   const faults = {
