@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import { isDeepStrictEqual } from 'node:util'
 
 /** Names of a client certificate as Node's `X509Certificate` gives them. */
@@ -11,16 +12,18 @@ export interface PresentedCertificate {
   subjectAltName: string | undefined
 }
 
-/** How a caller is recognised by its certificate. */
+/** How a caller is recognized by its certificate; `san` may begin with the type of the name, such as `URI:`. */
 export type CertificateRule = { readonly san: string } | { readonly subject: string }
 
 /**
- * Whether a certificate that TLS has accepted is the one a rule means. `san` must equal the value of one subject
- * alternative name (DNS, URI, email or IP address); `subject` must have the same attributes, all of them and no more,
- * in any order. Values are compared as they are, letter case too, which is stricter than RFC 5280, section 7.1.
+ * Whether a certificate that TLS has accepted is the one a rule means. `san` must equal type and value of one subject
+ * alternative name (DNS, URI, email or IP address). A rule without a type has the one its value looks like: a DNS name
+ * with the text of a URI, which an authority may issue to somebody else, does not match it. `subject` must have the
+ * same attributes, all of them and no more, in any order. Values are compared as they are, letter case too, which is
+ * stricter than RFC 5280, section 7.1.
  */
 export function matchesCertificate (rule: CertificateRule, presented: PresentedCertificate): boolean {
-  if ('san' in rule) return alternativeNames(presented.subjectAltName ?? '').includes(rule.san)
+  if ('san' in rule) return alternativeNames(presented.subjectAltName ?? '').includes(typedName(rule.san))
   const attributes = parseSubject(presented.subject ?? '')
   return attributes !== undefined && isDeepStrictEqual(attributes, parseSubject(rule.subject))
 }
@@ -44,14 +47,23 @@ function unescaped (value: string): string {
 }
 
 const alternativeName = /([^:,"]+):("(?:[^"\\]|\\.)*"|[^,"]*(?:"(?:[^"\\]|\\.)*")?)(?:, |$)/gsy
-const recognisedBy = new Set(['DNS', 'URI', 'email', 'IP Address'])
+const typeAndValue = /^(?:DNS|URI|email|IP Address):/
+/** RFC 3986, section 3.1. */
+const scheme = /^[A-Za-z][A-Za-z0-9+.-]*:/
+
+/** Returns the name of a rule as type and value, such as `URI:spiffe://corp/billing`. */
+function typedName (name: string): string {
+  if (typeAndValue.test(name)) return name
+  if (isIP(name) !== 0) return `IP Address:${name}`
+  if (scheme.test(name)) return `URI:${name}`
+  return name.includes('@') ? `email:${name}` : `DNS:${name}`
+}
 
 /**
- * The values of the alternative names a caller can be recognised by. Node writes a value that could be taken for more
- * than itself as a JSON string, comma included (CVE-2021-44532): what stands in quotes is one value, whatever it says.
+ * The alternative names of a certificate as type and value. Node writes a value that could be taken for more than
+ * itself as a JSON string, comma included (CVE-2021-44532): what stands in quotes is one value, whatever it says.
  */
 function alternativeNames (text: string): string[] {
   return [...text.matchAll(alternativeName)]
-    .filter(([, type = '']) => recognisedBy.has(type))
-    .map(([, , value = '']) => value.startsWith('"') ? JSON.parse(value) as string : value)
+    .map(([, type = '', value = '']) => `${type}:${value.startsWith('"') ? JSON.parse(value) as string : value}`)
 }

@@ -31,7 +31,7 @@ const Jwt = Type.Object({
 const Certificate = Type.Object({
   san: Type.Optional(Type.String({
     minLength: 1,
-    description: 'the value of one subject alternative name, such as spiffe://corp/billing'
+    description: 'one subject alternative name, such as spiffe://corp/billing or URI:spiffe://corp/billing'
   })),
   subject: Type.Optional(Type.String({ description: 'all attributes of the subject, such as O=corp, CN=billing' }))
 }, {

@@ -9,7 +9,7 @@ import t from 'tap'
 import { createCallers } from '../../src/callers/callers.ts'
 import type { PresentedCertificate } from '../../src/callers/callers.ts'
 import { parseCallers } from '../../src/callers/callers-file.ts'
-import { parseSubject } from '../../src/callers/certificate.ts'
+import { matchesCertificate, parseSubject } from '../../src/callers/certificate.ts'
 import { createJwtVerifier } from '../../src/callers/jwt.ts'
 import { createKey } from '../../src/callers/key.ts'
 import { ConfigError } from '../../src/config/environment.ts'
@@ -112,7 +112,7 @@ t.test('every fault of a callers file has its place and one message', async t =>
     [{ jwt: { claims: [] } }, '/jwt/claims must be an object of at least one claim and the value it must have'],
     [{ certificate: {} }, '/certificate must be an object with exactly one of san and subject'],
     [{ certificate: { san: 'a', subject: 'CN=a' } }, '/certificate must be an object with exactly one of san and subject'],
-    [{ certificate: { san: '' } }, '/certificate/san must be the value of one subject alternative name, such as spiffe://corp/billing'],
+    [{ certificate: { san: '' } }, '/certificate/san must be one subject alternative name, such as spiffe://corp/billing or URI:spiffe://corp/billing'],
     [{ certificate: { dn: 'CN=a' } }, '/certificate/dn is not known here'],
     [{ certificate: { subject: 1 } }, '/certificate/subject must be all attributes of the subject, such as O=corp, CN=billing'],
     [{ certificate: { subject: 'billing' } }, '/certificate/subject must be attributes such as O=corp, CN=billing'],
@@ -295,24 +295,47 @@ t.test('a caller is known by one alternative name of its certificate', async t =
   }
   const own = [
     'a.example', 'spiffe://corp/billing', 'spiffe://corp/x, URI:spiffe://corp/admin', 'me@example.com', '10.0.0.1',
-    '2001:DB8:0:0:0:0:0:1'
+    '2001:DB8:0:0:0:0:0:1', 'DNS:a.example', 'URI:spiffe://corp/billing', 'email:me@example.com', 'IP Address:10.0.0.1'
   ]
   for (const san of own) t.equal(await identify(san, odd), 'a', san)
   const others = [
-    'spiffe://corp/admin', 'spiffe://corp/x', 'URI:spiffe://corp/billing', 'spiffe://corp/billin', 'A.example',
+    'spiffe://corp/admin', 'spiffe://corp/x', 'DNS:spiffe://corp/billing', 'spiffe://corp/billin', 'A.example',
+    'uri:spiffe://corp/billing', 'URI:URI:spiffe://corp/billing', 'URI:a.example', 'IP:10.0.0.1',
     'user@corp', 'UPN:user@corp', '1.2.3', 'CN=zz', 'billing', '"'
   ]
   for (const san of others) t.equal(await identify(san, odd), undefined, san)
   t.equal(await identify('spiffe://corp/billing', nameless), 'a')
   t.equal(await identify('a', { subject: 'CN=a', subjectAltName: undefined }), undefined)
   const quoted = 'othername:"UPN:x\\u002c DNS:evil", DNS:"a\\"\\u002c DNS:b", email:c'
-  t.equal(await identify('c', { subject: '', subjectAltName: quoted }), 'a')
+  t.equal(await identify('email:c', { subject: '', subjectAltName: quoted }), 'a')
   t.equal(await identify('a", DNS:b', { subject: '', subjectAltName: quoted }), 'a')
   for (const san of ['evil', 'b', 'x', 'a"']) {
     t.equal(await identify(san, { subject: '', subjectAltName: quoted }), undefined, san)
   }
   for (const broken of ['DNS:a,DNS:b', 'DNS:"a", "b", DNS:c', 'DNS:"a"b, DNS:c', ', DNS:c', 'DNS:"c', 'DNS:c"']) {
     t.equal(await identify('c', { subject: '', subjectAltName: broken }), undefined, broken)
+  }
+})
+
+t.test('certificate matches a rule only when the type of its name does', async t => {
+  const types = ['DNS', 'URI', 'email', 'IP Address']
+  const table: Array<[string, string, string]> = [
+    ['spiffe://corp/billing', 'URI', 'spiffe://corp/billing'],
+    ['urn:corp:billing', 'URI', 'urn:corp:billing'],
+    ['mailto:me@example.com', 'URI', 'mailto:me@example.com'],
+    ['me@example.com', 'email', 'me@example.com'],
+    ['a.example', 'DNS', 'a.example'],
+    ['10.0.0.1', 'IP Address', '10.0.0.1'],
+    ['0:0:0:0:0:0:0:1', 'IP Address', '0:0:0:0:0:0:0:1'],
+    ['DNS:spiffe://corp/billing', 'DNS', 'spiffe://corp/billing'],
+    ['email:a', 'email', 'a'],
+    ['URI:me@example.com', 'URI', 'me@example.com'],
+    ['IP Address:10.0.0.1', 'IP Address', '10.0.0.1']
+  ]
+  for (const [san, expected, value] of table) {
+    for (const type of types) {
+      t.equal(matchesCertificate({ san }, { subject: undefined, subjectAltName: `${type}:${value}` }), type === expected, `${san} ${type}`)
+    }
   }
 })
 
