@@ -28,7 +28,9 @@ export function matchesCertificate (rule: CertificateRule, presented: PresentedC
   return attributes !== undefined && isDeepStrictEqual(attributes, parseSubject(rule.subject))
 }
 
-const attribute = /\s*([A-Za-z][A-Za-z0-9-]*|[0-9]+(?:\.[0-9]+)+) *= *((?:\\.|[^\\,+\n])*?) *(?:[,+\n]|$)/gsy
+// Each piece ends where the next one can begin, so that no input is tried in two ways. Blanks around a value are
+// removed afterwards: an expression for them takes quadratic time.
+const attribute = /\s*([A-Za-z][A-Za-z0-9-]*|[0-9]+(?:\.[0-9]+)+) *=((?:\\.|[^\\,+\n])*)(?:[,+\n]|$)/gsy
 
 /**
  * The attributes of a distinguished name, sorted, in a form that equal ones share; undefined when the text is none.
@@ -37,7 +39,17 @@ const attribute = /\s*([A-Za-z][A-Za-z0-9-]*|[0-9]+(?:\.[0-9]+)+) *= *((?:\\.|[^
 export function parseSubject (text: string): string[] | undefined {
   const found = [...text.matchAll(attribute)]
   if (found.length === 0 || found.map(([whole]) => whole).join('') !== text) return undefined
-  return found.map(([, type = '', value = '']) => `${type.toUpperCase()}=${unescaped(value)}`).sort()
+  return found.map(([, type = '', value = '']) => `${type.toUpperCase()}=${unescaped(trimmed(value))}`).sort()
+}
+
+/** Removes the blanks around a value, but not one that a backslash escapes. */
+function trimmed (value: string): string {
+  const start = value.search(/[^ ]|$/)
+  let end = value.length
+  while (end > start && value[end - 1] === ' ') end -= 1
+  let backslashes = 0
+  while (value[end - backslashes - 1] === '\\') backslashes += 1
+  return value.slice(start, backslashes % 2 === 0 ? end : end + 1)
 }
 
 /** RFC 4514, section 3: a backslash before a character stands for it, and before two hex digits for a byte of UTF-8. */

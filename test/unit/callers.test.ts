@@ -15,6 +15,7 @@ import { createKey } from '../../src/callers/key.ts'
 import { ConfigError } from '../../src/config/environment.ts'
 import { ServiceError } from '../../src/errors.ts'
 import { startIssuer } from '../doubles/issuer.ts'
+import { growsLinearly } from '../growth.ts'
 import { secret } from '../secrets.ts'
 
 const allow = [{ actions: ['cos:*'], buckets: ['*'] }]
@@ -339,6 +340,35 @@ t.test('certificate matches a rule only when the type of its name does', async t
   }
 })
 
+t.test('certificate names are parsed in linear time when they are hostile', async t => {
+  const subjects: Array<[string, (size: number) => string]> = [
+    ['blanks in a value', size => `CN=x${' '.repeat(size)}x`],
+    ['blanks and a lone backslash', size => `CN=${' '.repeat(size)}\\`],
+    ['blanks after a value', size => `CN=x${' '.repeat(size)}`],
+    ['blanks before a type', size => `${' '.repeat(size)}x`],
+    ['blanks after a type', size => `CN${' '.repeat(size)}x`],
+    ['a long type', size => 'C'.repeat(size)],
+    ['an object identifier', size => '1.1'.repeat(size / 2)],
+    ['backslashes', size => `CN=${'\\'.repeat(size)}`],
+    ['hex digits', size => `CN=${'\\41'.repeat(size / 2)}\\`],
+    ['attributes', size => 'C=x,'.repeat(size / 4)]
+  ]
+  for (const [title, toText] of subjects) t.ok(growsLinearly(size => parseSubject(toText(size)), 16_384), title)
+  const names: Array<[string, (size: number) => string]> = [
+    ['a type without value', size => 'x'.repeat(size)],
+    ['a value', size => `DNS:${'x'.repeat(size)},`],
+    ['an open quote', size => `DNS:"${'x'.repeat(size)}`],
+    ['an open quote after text', size => `DNS:${'x'.repeat(size)}"${'\\"'.repeat(size)}`],
+    ['quotes', size => `DNS:${'"'.repeat(size)}`],
+    ['many names', size => 'DNS:x, '.repeat(size / 8)]
+  ]
+  const rule = { san: 'b' }
+  for (const [title, toText] of names) {
+    const match = (size: number) => matchesCertificate(rule, { subject: undefined, subjectAltName: toText(size) })
+    t.ok(growsLinearly(match, 16_384), title)
+  }
+})
+
 t.test('a caller is known by all attributes of its subject', async t => {
   const identify = async (subject: string, presented: string | undefined) => {
     const callers = createCallers({ read: () => fileOf({ name: 'a', certificate: { subject }, allow }), tls: true })
@@ -373,6 +403,7 @@ t.test('a subject is attributes and nothing else', async t => {
   t.strictSame(parseSubject('CN=a=b, O=\\ x\\ '), ['CN=a=b', 'O= x '])
   t.strictSame(parseSubject('CN=a\\\\, O='), ['CN=a\\', 'O='])
   t.strictSame(parseSubject('CN=a\\\\41'), ['CN=a\\41'])
+  t.strictSame(parseSubject('CN=  a\\\\  , O=a\\   , L=  '), ['CN=a\\', 'L=', 'O=a '])
   for (const text of ['', ' ', 'CN', '=a', 'CN=a,,O=b', 'CN=a, b', 'C N=a', 'CN=a\\', '1=a']) {
     t.equal(parseSubject(text), undefined, text)
   }
