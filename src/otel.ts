@@ -145,7 +145,7 @@ function attemptAttributes ({ method, origin, target, number }: AttemptFields): 
 
 /** Only the id is shown: a continuation token is nobody's business, and COS takes signatures here, too. */
 function withoutValues (target: string): string {
-  return target.replace(/([?&](?!id=)[^=&]*=)[^&]*/g, '$1REDACTED')
+  return target.replace(/([?&](?!id=)[^=&?]*=)[^&]*/g, '$1REDACTED')
 }
 
 function bounded<T extends string | undefined> (text: T): T {

@@ -7,6 +7,7 @@ import { createPassingTracer } from '../../src/tracing.ts'
 import type { AttemptFields, RequestFields, RequestTrace, Tracer } from '../../src/tracing.ts'
 import { startCollector } from '../doubles/collector.ts'
 import type { Collector } from '../doubles/collector.ts'
+import { growsLinearly } from '../growth.ts'
 import { refuseSecrets, secret } from '../secrets.ts'
 
 interface Test {
@@ -305,6 +306,12 @@ t.test('with an exporter', async t => {
     await tracer.close()
     t.strictSame(collector.spans.map(({ attributes }) => attributes['http.response.status_code']), [200, 200])
     t.strictSame(lines, [])
+  })
+
+  t.test('target is redacted in linear time when it is full of question marks', async t => {
+    const { tracer } = await startTracing(t)
+    const trace = tracer.startRequest(request())
+    t.ok(growsLinearly(size => trace.startAttempt(attempt({ target: '?'.repeat(size) })), 16_384))
   })
 
   t.test('values are cut, and of a target only the id is shown', async t => {

@@ -1,0 +1,76 @@
+import Fastify from 'fastify'
+import t from 'tap'
+import { compileGlob } from '../../src/callers/glob.ts'
+import { destinationsOf } from '../../src/callers/permissions.ts'
+import { bucketPattern, regionPattern } from '../../src/contract/inventory.ts'
+import { ChangeHeadersSchema } from '../../src/contract/requests.ts'
+import { addClientAddress } from '../../src/http/client-address.ts'
+import { pathOf } from '../../src/http/path-of.ts'
+import { preconditionsOf } from '../../src/http/preconditions.ts'
+import { readTraceContext } from '../../src/tracing.ts'
+import { growsLinearly } from '../growth.ts'
+
+const size = 16_384
+const entityTags = new RegExp(ChangeHeadersSchema.properties['if-match'].pattern as string, 'u')
+const glob = compileGlob('*a*b*-1')
+
+/** Returns about so many characters of a repeated text. */
+function repeated (text: string, length: number): string {
+  return text.repeat(Math.ceil(length / text.length))
+}
+
+const table: Array<[string, (text: string) => unknown, Array<(length: number) => string>]> = [
+  ['destinations of a body', text => destinationsOf({ a: text }), [
+    length => repeated('qcs:', length), length => repeated(`qcs:${'x'.repeat(100)}`, length),
+    length => `qcs:a:${'b'.repeat(length)}`, length => `${' '.repeat(length)}x${' '.repeat(length)}`
+  ]],
+  ['glob', glob, [length => repeated('a', length), length => repeated('ab-', length)]],
+  ['bucket name', text => new RegExp(bucketPattern, 'u').test(text), [
+    length => `${repeated('1-', length)}!`, length => `a-${repeated('1', length)}!`, length => `${repeated('a', length)}!`
+  ]],
+  ['region', text => new RegExp(regionPattern, 'u').test(text), [length => `${repeated('a-', length)}!`]],
+  ['entity tags', text => entityTags.test(text), [
+    length => `${' '.repeat(length)}!`, length => `"a"${repeated(' ,', length)}!`,
+    length => `${repeated('"a" , ', length)}!`, length => `"a"${' '.repeat(length)}!`, length => `"${'a'.repeat(length)}`
+  ]],
+  ['preconditions', text => preconditionsOf({ headers: { 'if-match': text, 'if-none-match': text } }), [
+    length => repeated('"a",', length), length => `"${repeated('W/', length)}`, length => repeated('W/"', length)
+  ]],
+  ['path', text => pathOf({ url: text }), [length => 'a'.repeat(length), length => `a://${'a'.repeat(length)}`]],
+  ['trace context', text => readTraceContext(`00-${'1'.repeat(32)}-${'1'.repeat(16)}-01`, text), [
+    length => `${' '.repeat(length)}x`, length => repeated('a=b,', length)
+  ]]
+]
+
+for (const [subject, read, hostile] of table) {
+  t.test(`${subject} is read in linear time when it is hostile`, async t => {
+    for (const toText of hostile) {
+      t.ok(growsLinearly(length => read(toText(length)), size), JSON.stringify(toText(20)))
+    }
+  })
+}
+
+t.test('X-Forwarded-For is read in linear time when it is hostile', async t => {
+  const app = Fastify({ trustProxy: ['10.0.0.0/8', '127.0.0.1', 'fc00::/7'] })
+  t.teardown(() => app.close())
+  addClientAddress(app)
+  app.get('/', async ({ clientAddress }) => clientAddress)
+  const costOf = async (header: string) => {
+    const costs: number[] = []
+    for (let run = 0; run < 3; run += 1) {
+      const before = process.cpuUsage()
+      await app.inject({ url: '/', remoteAddress: '127.0.0.1', headers: { 'x-forwarded-for': header } })
+      costs.push(process.cpuUsage(before).user / 1000)
+    }
+    return Math.min(...costs)
+  }
+  const hostile: Array<(length: number) => string> = [
+    length => '1'.repeat(length), length => repeated('10.0.0.1,', length), length => repeated(',', length),
+    length => `${' '.repeat(length)}x,${' '.repeat(length)}`, length => `fc00::${repeated('1:', length)}`,
+    length => `fc00::1%${'a'.repeat(length)}`
+  ]
+  for (const toHeader of hostile) {
+    const small = await costOf(toHeader(size))
+    t.ok(await costOf(toHeader(4 * size)) <= 8 * small + 20, toHeader(20))
+  }
+})
