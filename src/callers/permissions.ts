@@ -50,8 +50,14 @@ const bucketResource = /^qcs:[^:]*:cos:[^:]*:[^:]*:([^:]+)$/i
 
 const destinationName = /^(cosbucket)?destination$/i
 
-/** Text under COSBucketDestination that says nothing of where a report goes; nor does anything under Encryption. */
-const harmless = new Set(['AccountId', 'Format', 'Prefix'])
+/**
+ * Members whose own text names no bucket, by their parent. COS stores any text in the two markers of encryption (COS
+ * document 30625); text anywhere else below Encryption may name a destination that this service does not know.
+ */
+const harmless: ReadonlyMap<string, readonly string[]> = new Map([
+  ['COSBucketDestination', ['AccountId', 'Format', 'Prefix']],
+  ['COSBucketDestination/Encryption', ['SSECOS', 'SSE-COS']]
+])
 
 /**
  * Every bucket that a body names as a destination, each once: all text under `Destination` but the members known to say
@@ -80,9 +86,9 @@ export function destinationsOf (body: unknown): string[] {
     }
     for (const member of Object.keys(value)) {
       const each = (value as Record<string, unknown>)[member]
-      const isHarmless = name === 'COSBucketDestination' &&
-        (member === 'Encryption' || (harmless.has(member) && typeof each === 'string'))
-      look(each, member, (isDestination && !isHarmless) || destinationName.test(member))
+      const isHarmless = typeof each === 'string' && harmless.get(name)?.includes(member) === true
+      const path = name === 'COSBucketDestination' && member === 'Encryption' ? `${name}/${member}` : member
+      look(each, path, (isDestination && !isHarmless) || destinationName.test(member))
     }
   }
   return [...found]

@@ -118,6 +118,22 @@ t.test('reports go where a statement lets them go', async t => {
   t.equal(emulator.requests.length, sent)
 })
 
+t.test('PUT returns 403 when text below Encryption names a destination that is not allowed', async t => {
+  const destinations = ['reports-1250000000']
+  const { environment } = callersFile(t, [withKey('bounded', [{ actions: ['cos:*'], buckets: ['*'], destinations }])])
+  const { call, emulator } = await start(t, { environment })
+  const put = (Encryption: object) => call('PUT', at('a', '?allow-unknown=true'), {
+    ...configuration,
+    Destination: { COSBucketDestination: { Bucket: 'qcs::cos:ap-guangzhou::reports-1250000000', Format: 'CSV', Encryption } }
+  }, as('bounded'))
+  const stranger = 'stranger-1999999999'
+  for (const encryption of [{ Bucket: stranger }, { SSECOS: { Target: { Bucket: stranger } } }]) {
+    t.match(await put(encryption), { status: 403, json: { code: 'CallerNotAllowed', detail: new RegExp(stranger) } })
+  }
+  t.strictSame(emulator.requests, [])
+  t.equal((await put({ SSECOS: {} })).status, 204)
+})
+
 t.test('READ_ONLY holds for everyone, and comes after the question who asks', async t => {
   const { environment } = callersFile(t, [withKey('admin', everything), withKey('reader', [{ actions: [reader], buckets: ['*'] }])])
   const { call } = await start(t, { environment: { ...environment, READ_ONLY: 'true' } })

@@ -164,7 +164,7 @@ t.test('what should be a destination and cannot be read as one is named whole', 
 })
 
 t.test('whatever stands under Destination and is not known to mean something else is one', async t => {
-  const COSBucketDestination = { Format: 'CSV', AccountId: '1', Prefix: 'p', Encryption: { SSECOS: '', SSEKMS: { KeyId: 'k' } } }
+  const COSBucketDestination = { Format: 'CSV', AccountId: '1', Prefix: 'p', Encryption: { SSECOS: '111', 'SSE-COS': 'a-1' } }
   t.strictSame(destinationsOf({ Destination: { COSBucketDestination } }), [])
   const hidden = [
     { Other: { Bucket: 'evil-9' } }, { COSBucketDestination: { ...COSBucketDestination, BucketName: 'evil-9' } }, { Prefix: 'evil-9' },
@@ -176,6 +176,32 @@ t.test('whatever stands under Destination and is not known to mean something els
     t.strictSame(destinationsOf(body), ['evil-9'], 'whatever way the element is spelt')
   }
   for (const before of ['\u0085', '\u200b', 'x']) t.strictSame(destinationsOf({ a: `${before}qcs::cos:r::evil-9` }), [`${before}qcs::cos:r::evil-9`])
+})
+
+t.test('text below Encryption is a destination unless it is the text of a marker', async t => {
+  const toBody = (Encryption: unknown) => ({ Destination: { COSBucketDestination: { Format: 'CSV', Encryption } } })
+  const evil = 'stranger-1999999999'
+  const table: Array<[unknown, string[]]> = [
+    [{ SSECOS: '111' }, []],
+    [{ 'SSE-COS': evil }, []],
+    [{ SSECOS: {} }, []],
+    [{ SSECOS: `qcs::cos:ap-guangzhou::${evil}` }, [evil]],
+    [evil, [evil]],
+    [[evil], [evil]],
+    [{ Bucket: evil }, [evil]],
+    [{ Other: [{ Bucket: evil }] }, [evil]],
+    [{ SSECOS: { Bucket: evil } }, [evil]],
+    [{ SSECOS: [evil] }, [evil]],
+    [{ ssecos: evil }, [evil]],
+    [{ Prefix: evil }, [evil]],
+    [{ Encryption: { SSECOS: evil } }, [evil]],
+    [{ SSEKMS: { KeyId: 'key' } }, ['key']]
+  ]
+  for (const [encryption, destinations] of table) {
+    t.strictSame(destinationsOf(toBody(encryption)), destinations, JSON.stringify(encryption))
+  }
+  t.strictSame(destinationsOf({ Destination: { Encryption: { SSECOS: evil } } }), [evil], 'not where COS has it')
+  t.strictSame(destinationsOf({ Destination: { constructor: { toString: evil } } }), [evil], 'names of JavaScript')
 })
 
 t.test('other text is no destination', async t => {
