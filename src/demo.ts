@@ -1,6 +1,7 @@
 /**
  * The service on an embedded COS emulator, to try it out: nothing to configure, nothing kept, no account needed.
  */
+import './inspector-off.ts'
 import { pino } from 'pino'
 import { readConfig } from './config.ts'
 import { configurationExample } from './contract/inventory.ts'

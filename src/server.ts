@@ -1,3 +1,4 @@
+import './inspector-off.ts'
 import { setFlagsFromString } from 'node:v8'
 import { pino } from 'pino'
 import type { Logger } from 'pino'
@@ -43,6 +44,7 @@ async function main (): Promise<void> {
   }
   process.on('SIGTERM', stop)
   process.on('SIGINT', stop)
+  process.on('SIGUSR1', () => { logger.warn('SIGUSR1 ignored, the inspector stays off') })
   process.on('SIGHUP', () => { void starting.then(service => service.reload()) })
   await starting.then(service => { running = service })
 }

@@ -1,3 +1,4 @@
+import './inspector-off.ts'
 import { readConfiguration } from './configuration.ts'
 import { exampleCredential } from './examples.ts'
 import { type Emulator, type EmulatorOptions, startEmulator } from './server.ts'

@@ -4,6 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import type { AddressInfo, Server, Socket } from 'node:net'
 import { join } from 'node:path'
+import type { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { createServer as createTlsServer } from 'node:tls'
 import { parseArgs } from 'node:util'
@@ -58,6 +59,27 @@ t.test('with a good environment it says where it listens, serves, and ends with 
   const ending = lines.map(({ msg }) => msg).filter(msg => msg.startsWith('stop'))
   t.strictSame([...ending, lines.at(-1)?.msg], ['stopping', 'stopped', 'stopped'])
   t.equal(service.stderr(), '')
+})
+
+t.test('service ignores SIGUSR1 instead of opening the inspector', async t => {
+  const service = await startService(t, '127.0.0.1:1')
+  const complaint = once(service.process.stderr as Readable, 'data')
+  service.process.kill('SIGUSR1')
+  await Promise.race([complaint, service.until(/"level":40,.*"msg":"SIGUSR1 ignored, the inspector stays off"/)])
+  t.equal((await fetch(`${service.url}/livez`)).status, 200)
+  t.equal(service.stderr(), '')
+  service.process.kill('SIGINT')
+  t.equal(await service.exit, 0)
+})
+
+t.test('demo ignores SIGUSR1 instead of opening the inspector', async t => {
+  const demo = startProgram(t, 'demo', { PORT: '0' })
+  const [, url] = await demo.until(/cos-inventory-proxy is at (http:\S+),/)
+  demo.process.kill('SIGUSR1')
+  t.equal((await fetch(`${url}/livez`)).status, 200)
+  demo.process.kill('SIGINT')
+  t.equal(await demo.exit, 0)
+  t.equal(demo.stderr(), '')
 })
 
 t.test('a bad environment ends it with 1 and one message that names every fault and shows no secret', async t => {

@@ -61,6 +61,16 @@ t.test('the program serves the example buckets until it is told to stop', async 
   t.strictSame(await once(program, 'exit'), [0, null])
 })
 
+t.test('emulator ignores SIGUSR1 instead of opening the inspector', async t => {
+  const { program, endpoint } = await start(t, {})
+  const errors = text(program.stderr)
+  program.kill('SIGUSR1')
+  t.equal((await send(endpoint, toPut('a'))).status, 200)
+  program.kill('SIGTERM')
+  t.strictSame(await once(program, 'exit'), [0, null])
+  t.equal(await errors, '')
+})
+
 t.test('the program keeps what it answered for, even when it is killed', async t => {
   const environment = {
     EMULATOR_STATE_FILE: join(t.testdir(), 'state.json'),
