@@ -1,4 +1,5 @@
-# Targets: `service` (the default) and `emulator`. The run image needs Node and nothing else: no shell, no npm.
+# Targets: `service` (the default) and `emulator`. The run image needs Node 22.14 or newer and nothing
+# else: no shell, no npm.
 ARG NODE_BUILD_IMAGE=node:26-bookworm-slim
 ARG NODE_RUN_IMAGE=node:26-bookworm-slim
 
@@ -42,7 +43,9 @@ COPY --from=dependencies /build/node_modules ./node_modules
 USER 65532:65532
 # No init process: the program starts no children to reap, and handles SIGTERM itself, which process 1 must.
 STOPSIGNAL SIGTERM
-ENTRYPOINT ["node", "--enable-source-maps"]
+# SIGUSR1 would open Node's inspector until the program has begun to listen for the signal. The option is why the run
+# image needs Node 22.14 or newer: an older Node exits with "bad option".
+ENTRYPOINT ["node", "--disable-sigusr1", "--enable-source-maps"]
 
 FROM runtime AS emulator
 LABEL org.opencontainers.image.title="cos-inventory-proxy emulator" \

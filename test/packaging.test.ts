@@ -45,6 +45,10 @@ test('the Dockerfile', async t => {
     t.notMatch(values('ENTRYPOINT').join(' '), /space-size/, 'where an operator could not change it')
   })
 
+  t.test('ENTRYPOINT keeps SIGUSR1 from opening the inspector', async t => {
+    t.match(values('ENTRYPOINT').join(' '), '"--disable-sigusr1"')
+  })
+
   t.test('runs as a number that is not root, so that an orchestrator can check it', async t => {
     t.match(values('USER').at(-1), /^[1-9]\d*:[1-9]\d*$/)
   })
