@@ -7,7 +7,7 @@ import type { CosContext } from '../errors.ts'
 import type { CosAnswer } from './transport.ts'
 import { UpstreamError } from './upstream-error.ts'
 import type { Remedy } from './upstream-error.ts'
-import { parseXml } from './xml.ts'
+import { errorExtent, parseXml } from './xml.ts'
 
 /** A COS error document (COS document 7730), whatever form it came in. */
 interface CosError {
@@ -94,6 +94,7 @@ export function isNoSuchBucket (error: unknown): error is UpstreamError {
 export function toUpstreamError (answer: CosAnswer): UpstreamError {
   const { status } = answer
   const cos = cosContext(answer)
+  if (status >= 200 && status <= 299) return undocumented(status, cos)
   const error = readError(answer)
   if (error === undefined) return codeless(answer, cos)
   const code = notFoundCodes.has(error.code) ? 'InventoryConfigurationNotFoundError' : error.code
@@ -140,6 +141,13 @@ const advice: ReadonlyMap<string, string> = new Map([
     'then the job is running, and its report is what tells. If you have sent this for the first time, take another id.']
 ])
 
+/** The response may be a part of one, or a gateway's. */
+function undocumented (status: number, cos: CosContext): UpstreamError {
+  return new UpstreamError('UpstreamInvalidResponse',
+    `COS returned status ${status}, which does not belong to this operation. Retry; if it persists, contact the operator.`,
+    { class: 'invalid', remedy: 'repeat', cos })
+}
+
 function codeless (answer: CosAnswer, cos: CosContext): UpstreamError {
   const { status } = answer
   const code = codelessCodes.get(status)
@@ -169,7 +177,7 @@ function readError (answer: CosAnswer): CosError | undefined {
 
 function fromXml (body: Uint8Array): CosError | undefined {
   try {
-    const root = parseXml(body)
+    const root = parseXml(body, errorExtent)
     if (root.name !== 'Error') return undefined
     const textOf = (name: string) => root.children.find(child => child.name === name)?.text ?? ''
     return { code: textOf('Code'), message: textOf('Message') }

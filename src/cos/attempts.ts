@@ -10,14 +10,12 @@ import { cosContext, toUpstreamError } from './answers.ts'
 import type { Bulkheads, Slot } from './bulkheads.ts'
 import type { CosClock } from './clock.ts'
 import type { CredentialProvider } from './credentials/provider.ts'
+import { successes } from './operations.ts'
+import type { Operation } from './operations.ts'
 import type { RetryBudget } from './retry-budget.ts'
 import type { AttemptLog, CosAnswer, CosRequest, Transport } from './transport.ts'
 import { UpstreamError } from './upstream-error.ts'
 import type { FailureClass, Remedy } from './upstream-error.ts'
-
-/** As CAM calls them. */
-export type Operation = 'PutBucketInventory' | 'GetBucketInventory' | 'DeleteBucketInventory' | 'PostBucketInventory' |
-  'ListBucketInventory' | 'GetService'
 
 /** How an attempt or a call ended; `internal` is a fault of this service. */
 export type CallClass = 'ok' | FailureClass | 'internal'
@@ -99,6 +97,7 @@ export function createAttempts (
     cosCall: CosCall, read: Read<T>, keys: Credentials, number: number, slot: Slot
   ): Promise<{ value: T } | { failure: UpstreamError }> {
     const { operation, method, target, address, body, deadlineAt, call } = cosCall
+    const success = successes[operation]
     const startedAt = now()
     let span: AttemptTrace | undefined
     let answer: CosAnswer | undefined
@@ -112,13 +111,14 @@ export function createAttempts (
         target,
         body,
         deadlineAt,
+        success,
         credentials: keys,
         number,
         traceHeaders: span.headers,
         signal: method === 'GET' ? call.signal : undefined,
         log: call.log
       })
-      if (answer.status < 200 || answer.status > 299) throw toUpstreamError(answer)
+      if (answer.status !== success.status) throw toUpstreamError(answer)
       result = { value: await read(answer) }
     } catch (error) {
       result = { error }

@@ -6,7 +6,7 @@ import type { Attempts, CosCall } from './attempts.ts'
 import type { CosAnswer } from './transport.ts'
 import { UpstreamError } from './upstream-error.ts'
 import { Waiting } from '../departure.ts'
-import { parseXml, XmlError } from './xml.ts'
+import { bucketListExtent, parseXml, XmlError } from './xml.ts'
 import type { XmlElement } from './xml.ts'
 
 /** Far more than an account has buckets: a page holds 2,000. */
@@ -89,7 +89,7 @@ function readPage (answer: CosAnswer): Page {
 }
 
 function toPage (bytes: Uint8Array): Omit<Page, 'cos'> {
-  const root = parseXml(bytes)
+  const root = parseXml(bytes, bucketListExtent)
   if (root.name !== 'ListAllMyBucketsResult') throw new XmlError('its root element is not ListAllMyBucketsResult')
   const buckets = childrenOf([root], 'Buckets')
   const next = textOf(root, 'NextMarker')

@@ -6,8 +6,10 @@ import type { RequestTrace } from '../tracing.ts'
 import { createAddressBook, inventoryTarget } from './addresses.ts'
 import type { InventoryParameters } from './addresses.ts'
 import { cosContext, isNoSuchBucket, isNotFound } from './answers.ts'
-import type { Attempts, Operation, Read } from './attempts.ts'
+import type { Attempts, Read } from './attempts.ts'
 import { fromJobXml, toConfigurationXml } from './inventory-xml.ts'
+import { maxListBytes } from './operations.ts'
+import type { Operation } from './operations.ts'
 import { createReader } from './reader.ts'
 import type { AttemptLog, CosAnswer, CosRequest } from './transport.ts'
 import { UpstreamError } from './upstream-error.ts'
@@ -101,12 +103,18 @@ export function createInventories (config: Config['cos'], { attempts }: Dependen
   }
 
   async function listPage (call: Call, continuationToken: string | undefined) {
+    let bytes = 0
+    const read = reading(body => {
+      bytes = body.length
+      return reader.page(body, call.signal)
+    })
     try {
-      return await send(call, 'GET', { continuationToken }, reading(bytes => reader.page(bytes, call.signal)))
+      const page = await send(call, 'GET', { continuationToken }, read)
+      return { ...page, bytes }
     } catch (error) {
       if (!isNotFound(error)) throw error
       const empty: InventoryPage = { InventoryConfigurations: [], IsTruncated: false }
-      return { value: empty, cos: error.cos }
+      return { value: empty, cos: error.cos, bytes }
     }
   }
 
@@ -121,15 +129,24 @@ export function createInventories (config: Config['cos'], { attempts }: Dependen
       answer.body.length > 0 ? reading(fromJobXml)(answer) : { ...acknowledge(answer), value: {} },
     toConfigurationXml(id, input)),
 
-    list: (call, continuationToken) => listPage(call, continuationToken),
+    async list (call, continuationToken) {
+      const { value, cos } = await listPage(call, continuationToken)
+      return { value, cos }
+    },
 
     async listAll (call) {
       const configurations = new Map<string, InventoryConfiguration>()
       const tokens = new Set<string>()
       let others = {}
       let token: string | undefined
+      let bytesInAll = 0
       for (;;) {
-        const { value: page, cos } = await listPage(call, token)
+        const { value: page, cos, bytes } = await listPage(call, token)
+        bytesInAll += bytes
+        if (bytesInAll > maxListBytes) {
+          throw new UpstreamError('UpstreamInvalidResponse', 'The configurations of the bucket have more than 8 MiB of XML ' +
+            'together. List them page by page.', { class: 'invalid', cos })
+        }
         const { InventoryConfigurations: items, IsTruncated: _, NextContinuationToken: next, ...unknown } = page
         for (const item of items) if (!configurations.has(item.Id)) configurations.set(item.Id, item)
         others = { ...others, ...unknown }

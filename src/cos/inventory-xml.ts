@@ -10,8 +10,8 @@ import {
   asRead, isObject, mapMembers, mapNames, members, merge, readElement, readMembers, set, writeElement
 } from './element-json.ts'
 import type { Json, JsonObject, MemberChanges } from './element-json.ts'
-import { cutXml, decodeUtf8, parseText, parseXml, XmlError } from './xml.ts'
-import type { XmlElement } from './xml.ts'
+import { configurationExtent, cutXml, decodeUtf8, errorExtent, parseText, parseXml, XmlError } from './xml.ts'
+import type { Extent, XmlElement } from './xml.ts'
 
 const tag = members({ Key: 'text', Value: 'text' })
 const conditions = { Prefix: 'text', Tag: tag, StorageClass: 'text' } as const
@@ -90,7 +90,7 @@ export function fromConfigurationXml (bytes: Uint8Array): InventoryConfiguration
  * @throws {XmlError} as fromConfigurationXml does
  */
 export function fromConfigurationText (text: string): InventoryConfiguration {
-  return toConfiguration(readMembers(named(parseText(text), 'InventoryConfiguration'), inventoryConfiguration))
+  return toConfiguration(readMembers(named(parseText(text, configurationExtent), 'InventoryConfiguration'), inventoryConfiguration))
 }
 
 /**
@@ -100,10 +100,16 @@ export function fromConfigurationText (text: string): InventoryConfiguration {
  *   without saying how to get it
  */
 export function fromListXml (bytes: Uint8Array): InventoryPage {
-  return toPage(rootNamed(bytes, ...listNames))
+  return toPage(rootNamed(bytes, wholePageExtent, ...listNames))
 }
 
 const listNames = ['ListInventoryConfigurationResult', 'ListInventoryConfigurationsResult']
+
+/** A page that cannot be cut into its configurations, because of comments or prefixes. COS sends none of them. */
+const wholePageExtent: Extent = { ...configurationExtent, maxTags: 2 * configurationExtent.maxTags }
+
+/** COS documents no longest Id, and gives it back in URLs. */
+const maxIdLength = 1_024
 
 /** For so many milliseconds other requests wait. */
 const longestTurnMs = 4
@@ -114,7 +120,7 @@ const longestTurnMs = 4
  * @throws {XmlError} when it is not well-formed, or has no Id
  */
 export function pieceToConfiguration (text: string): InventoryConfiguration | undefined {
-  const wire = readElement(parseText(text), inventoryConfiguration)
+  const wire = readElement(parseText(text, configurationExtent), inventoryConfiguration)
   return wire === undefined ? undefined : toConfiguration(wire as JsonObject)
 }
 
@@ -171,11 +177,11 @@ function toPage (root: XmlElement): InventoryPage {
  * @throws {XmlError} when the bytes are not a PostInventoryResult
  */
 export function fromJobXml (bytes: Uint8Array): InventoryJob {
-  return readMembers(rootNamed(bytes, 'PostInventoryResult'), jobResult)
+  return readMembers(rootNamed(bytes, errorExtent, 'PostInventoryResult'), jobResult)
 }
 
-function rootNamed (bytes: Uint8Array, ...names: string[]): XmlElement {
-  return named(parseXml(bytes), ...names)
+function rootNamed (bytes: Uint8Array, extent: Extent, ...names: string[]): XmlElement {
+  return named(parseXml(bytes, extent), ...names)
 }
 
 function named (root: XmlElement, ...names: string[]): XmlElement {
@@ -184,7 +190,8 @@ function named (root: XmlElement, ...names: string[]): XmlElement {
 }
 
 function toConfiguration (wire: JsonObject): InventoryConfiguration {
-  if (typeof wire['Id'] !== 'string') throw new XmlError('a configuration has no Id')
+  const { Id: id } = wire
+  if (typeof id !== 'string' || id === '' || id.length > maxIdLength) throw new XmlError('a configuration has no usable Id')
   return fromWire(wire) as unknown as InventoryConfiguration
 }
 

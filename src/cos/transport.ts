@@ -12,12 +12,11 @@ import { assertAllowed, serviceAddress } from './addresses.ts'
 import type { Address } from './addresses.ts'
 import { cancelled } from './bulkheads.ts'
 import type { CosClock } from './clock.ts'
+import { maxErrorBytes } from './operations.ts'
+import type { Success } from './operations.ts'
 import { authorization, keyTimeAt, signKeyOf } from './signature.ts'
 import type { KeyTime } from './signature.ts'
 import { UpstreamError } from './upstream-error.ts'
-
-/** A page is 100 configurations; a thousand rich ones of 8 KiB each still fit. */
-export const maxAnswerBytes = 8 * 1024 * 1024
 
 /** Where attempts are logged. Headers and bodies never are. */
 export interface AttemptLog {
@@ -37,6 +36,8 @@ export interface CosRequest {
   number: number
   /** Headers of the trace the request belongs to; not signed. */
   traceHeaders: Readonly<Record<string, string>>
+  /** What a response is that is no error. */
+  success: Success
   /** When the caller's whole request must be over, in milliseconds since 1970. */
   deadlineAt: number
   /** Breaks the attempt off. */
@@ -87,7 +88,6 @@ export function createTransport (config: Config['cos'], { now, clock, userAgent 
   const agent = new Agent({
     connections: config.maxConnections,
     pipelining: 1,
-    maxResponseSize: maxAnswerBytes,
     // The attempt's own timer bounds connecting, headers and body together; two more clocks would only race it.
     headersTimeout: 0,
     bodyTimeout: 0,
@@ -172,6 +172,7 @@ function parametersOf (target: string): Record<string, string> {
 /** Why an exchange was broken off by us. */
 const late = Object.assign(new Error('no answer in time'), { code: 'TIMEOUT' })
 const left = Object.assign(new Error('nobody waits any more'), { code: 'CANCELLED' })
+const tooLarge = Object.assign(new Error('the response is too large'), { code: 'RESPONSE_TOO_LARGE' })
 
 /** An exchange without a whole answer. */
 class BrokenExchange extends Error {
@@ -189,11 +190,14 @@ class BrokenExchange extends Error {
 
 /** One request and its whole answer. @throws {BrokenExchange} */
 function exchange (
-  agent: Agent, { address, target, method, body, signal }: CosRequest, headers: Record<string, string>, limitMs: number
+  agent: Agent,
+  { address, target, method, body, signal, success }: CosRequest,
+  headers: Record<string, string>,
+  limitMs: number
 ): Promise<Omit<CosAnswer, 'confidential'>> {
   return new Promise((resolve, reject) => {
     agent.dispatch({ origin: address.origin, path: target, method, headers, body: body ?? null },
-      new Exchange(resolve, reject, signal, limitMs))
+      new Exchange(resolve, reject, signal, limitMs, success))
   })
 }
 
@@ -203,10 +207,12 @@ class Exchange implements Dispatcher.DispatchHandler {
   readonly #reject: (error: BrokenExchange) => void
   readonly #signal: Departure | undefined
   readonly #timer: NodeJS.Timeout
+  readonly #success: Success
   readonly #leave = () => { this.#breakOff(left) }
   readonly #chunks: Buffer[] = []
   #controller: Dispatcher.DispatchController | undefined
   #isOver = false
+  #bytes = 0
   #status = 0
   #headers: CosAnswer['headers'] = {}
 
@@ -214,8 +220,10 @@ class Exchange implements Dispatcher.DispatchHandler {
     resolve: (answer: Omit<CosAnswer, 'confidential'>) => void,
     reject: (error: BrokenExchange) => void,
     signal: Departure | undefined,
-    limitMs: number
+    limitMs: number,
+    success: Success
   ) {
+    this.#success = success
     this.#resolve = resolve
     this.#reject = reject
     this.#signal = signal
@@ -236,6 +244,9 @@ class Exchange implements Dispatcher.DispatchHandler {
 
   onResponseData (_: unknown, chunk: Buffer): void {
     this.#chunks.push(chunk)
+    this.#bytes += chunk.length
+    const { status, maxBytes } = this.#success
+    if (this.#bytes > (this.#status === status ? maxBytes : maxErrorBytes)) this.#breakOff(tooLarge)
   }
 
   onResponseEnd (): void {
@@ -309,7 +320,7 @@ function toUpstreamError (
   const unreachable = (hint: string, remedy: 'none' | 'repeat') =>
     new UpstreamError('UpstreamUnreachable', `COS cannot be reached: ${hint}`,
       { class: 'unreachable', remedy, cause, wasSent })
-  if (code === 'UND_ERR_RES_EXCEEDED_MAX_SIZE') return invalid(`The answer of ${host} is larger than any of COS.`, 'none')
+  if (cause === tooLarge) return invalid(`The response of ${host} is larger than any of COS to this operation.`, 'none')
   if (cause instanceof undiciErrors.HTTPParserError || notAnswers.test(code)) {
     return invalid(`The answer of ${host} is not HTTP as COS speaks it.`, 'repeat')
   }

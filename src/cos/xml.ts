@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import { XMLParser, XMLValidator } from 'fast-xml-parser'
+import { maxConfigurationBytes, maxErrorBytes, maxListBytes } from './operations.ts'
 
 /** An element: its local name, its child elements in order, and its text when it has no children. */
 export interface XmlElement {
@@ -16,13 +17,33 @@ export class XmlError extends Error {
 /** COS nests 6 deep; a document deeper than this is an attack on the stack, not an answer. */
 const maxDepth = 32
 
-/** A thousand configurations of fifty tags each have fewer; millions of empty elements would cost a gigabyte. */
-const maxTags = 500_000
+/** How much markup a document may have. More would be well-formed, but hold the event loop. */
+export interface Extent {
+  /** Characters. */
+  maxLength: number
+  /** Tags, closing ones included. */
+  maxTags: number
+}
 
-/** The same for attributes, counted by their equals signs; COS sends next to none. */
-const maxEqualsSigns = 250_000
+/** One configuration. What this service writes has 256 KiB and 10,000 tags at most. */
+export const configurationExtent: Extent = { maxLength: maxConfigurationBytes, maxTags: 16_000 }
 
-/** Twice what a body of this service can hold; the library spends some 40 bytes on each character of a text. */
+/** An error document. COS's has fewer than 20 tags. */
+export const errorExtent: Extent = { maxLength: maxErrorBytes, maxTags: 1_000 }
+
+/** A page of GET Service: 2,000 buckets of 10 tags each. */
+export const bucketListExtent: Extent = { maxLength: 2 * 1024 * 1024, maxTags: 30_000 }
+
+/** A page of configurations, of which each is parsed by itself: a hundred with 300 conditions each. */
+const pageExtent: Extent = { maxLength: maxListBytes, maxTags: 250_000 }
+
+/** COS returns 100 configurations a page, and a bucket has 1,000 at most (COS document 30625). */
+const maxPieces = 1_000
+
+/** Attributes of a document. COS sends next to none. */
+const maxAttributes = 1_000
+
+/** Characters of one text. The library spends some 40 bytes on each of them. */
 const maxTextLength = 512 * 1024
 
 /** No XML name can begin with this: it is put before the names of elements, and names texts by itself. */
@@ -120,8 +141,8 @@ const parser = new XMLParser({
  *
  * @throws {XmlError} when the bytes are not one well-formed UTF-8 document of at most 32 levels without DOCTYPE
  */
-export function parseXml (bytes: Uint8Array): XmlElement {
-  return parseText(decodeUtf8(bytes))
+export function parseXml (bytes: Uint8Array, extent: Extent): XmlElement {
+  return parseText(decodeUtf8(bytes), extent)
 }
 
 /**
@@ -129,8 +150,8 @@ export function parseXml (bytes: Uint8Array): XmlElement {
  *
  * @throws {XmlError} as parseXml does
  */
-export function parseText (untrimmed: string): XmlElement {
-  const document = readDocument(untrimmed.trimStart())
+export function parseText (untrimmed: string, extent: Extent): XmlElement {
+  const document = readDocument(untrimmed.trimStart(), extent)
   const [root] = document.children
   if (root === undefined || document.children.length > 1 || document.text.trim() !== '') {
     throw new XmlError('it does not have exactly one root element')
@@ -139,10 +160,10 @@ export function parseText (untrimmed: string): XmlElement {
 }
 
 /** The nameless element that holds the root, or what stands in its place. */
-function readDocument (text: string): XmlElement {
+function readDocument (text: string, extent: Extent): XmlElement {
   try {
+    checkExtent(text, extent)
     if (forbiddenCharacter.test(text)) throw new XmlError('it holds characters XML forbids')
-    checkExtent(text)
     // What follows a root of the form <a/> is seen neither by the parser nor by the validator.
     if (!text.trimEnd().endsWith('>')) throw new XmlError('it does not end with a tag')
     const own = new Reading()
@@ -176,7 +197,7 @@ interface Cut {
  */
 export function cutXml (bytes: Uint8Array, name: string): Cut | undefined {
   const text = decodeUtf8(bytes).trimStart()
-  checkExtent(text)
+  checkExtent(text, pageExtent)
   const [begin, end] = [`<${name}>`, `</${name}>`]
   // In a comment or a CDATA section a tag is none.
   if (/<[!?]/.test(text.slice(1))) return undefined
@@ -194,10 +215,11 @@ export function cutXml (bytes: Uint8Array, name: string): Cut | undefined {
     }
     from = closes + end.length
     pieces.push(text.slice(at, from))
+    if (pieces.length > maxPieces) throw new XmlError('it holds too many configurations')
   }
   // One inside another is not counted yet, nor one with an attribute, a prefix, or without an end.
   if (text.match(new RegExp(`[<:]${name}\\b`, 'g'))?.length !== pieces.length) return undefined
-  const root = parseText(rest + text.slice(from))
+  const root = parseText(rest + text.slice(from), errorExtent)
   const others = root.children.filter(child => child.name !== name)
   // One in something else is no child of the root.
   if (root.children.length - others.length !== rows) return undefined
@@ -271,14 +293,20 @@ export function decodeUtf8 (bytes: Uint8Array): string {
   return text.startsWith(byteOrderMark) ? text.slice(1) : text
 }
 
-/** Refuses what would be well-formed but cost hundreds of megabytes to read. */
-function checkExtent (text: string): void {
-  if (text.length <= Math.min(maxTags, maxEqualsSigns, maxTextLength)) return
+/** @throws {XmlError} for more than the extent, more attributes, or a longer text */
+function checkExtent (text: string, { maxLength, maxTags }: Extent): void {
+  if (text.length > maxLength) throw new XmlError('it is too long')
+  if (text.length <= Math.min(maxTags, maxAttributes)) return
   const tags = occurrences(text, '<')
-  if (tags.count > maxTags || occurrences(text, '=').count > maxEqualsSigns) {
-    throw new XmlError('it holds too much markup')
-  }
+  if (tags.count > maxTags || hasMoreAttributes(text)) throw new XmlError('it holds too much markup')
   if (tags.widestGap > maxTextLength) throw new XmlError('it holds too long a text')
+}
+
+function hasMoreAttributes (text: string): boolean {
+  const attribute = /=\s*["']/g
+  let count = 0
+  while (count <= maxAttributes && attribute.test(text)) count += 1
+  return count > maxAttributes
 }
 
 function occurrences (text: string, char: string): { count: number, widestGap: number } {

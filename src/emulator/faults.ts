@@ -56,7 +56,7 @@ export interface MetFaults { latencyMs: number, fault?: AnswerFault }
 export interface FaultQueue {
   /**
    * Gives the id of the fault.
-   * @throws RangeError when the queue is full: 1,000 faults, or 16 MiB as JSON
+   * @throws RangeError when the queue is full: 10,000 faults, or 16 MiB as JSON
    */
   add (fault: Fault): string
   list (): QueuedFault[]
@@ -65,7 +65,7 @@ export interface FaultQueue {
   take (request: FaultyRequest): MetFaults
 }
 
-const maxFaults = 1000
+const maxFaults = 10_000
 const maxFaultBytes = 16 * 1024 * 1024
 
 /** Faults in the order they were added. */

@@ -8,7 +8,8 @@ import t from 'tap'
 import { readConfig } from '../../src/config.ts'
 import { createAddressBook, inventoryTarget, serviceAddress, serviceTarget } from '../../src/cos/addresses.ts'
 import { Secret } from '../../src/secret.ts'
-import { createTransport, maxAnswerBytes } from '../../src/cos/transport.ts'
+import { maxListBytes, successes } from '../../src/cos/operations.ts'
+import { createTransport } from '../../src/cos/transport.ts'
 import { at, bucket, configuration, secrets, start, startTestEmulator, startTestService } from '../start.ts'
 import type { Test } from '../start.ts'
 
@@ -58,6 +59,7 @@ t.test('nothing but inventory calls leaves for a bucket host, and nothing but GE
     },
     number: 1,
     traceHeaders: {},
+    success: successes.ListBucketInventory,
     deadlineAt: Date.now() + leftMs,
     log: pino({ level: 'silent' })
   })
@@ -103,6 +105,7 @@ t.test('what is reported as not sent is never sent, however late a connection fo
     },
     number: 1,
     traceHeaders: {},
+    success: method === 'GET' ? successes.GetBucketInventory : successes.PutBucketInventory,
     deadlineAt: Date.now() + leftMs,
     log: pino({ level: 'silent' })
   })
@@ -228,7 +231,7 @@ t.test('an endless answer is cut off, a list of a thousand rich configurations i
   const rich = Array.from({ length: 1000 }, (_, index) => `<InventoryConfiguration><Id>${index}</Id><Filter><And>${tags}</And></Filter>` +
     '</InventoryConfiguration>').join('')
   const body = `<ListInventoryConfigurationResult>${rich}<IsTruncated>false</IsTruncated></ListInventoryConfigurationResult>`
-  t.ok(body.length > maxAnswerBytes / 2)
+  t.ok(body.length > maxListBytes / 2)
   emulator.addFault({ kind: 'raw', status: 200, body, times: 1 })
   t.equal((await call('GET', collection)).json.InventoryConfigurations.length, 1000)
   t.equal((await call('GET', collection)).status, 200)

@@ -61,10 +61,10 @@ t.test('emulator responds 503 when request bodies in flight exceed 64 MiB', asyn
   t.equal((await send(emulator, list)).status, 200)
 })
 
-t.test('fault queue rejects a fault when it has 1,000 faults or 16 MiB', async t => {
+t.test('fault queue rejects a fault when it has 10,000 faults or 16 MiB', async t => {
   const emulator = await startForTest(t)
   const full = { name: 'RangeError', message: 'the queue of faults is full; clear it first' }
-  for (let added = 0; added < 1000; added += 1) emulator.addFault({ kind: 'hang' })
+  for (let added = 0; added < 10_000; added += 1) emulator.addFault({ kind: 'hang' })
   t.throws(() => emulator.addFault({ kind: 'hang' }), full)
   const { status, body } = await send(emulator, {
     method: 'POST',

@@ -6,7 +6,7 @@ import {
   fromConfigurationXml, fromJobXml, fromListXml, normalise, readList, toConfigurationXml
 } from '../../src/cos/inventory-xml.ts'
 import { createReader } from '../../src/cos/reader.ts'
-import { escapeText, parseXml, XmlError } from '../../src/cos/xml.ts'
+import { configurationExtent, escapeText, parseXml, XmlError } from '../../src/cos/xml.ts'
 import { Waiting } from '../../src/departure.ts'
 import type { Departure } from '../../src/departure.ts'
 import { configuration } from '../start.ts'
@@ -108,7 +108,7 @@ function sorted (value: unknown): unknown {
 t.test('the XML of hostile texts has only our own elements', async t => {
   t.doesNotThrow(() => {
     fc.assert(fc.property(text, value => {
-      const { children } = parseXml(bytes(`<a><b>${escapeText(value)}</b></a>`))
+      const { children } = parseXml(bytes(`<a><b>${escapeText(value)}</b></a>`), configurationExtent)
       return children.length === 1 && children[0]?.children.length === 0 && children[0].text === value
     }), { numRuns: 500 })
   })
@@ -192,7 +192,7 @@ t.test('every variant COS and its SDKs write reads the same', async t => {
     fc.assert(fc.property(configurations, configuration => {
       const canonical = toConfigurationXml(configuration.Id, configuration)
       const elements = /^<InventoryConfiguration>(.*)<\/InventoryConfiguration>$/s.exec(canonical)?.[1] ?? ''
-      const reordered = parseXml(bytes(canonical)).children.reverse().map(({ name }) =>
+      const reordered = parseXml(bytes(canonical), configurationExtent).children.reverse().map(({ name }) =>
         new RegExp(`<${name}>.*?</${name}>`, 's').exec(elements)?.[0] ?? '')
       assert.deepEqual(sorted(read(`<InventoryConfiguration>${reordered.join('\n')}</InventoryConfiguration>`)), sorted(configuration))
     }))
@@ -323,21 +323,28 @@ t.test('a page that is read piece by piece reads as the whole of it does', async
   }), { numRuns: 2000 }), 'on 2,000 pages')
 })
 
-t.test('what is too much markup is so in pieces, too', async t => {
+t.test('a page is rejected when it holds too much markup, also in pieces', async t => {
   const inPage = (xml: string) => bytes(`<ListInventoryConfigurationResult>${xml}<IsTruncated>false</IsTruncated></ListInventoryConfigurationResult>`)
-  for (const piece of [inConfiguration('<a></a>'.repeat(60_000)), inConfiguration(`<a>${'='.repeat(60_000)}</a>`)]) {
-    const page = inPage(piece.repeat(5))
-    t.throws(() => fromListXml(page), { message: 'it holds too much markup' })
-    await t.rejects(readList(page), { message: 'it holds too much markup' })
-    t.equal((await readList(inPage(piece.repeat(2)))).InventoryConfigurations.length, 2)
-  }
+  const piece = inConfiguration('<a></a>'.repeat(7_900))
+  t.equal((await readList(inPage(piece.repeat(30)))).InventoryConfigurations.length, 30)
+  const tooMuch = { message: 'it holds too much markup' }
+  await t.rejects(readList(inPage(piece.repeat(40))), tooMuch)
+  t.throws(() => fromListXml(inPage(piece.repeat(3))), tooMuch, 'as a whole')
+  await t.rejects(readList(inPage(inConfiguration('<a></a>'.repeat(8_100)))), tooMuch, 'one configuration')
+  await t.rejects(readList(inPage(piece + '<a></a>'.repeat(600))), tooMuch, 'beside the configurations')
+  await t.rejects(readList(inPage(inConfiguration('').repeat(1_001))), { message: 'it holds too many configurations' })
+  const long = 'x'.repeat(300_000)
+  await t.rejects(readList(inPage(inConfiguration(`<a>${long}</a><b>${long}</b>`))), { message: 'it is too long' })
+  const attributes = (count: number) => inConfiguration(`<a ${Array.from({ length: count }, (_, index) => `b${index} = "c"`).join(' ')}/>`)
+  t.equal(read(attributes(990))['Id'], 'a')
+  t.throws(() => read(attributes(1_010)), tooMuch)
 })
 
 t.test('names that are not of COS leave no trace, however many there are', t => {
   const odd = Array.from({ length: 2_000 }, (_, index) => `<n${index}/>`).join('')
   const document = toConfigurationXml('a', configuration)
   const before = JSON.stringify(read(document))
-  t.equal(parseXml(bytes(`<a>${odd}</a>`)).children.at(-1)?.name, 'n1999')
+  t.equal(parseXml(bytes(`<a>${odd}</a>`), configurationExtent).children.at(-1)?.name, 'n1999')
   t.equal(JSON.stringify(read(document)), before)
   t.end()
 })
@@ -555,7 +562,7 @@ t.test('nothing passes for well-formed that the validator of the library refuses
       damaged = damaged.slice(0, at) + put + damaged.slice(at + length)
     }
     try {
-      parseXml(bytes(damaged))
+      parseXml(bytes(damaged), configurationExtent)
     } catch {
       return
     }
