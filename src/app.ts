@@ -69,7 +69,7 @@ export interface Dependencies {
   metrics: Metrics
   /** Whether `/metrics` is among the routes. */
   metricsHere: boolean
-  /** Milliseconds since 1970. */
+  /** Monotonic clock, in milliseconds. */
   now: () => number
   rateLimits: RateLimits
   readOnly: boolean
@@ -108,7 +108,7 @@ export async function buildApp (dependencies: Dependencies): Promise<FastifyInst
   addNotFound(app)
   acceptJsonOnly(app)
   shedLoad(app, measureLateness())
-  const countFailure = await addRateLimits(app, dependencies.rateLimits)
+  const countFailure = await addRateLimits(app, dependencies.rateLimits, dependencies.now)
 
   for (const schema of [
     InventoryConfigurationSchema, InventoryConfigurationInputSchema, InventoryJobInputSchema, InventoryJobSchema,

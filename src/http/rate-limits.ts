@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Redis } from 'ioredis'
 import type { Caller } from '../callers/callers.ts'
 import { ServiceError } from '../errors.ts'
+import { createWindowStore } from './window-store.ts'
 
 const windowMs = 60_000
 
@@ -22,16 +23,17 @@ export interface RateLimits {
 /**
  * Registers the counters both limits use. While Redis is away nothing is counted: requests pass.
  *
+ * @param steadyNow monotonic clock, in milliseconds
  * @returns counts a failed authentication for the request's address (an IPv6 address stands for its /64)
  */
-export async function addRateLimits (app: FastifyInstance, { perMinute, redis }: RateLimits) {
+export async function addRateLimits (app: FastifyInstance, { perMinute, redis }: RateLimits, steadyNow: () => number) {
   await app.register(rateLimit, {
     global: false,
     enableDraftSpec: true,
     timeWindow: windowMs,
     skipOnError: true,
     nameSpace: 'cos-inventory-proxy:',
-    ...(redis === undefined ? {} : { redis }),
+    ...(redis === undefined ? { store: createWindowStore(steadyNow) } : { redis }),
     errorResponseBuilder: (_, { max, ttl }) => {
       const retryAfterSeconds = Math.ceil(ttl / 1000)
       return new ServiceError('RateLimited', `More than ${max} requests in a minute: try again in ${retryAfterSeconds} s.`,
