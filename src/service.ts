@@ -83,7 +83,7 @@ export async function startService (config: Config, logger: Logger, stdout: Dest
   if (callers === undefined || audit === undefined || faults.length > 0) throw new ConfigError(faults)
 
   const source = createCredentialSource(config.cos.credentials, now)
-  const credentials = createCredentialProvider(source, { now, log: logger })
+  const credentials = createCredentialProvider(source, { now, steadyNow, log: logger })
   const metrics = createMetrics(version)
   const scheme = tls === undefined ? 'http' : 'https'
   const tracer = config.traces

@@ -13,6 +13,7 @@ import { Secret } from '../../src/secret.ts'
 
 const startAt = Date.parse('2026-01-01T00:00:00Z')
 const dayMs = 86_400_000
+const hourMs = 3_600_000
 const later = startAt + 1_000 * dayMs
 
 interface Line { level: string, source: string, cause?: string, expiresAt?: string, retryAt?: string, message: string }
@@ -27,6 +28,8 @@ interface Bench {
   fail (error?: Error): Promise<void>
   /** Lets time pass, then whatever it set off. */
   pass (ms: number): Promise<void>
+  /** Sets the wall clock forward; the monotonic clock goes on as before. */
+  step (ms: number): void
   lines: Line[]
 }
 
@@ -44,6 +47,8 @@ const copyOf = ({ secretId, secretKey, token }: Credentials): Credentials => ({
 function bench (random = () => 0.5): Bench {
   const lines: Line[] = []
   let loads = 0
+  let steppedMs = 0
+  const now = () => Date.now() + steppedMs
   let underWay: { resolve (loaded: SourcedCredentials): void, reject (error: Error): void } | undefined
   const source = {
     name: 'scripted',
@@ -68,11 +73,11 @@ function bench (random = () => 0.5): Bench {
   }
   const log = { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
   return {
-    provider: createCredentialProvider(source, { now: () => Date.now(), random, log }),
+    provider: createCredentialProvider(source, { now, steadyNow: () => Date.now(), random, log }),
     loads: () => loads,
     async give (lifetimeMs, credentials = fresh()) {
       await end(load => {
-        load.resolve({ credentials, expiresAt: lifetimeMs === undefined ? undefined : Date.now() + lifetimeMs })
+        load.resolve({ credentials, expiresAt: lifetimeMs === undefined ? undefined : now() + lifetimeMs })
       })
       return credentials
     },
@@ -81,6 +86,7 @@ function bench (random = () => 0.5): Bench {
       mock.timers.tick(ms)
       await settled()
     },
+    step (ms) { steppedMs += ms },
     lines
   }
 }
@@ -429,6 +435,105 @@ test('after close nothing is loaded by itself', async t => {
   t.equal(await got, credentials)
   await pass(10_000)
   t.equal(loads(), 2, 'nor after a load that was under way')
+})
+
+for (const [direction, stepMs] of [['back', -hourMs], ['forward', hourMs]] as const) {
+  test(`a failed load is retried in time when the wall clock steps ${direction}`, async t => {
+    const { provider, loads, give, fail, pass, step, lines } = bench()
+    void provider.start()
+    await fail()
+    step(stepMs)
+    await t.rejects(provider.get(later), { code: 'UpstreamCredentialsUnavailable', retryAfterSeconds: 1 })
+    await pass(374)
+    t.equal(loads(), 1)
+    await pass(1)
+    t.equal(loads(), 2)
+    await fail()
+    t.equal(lines.at(-1)?.retryAt, new Date(startAt + 375 + stepMs + 750).toISOString(), 'the log states wall time')
+    await pass(750)
+    const credentials = await give(2 * hourMs)
+    t.equal(await provider.get(0), credentials)
+    t.equal(provider.expiresAt(), startAt + 375 + 750 + stepMs + 2 * hourMs)
+  })
+
+  test(`credentials are refreshed in time when the wall clock steps ${direction}`, async t => {
+    const { provider, loads, give, pass, step } = bench()
+    void provider.start()
+    const first = await give(3 * hourMs)
+    step(stepMs)
+    await pass(3 * hourMs - 600_000 - hourMs)
+    t.equal(await provider.get(0), first)
+    t.equal(loads(), 1)
+    await pass(hourMs - 1)
+    t.equal(loads(), direction === 'back' ? 1 : 2, 'a minute after the wall clock has passed the expiry at the latest')
+    await pass(1)
+    t.equal(loads(), 2)
+  })
+
+  test(`renew waits a second between loads when the wall clock steps ${direction}`, async t => {
+    const { provider, loads, give, pass, step } = bench()
+    void provider.start()
+    const first = await give(undefined)
+    const renewing = provider.renew(first, later)
+    const second = await give(undefined)
+    await renewing
+    step(stepMs)
+    await pass(999)
+    t.equal(await provider.renew(second, later), undefined)
+    await pass(1)
+    const again = provider.renew(second, later)
+    t.equal(loads(), 3)
+    t.equal(await give(undefined), await again)
+  })
+
+  test(`a wait ends at its deadline when the wall clock has stepped ${direction}`, async t => {
+    const { provider, give, pass, step } = bench()
+    step(stepMs)
+    let ended = false
+    const unavailable = { code: 'UpstreamCredentialsUnavailable', retryAfterSeconds: 1 }
+    const got = t.rejects(provider.get(startAt + 100), unavailable).then(() => { ended = true })
+    await pass(99)
+    t.notOk(ended)
+    await pass(1)
+    t.ok(ended)
+    await got
+    const first = await give(undefined)
+    const renewing = [provider.renew(first, startAt + 200), provider.renew(first, startAt + 300)].map(async each => {
+      const renewed = await each
+      return [renewed, Date.now() - startAt]
+    })
+    await pass(100)
+    t.strictSame(await renewing[0], [undefined, 200])
+    const second = await give(undefined)
+    t.strictSame(await renewing[1], [second, 200])
+  })
+}
+
+test('get loads at once when the wall clock has stepped past the expiry', async t => {
+  const { provider, loads, give, pass, step } = bench()
+  void provider.start()
+  await give(hourMs)
+  await pass(1_000)
+  step(hourMs)
+  t.equal(provider.fault(), 'the credentials have expired')
+  const got = provider.get(later)
+  t.equal(loads(), 2)
+  const second = await give(hourMs)
+  t.equal(await got, second)
+})
+
+test('credentials that the wall clock expires are loaded within a minute', async t => {
+  const { provider, loads, give, pass, step } = bench()
+  void provider.start()
+  await give(2 * hourMs)
+  await pass(30_000)
+  step(2 * hourMs)
+  await pass(29_999)
+  t.equal(loads(), 1)
+  await pass(1)
+  t.equal(loads(), 2)
+  await give(2 * hourMs)
+  t.equal(provider.fault(), undefined)
 })
 
 t.test('no timer keeps the process alive', async t => {

@@ -18,8 +18,10 @@ const minBackOffMs = 500
 const maxBackOffMs = 5_000
 /** From one renewal to the next, so that a key COS never takes does not make a call to the source of every request. */
 const renewFloorMs = 1_000
-/** setTimeout takes 25 days at most, and expiries can be further away. */
+/** `setTimeout` takes 25 days at most, and a deadline can be further away. */
 const longestDelayMs = 86_400_000
+/** How often the expiry is compared with the wall clock, which can step past it while the next load is far away. */
+const expiryCheckMs = 60_000
 
 /** Where the provider says what it does. Nothing secret is among the fields. */
 export interface CredentialLog {
@@ -30,14 +32,16 @@ export interface CredentialLog {
 }
 
 interface Dependencies {
-  /** Milliseconds since 1970. */
+  /** Wall clock, in milliseconds since 1970: the expiry of credentials is stated in its terms. */
   now: () => number
+  /** Monotonic clock, in milliseconds: measures delays and deadlines. */
+  steadyNow: () => number
   /** From 0 up to 1. */
   random?: () => number
   log: CredentialLog
 }
 
-/** All instants are milliseconds since 1970. */
+/** Each `deadlineAt` is an instant of the monotonic clock. */
 export interface CredentialProvider {
   /**
    * Valid credentials: at once where there are some, else those of the load under way, at most until the deadline.
@@ -62,7 +66,7 @@ export interface CredentialProvider {
   reload (): Promise<void>
   /** Why there are no valid credentials, without secrets; undefined while there are. */
   fault (): string | undefined
-  /** When the present ones expire; undefined when they do not or there are none. */
+  /** Returns when the present ones expire, in milliseconds since 1970; undefined when they do not or there are none. */
   expiresAt (): number | undefined
   /** The first load. Never throws: {@link fault} says how it went. */
   start (): Promise<void>
@@ -72,13 +76,13 @@ export interface CredentialProvider {
 
 /** A provider that has loaded nothing yet. Its timers do not keep the process alive. */
 export function createCredentialProvider (
-  source: CredentialSource, { now, random = Math.random, log }: Dependencies
+  source: CredentialSource, { now, steadyNow, random = Math.random, log }: Dependencies
 ): CredentialProvider {
   let current: SourcedCredentials | undefined
   let failure: { cause: string, count: number, retryAt: number } | undefined
   let loading: Promise<void> | undefined
   let timer: NodeJS.Timeout | undefined
-  let noRenewalUntil = 0
+  let noRenewalUntil = -Infinity
   let closed = false
 
   function valid (): Credentials | undefined {
@@ -108,26 +112,28 @@ export function createCredentialProvider (
     const cause = error instanceof CredentialSourceError ? error.message : `${source.name} failed unexpectedly`
     const count = (failure?.count ?? 0) + 1
     const backOffMs = Math.min(minBackOffMs * 2 ** (count - 1), maxBackOffMs)
-    const retryAt = now() + Math.round(backOffMs / 2 * (1 + random()))
+    const delayMs = Math.round(backOffMs / 2 * (1 + random()))
+    const retryAt = steadyNow() + delayMs
     failure = { cause, count, retryAt }
-    const fields = { source: source.name, cause, retryAt: isoTime(retryAt) }
+    const fields = { source: source.name, cause, retryAt: isoTime(now() + delayMs) }
     if (valid() === undefined) log.error(fields, 'there are no valid credentials for COS')
     else log.warn({ ...fields, expiresAt: isoTime(current?.expiresAt) }, 'no new credentials for COS; the old ones stay in force')
     schedule(retryAt)
   }
 
   function refreshAt (expiresAt: number): number {
-    const leadMs = Math.min(longestLeadMs, leadShare * (expiresAt - now())) * (0.9 + 0.2 * random())
-    return Math.max(Math.round(expiresAt - leadMs), now() + minRefreshMs)
+    const leftMs = expiresAt - now()
+    const leadMs = Math.min(longestLeadMs, leadShare * leftMs) * (0.9 + 0.2 * random())
+    return steadyNow() + Math.max(Math.round(leftMs - leadMs), minRefreshMs)
   }
 
   function schedule (at: number | undefined): void {
     clearTimeout(timer)
     if (at === undefined || closed) return
     timer = setTimeout(() => {
-      if (now() < at) schedule(at)
+      if (steadyNow() < at && valid() !== undefined) schedule(at)
       else void load()
-    }, Math.min(at - now(), longestDelayMs)).unref()
+    }, Math.min(at - steadyNow(), expiryCheckMs)).unref()
   }
 
   function fault (): string | undefined {
@@ -140,14 +146,14 @@ export function createCredentialProvider (
     async get (deadlineAt) {
       const present = valid()
       if (present !== undefined) return present
-      const backingOff = failure !== undefined && now() < failure.retryAt
-      if (loading !== undefined || !backingOff) await within(load(), deadlineAt - now())
+      const backingOff = failure !== undefined && steadyNow() < failure.retryAt
+      if (loading !== undefined || !backingOff) await within(load(), deadlineAt - steadyNow())
       const loaded = valid()
       if (loaded !== undefined) return loaded
       throw new UpstreamError('UpstreamCredentialsUnavailable', `There are no valid credentials for COS: ${fault()}.`, {
         class: 'credentials',
         wasSent: false,
-        retryAfterSeconds: Math.max(1, Math.ceil(((failure?.retryAt ?? 0) - now()) / 1000))
+        retryAfterSeconds: Math.max(1, Math.ceil(((failure?.retryAt ?? 0) - steadyNow()) / 1000))
       })
     },
     async renew (rejected, deadlineAt) {
@@ -158,11 +164,11 @@ export function createCredentialProvider (
       const present = other()
       if (present !== undefined) return present
       const joins = loading !== undefined
-      if (!joins && now() < noRenewalUntil) return undefined
-      await within(load(), deadlineAt - now())
+      if (!joins && steadyNow() < noRenewalUntil) return undefined
+      await within(load(), deadlineAt - steadyNow())
       // One that was under way may have begun before the credentials were replaced.
-      if (joins && failure === undefined && other() === undefined) await within(load(), deadlineAt - now())
-      noRenewalUntil = now() + renewFloorMs
+      if (joins && failure === undefined && other() === undefined) await within(load(), deadlineAt - steadyNow())
+      noRenewalUntil = steadyNow() + renewFloorMs
       return other()
     },
     async reload () {
