@@ -6,7 +6,7 @@ import { createAuditLog } from './audit.ts'
 import { createAnyone } from './callers/anyone.ts'
 import { createCallers } from './callers/callers.ts'
 import type { Callers } from './callers/callers.ts'
-import type { JwtVerifier } from './callers/jwt.ts'
+import type { JwtOptions, JwtVerifier } from './callers/jwt.ts'
 import { createChanges } from './changes/changes.ts'
 import { createDesiredSets } from './changes/desired-set.ts'
 import { createTurns } from './changes/turns.ts'
@@ -62,8 +62,8 @@ export const version = (JSON.parse(
  * @throws {Error} of the operating system when the address cannot be listened on, such as EADDRINUSE
  */
 export async function startService (config: Config, logger: Logger, stdout: DestinationStream): Promise<Service> {
+  // The wall clock is for instants that others state or read. Its steps must neither prolong nor shorten a duration.
   const now = Date.now
-  // Steps of the machine's clock must neither end calls under way nor prolong them.
   const { timeOrigin } = performance
   const steadyNow = () => timeOrigin + performance.now()
   const reloader = createReloader(logger)
@@ -76,7 +76,7 @@ export async function startService (config: Config, logger: Logger, stdout: Dest
       return undefined
     }
   }
-  const verifier = await openVerifier(config, logger)
+  const verifier = await openVerifier(config, { now, steadyNow, log: logger })
   const callers = orFault('CALLERS_FILE', () => openCallers(config, verifier, reloader))
   const tls = orFault('TLS_*', () => config.tls && readTls(config.tls))
   const audit = orFault('AUDIT_LOG', () => createAuditLog(config.auditLog, stdout, logger.child({}, { level: 'error' })))
@@ -174,10 +174,10 @@ export async function startService (config: Config, logger: Logger, stdout: Dest
 }
 
 /** What checks tokens is loaded where there are any to check: loading costs start-up time. */
-async function openVerifier ({ auth }: Config, log: Logger): Promise<JwtVerifier | undefined> {
+async function openVerifier ({ auth }: Config, options: JwtOptions): Promise<JwtVerifier | undefined> {
   if (auth === 'none' || auth.jwt === undefined) return undefined
   const { createJwtVerifier } = await import('./callers/jwt.ts')
-  return createJwtVerifier(auth.jwt, { now: Date.now, log })
+  return createJwtVerifier(auth.jwt, options)
 }
 
 function openCallers (

@@ -5,6 +5,11 @@ import { ServiceError } from '../errors.ts'
 import { createKeySet } from './key-set.ts'
 import type { KeySetOptions } from './key-set.ts'
 
+export interface JwtOptions extends KeySetOptions {
+  /** Wall clock, in milliseconds since 1970: `exp` and `nbf` are stated in its terms. */
+  now: () => number
+}
+
 /** Checks the tokens of one issuer. */
 export interface JwtVerifier {
   /**
@@ -30,7 +35,7 @@ const algorithms = [
  * address, whatever the token itself says of keys; for our audience; and within its time, of which `exp` must be there.
  * Clocks may differ by 30 seconds.
  */
-export function createJwtVerifier ({ jwksUrl, issuer, audience }: JwtConfig, options: KeySetOptions): JwtVerifier {
+export function createJwtVerifier ({ jwksUrl, issuer, audience }: JwtConfig, options: JwtOptions): JwtVerifier {
   const { now, log } = options
   const keySet = createKeySet(jwksUrl, options)
 

@@ -11,8 +11,8 @@ const firstFloorMs = 1_000
 const maxAgeMs = 10 * 60_000
 
 export interface KeySetOptions {
-  /** Milliseconds since the epoch. */
-  now: () => number
+  /** Monotonic clock, in milliseconds: measures the age of a set and the time between fetches. */
+  steadyNow: () => number
   log: Pick<Logger, 'warn' | 'debug'>
   /** From a failed fetch, or one that a token with an unknown key has caused, to the next; 10,000 by default. */
   floorMs?: number
@@ -35,7 +35,7 @@ export interface KeySet {
  * The public keys of an issuer (RFC 7517, section 5). One fetch serves all who wait for it. Neither tokens with made-up
  * keys nor an issuer that is down can cause more than one fetch in `floorMs`, or in a second while there is no set yet.
  */
-export function createKeySet (url: string, { now, log, floorMs = 10_000 }: KeySetOptions): KeySet {
+export function createKeySet (url: string, { steadyNow, log, floorMs = 10_000 }: KeySetOptions): KeySet {
   let keys: LocalJWKSet | undefined
   let fetchedAt = -Infinity
   let notBefore = -Infinity
@@ -44,10 +44,10 @@ export function createKeySet (url: string, { now, log, floorMs = 10_000 }: KeySe
   async function fetchKeys (): Promise<void> {
     try {
       keys = toKeySet(await fetchJson(url))
-      fetchedAt = now()
+      fetchedAt = steadyNow()
     } catch (error) {
       // While no token can be checked at all, callers wait for it.
-      notBefore = now() + (keys === undefined ? Math.min(floorMs, firstFloorMs) : floorMs)
+      notBefore = steadyNow() + (keys === undefined ? Math.min(floorMs, firstFloorMs) : floorMs)
       log.warn({ reason: (error as Error).message }, keys === undefined
         ? 'the keys of the token issuer could not be fetched: no token can be checked yet'
         : 'the keys of the token issuer could not be fetched: the last ones stay in use')
@@ -56,7 +56,7 @@ export function createKeySet (url: string, { now, log, floorMs = 10_000 }: KeySe
   }
 
   async function refresh (): Promise<void> {
-    if (pending === undefined && now() >= notBefore) pending = fetchKeys()
+    if (pending === undefined && steadyNow() >= notBefore) pending = fetchKeys()
     await pending
   }
 
@@ -64,16 +64,16 @@ export function createKeySet (url: string, { now, log, floorMs = 10_000 }: KeySe
     start: refresh,
     async current () {
       if (keys === undefined) await refresh()
-      else if (now() - fetchedAt > maxAgeMs) void refresh()
+      else if (steadyNow() - fetchedAt > maxAgeMs) void refresh()
       if (keys !== undefined) return keys
       throw new ServiceError('IssuerUnreachable', 'The token cannot be checked, because the keys of its issuer could ' +
-        'not be fetched yet. Try again.', { retryAfterSeconds: Math.max(1, Math.ceil((notBefore - now()) / 1000)) })
+        'not be fetched yet. Try again.', { retryAfterSeconds: Math.max(1, Math.ceil((notBefore - steadyNow()) / 1000)) })
     },
     async otherThan (set) {
       if (keys === set) {
-        const fetches = now() >= notBefore
+        const fetches = steadyNow() >= notBefore
         await refresh()
-        if (fetches) notBefore = now() + floorMs
+        if (fetches) notBefore = steadyNow() + floorMs
       }
       return keys === set ? undefined : keys
     }

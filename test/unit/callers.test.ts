@@ -221,7 +221,7 @@ t.test('a caller is known by a token whose claims are its own', async t => {
     { name: 'second', jwt: { claims: { level: 3, none: null } }, allow }
   )
   const log = pino({ level: 'silent' })
-  const verifier = createJwtVerifier(issuer.config, { now: Date.now, log })
+  const verifier = createJwtVerifier(issuer.config, { now: Date.now, steadyNow: Date.now, log })
   const callers = createCallers({ read, verifier, tls: false })
   const nameOf = async (claims: Record<string, unknown>) =>
     (await callers.identify(bearer(await issuer.sign(claims))))?.name
@@ -249,7 +249,7 @@ t.test('a caller is known by a token whose claims are its own', async t => {
 t.test('that a token cannot be checked yet is no refusal', async t => {
   const issuer = await startIssuer(t, { onSecret: secret })
   await issuer.takeDown()
-  const verifier = createJwtVerifier(issuer.config, { now: Date.now, log: pino({ level: 'silent' }) })
+  const verifier = createJwtVerifier(issuer.config, { now: Date.now, steadyNow: Date.now, log: pino({ level: 'silent' }) })
   const callers = createCallers({ read: () => fileOf({ name: 'a', keys: [hashOf('key')], allow }), verifier, tls: false })
   await t.rejects(callers.identify(bearer(await issuer.sign())), ServiceError)
   t.match(await callers.identify(bearer('key')), { name: 'a' }, 'keys work on')

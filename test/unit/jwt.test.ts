@@ -13,21 +13,21 @@ import { refuseSecrets, secret } from '../secrets.ts'
 const floorMs = 10_000
 const minuteMs = 60_000
 
-/** An issuer, a verifier of its tokens, the clock of both, and what is logged. */
+/** An issuer, a verifier of its tokens, the clocks of both, and what is logged. `stepMs` moves only the wall clock. */
 async function start (t: Test, options: { floorMs?: number } = {}) {
-  const clock = { ms: Date.parse('2026-11-22T12:00:00Z') }
-  const now = () => clock.ms
+  const clock = { ms: Date.parse('2026-11-22T12:00:00Z'), stepMs: 0 }
+  const now = () => clock.ms + clock.stepMs
   const issuer = await startIssuer(t, { onSecret: secret, now })
   const lines: string[] = []
   const log = pino({ level: 'trace' }, { write: (line: string) => { lines.push(line) } })
   t.teardown(() => refuseSecrets(lines.join('')))
-  const verifier = createJwtVerifier(issuer.config, { now, log, ...options })
+  const verifier = createJwtVerifier(issuer.config, { now, steadyNow: () => clock.ms, log, ...options })
   const logged = (): Array<{ level: number, reason: string }> => lines.splice(0).map(line => JSON.parse(line))
   return {
     issuer,
     verifier,
     clock,
-    seconds: () => clock.ms / 1000,
+    seconds: () => now() / 1000,
     /** Reasons that have been logged since the last look. */
     reasons: () => logged().map(({ level, reason }) => `${pino.levels.labels[level]} ${reason}`),
     /** Whether a token with these claims is taken. */
@@ -255,6 +255,56 @@ t.test('while there were never keys, a token is neither good nor bad', async t =
   t.ok(await takes())
   t.equal(issuer.calls, 1)
 })
+
+for (const [direction, stepMs] of [['back', -60 * minuteMs], ['forward', 60 * minuteMs]] as const) {
+  t.test(`keys are fetched in time when the wall clock steps ${direction}`, async t => {
+    const { issuer, verifier, takes, clock } = await start(t)
+    t.ok(await takes())
+    t.notOk(await takes({}, { kid: 'unknown' }))
+    t.equal(issuer.calls, 2)
+    clock.stepMs = stepMs
+    await issuer.rotate()
+    clock.ms += floorMs - 1
+    t.notOk(await takes(), 'the floor is as long as ever')
+    t.equal(issuer.calls, 2)
+    clock.ms += 1
+    t.ok(await takes())
+    t.equal(issuer.calls, 3)
+    clock.stepMs += stepMs
+    clock.ms += 10 * minuteMs
+    const withdrawn = await issuer.sign()
+    await issuer.rotate()
+    t.ok(await verifier.verify(withdrawn))
+    t.equal(issuer.calls, 3)
+    clock.ms += 1
+    t.ok(await verifier.verify(withdrawn), 'the old set serves while the new one is fetched')
+    await issuer.arrived(4)
+    t.ok(await takes(), 'the new set serves')
+    t.equal(issuer.calls, 4)
+    t.equal(await verifier.verify(withdrawn), undefined, 'the withdrawn key is dropped')
+  })
+
+  t.test(`the claims of a token count by the wall clock when it steps ${direction}`, async t => {
+    const { takes, clock, seconds } = await start(t)
+    t.ok(await takes())
+    const before = seconds()
+    clock.stepMs = stepMs
+    t.ok(await takes())
+    t.equal(await takes({ exp: before + 300 }), direction === 'back')
+    t.equal(await takes({ nbf: before }), direction === 'forward')
+  })
+
+  t.test(`a caller waits a second for keys when the wall clock steps ${direction}`, async t => {
+    const { issuer, verifier, takes, clock } = await start(t)
+    await issuer.takeDown()
+    await verifier.start()
+    clock.stepMs = stepMs
+    t.strictSame(await failureOf(takes()), { code: 'IssuerUnreachable', status: 503, retryAfterSeconds: 1 })
+    await issuer.bringBack()
+    clock.ms += 1_000
+    t.ok(await takes())
+  })
+}
 
 t.test('without a floor a caller is asked to wait a second', async t => {
   const { issuer, takes } = await start(t, { floorMs: 0 })
