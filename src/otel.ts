@@ -19,8 +19,8 @@ import type { AttemptFields, RequestFields, TraceContext, Tracer } from './traci
 
 interface Options {
   log: Pick<Logger, 'warn'>
-  /** Milliseconds since 1970. */
-  now: () => number
+  /** Monotonic clock, in milliseconds: measures the pause between warnings. */
+  steadyNow: () => number
   /** What callers speak to this service. */
   scheme: 'http' | 'https'
   version: string
@@ -43,10 +43,10 @@ const knownMethods = new Set(['CONNECT', 'DELETE', 'GET', 'HEAD', 'OPTIONS', 'PA
  * dropped. A collector that is away, slow or failing is told of in the log, at most once a minute, and changes nothing
  * for callers.
  */
-export async function startOtelTracer ({ log, now, scheme, version }: Options): Promise<Tracer> {
+export async function startOtelTracer ({ log, scheme, steadyNow, version }: Options): Promise<Tracer> {
   let quietUntil = -Infinity
   const rarely = (warn: () => void): void => {
-    const at = now()
+    const at = steadyNow()
     if (at < quietUntil) return
     quietUntil = at + quietMs
     warn()

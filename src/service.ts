@@ -87,7 +87,7 @@ export async function startService (config: Config, logger: Logger, stdout: Dest
   const metrics = createMetrics(version)
   const scheme = tls === undefined ? 'http' : 'https'
   const tracer = config.traces
-    ? await (await import('./otel.ts')).startOtelTracer({ version, now, log: logger, scheme })
+    ? await (await import('./otel.ts')).startOtelTracer({ version, steadyNow, log: logger, scheme })
     : createPassingTracer()
   const clock = createCosClock({ now, log: logger })
   const { deadlineMs, maxConcurrency, maxConnections: maxPerHost, queueLimit, timeoutMs: maxWaitMs } = config.cos

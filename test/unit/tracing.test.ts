@@ -541,14 +541,14 @@ async function startTracing (t: Test, environment: Record<string, string> = {}):
     timeAsked: (count: number) => until(() => asked >= count),
     at: 0
   }
-  const now = () => {
+  const steadyNow = () => {
     asked += 1
     news.emit('news')
     return tracing.at
   }
   // The SDK reads them from the process, and only while it starts.
   Object.assign(process.env, variables)
-  const options = { log, now, scheme: 'https', version: '1.2.3' } as const
+  const options = { log, steadyNow, scheme: 'https', version: '1.2.3' } as const
   const tracer = await startOtelTracer(options).finally(() => {
     for (const name of Object.keys(variables)) delete process.env[name]
   })
