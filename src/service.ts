@@ -89,7 +89,7 @@ export async function startService (config: Config, logger: Logger, stdout: Dest
   const tracer = config.traces
     ? await (await import('./otel.ts')).startOtelTracer({ version, steadyNow, log: logger, scheme })
     : createPassingTracer()
-  const clock = createCosClock({ now, log: logger })
+  const clock = createCosClock({ now, steadyNow, log: logger })
   const { deadlineMs, maxConcurrency, maxConnections: maxPerHost, queueLimit, timeoutMs: maxWaitMs } = config.cos
   const bulkheads = createBulkheads(
     { maxConcurrency, maxPerHost, queueLimit, maxWaitMs }, { now: steadyNow, shed: metrics.shed })

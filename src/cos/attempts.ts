@@ -152,13 +152,13 @@ export function createAttempts (
     budget.earn(host)
 
     async function msUntilRepeat (
-      failure: UpstreamError, number: number, keys: Credentials, skewMs: number
+      failure: UpstreamError, number: number, keys: Credentials, clockOffsetMs: number
     ): Promise<number | undefined> {
       const { remedy, cosTime, waitMs } = failure
       if (remedy === 'none' || (remedy !== 'repeat' && tried.has(remedy))) return undefined
       tried.add(remedy)
       const isLast = number >= maxAttempts
-      if (remedy === 'correct-clock') return clock.correct(cosTime, skewMs) && !isLast ? 0 : undefined
+      if (remedy === 'correct-clock') return clock.correct(cosTime, clockOffsetMs) && !isLast ? 0 : undefined
       if (remedy === 'renew-key') {
         const renewal = credentials.renew(keys, deadlineAt)
         // Of no use to this call any more, but to the next.
@@ -188,14 +188,14 @@ export function createAttempts (
         // What keeps a repeat from being made says less than what made one necessary.
         throw last === undefined ? error : concluded(last, method, inDoubt)
       }
-      const skewMs = clock.skewMs()
+      const clockOffsetMs = clock.offsetMs()
       const result = await attempt(cosCall, read, keys, number, slot)
       if ('value' in result) return result.value
       const { failure } = result
       last = failure
       wasSent ||= failure.wasSent
       inDoubt ||= isChange && failure.wasSent && unsettled.has(failure.class)
-      const delayMs = await msUntilRepeat(failure, number, keys, skewMs)
+      const delayMs = await msUntilRepeat(failure, number, keys, clockOffsetMs)
       if (delayMs === undefined) throw concluded(failure, method, inDoubt)
       observer.retried(operation, failure.class)
       call.log.debug({ operation, attempt: number, after: failure.cosCode ?? failure.code, delayMs }, 'trying COS again')

@@ -5,37 +5,51 @@ const toleranceMs = 10_000
 export interface CosClock {
   /** Milliseconds since 1970. */
   now (): number
-  /** What COS's clock is ahead of this machine's, in milliseconds, as far as COS has had cause to say. */
+  /** Returns COS's clock minus the wall clock of this machine, in milliseconds; 0 before the first correction. */
   skewMs (): number
+  /**
+   * Returns {@link now} minus the monotonic clock, in milliseconds. It changes with each correction and, before the
+   * first one, with each step of the wall clock.
+   */
+  offsetMs (): number
   /**
    * Takes over COS's time after COS has rejected a request for its time.
    *
    * @param cosTime `Date` of the answer, in milliseconds since 1970
-   * @param skewThenMs {@link skewMs} when the rejected request was signed
+   * @param offsetThenMs {@link offsetMs} when the rejected request was signed
    * @returns whether a request signed now has another time than the rejected one
    */
-  correct (cosTime: number | undefined, skewThenMs: number): boolean
+  correct (cosTime: number | undefined, offsetThenMs: number): boolean
 }
 
 interface Dependencies {
-  /** This machine's clock: milliseconds since 1970. */
+  /** Wall clock, in milliseconds since 1970. */
   now: () => number
+  /** Monotonic clock, in milliseconds. */
+  steadyNow: () => number
   log: { warn (fields: object, message: string): void }
 }
 
-/** A clock that trusts the machine's until COS objects, from 15 minutes on (COS document 7730). */
-export function createCosClock ({ now, log }: Dependencies): CosClock {
-  let skewMs = 0
+/**
+ * A clock that trusts the machine's until COS objects, from 15 minutes on (COS document 7730). Each correction ties it
+ * to the monotonic clock, so that a later step of the wall clock does not make it wrong again.
+ */
+export function createCosClock ({ now, steadyNow, log }: Dependencies): CosClock {
+  let correctedOffsetMs: number | undefined
+  const wallOffsetMs = () => now() - steadyNow()
+  const offsetMs = () => correctedOffsetMs ?? wallOffsetMs()
+  const cosNow = () => steadyNow() + offsetMs()
+  const skewMs = () => correctedOffsetMs === undefined ? 0 : Math.round(correctedOffsetMs - wallOffsetMs())
   return {
-    now: () => now() + skewMs,
-    skewMs: () => skewMs,
-    correct (cosTime, skewThenMs) {
-      const measuredMs = cosTime === undefined ? skewMs : cosTime - now()
-      if (Math.abs(measuredMs - skewMs) > toleranceMs) {
-        skewMs = measuredMs
-        log.warn({ skewMs }, 'the clock of this machine is not that of COS: requests are signed by the time of COS from now on')
+    now: cosNow,
+    skewMs,
+    offsetMs,
+    correct (cosTime, offsetThenMs) {
+      if (cosTime !== undefined && Math.abs(cosTime - cosNow()) > toleranceMs) {
+        correctedOffsetMs = cosTime - steadyNow()
+        log.warn({ skewMs: skewMs() }, 'the clock of this machine is not that of COS: requests are signed by the time of COS from now on')
       }
-      return Math.abs(skewMs - skewThenMs) > toleranceMs
+      return Math.abs(offsetMs() - offsetThenMs) > toleranceMs
     }
   }
 }

@@ -35,7 +35,7 @@ async function startList (
     ...environment
   })
   const log = pino({ level: 'silent' })
-  const clock = createCosClock({ now: Date.now, log })
+  const clock = createCosClock({ now: Date.now, steadyNow: Date.now, log })
   const transport = createTransport(cos, { now: Date.now, clock, userAgent: 'test' })
   t.teardown(() => transport.close())
   const { maxConcurrency, maxConnections: maxPerHost, queueLimit, timeoutMs: maxWaitMs } = cos
