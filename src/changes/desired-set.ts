@@ -76,7 +76,7 @@ interface Dependencies {
   turns: Turns
   /** For each change, in milliseconds. */
   deadlineMs: number
-  /** Milliseconds since 1970. */
+  /** Monotonic clock, in milliseconds. */
   now: () => number
 }
 

@@ -2,7 +2,7 @@ import { cancelled } from '../cos/bulkheads.ts'
 import type { Departure } from '../departure.ts'
 import { ServiceError } from '../errors.ts'
 
-/** Until when the work must be over, in milliseconds since 1970, and what is aborted when nobody wants it any more. */
+/** The instant of the monotonic clock at which the work must be over, and the signal that cancels it. */
 export interface Patience {
   deadlineAt: number
   signal: Departure
@@ -25,7 +25,7 @@ interface Dependencies {
   queueLimit: number
   /** What must be left before the deadline when the work begins, in milliseconds. */
   reserveMs: number
-  /** Milliseconds since 1970. */
+  /** Monotonic clock, in milliseconds. */
   now: () => number
 }
 

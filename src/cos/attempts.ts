@@ -65,7 +65,7 @@ interface Dependencies {
   credentials: Pick<CredentialProvider, 'get' | 'renew'>
   observer: CallObserver
   transport: Pick<Transport, 'send'>
-  /** Milliseconds since 1970. */
+  /** Monotonic clock, in milliseconds. */
   now: () => number
   /** From 0 up to 1. */
   random?: () => number

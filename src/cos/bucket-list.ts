@@ -17,7 +17,7 @@ export type BucketRegions = ReadonlyMap<string, string>
 
 interface Dependencies {
   attempts: Pick<Attempts, 'run'>
-  /** Milliseconds since 1970. */
+  /** Monotonic clock, in milliseconds. */
   now: () => number
   /** Whether a bucket and a region may become part of a host name; entries of others are left out. */
   isPlace: (bucket: string, region: string) => boolean

@@ -33,7 +33,7 @@ export interface Bulkheads {
   /**
    * Waits for a slot, in turn with calls to other hosts.
    *
-   * @param until in milliseconds since 1970
+   * @param until instant of the monotonic clock, in milliseconds
    * @param signal ends the waiting
    * @throws {UpstreamError} Overloaded; `cancelled` when the signal ended it
    */
@@ -51,7 +51,7 @@ interface Limits {
 }
 
 interface Dependencies {
-  /** Milliseconds since 1970. */
+  /** Monotonic clock, in milliseconds. */
   now: () => number
   shed: (reason: ShedReason) => void
 }

@@ -22,7 +22,7 @@ export interface Call {
   bucket: string
   /** Undefined when none is known. */
   region: string | undefined
-  /** When all of it must be over, in milliseconds since 1970. */
+  /** Instant of the monotonic clock at which all of it must be over, in milliseconds. */
   deadlineAt: number
   log: AttemptLog
   trace: RequestTrace

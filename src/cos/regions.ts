@@ -57,7 +57,7 @@ export interface Regions {
 interface Dependencies {
   listBuckets: (call: CosCall['call']) => Promise<BucketRegions>
   log: { warn (fields: object, message: string): void }
-  /** Milliseconds since 1970. */
+  /** Monotonic clock, in milliseconds. */
   now: () => number
 }
 

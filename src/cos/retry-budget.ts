@@ -18,7 +18,7 @@ export interface RetryBudget {
 interface Account {
   most: number
   balance: number
-  /** Milliseconds since 1970. */
+  /** Instant of the monotonic clock, in milliseconds. */
   updatedAt: number
 }
 
@@ -26,7 +26,7 @@ interface Account {
  * Retries may be a tenth of all calls, and one every ten seconds besides for services that have few; twenty can be
  * saved up for a short fault of one host, and fifty for several.
  *
- * @param now milliseconds since 1970
+ * @param now monotonic clock, in milliseconds
  */
 export function createRetryBudget (now: () => number): RetryBudget {
   const open = (most: number): Account => ({ most, balance: most, updatedAt: now() })

@@ -38,7 +38,7 @@ export interface CosRequest {
   traceHeaders: Readonly<Record<string, string>>
   /** What a response is that is no error. */
   success: Success
-  /** When the caller's whole request must be over, in milliseconds since 1970. */
+  /** Instant of the monotonic clock at which the caller's whole request must be over, in milliseconds. */
   deadlineAt: number
   /** Breaks the attempt off. */
   signal?: Departure | undefined
@@ -75,6 +75,7 @@ export interface Transport {
 }
 
 interface Dependencies {
+  /** Monotonic clock, in milliseconds. */
   now: () => number
   clock: Pick<CosClock, 'now'>
   userAgent: string

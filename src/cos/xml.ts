@@ -34,8 +34,8 @@ export const errorExtent: Extent = { maxLength: maxErrorBytes, maxTags: 1_000 }
 /** A page of GET Service: 2,000 buckets of 10 tags each. */
 export const bucketListExtent: Extent = { maxLength: 2 * 1024 * 1024, maxTags: 30_000 }
 
-/** A page of configurations, of which each is parsed by itself: a hundred with 300 conditions each. */
-const pageExtent: Extent = { maxLength: maxListBytes, maxTags: 250_000 }
+/** A page of configurations, of which each is parsed by itself: a thousand with fifty tags each have fewer. */
+const pageExtent: Extent = { maxLength: maxListBytes, maxTags: 500_000 }
 
 /** COS returns 100 configurations a page, and a bucket has 1,000 at most (COS document 30625). */
 const maxPieces = 1_000

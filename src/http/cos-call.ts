@@ -15,7 +15,7 @@ interface Dependencies {
   regions: Regions
   /** For a caller's whole request, in milliseconds. */
   deadlineMs: number
-  /** Milliseconds since 1970. */
+  /** Monotonic clock, in milliseconds. */
   now: () => number
 }
 

@@ -6,7 +6,7 @@ import { callSts } from './sts.ts'
 /**
  * Credentials of a role that the key pair of the variables may assume (STS AssumeRole, document 1312/48197).
  *
- * @param now milliseconds since 1970
+ * @param now wall clock, in milliseconds since 1970
  * @throws {CredentialSourceError} when the variables hold no key pair, or as {@link callSts}
  * @throws {FetchError} as {@link callSts}
  */

@@ -7,7 +7,7 @@ import type { SourcedCredentials } from './sourced-credentials.ts'
  * document 213/4934).
  *
  * @param metadataEndpoint URL of the metadata service; its path does not matter
- * @param now milliseconds since 1970
+ * @param now wall clock, in milliseconds since 1970
  * @throws {CredentialSourceError} when the instance has no role, or the answer is not what it must be
  * @throws {FetchError} when the service cannot be reached or answers another status than 200
  */

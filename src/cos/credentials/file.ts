@@ -9,7 +9,7 @@ const origin = 'the credentials file'
  * Credentials out of a file: a profile of Tencent's tools (ini, section `[default]` with `secret_id`, `secret_key`,
  * `token`), or JSON as STS, its clients and the command line tools write it.
  *
- * @param now milliseconds since 1970
+ * @param now wall clock, in milliseconds since 1970
  * @throws {CredentialSourceError} when the file cannot be read or holds no valid credentials
  */
 export async function fromFile (path: string, now: () => number): Promise<SourcedCredentials> {

@@ -10,7 +10,7 @@ const origin = 'the web identity token file'
  * Credentials of a role that trusts an identity provider, such as that of a TKE cluster (STS AssumeRoleWithWebIdentity,
  * document 1312/73070). The token file is read at every call: Kubernetes replaces its content.
  *
- * @param now milliseconds since 1970
+ * @param now wall clock, in milliseconds since 1970
  * @throws {CredentialSourceError} when the token cannot be read, or as {@link callSts}
  * @throws {FetchError} as {@link callSts}
  */

@@ -30,7 +30,7 @@ export interface CredentialSource {
 /**
  * The source that a configuration names.
  *
- * @param now milliseconds since 1970
+ * @param now wall clock, in milliseconds since 1970
  */
 export function createCredentialSource (config: CredentialsConfig, now: () => number): CredentialSource {
   const { files, load } = reading(config, now)

@@ -20,7 +20,7 @@ export interface StsCall {
 /**
  * Calls STS and reads the credentials of its answer, valid for two hours. What an action needs, its own document says.
  *
- * @param now milliseconds since 1970
+ * @param now wall clock, in milliseconds since 1970
  * @throws {CredentialSourceError} naming STS's error code, or what is wrong with the answer
  * @throws {FetchError} when STS cannot be reached or answers another status than 200
  */
