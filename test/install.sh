@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The browser test needs Chromium, which it looks up by the same names; others a real Redis, a real nginx, and promtool, which
-# Debian has in prometheus.
+# The browser test needs Chromium, which it looks up by the same names; others a real Redis, a real nginx, faketime, and
+# promtool, which Debian has in prometheus.
 set -euo pipefail
 
 missing=()
@@ -10,6 +10,7 @@ for name in "${CHROMIUM_PATH:-}" chromium chromium-browser google-chrome google-
 done
 [ -n "$found" ] || missing+=(chromium)
 command -v redis-server >/dev/null || missing+=(redis-server)
+command -v faketime >/dev/null || missing+=(faketime)
 command -v promtool >/dev/null || missing+=(prometheus)
 PATH="$PATH:/usr/sbin" command -v nginx >/dev/null || missing+=(nginx-light)
 [ ${#missing[@]} = 0 ] || exec "$(dirname "$0")/../.ci/apt-install" "${missing[@]}"
