@@ -32,6 +32,9 @@ export const mergePatchMediaType = 'application/merge-patch+json'
 /** More would make an answer of megabytes out of a small body, and help nobody. */
 const maxNamedFaults = 1000
 
+/** The response names no more errors once their text has this many characters: pointers hold keys of the body. */
+const maxNamedText = 256 * 1024
+
 type SchemaError = FastifySchemaValidationError & {
   parentSchema?: { description?: string, not?: object, properties?: object }
   data?: unknown
@@ -61,21 +64,36 @@ export function refusePatchResult (request: FastifyRequest, result: object, pres
   const validate = request.compileValidationSchema(configurationSchema, 'body')
   // A list is replaced whole: what it held before may be at another place.
   const placeOf = (pointer: string) => pointer.replace(/\/[0-9]+(?=\/|$)/g, '/#')
-  const keyIn = (configuration: object) => ({ pointer, detail }: Fault) =>
-    `${placeOf(pointer)} ${detail} ${meaningOf(valueAt(configuration, pointer))}`
-  const faults = faultsOf(validate, result, 'body', allowsUnknown(request))
+  const kindOf = ({ pointer, detail }: Fault) => `${placeOf(pointer)} ${detail}`
+  const keyIn = (configuration: object) => (fault: Fault) =>
+    `${kindOf(fault)} ${meaningOf(valueAt(configuration, fault.pointer))}`
+  const faults = faultsOf(validate, result, allowsUnknown(request))
   if (faults.length === 0) return
-  const tolerated = new Set(faultsOf(validate, present, 'body', allowsUnknown(request)).map(keyIn(present)))
+  const presentFaults = faultsOf(validate, present, allowsUnknown(request))
+  // The canonical form of a large value is expensive: it is only computed where it can make a difference.
+  const toleratedKinds = new Set(presentFaults.map(kindOf))
+  const tolerated = new Set(presentFaults.map(keyIn(present)))
   const keyOf = keyIn(result)
-  refuse(faults.filter(each => !tolerated.has(keyOf(each))))
+  refuse(faults.filter(each => !toleratedKinds.has(kindOf(each)) || !tolerated.has(keyOf(each))))
 }
 
 function refuse (faults: Fault[]): void {
   if (faults.length === 0) return
   const count = faults.length === 1 ? '1 fault' : `${faults.length} faults`
-  const named = faults.length > maxNamedFaults ? `the first ${maxNamedFaults}` : 'each'
-  throw new ServiceError('ValidationFailed', `The request has ${count}; errors names ${named}.`,
-    { errors: faults.slice(0, maxNamedFaults) })
+  const errors = faults.slice(0, countNamed(faults))
+  const named = errors.length < faults.length ? `the first ${errors.length}` : 'each'
+  throw new ServiceError('ValidationFailed', `The request has ${count}; errors names ${named}.`, { errors })
+}
+
+/** How many of the validation errors the response names. */
+function countNamed (faults: Fault[]): number {
+  let length = 0
+  const end = faults.findIndex(({ pointer, detail }, index) => {
+    if (index === maxNamedFaults || length >= maxNamedText) return true
+    length += pointer.length + detail.length
+    return false
+  })
+  return end === -1 ? faults.length : end
 }
 
 /** The Id of a body is that of the path; in a set, where the path has none, each has its own. */
@@ -120,7 +138,7 @@ function schemaFaults (request: FastifyRequest): Fault[] {
   const values = { params, querystring, headers, body }
   return parts.flatMap(part => {
     const validate = request.getValidationFunction(part.httpPart)
-    return validate === undefined ? [] : faultsOf(validate, values[part.httpPart], part.in, allowsUnknown(request))
+    return validate === undefined ? [] : faultsOf(validate, values[part.httpPart], allowsUnknown(request), part.in)
   })
 }
 
@@ -130,7 +148,7 @@ function allowsUnknown ({ query }: FastifyRequest): boolean {
 
 type Validate = ReturnType<FastifyRequest['compileValidationSchema']>
 
-function faultsOf (validate: Validate, value: unknown, where: Fault['in'], allowUnknown: boolean): Fault[] {
+function faultsOf (validate: Validate, value: unknown, allowUnknown: boolean, where: Fault['in'] = 'body'): Fault[] {
   if (validate(value)) return []
   // Of a set each configuration by itself: what it says has nothing to do with the others.
   const groups = new Map<string | undefined, SchemaError[]>()
@@ -239,8 +257,13 @@ const xmlName = /^[A-Z_a-z\u00C0-\u00D6\u00D8-\u00F6\u00F8-\u02FF\u0370-\u037D\u
 /** COS nests 6 deep and the answer parser takes 32; what is sent must be readable again. */
 const maxDepth = 20
 
+/** The longest name of COS has 24 characters. XML repeats the name of a list for each value. */
+const maxNameLength = 255
+const tooLongName = `is a name of more than ${maxNameLength} characters, so it cannot become an element`
+
 function elementFaults (name: string, value: unknown, pointer: string, depth = 0): Fault[] {
   const fault = (detail: string): Fault[] => [{ in: 'body', pointer, detail }]
+  if (name.length > maxNameLength) return fault(tooLongName)
   if (!xmlName.test(name)) return fault('is not an XML name, so it cannot become an element')
   if (depth > maxDepth) return fault('is nested too deep')
   if (typeof value === 'string') return isXmlText(value) ? [] : fault('holds characters XML 1.0 cannot hold')
@@ -252,9 +275,9 @@ function elementFaults (name: string, value: unknown, pointer: string, depth = 0
   }
   if (Array.isArray(value)) {
     if (value.length === 0) return fault('is an empty array, which has no form in XML; leave it out')
-    return value.flatMap((each, index) => Array.isArray(each)
-      ? fault('must not hold an array in an array')
-      : elementFaults(name, each, `${pointer}/${index}`, depth + 1))
+    const nested = value.some(Array.isArray) ? fault('must not hold an array in an array') : []
+    return nested.concat(value.flatMap((each, index) =>
+      Array.isArray(each) ? [] : elementFaults(name, each, `${pointer}/${index}`, depth + 1)))
   }
   if (typeof value === 'object' && value !== null) {
     return Object.entries(value).flatMap(([inner, each]) =>
