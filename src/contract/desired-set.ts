@@ -9,12 +9,16 @@ export const maxSetSize = 1000
 
 const closed = { additionalProperties: false }
 
+/** A configuration of a set. */
+export const DesiredConfigurationSchema = Type.Object({
+  ...InventoryConfigurationInputSchema.properties,
+  Id: IdSchema
+}, closed)
+
 /** Body of PUT on the collection. */
 export const DesiredSetSchema = Type.Object({
-  InventoryConfigurations: Type.Array(Type.Object({
-    ...InventoryConfigurationInputSchema.properties,
-    Id: IdSchema
-  }, closed), { maxItems: maxSetSize, description: 'What the bucket shall hold; each with its Id.' }),
+  InventoryConfigurations: Type.Array(DesiredConfigurationSchema,
+    { maxItems: maxSetSize, description: 'What the bucket shall hold; each with its Id.' }),
   IsTruncated: Type.Optional(Type.Unsafe<false>({
     const: false,
     description: 'Must be false: what GET with all=true answers can be sent back, one page of several cannot.'

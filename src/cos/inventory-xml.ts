@@ -4,8 +4,8 @@
  * One table of elements drives reading and writing (see element-json.ts). The few places where JSON and wire differ,
  * the flat Filter and SSECOS for SSE-COS, are the functions below the public ones.
  */
-import { setImmediate as othersTurn } from 'node:timers/promises'
 import type { InventoryConfiguration, InventoryJob, InventoryPage } from '../contract/inventory.ts'
+import { nextIteration } from '../event-loop.ts'
 import {
   asRead, isObject, mapMembers, mapNames, members, merge, readElement, readMembers, set, writeElement
 } from './element-json.ts'
@@ -133,7 +133,7 @@ export function pieceToConfiguration (text: string): InventoryConfiguration | un
  * @throws {XmlError} as fromListXml does
  */
 export async function readList (
-  bytes: Uint8Array, toConfiguration = pieceToConfiguration, turn: () => Promise<void> = othersTurn
+  bytes: Uint8Array, toConfiguration = pieceToConfiguration, turn: () => Promise<void> = nextIteration
 ): Promise<InventoryPage> {
   let begunAt = performance.now()
   const cut = cutXml(bytes, 'InventoryConfiguration')

@@ -1,8 +1,8 @@
 import { hash } from 'node:crypto'
-import { setImmediate as othersTurn } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
 import type { InventoryConfiguration, InventoryPage } from '../contract/inventory.ts'
 import type { Departure } from '../departure.ts'
+import { nextIteration } from '../event-loop.ts'
 import { cancelled } from './bulkheads.ts'
 import { fromConfigurationText, pieceToConfiguration, readList } from './inventory-xml.ts'
 import { decodeUtf8 } from './xml.ts'
@@ -65,7 +65,6 @@ export function createReader (): Reader {
 
   const readDocument = remembering(fromConfigurationText)
   const readPiece = remembering(pieceToConfiguration)
-  let lastTurn = Promise.resolve()
   let pages = 0
   const waiting = new Set<() => void>()
 
@@ -101,8 +100,7 @@ export function createReader (): Reader {
 
   async function readPage (bytes: Uint8Array, caller: Departure): Promise<InventoryPage> {
     const turn = async () => {
-      lastTurn = lastTurn.then(() => othersTurn())
-      await lastTurn
+      await nextIteration()
       if (caller.aborted) throw cancelled()
     }
     await turn()

@@ -1,10 +1,14 @@
 import type { FastifyReply, FastifyRequest, FastifySchemaValidationError } from 'fastify'
 import { escapePointer } from '../changes/differences.ts'
 import { meaningOf } from '../changes/version.ts'
+import { maxSetSize } from '../contract/desired-set.ts'
 import { InventoryConfigurationInputSchema, isXmlText } from '../contract/inventory.ts'
+import { maxBodyValues } from '../contract/requests.ts'
 import { refTo } from '../contract/schema.ts'
 import { ServiceError } from '../errors.ts'
 import type { Fault } from '../errors.ts'
+import { createPauses } from '../event-loop.ts'
+import { tooManyValues } from './json-only.ts'
 
 /**
  * Ajv as this service needs it. Fastify's defaults drop unknown properties, fill in defaults, change types to fit
@@ -26,6 +30,17 @@ const parts = [
   { httpPart: 'body', in: 'body' }
 ] as const
 
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** The schema of each configuration, when the body of this route is a set of them. */
+    itemSchema?: object
+  }
+  interface FastifyRequest {
+    /** The whole body of a set while Fastify validates it without its configurations; null at any other time. */
+    setBody: object | null
+  }
+}
+
 /** RFC 7396. */
 export const mergePatchMediaType = 'application/merge-patch+json'
 
@@ -46,10 +61,71 @@ type SchemaError = FastifySchemaValidationError & {
  *
  * @throws {ServiceError} ValidationFailed with every fault of path, query, headers and body
  */
-export function refuseFaults (request: FastifyRequest, _: FastifyReply, done: () => void): void {
-  const faults = request.validationError === undefined ? [] : schemaFaults(request)
-  refuse(request.body === undefined ? faults : [...faults, ...idFaults(request), ...patchFaults(request)])
+export function refuseFaults (request: FastifyRequest, _: FastifyReply, done: (error?: Error) => void): void {
+  const ofParts = request.validationError === undefined ? [] : schemaFaults(request)
+  request.body = request.setBody ?? request.body
+  const faults = request.body === undefined ? ofParts : [...ofParts, ...idFaults(request), ...patchFaults(request)]
+  const { itemSchema } = request.routeOptions.config
+  if (itemSchema !== undefined) {
+    refuseItemFaults(request, itemSchema, faults).then(() => { done() }, done)
+    return
+  }
+  refuse(faults)
   done()
+}
+
+/**
+ * Lets Fastify validate a set without its configurations (preValidation hook): {@link refuseFaults} validates them one
+ * by one.
+ *
+ * @throws {ServiceError} ValidationFailed for too many configurations, or more than {@link maxBodyValues} values in one
+ *   of them or beside them: their validation would hold the event loop for too long
+ */
+export async function setItemsAside (request: FastifyRequest): Promise<void> {
+  const { body } = request
+  if (typeof body !== 'object' || body === null) return
+  if (Object.keys(body).length > maxBodyValues) throw tooManyValues(maxBodyValues)
+  const { InventoryConfigurations: items } = body as { InventoryConfigurations?: unknown }
+  if (!Array.isArray(items)) return
+  if (items.length > maxSetSize) {
+    throw new ServiceError('ValidationFailed', `A bucket holds ${maxSetSize} configurations at most. Send fewer.`,
+      { errors: [{ in: 'body', pointer: '/InventoryConfigurations', detail: `must be ${maxSetSize} at most` }] })
+  }
+  const index = items.findIndex(item => countValues(item) > maxBodyValues)
+  if (index !== -1) throw tooManyValues(maxBodyValues, `/InventoryConfigurations/${index}`)
+  request.setBody = body
+  request.body = { ...body, InventoryConfigurations: [] }
+}
+
+/** How many values an item of a set holds, itself included. A list that grows, not recursion: it may nest deeply. */
+function countValues (item: unknown): number {
+  const places = [item]
+  for (const value of places) {
+    if (typeof value === 'object' && value !== null) for (const each of Object.values(value)) places.push(each)
+  }
+  return places.length
+}
+
+/**
+ * Validates the configurations of a set one by one, with iterations of the event loop in between: all at once would
+ * hold it for half a second. Stops when there are more errors than the response names.
+ *
+ * @throws {ServiceError} ValidationFailed with these errors and those of the other parts of the request
+ */
+async function refuseItemFaults (request: FastifyRequest, itemSchema: object, others: Fault[]): Promise<void> {
+  const { InventoryConfigurations: items = [] } = (request.setBody ?? {}) as { InventoryConfigurations?: unknown[] }
+  const validate = request.compileValidationSchema(itemSchema, 'body')
+  const faults = [...others]
+  const pause = createPauses()
+  for (const [index, item] of items.entries()) {
+    await pause()
+    const pointer = `/InventoryConfigurations/${index}`
+    for (const fault of faultsOf(validate, item, allowsUnknown(request))) {
+      faults.push({ ...fault, pointer: pointer + fault.pointer })
+    }
+    if (faults.length > maxNamedFaults) break
+  }
+  refuse(faults, 'at least ')
 }
 
 const configurationSchema = refTo(InventoryConfigurationInputSchema)
@@ -77,11 +153,11 @@ export function refusePatchResult (request: FastifyRequest, result: object, pres
   refuse(faults.filter(each => !toleratedKinds.has(kindOf(each)) || !tolerated.has(keyOf(each))))
 }
 
-function refuse (faults: Fault[]): void {
+function refuse (faults: Fault[], unlessAllAreNamed = ''): void {
   if (faults.length === 0) return
-  const count = faults.length === 1 ? '1 fault' : `${faults.length} faults`
   const errors = faults.slice(0, countNamed(faults))
-  const named = errors.length < faults.length ? `the first ${errors.length}` : 'each'
+  const [most, named] = errors.length < faults.length ? [unlessAllAreNamed, `the first ${errors.length}`] : ['', 'each']
+  const count = faults.length === 1 ? '1 fault' : `${most}${faults.length} faults`
   throw new ServiceError('ValidationFailed', `The request has ${count}; errors names ${named}.`, { errors })
 }
 
@@ -150,21 +226,10 @@ type Validate = ReturnType<FastifyRequest['compileValidationSchema']>
 
 function faultsOf (validate: Validate, value: unknown, allowUnknown: boolean, where: Fault['in'] = 'body'): Fault[] {
   if (validate(value)) return []
-  // Of a set each configuration by itself: what it says has nothing to do with the others.
-  const groups = new Map<string | undefined, SchemaError[]>()
-  for (const error of validate.errors as SchemaError[]) {
-    const [item] = setItem.exec(error.instancePath) ?? []
-    const group = groups.get(item)
-    if (group === undefined) groups.set(item, [error])
-    else group.push(error)
-  }
-  return [...groups.values()].flatMap(relevant).flatMap(error => where === 'body' && allowUnknown
+  return relevant(validate.errors as SchemaError[]).flatMap(error => where === 'body' && allowUnknown
     ? faultOfUnknown(error, value)
     : [toFault(error, where)])
 }
-
-/** Where a configuration of a set is. */
-const setItem = /^\/InventoryConfigurations\/[0-9]+/
 
 /**
  * Of a union that failed, keeps the faults of the branch the value was meant for: the one whose type it has.
@@ -246,7 +311,7 @@ function faultOfUnknown (error: SchemaError, body: unknown): Fault[] {
     return elementFaults(name, value, `${instancePath}/${escapePointer(name)}`)
   }
   // The one element that COS may hold several of where the documents know one; answers then have an array.
-  const several = /^(\/InventoryConfigurations\/[0-9]+)?\/Filter\/StorageClass$/.test(instancePath) && keyword === 'type' && Array.isArray(data) && data.length > 0
+  const several = instancePath === '/Filter/StorageClass' && keyword === 'type' && Array.isArray(data) && data.length > 0
   if (several && data.every(each => typeof each === 'string' && isXmlText(each))) return []
   return [toFault(error, 'body')]
 }

@@ -3,10 +3,10 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { DesiredSets, FailedStep, Step, Witness } from '../changes/desired-set.ts'
 import type { Difference } from '../changes/differences.ts'
-import { DesiredSetSchema, maxSetSize, SetOutcomeSchema, SetProgressSchema } from '../contract/desired-set.ts'
+import { DesiredConfigurationSchema, DesiredSetSchema, SetOutcomeSchema, SetProgressSchema } from '../contract/desired-set.ts'
 import type { SetOutcome, SetProgress } from '../contract/desired-set.ts'
 import type { Problem } from '../contract/problem.ts'
-import { BucketPathSchema, maxSetBytes, SetQuerySchema } from '../contract/requests.ts'
+import { BucketPathSchema, maxSetBytes, maxSetValues, SetQuerySchema } from '../contract/requests.ts'
 import { refTo } from '../contract/schema.ts'
 import { ServiceError } from '../errors.ts'
 import { callOf } from '../http/cos-call.ts'
@@ -14,6 +14,7 @@ import { refusePreconditions } from '../http/preconditions.ts'
 import { cosHeaders, logProblem, problemOf, toServiceError } from '../http/problem-replies.ts'
 import { commonCosProblems, problemResponses } from '../http/problem-responses.ts'
 import type { Lifecycle } from '../http/connections/graceful-shutdown.ts'
+import { setItemsAside } from '../http/validation.ts'
 import { content, json, problemsOfAll, problemsOfBodies } from './responses.ts'
 
 interface Options {
@@ -28,14 +29,19 @@ const acceptsProgress = /application\/x-ndjson(?!\s*;\s*q=0(\.0*)?\s*(,|$))/i
 
 /** The desired set of a bucket. */
 export const desiredSetRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { desiredSets, lifecycle }) => {
+  app.decorateRequest('setBody', null)
   app.put('/buckets/:bucket/inventories', {
     attachValidation: true,
     bodyLimit: maxSetBytes,
     config: {
-      action: 'cos:PutBucketInventory', alsoNeeds: ['cos:GetBucketInventory'], pruneNeeds: 'cos:DeleteBucketInventory'
+      action: 'cos:PutBucketInventory',
+      alsoNeeds: ['cos:GetBucketInventory'],
+      pruneNeeds: 'cos:DeleteBucketInventory',
+      itemSchema: DesiredConfigurationSchema,
+      maxValues: maxSetValues
     },
     onRequest: [refusePreconditions],
-    preValidation: [refuseHugeSet],
+    preValidation: [setItemsAside],
     schema: {
       operationId: 'putInventories',
       tags: ['inventories'],
@@ -99,25 +105,6 @@ export const desiredSetRoutes: FastifyPluginAsyncTypebox<Options> = async (app, 
     if (lifecycle.phase !== 'closing') return undefined
     return new ServiceError('ShuttingDown', 'This replica is stopping. The change was not begun: send the set again.',
       { retryAfterSeconds: 1 })
-  }
-}
-
-/** Objects, lists and values in a set: a hundred for each of a thousand configurations. */
-const maxValues = 100_000
-
-/** Before each is looked at (preValidation hook): half a million values of a wrong type would take seconds to name. */
-async function refuseHugeSet ({ body }: FastifyRequest): Promise<void> {
-  const { InventoryConfigurations: items } = (body ?? {}) as { InventoryConfigurations?: unknown }
-  const refuse = (detail: string) => {
-    throw new ServiceError('ValidationFailed', 'The set is too large.',
-      { errors: [{ in: 'body', pointer: '/InventoryConfigurations', detail }] })
-  }
-  if (Array.isArray(items) && items.length > maxSetSize) refuse(`must be ${maxSetSize} at most: a bucket holds no more`)
-  // A list that grows, not recursion: 1 MiB can nest deeper than the stack.
-  const places: unknown[] = [body]
-  for (const value of places) {
-    if (typeof value === 'object' && value !== null) for (const each of Object.values(value)) places.push(each)
-    if (places.length > maxValues) refuse(`must hold ${maxValues} values at most, in all configurations together`)
   }
 }
 

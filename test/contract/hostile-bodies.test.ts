@@ -1,10 +1,12 @@
+import { mock } from 'node:test'
 import t from 'tap'
-import { at, configuration, start } from '../start.ts'
+import { at, bucket, configuration, start, until } from '../start.ts'
 import type { Answer, Running } from '../start.ts'
 
 const mergePatch = { 'content-type': 'application/merge-patch+json' }
 const unknownToo = '?allow-unknown=true'
 const KiB = 1024
+const collection = `/buckets/${bucket}/inventories`
 
 /** The body of a PUT with more members, as text: some of them cannot be written as an object of JavaScript. */
 const withMembers = (members: string) => `${JSON.stringify(configuration).slice(0, -1)},${members}}`
@@ -12,10 +14,10 @@ const list = (length: number, value: string) => `[${Array(length).fill(value).jo
 const patch = ({ call }: Running, body: string, query = unknownToo) => call('PATCH', at('a', query), body, mergePatch)
 const placesOf = ({ json }: Answer) => json.errors.map(({ pointer, detail }: { pointer: string, detail: string }) => `${pointer} ${detail}`)
 
-t.test('PATCH names one error for a list of 4,000 lists', async t => {
+t.test('PATCH names one error for a list of 2,000 lists', async t => {
   const running = await start(t)
   await running.call('PUT', at('a'), configuration)
-  const rejected = await patch(running, `{"X":${list(4_000, '[]')}}`)
+  const rejected = await patch(running, `{"X":${list(2_000, '[]')}}`)
   t.match(rejected, { status: 400, json: { detail: 'The request has 1 fault; errors names each.' } })
   t.strictSame(placesOf(rejected), ['/X must not hold an array in an array'])
   const both = await patch(running, '{"X":[[],null,[],{"1st":[[],[]]}]}')
@@ -45,4 +47,80 @@ t.test('PUT stops naming errors when their text reaches 256 KiB', async t => {
   t.equal(json.errors.length, 52)
   t.equal(json.detail, 'The request has 100 faults; errors names the first 52.')
   t.ok(text.length < 300 * KiB, `${text.length} bytes`)
+})
+
+t.test('PUT, POST and PATCH reject more than 5,000 values before validation', async t => {
+  const { call, emulator } = await start(t)
+  const detail = 'must hold 5000 values at most: objects, lists and everything in them'
+  const manyValues = {
+    'empty tags': `"Filter":{"Tag":${list(80_000, '{}')}}`,
+    'values of a wrong type': `"OptionalFields":${list(120_000, '1')}`,
+    'unknown members': Array.from({ length: 20_000 }, (_, index) => `"k${index}":1`).join(),
+    'integers as keys': Array.from({ length: 20_000 }, (_, index) => `"${index}":1`).join(),
+    'nested lists': `"X":${'['.repeat(120_000)}${']'.repeat(120_000)}`,
+    'nested objects': `"Filter":${'{"a":'.repeat(40_000)}1${'}'.repeat(40_000)}`
+  }
+  for (const [name, members] of Object.entries(manyValues)) {
+    for (const query of ['', unknownToo]) {
+      for (const method of ['PUT', 'POST', 'PATCH']) {
+        const headers = method === 'PATCH' ? mergePatch : {}
+        const rejected = await call(method, at('a', query), withMembers(members), headers)
+        t.match(rejected, { status: 400, json: { code: 'ValidationFailed', errors: [{ in: 'body', pointer: '', detail }] } }, `${method} ${name}`)
+        t.equal(rejected.json.errors.length, 1)
+      }
+    }
+  }
+  t.strictSame(emulator.requests, [])
+  const texts = { 'a text of commas and brackets': ',[{'.repeat(80_000), 'quotes and backslashes': '\\"[,'.repeat(30_000) }
+  for (const [name, text] of Object.entries(texts)) {
+    const { status } = await call('PUT', at('a', '?dry-run=true'), { ...configuration, Filter: { Prefix: text } })
+    t.equal(status, 200, `${name} is one value`)
+  }
+})
+
+t.test('PUT of a set rejects more values than it validates in time', async t => {
+  const { call, emulator } = await start(t)
+  const inSet = (...items: string[]) => `{"InventoryConfigurations":[${items.join()}]}`
+  const cases: Array<[name: string, body: string, pointer: string, detail: RegExp]> = [
+    ['in all', inSet(...Array(100).fill(`{"Filter":{"Tag":${list(600, '{}')}}}`)), '', /50000 values/],
+    ['nested', inSet(`{"X":${'['.repeat(500_000)}${']'.repeat(500_000)}}`), '', /50000 values/],
+    ['in one', inSet('{}', `{"Filter":{"Tag":${list(5_000, '{}')}}}`), '/InventoryConfigurations/1', /5000 values/],
+    ['beside them', `{${Array.from({ length: 5_001 }, (_, index) => `"u${index}":1`).join()}}`, '', /5000 values/],
+    ['configurations', inSet(...Array(1_001).fill('{}')), '/InventoryConfigurations', /must be 1000 at most/]
+  ]
+  for (const [name, body, pointer, detail] of cases) {
+    const rejected = await call('PUT', collection, body)
+    t.match(rejected, { status: 400, json: { code: 'ValidationFailed', errors: [{ in: 'body', pointer, detail }] } }, name)
+    t.equal(rejected.json.errors.length, 1)
+  }
+  for (const body of ['null', '"text"', '1', '[]', '{"InventoryConfigurations":{}}']) t.equal((await call('PUT', collection, body)).status, 400, body)
+  const faulty = await call('PUT', collection, inSet(...Array(900).fill(`{"Filter":{"Tag":${list(20, '{}')}}}`)))
+  t.match(faulty.json.detail, /^The request has at least 10\d\d faults; errors names the first 1000\.$/, 'the rest is not validated')
+  t.strictSame(emulator.requests, [])
+})
+
+t.test('PUT of a set lets other requests be served while it is validated', async t => {
+  const { call, emulator } = await start(t)
+  const items = Array.from({ length: 50 }, (_, index) => ({ ...configuration, Id: `id-${index}` }))
+  // Each look at the clock takes 5 ms: so does the validation of each configuration.
+  const now = performance.now.bind(performance)
+  let looks = 0
+  const clock = mock.method(performance, 'now', () => now() + 5 * looks++)
+  t.teardown(() => { clock.mock.restore() })
+  let iterations = 0
+  let isBegun = false
+  const parse = JSON.parse
+  const parsing = mock.method(JSON, 'parse', (text: string) => {
+    isBegun = true
+    return parse(text) as unknown
+  })
+  t.teardown(() => { parsing.mock.restore() })
+  const response = call('PUT', `${collection}?dry-run=true`, { InventoryConfigurations: items })
+  await until(() => isBegun)
+  await until(() => {
+    iterations += 1
+    return emulator.requests.length > 0
+  })
+  t.equal((await response).status, 200)
+  t.ok(iterations >= 50, `${iterations} iterations of the event loop`)
 })
