@@ -55,7 +55,10 @@ const entry = fc.tuple(texts, fc.array(element, { maxLength: 4 })).map(([id, oth
 const bodies = fc.oneof(
   entry,
   fc.tuple(
-    fc.array(entry, { maxLength: 4 }), fc.constantFrom('true', 'false', 'maybe', ''), texts, fc.array(element, { maxLength: 2 })
+    fc.array(entry, { maxLength: 4 }),
+    fc.constantFrom('true', 'false', 'maybe', ''),
+    texts,
+    fc.array(element, { maxLength: 2 })
   )
     .map(([entries, truncated, token, others]) => `<ListInventoryConfigurationResult>${entries.join('')}` +
       `<IsTruncated>${truncated}</IsTruncated><NextContinuationToken>${token}</NextContinuationToken>${others.join('')}` +

@@ -7,11 +7,15 @@ export interface Response {
   body: string
 }
 
+/** The client disconnects when it has received this many bytes: the service has shown enough. */
+const mostBytes = 16 * 1024 * 1024
+
 /** Longer than each time limit of the service: a connection that stays open longer is an error. */
 const longestMs = 60_000
 
 /**
- * Sends bytes over a connection of its own. Resolves with what arrived until the service closed the connection.
+ * Sends bytes over a connection of its own. Resolves with what arrived until the service closed the connection, 16 MiB
+ * at most.
  *
  * @throws {Error} when the service keeps the connection open
  */
@@ -19,7 +23,12 @@ export async function exchange (port: number, bytes: Buffer): Promise<Response[]
   const chunks: Buffer[] = []
   let isLate = false
   const socket = connect(port, '127.0.0.1')
-  socket.on('data', chunk => { chunks.push(chunk) })
+  let received = 0
+  socket.on('data', chunk => {
+    chunks.push(chunk)
+    received += chunk.length
+    if (received > mostBytes) socket.destroy()
+  })
   // The service may close the connection before it has read everything: that is no error here.
   socket.on('error', () => {})
   socket.setTimeout(longestMs, () => {

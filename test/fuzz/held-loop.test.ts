@@ -184,7 +184,7 @@ t.test('service stays responsive when it gets an input that once held it', async
 
 t.test('service stays responsive when query, path or headers are large', async t => {
   await store(small)
-  await check(t, inputsOf(headKinds, sizes.head, [right]))
+  await check(t, inputsOf(sample(headKinds, isFull ? Infinity : 60), sizes.head, [right]))
 })
 
 t.test('service stays responsive when an unauthenticated request is large', async t => {

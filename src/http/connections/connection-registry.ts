@@ -57,6 +57,8 @@ export interface Connection {
   isBroken: boolean
   /** No further request is served (RFC 9112, section 9.6). */
   isClosing: boolean
+  /** Waiting requests are started in the next iteration of the event loop. */
+  isScheduled: boolean
   /** The client has not taken all bytes that were written; {@link stalledMs} runs. */
   isSending: boolean
   unsentBytes: number
@@ -133,6 +135,7 @@ export function createConnections ({ onClosed, limits = {} }: Options): Connecti
       latest: undefined,
       isBroken: false,
       isClosing: false,
+      isScheduled: false,
       isSending: false,
       unsentBytes: 0,
       bytesReadAtEnd: undefined
@@ -209,13 +212,18 @@ export function createConnections ({ onClosed, limits = {} }: Options): Connecti
       connection.isSending = false
       if (!shouldPause(connection)) socket.resume()
     }
-    if (isFinished(connection)) socket.destroySoon()
-    // Not at once: thousands of short requests of one packet would hold the event loop.
-    else if (connection.waiting.length > 0) setImmediate(startNext, connection, handler)
+    if (isFinished(connection)) {
+      socket.destroySoon()
+    } else if (connection.waiting.length > 0 && !connection.isScheduled) {
+      // Once in each iteration: thousands of short requests of one packet would hold the event loop.
+      connection.isScheduled = true
+      setImmediate(startNext, connection, handler)
+    }
   }
 
   function startNext (connection: Connection, handler: Handler): void {
     const { waiting } = connection
+    connection.isScheduled = false
     while (waiting.length > 0 && hasCapacity(connection)) {
       waitingInAll -= 1
       start(waiting.shift() as Exchange, connection, handler)
