@@ -29,7 +29,11 @@ export function acceptJsonOnly (app: FastifyInstance): void {
     if (!isPlain(mediaType, request.headers)) {
       throw new ServiceError('UnsupportedMediaType', `Send the body as ${mediaType} in UTF-8, not compressed.`)
     }
-    if (body.length > largeBodyBytes) await nextIteration()
+    if (body.length > largeBodyBytes) {
+      await nextIteration()
+      // Bodies whose callers disconnected while they were queued must not keep others waiting.
+      if (request.raw.socket.destroyed) throw new ServiceError('MalformedRequest', 'The request was broken off.')
+    }
     if (hasMoreValues(body, maxValues)) throw tooManyValues(maxValues)
     try {
       return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body)) as unknown

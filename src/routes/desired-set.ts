@@ -9,11 +9,12 @@ import type { Problem } from '../contract/problem.ts'
 import { BucketPathSchema, maxSetBytes, maxSetValues, SetQuerySchema } from '../contract/requests.ts'
 import { refTo } from '../contract/schema.ts'
 import { ServiceError } from '../errors.ts'
+import type { Lifecycle } from '../http/connections/graceful-shutdown.ts'
 import { callOf } from '../http/cos-call.ts'
 import { refusePreconditions } from '../http/preconditions.ts'
 import { cosHeaders, logProblem, problemOf, toServiceError } from '../http/problem-replies.ts'
 import { commonCosProblems, problemResponses } from '../http/problem-responses.ts'
-import type { Lifecycle } from '../http/connections/graceful-shutdown.ts'
+import { limitSets } from '../http/set-capacity.ts'
 import { setItemsAside } from '../http/validation.ts'
 import { content, json, problemsOfAll, problemsOfBodies } from './responses.ts'
 
@@ -40,7 +41,7 @@ export const desiredSetRoutes: FastifyPluginAsyncTypebox<Options> = async (app, 
       itemSchema: DesiredConfigurationSchema,
       maxValues: maxSetValues
     },
-    onRequest: [refusePreconditions],
+    onRequest: [refusePreconditions, limitSets()],
     preValidation: [setItemsAside],
     schema: {
       operationId: 'putInventories',
