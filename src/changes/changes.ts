@@ -63,7 +63,7 @@ export function createChanges ({ inventories, turns }: Dependencies): Changes {
   const inTurn = <T>(call: Call, id: string, work: () => Promise<T>) => turns.take(turnOf(call, id), call, work)
 
   async function check (call: Call, id: string, preconditions: Preconditions): Promise<void> {
-    if (preconditions.ifMatch === undefined && preconditions.ifNoneMatch === undefined) return
+    if (!isConditional(preconditions)) return
     refuseFailed(preconditions, await currentOf(call, id))
   }
 
@@ -112,6 +112,8 @@ export function createChanges ({ inventories, turns }: Dependencies): Changes {
     },
 
     put: (call, id, input, preconditions) => inTurn(call, id, async () => {
+      // A configuration that cannot be sent is rejected before anything is read.
+      if (isConditional(preconditions)) inventories.preview(call, id, input)
       await check(call, id, preconditions)
       // Before it is sent: afterwards nothing may fail any more.
       const etag = etagOf(normalise(id, input))
@@ -143,6 +145,10 @@ export function createChanges ({ inventories, turns }: Dependencies): Changes {
 /** The key under which changes of a configuration take turns. */
 export function turnOf ({ bucket }: Call, id: string): string {
   return `${bucket}/${id}`
+}
+
+function isConditional ({ ifMatch, ifNoneMatch }: Preconditions): boolean {
+  return ifMatch !== undefined || ifNoneMatch !== undefined
 }
 
 /** Whether COS says that another change was in the way; after an attempt in doubt that could be our own. */

@@ -9,7 +9,8 @@ import { cancelled } from '../cos/bulkheads.ts'
 import type { Call, Inventories, Outcome } from '../cos/inventories.ts'
 import { normalise } from '../cos/inventory-xml.ts'
 import { ServiceError } from '../errors.ts'
-import type { CosContext } from '../errors.ts'
+import type { CosContext, Fault } from '../errors.ts'
+import { createPauses } from '../event-loop.ts'
 import { turnOf } from './changes.ts'
 import { differencesOf } from './differences.ts'
 import type { Difference } from './differences.ts'
@@ -59,7 +60,8 @@ export interface DesiredSets {
    * Compares by meaning, reading nothing but the pages of LIST.
    *
    * @param desired configurations, each with an Id of its own
-   * @throws {ServiceError} ValidationFailed when the bucket would come to hold more than it can
+   * @throws {ServiceError} ValidationFailed when the bucket would come to hold more than it can, or a configuration is
+   *   too large to be sent
    */
   plan (call: Call, desired: Desired, options: Options): Promise<Outcome<Plan>>
   /**
@@ -88,15 +90,31 @@ export const deadlinesOfSet = 20
 
 /** Builds the sets on the operations of COS. */
 export function createDesiredSets ({ inventories, turns, deadlineMs, now }: Dependencies): DesiredSets {
+  async function rejectTooLarge (desired: Desired): Promise<void> {
+    const errors: Fault[] = []
+    const pause = createPauses()
+    for (const [index, configuration] of desired.entries()) {
+      await pause()
+      const detail = inventories.sizeError(configuration.Id, configuration)
+      if (detail !== undefined) errors.push({ in: 'body', pointer: `/InventoryConfigurations/${index}`, detail })
+    }
+    if (errors.length === 0) return
+    throw new ServiceError('ValidationFailed', 'The set holds configurations that are too large. Nothing was changed.', { errors })
+  }
+
   async function plan (call: Call, desired: Desired, { prune }: Options): Promise<Outcome<Plan>> {
+    await rejectTooLarge(desired)
     const { value: { InventoryConfigurations: configurations }, cos } = await inventories.listAll(call)
     const present = new Map(configurations.map(each => [each.Id, each]))
     const named = new Set(desired.map(({ Id: id }) => id))
     const others = [...present.keys()].filter(id => !named.has(id))
-    const steps = [
-      ...desired.map(configuration => stepTo(configuration, present.get(configuration.Id))),
-      ...others.map((id): Step => ({ id, outcome: prune ? 'Deleted' : 'Unmanaged' }))
-    ]
+    const steps: Step[] = []
+    const pause = createPauses()
+    for (const configuration of desired) {
+      await pause()
+      steps.push(stepTo(configuration, present.get(configuration.Id)))
+    }
+    for (const id of others) steps.push({ id, outcome: prune ? 'Deleted' : 'Unmanaged' })
     if (!prune) refuseTooMany(desired.length, others.length)
     return { value: inPhases(steps, present.size), cos }
   }

@@ -1,6 +1,7 @@
 import type { Config } from '../config.ts'
 import type { InventoryConfiguration, InventoryJob, InventoryPage } from '../contract/inventory.ts'
 import type { Departure } from '../departure.ts'
+import { ServiceError } from '../errors.ts'
 import type { CosContext } from '../errors.ts'
 import type { RequestTrace } from '../tracing.ts'
 import { createAddressBook, inventoryTarget } from './addresses.ts'
@@ -16,6 +17,9 @@ import { UpstreamError } from './upstream-error.ts'
 
 /** COS holds at most this many configurations in a bucket (COS document 30625). */
 const maxConfigurations = 1000
+
+/** The XML of a configuration that is sent has at most this many bytes, half of what GET may return for it. */
+const maxConfigurationXmlBytes = 256 * 1024
 
 /** Which bucket a caller means, and the request it belongs to. */
 export interface Call {
@@ -60,6 +64,8 @@ export interface Inventories {
   listAll (call: Call): Promise<Outcome<InventoryPage>>
   /** The XML that put or post would send. Sends nothing, but knows the region as they do. */
   preview (call: Call, id: string, input: object): string
+  /** Returns what is wrong with a configuration whose XML is too large to be sent, for which put and post throw. */
+  sizeError (id: string, input: object): string | undefined
 }
 
 interface Dependencies {
@@ -119,7 +125,7 @@ export function createInventories (config: Config['cos'], { attempts }: Dependen
   }
 
   return {
-    put: async (call, id, input) => await send(call, 'PUT', { id }, acknowledge, toConfigurationXml(id, input)),
+    put: async (call, id, input) => await send(call, 'PUT', { id }, acknowledge, toXml(id, input)),
 
     get: (call, id) => send(call, 'GET', { id }, readConfiguration),
 
@@ -127,7 +133,7 @@ export function createInventories (config: Config['cos'], { attempts }: Dependen
 
     post: async (call, id, input) => await send(call, 'POST', { id }, answer =>
       answer.body.length > 0 ? reading(fromJobXml)(answer) : { ...acknowledge(answer), value: {} },
-    toConfigurationXml(id, input)),
+    toXml(id, input)),
 
     async list (call, continuationToken) {
       const { value, cos } = await listPage(call, continuationToken)
@@ -166,9 +172,26 @@ export function createInventories (config: Config['cos'], { attempts }: Dependen
 
     preview (call, id, input) {
       addressOf(call.bucket, call.region)
-      return toConfigurationXml(id, input)
-    }
+      return toXml(id, input)
+    },
+
+    sizeError: (id, input) => sizeErrorOf(toConfigurationXml(id, input))
   }
+}
+
+/** @throws {ServiceError} ValidationFailed when it is too large */
+function toXml (id: string, input: object): string {
+  const xml = toConfigurationXml(id, input)
+  const detail = sizeErrorOf(xml)
+  if (detail === undefined) return xml
+  throw new ServiceError('ValidationFailed', 'The configuration is too large. Nothing was changed.',
+    { errors: [{ in: 'body', pointer: '', detail }] })
+}
+
+function sizeErrorOf (xml: string): string | undefined {
+  const bytes = Buffer.byteLength(xml)
+  if (bytes <= maxConfigurationXmlBytes) return undefined
+  return `becomes ${bytes} bytes of XML, and must not become more than ${maxConfigurationXmlBytes}`
 }
 
 /** The same refusal, to which the look-up of the bucket had nothing to add. */

@@ -87,6 +87,8 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (
     const isDryRun = query['dry-run'] === 'true'
     const call = callOf(request)
     if (query.preflight !== undefined) {
+      // A configuration that cannot be sent is rejected before anything is looked up.
+      inventories.preview(call, id, body)
       const isEnforced = query.preflight === 'enforce'
       const warnings = await preflight(call, id, body, isEnforced)
       if (warnings.length > 0 && isEnforced) throw refusalOf(warnings)

@@ -124,3 +124,41 @@ t.test('PUT of a set lets other requests be served while it is validated', async
   t.equal((await response).status, 200)
   t.ok(iterations >= 50, `${iterations} iterations of the event loop`)
 })
+
+t.test('a configuration of more than 256 KiB of XML is rejected before anything is sent', async t => {
+  const running = await start(t)
+  const { call, emulator } = running
+  await call('PUT', at('a'), configuration)
+  const before = emulator.configurations(bucket)
+  emulator.requests.length = 0
+  // Each ampersand takes five bytes of XML.
+  const tooLarge = { Filter: { Prefix: '&'.repeat(60 * KiB) } }
+  const { IsEnabled: _, Schedule: __, ...job } = { ...configuration, ...tooLarge }
+  const put = { ...configuration, ...tooLarge }
+  const set = { InventoryConfigurations: [{ ...configuration, Id: 'b' }, { ...put, Id: 'c' }, { ...put, Id: 'd' }] }
+  const etag = { 'if-match': '"x"' }
+  type Case = [method: string, path: string, body: object, headers?: Record<string, string>, pointers?: string[]]
+  const cases: Case[] = [
+    ['PUT', at('a'), put], ['PUT', at('a', '?dry-run=true'), put], ['PUT', at('a'), put, etag],
+    ['PUT', at('a', '?dry-run=true'), put, etag], ['PUT', at('a', '?preflight=enforce'), put],
+    ['POST', at('b'), job], ['POST', at('b', '?dry-run=true'), job],
+    ...['', '?dry-run=true', '?prune=true'].map(query => ['PUT', collection + query, set, {},
+      ['/InventoryConfigurations/1', '/InventoryConfigurations/2']] satisfies Case)
+  ]
+  const detail = /^becomes 30[78]\d{3} bytes of XML, and must not become more than 262144$/
+  for (const [method, path, body, headers = {}, pointers = ['']] of cases) {
+    const rejected = await call(method, path, body, headers)
+    const errors = pointers.map(pointer => ({ in: 'body', pointer, detail }))
+    t.match(rejected, { status: 400, json: { code: 'ValidationFailed', errors } }, `${method} ${path}`)
+    t.equal(rejected.json.errors.length, pointers.length)
+  }
+  t.strictSame(emulator.requests, [])
+  for (const query of ['', '?dry-run=true']) {
+    t.match(await patch(running, JSON.stringify(tooLarge), query), { status: 400, json: { code: 'ValidationFailed', errors: [{ pointer: '', detail }] } })
+  }
+  t.strictSame(emulator.requests.map(({ method }) => method), ['GET', 'GET'], 'a patch is of what is there')
+  t.strictSame(emulator.configurations(bucket), before)
+  const largest = { ...configuration, Filter: { Prefix: '&'.repeat(51 * KiB) } }
+  t.equal((await call('PUT', at('a'), largest)).status, 204)
+  t.strictSame((await call('GET', at('a'))).json.Filter, largest.Filter, 'what is sent can be read')
+})
