@@ -162,3 +162,64 @@ t.test('a configuration of more than 256 KiB of XML is rejected before anything 
   t.equal((await call('PUT', at('a'), largest)).status, 204)
   t.strictSame((await call('GET', at('a'))).json.Filter, largest.Filter, 'what is sent can be read')
 })
+
+t.test('no body makes the service fail, whatever it holds', async t => {
+  const { call, emulator, logs } = await start(t)
+  await call('PUT', at('a'), configuration)
+  const keys = (count: number, key: (index: number) => string) =>
+    Array.from({ length: count }, (_, index) => `${JSON.stringify(key(index))}:1`).join()
+  const nested = (open: string, close: string, depth: number) => `${open.repeat(depth)}1${close.repeat(depth)}`
+  // Members of a configuration, and the status of a PUT without and with allow-unknown=true.
+  const cases: Record<string, [members: string, closed: number, open: number]> = {
+    'lists 120,000 deep': [`"X":${nested('[', ']', 120_000)}`, 400, 400],
+    'lists 4,000 deep': [`"X":${nested('[', ']', 4_000)}`, 400, 400],
+    'lists deep in a known member': [`"Filter":${nested('[', ']', 4_000)}`, 400, 400],
+    'objects 40,000 deep': [`"X":${nested('{"a":', '}', 40_000)}`, 400, 400],
+    'objects 4,000 deep': [`"X":${nested('{"a":', '}', 4_000)}`, 400, 400],
+    'objects deep in a known member': [`"Filter":${nested('{"And":', '}', 4_000)}`, 400, 400],
+    'lists and objects in turn': [`"X":${nested('[{"a":', '}]', 2_000)}`, 400, 400],
+    'objects as deep as they may be': [`"X":${nested('{"a":', '}', 20)}`, 400, 204],
+    'a key of 200 KiB': [`"${'k'.repeat(200 * KiB)}":1`, 400, 400],
+    'a known member below a key of 200 KiB': [`"Filter":{"${'k'.repeat(200 * KiB)}":{"Prefix":1}}`, 400, 400],
+    'keys named __proto__': [Array(2_000).fill('"__proto__":{"a":1}').join(), 400, 204],
+    '__proto__ in __proto__': [nested('"__proto__":{', '}', 4_000).replace('1', '"a":1'), 400, 400],
+    'constructor and prototype': ['"constructor":{"prototype":{"x":1}},"toString":1,"hasOwnProperty":null', 400, 400],
+    '20,000 keys': [keys(20_000, index => `k${index}`), 400, 400],
+    '4,000 keys': [keys(4_000, index => `k${index}`), 400, 204],
+    '4,000 integers as keys': [keys(4_000, String), 400, 400],
+    'keys of arrays': ['"length":1,"0":1,"-1":1,"4294967295":1', 400, 400],
+    'a text of 250 KiB': [`"Filter":{"Prefix":"${'x'.repeat(250 * KiB)}"}`, 204, 204],
+    'a text of 250 KiB that must be escaped': [`"Filter":{"Prefix":"${'<'.repeat(250 * KiB)}"}`, 400, 400],
+    'a text of a wrong member': [`"IncludedObjectVersions":"${'x'.repeat(250 * KiB)}"`, 400, 400],
+    'fields of meta data': [`"OptionalFields":[${keys(4_000, index => `x-cos-meta-${index}`).replaceAll(':1', '')}]`, 204, 204],
+    'equal fields': [`"OptionalFields":${list(4_000, '"Size"')}`, 400, 400],
+    '1e999': ['"X":1e999,"Schedule":{"Frequency":"Monthly","MonthlyDate":1e999}', 400, 400],
+    '-1e999': ['"X":-1e999', 400, 400],
+    'a number of 300 digits': [`"X":${'9'.repeat(300)},"Filter":{"Period":{"StartTime":${'9'.repeat(300)}}}`, 400, 400],
+    'a number of 200,000 digits': [`"X":0.${'1'.repeat(200_000)}`, 400, 204],
+    'a lone surrogate': ['"Filter":{"Prefix":"\\ud800"}', 400, 400],
+    'a lone surrogate in a key': ['"\\udfff":"x"', 400, 400],
+    'a lone surrogate as a value': ['"X":"\\ud800\\ud800"', 400, 400],
+    'null and empty members': ['"":{},"X":null,"Filter":null,"OptionalFields":{},"Y":[]', 400, 400]
+  }
+  for (const [name, [members, closed, open]] of Object.entries(cases)) {
+    for (const [query, status] of [['', closed], [unknownToo, open]] as const) {
+      const answers = [
+        await call('PUT', at('a', query), withMembers(members)),
+        await call('PATCH', at('a', query), `{${members}}`, mergePatch),
+        await call('POST', at('b', query), withMembers(members)),
+        await call('PUT', `${collection}?dry-run=true${query.replace('?', '&')}`,
+          `{"InventoryConfigurations":[${withMembers(members).slice(0, -1)},"Id":"a"}]}`),
+        await call('PUT', `${collection}?dry-run=true`, `{${members}}`)
+      ]
+      t.equal(answers[0]?.status, status, `PUT with ${name} ${query}`)
+      const others = answers.slice(1).map(answer => answer.status)
+      t.ok(others.every(each => each < 500), `${name} ${query}: ${others.join()}`)
+      t.ok(answers.every(({ text }) => text.length < 1024 * KiB))
+      await call('DELETE', at('b'))
+    }
+  }
+  t.equal((await call('GET', '/livez')).status, 200)
+  t.notMatch(logs(), /"level":(50|60)/)
+  t.ok(emulator.requests.length > 0)
+})
