@@ -28,8 +28,7 @@ export function sendSharedDocument (
   const { headers } = request
   const isCompressed = acceptsGzip(headers['accept-encoding'])
   const etag = `"${document.tag}${isCompressed ? '-gzip' : ''}"`
-  // Caches may keep the document, but must ask whether it is still current.
-  reply.headers({ etag, vary: 'accept-encoding', 'cache-control': 'no-cache' })
+  reply.headers({ etag, vary: 'accept-encoding' })
   if (isNamed(etag, headers['if-none-match'])) return reply.code(304).send()
   reply.type(document.mediaType)
   return isCompressed
