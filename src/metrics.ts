@@ -98,6 +98,10 @@ export function createMetrics (version: string): Metrics {
   for (const reason of ['budget', 'deadline']) retriesDenied.inc({ reason }, 0)
   for (const reason of ['stalled', 'unsent_limit', 'pipeline_limit']) connectionsClosed.inc({ reason }, 0)
 
+  const write = async () => `${await registry.metrics()}\n${await processMetrics().metrics()}`
+  /** Requests that arrive together share one text. Pipelined ones would hold the event loop otherwise. */
+  let pending: Promise<string> | undefined
+
   return {
     started () { inFlight.inc() },
     answered ({ method: name, route = 'none', status, code, caller, seconds }) {
@@ -146,7 +150,10 @@ export function createMetrics (version: string): Metrics {
         each => { each.set(skewMs() / 1000) })
     },
     contentType: registry.contentType,
-    scrape: async () => `${await registry.metrics()}\n${await processMetrics().metrics()}`
+    scrape () {
+      pending ??= write().finally(() => { pending = undefined })
+      return pending
+    }
   }
 }
 
