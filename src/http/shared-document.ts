@@ -39,7 +39,7 @@ export function sendSharedDocument (
 /** Tells whether gzip is accepted by name. A weight of zero rejects it (RFC 9110, section 12.5.3). */
 function acceptsGzip (header: string | string[] | undefined): boolean {
   return String(header ?? '').split(',').some(each => {
-    const [coding = '', weight = ''] = each.toLowerCase().split(';').map(part => part.trim())
+    const [coding, weight = ''] = each.toLowerCase().split(';').map(part => part.trim())
     return coding === 'gzip' && !/^q=0(\.0*)?$/.test(weight)
   })
 }

@@ -7,6 +7,8 @@ import { text } from 'node:stream/consumers'
 import t from 'tap'
 import { createConnections } from '../../src/http/connections/connection-registry.ts'
 import type { ClosingReason, Connections } from '../../src/http/connections/connection-registry.ts'
+import { createMetrics } from '../../src/metrics.ts'
+import type { Metrics } from '../../src/metrics.ts'
 import { as, callersFile, everything, keyOf, withKey } from '../callers-file.ts'
 import { connectionsOf, dial, exchange } from '../raw-connection.ts'
 import { at, bucket, configuration, start, until } from '../start.ts'
@@ -164,6 +166,7 @@ t.test('AUTH=none serves loopback names and ALLOWED_HOSTS only', async t => {
   t.equal((await ask('Host: localhost\r\n', `${site}Sec-Fetch-Mode: navigate\r\n`, '/docs/')).status, 200, 'a link')
   t.equal((await ask('Host: localhost\r\n', 'Sec-Fetch-Site: same-origin\r\n')).status, 200)
   t.equal(emulator.requests.length, served + 1)
+  t.match(await exchange(t, url, `GET ${collection} HTTP/1.0\r\n\r\n`), rejected, 'HTTP/1.0 without Host')
   const guarded = await startGuarded(t)
   const request = `GET ${collection} HTTP/1.1\r\nHost: any.example\r\n${authorization}Connection: close\r\n\r\n`
   t.equal((await exchange(t, guarded.url, request)).status, 200, 'an authenticated caller may use any name')
@@ -209,9 +212,13 @@ t.test('a stop waits until a slow client has read its response', async t => {
 /** A server of its own with small limits, whose responses are what a test says. */
 async function startServer (
   t: Test, limits: object, respond: (path: string, write: (body: string | Buffer) => void) => void
-): Promise<{ server: Server, connections: Connections, url: string, closed: ClosingReason[] }> {
+): Promise<{ server: Server, connections: Connections, url: string, closed: ClosingReason[], metrics: Metrics }> {
   const closed: ClosingReason[] = []
-  const onClosed = (reason: ClosingReason): void => { closed.push(reason) }
+  const metrics = createMetrics('0')
+  const onClosed = (reason: ClosingReason): void => {
+    closed.push(reason)
+    metrics.connectionClosed(reason)
+  }
   const connections = createConnections({ onClosed, limits: { checkMs: 10, ...limits } })
   const server = createServer()
   connections.serve(server, (message, response) => {
@@ -226,7 +233,7 @@ async function startServer (
     server.closeAllConnections()
     server.close()
   })
-  return { server, connections, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, closed }
+  return { server, connections, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, closed, metrics }
 }
 
 const large = Buffer.alloc(16 * 1024 * 1024)
@@ -269,7 +276,7 @@ t.test('an idle connection is closed without being counted as stalled', async t 
 
 t.test('the oldest response is given up when unsent bytes exceed their limit', async t => {
   const limits = { maxUnsentBytes: 40 * 1024 * 1024 }
-  const { closed, connections, url } = await startServer(t, limits, (_, write) => { write(large) })
+  const { closed, connections, metrics, url } = await startServer(t, limits, (_, write) => { write(large) })
   const sockets: Socket[] = []
   const ended: number[] = []
   for (const index of [0, 1, 2]) {
@@ -285,6 +292,7 @@ t.test('the oldest response is given up when unsent bytes exceed their limit', a
   await until(() => ended.length === 1)
   t.strictSame(ended, [0])
   t.equal(connections.backlog().unsentBytes, 2 * large.length)
+  t.match(await metrics.scrape(), 'http_connections_closed_total{reason="unsent_limit"} 1')
 })
 
 t.test('a connection is closed when too many pipelined requests wait', async t => {
@@ -316,4 +324,25 @@ t.test('the next pipelined request waits while many bytes are unsent', async t =
   socket.on('data', data => { received += data.length }).resume()
   await until(() => received > 3 * large.length)
   t.equal(connections.arrived.requests, 3)
+})
+
+t.test('a connection is read again when its client has taken an earlier response', async t => {
+  const responses = new Map<string, (body: string | Buffer) => void>()
+  const { connections, server, url } = await startServer(t, {}, (path, write) => { responses.set(path, write) })
+  const accepted = once(server, 'connection')
+  const socket = await dial(t, url)
+  const connection = connections.of((await accepted)[0] as Socket)
+  ask(socket.pause(), '/1')
+  ask(socket, '/2')
+  await until(() => responses.size === 2)
+  responses.get('/1')?.(large)
+  await until(() => connection?.isSending === true)
+  let received = 0
+  socket.on('data', data => { received += data.length }).resume()
+  await until(() => received > large.length && connection?.isSending === false)
+  ask(socket, '/3')
+  await until(() => responses.size === 3)
+  for (const path of ['/2', '/3']) responses.get(path)?.('')
+  await connections.drained()
+  t.equal(connections.backlog().unsentBytes, 0)
 })

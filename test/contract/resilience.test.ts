@@ -117,7 +117,9 @@ t.test('who leaves a walk over all pages ends it with the page under way', async
 
 t.test('a page is read no further when its caller leaves', async t => {
   const running = await start(t)
-  const pieces = Array.from({ length: 5_000 }, (_, index) => toConfigurationXml(String(index), configuration))
+  const filter = { Tag: Array.from({ length: 60 }, (_, index) => ({ Key: String(index), Value: 'value' })) }
+  const large = { ...configuration, Filter: filter }
+  const pieces = Array.from({ length: 1_000 }, (_, index) => toConfigurationXml(String(index), large))
   const body = `<ListInventoryConfigurationResult>${pieces.join('')}<IsTruncated>false</IsTruncated></ListInventoryConfigurationResult>`
   running.emulator.addFault({ kind: 'raw', status: 200, body, times: 1 })
   const caller = ask(t, running, 'GET', collection)
@@ -282,6 +284,7 @@ t.test('a connection that comes when nobody waits for it any more is not used fo
   })
   const service = startProgram(t, 'server', {
     AUTH: 'none',
+    ALLOWED_HOSTS: 'x',
     PORT: '0',
     COS_SECRET_ID: secrets.secretId,
     COS_SECRET_KEY: secrets.secretKey,

@@ -119,7 +119,7 @@ export function createConnections ({ onClosed, limits = {} }: Options): Connecti
   const open = new Map<string, Connection>()
   const bySocket = new WeakMap<Socket, Connection>()
   const byMessage = new WeakMap<IncomingMessage, Exchange>()
-  /** Exchanges whose responses have not been taken, the oldest response first. */
+  /** Exchanges of connections whose responses have not been taken, the oldest response first. */
   const unsent = new Set<Exchange>()
   let unsentBytes = 0
   let waitingInAll = 0
@@ -281,8 +281,8 @@ export function createConnections ({ onClosed, limits = {} }: Options): Connecti
   /** The oldest response belongs to the client that reads the least. */
   function closeOldest (): void {
     for (const { connection } of unsent) {
-      if (connection !== undefined) close(connection, 'unsent_limit')
-      if (unsentBytes <= limit.maxUnsentBytes) return
+      if (unsentBytes <= limit.maxUnsentBytes) break
+      close(connection as Connection, 'unsent_limit')
     }
   }
 
@@ -315,7 +315,7 @@ export function createConnections ({ onClosed, limits = {} }: Options): Connecti
     of: socket => bySocket.get(socket),
     exchangeOf: (message, response) => byMessage.get(message) ?? injected(message, response, end),
     addUnsent (exchange, bytes) {
-      if (exchange.isOver || bytes === 0) return
+      if (exchange.isOver || exchange.connection === undefined || bytes === 0) return
       exchange.unsentBytes = bytes
       unsent.add(exchange)
       count(exchange, bytes)

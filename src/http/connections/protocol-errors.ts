@@ -77,14 +77,14 @@ export function rejectConnect (app: FastifyInstance, connections: Connections): 
 export function replyToClientError (
   log: FastifyBaseLogger, connections: Connections, error: Error & { code?: string }, socket: Socket
 ): void {
-  if (!socket.writable || error.code === 'ECONNRESET') {
+  const connection = connections.of(socket)
+  if (connection === undefined || !socket.writable || error.code === 'ECONNRESET') {
     socket.destroy()
     return
   }
-  const connection = connections.of(socket)
-  const exchanges = [...connection?.exchanges ?? [], ...connection?.waiting ?? []]
+  const exchanges = [...connection.exchanges, ...connection.waiting]
   // The bytes behind a complete request do not change its response, which may acknowledge a change.
-  if (connection !== undefined && exchanges.some(each => isComplete(each) || each.response.headersSent)) {
+  if (exchanges.some(each => isComplete(each) || each.response.headersSent)) {
     connection.isBroken = true
     return
   }
