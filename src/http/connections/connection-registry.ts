@@ -118,7 +118,6 @@ export function createConnections ({ onClosed, limits = {} }: Options): Connecti
   /** By remote address: a TLS connection is known by two sockets, and nothing public leads from one to the other. */
   const open = new Map<string, Connection>()
   const bySocket = new WeakMap<Socket, Connection>()
-  const byMessage = new WeakMap<IncomingMessage, Exchange>()
   /** Exchanges of connections whose responses have not been taken, the oldest response first. */
   const unsent = new Set<Exchange>()
   let unsentBytes = 0
@@ -194,7 +193,6 @@ export function createConnections ({ onClosed, limits = {} }: Options): Connecti
 
   function start (exchange: Exchange, connection: Connection, handler: Handler): void {
     const { message, response } = exchange
-    byMessage.set(message, exchange)
     connection.exchanges.add(exchange)
     inFlightInAll += 1
     arrived.requests += 1
@@ -313,7 +311,13 @@ export function createConnections ({ onClosed, limits = {} }: Options): Connecti
       server.once('close', () => { clearInterval(timer) })
     },
     of: socket => bySocket.get(socket),
-    exchangeOf: (message, response) => byMessage.get(message) ?? injected(message, response, end),
+    exchangeOf (message, response) {
+      // Not by a WeakMap of messages: the garbage collector takes longer for its entries than for all else of a GET.
+      for (const exchange of bySocket.get(message.socket)?.exchanges ?? []) {
+        if (exchange.message === message) return exchange
+      }
+      return injected(message, response, end)
+    },
     addUnsent (exchange, bytes) {
       if (exchange.isOver || exchange.connection === undefined || bytes === 0) return
       exchange.unsentBytes = bytes
