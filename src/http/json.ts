@@ -1,4 +1,3 @@
-import type { InventoryPage } from '../contract/inventory.ts'
 import { createPauses } from '../event-loop.ts'
 
 /** What cannot change is written once, for as long as anybody has it: a configuration that the reader has frozen. */
@@ -19,16 +18,23 @@ export function toJson (value: unknown): string {
 }
 
 /**
- * Serializes a page one configuration after another, with iterations of the event loop in between: the largest pages
- * have 16 MB of JSON.
+ * Serializes an object whose lists may be long, one item after another with iterations of the event loop in between.
+ * The largest page has 16 MB of JSON.
  */
-export async function pageToJson (page: InventoryPage): Promise<string> {
-  const { InventoryConfigurations: configurations, ...others } = page
+export async function toJsonInParts (object: object): Promise<string> {
   const pause = createPauses()
-  const items: string[] = []
-  for (const configuration of configurations) {
-    items.push(toJson(configuration))
-    await pause()
+  const members: string[] = []
+  for (const [name, value] of Object.entries(object) as Array<[string, unknown]>) {
+    if (!Array.isArray(value)) {
+      members.push(`${JSON.stringify(name)}:${JSON.stringify(value)}`)
+      continue
+    }
+    const items: string[] = []
+    for (const item of value) {
+      items.push(toJson(item))
+      await pause()
+    }
+    members.push(`${JSON.stringify(name)}:[${items.join()}]`)
   }
-  return `{"InventoryConfigurations":[${items.join()}],${JSON.stringify(others).slice(1)}`
+  return `{${members.join()}}`
 }

@@ -9,8 +9,10 @@ import type { Problem } from '../contract/problem.ts'
 import { BucketPathSchema, maxSetBytes, maxSetValues, SetQuerySchema } from '../contract/requests.ts'
 import { refTo } from '../contract/schema.ts'
 import { ServiceError } from '../errors.ts'
+import { createPauses } from '../event-loop.ts'
 import type { Lifecycle } from '../http/connections/graceful-shutdown.ts'
 import { callOf } from '../http/cos-call.ts'
+import { toJsonInParts } from '../http/json.ts'
 import { refusePreconditions } from '../http/preconditions.ts'
 import { cosHeaders, logProblem, problemOf, toServiceError } from '../http/problem-replies.ts'
 import { commonCosProblems, problemResponses } from '../http/problem-responses.ts'
@@ -75,8 +77,8 @@ export const desiredSetRoutes: FastifyPluginAsyncTypebox<Options> = async (app, 
       const { value, cos } = await desiredSets.plan(call, desired, options)
       cosHeaders(reply, cos)
       const progress = value.flat().map(toProgress)
-      if (!wantsProgress) return reply.send(outcomeOf(progress))
-      return reply.type(progressMediaType).send(Buffer.from(progress.map(toLine).join('')))
+      if (!wantsProgress) return sendOutcome(reply, progress)
+      return reply.type(progressMediaType).send(Buffer.from(await toLines(progress)))
     }
     const lines = new PassThrough()
     const outcomes = new Map<string, SetProgress>()
@@ -97,8 +99,8 @@ export const desiredSetRoutes: FastifyPluginAsyncTypebox<Options> = async (app, 
       refusal
     })
     const progress = [...outcomes.values()]
-    if (wantsProgress) lines.end()
-    else reply.code(progress.some(isFailure) ? 207 : 200).send(outcomeOf(progress))
+    if (!wantsProgress) return sendOutcome(reply.code(progress.some(isFailure) ? 207 : 200), progress)
+    lines.end()
     return reply
   })
 
@@ -130,6 +132,21 @@ function progressOf (request: FastifyRequest<{ Params: { bucket: string } }>) {
 
 function toLine (progress: SetProgress): string {
   return `${JSON.stringify(progress)}\n`
+}
+
+async function toLines (progress: SetProgress[]): Promise<string> {
+  const pause = createPauses()
+  let lines = ''
+  for (const each of progress) {
+    lines += toLine(each)
+    await pause()
+  }
+  return lines
+}
+
+async function sendOutcome (reply: FastifyReply, progress: SetProgress[]): Promise<FastifyReply> {
+  const json = await toJsonInParts(outcomeOf(progress))
+  return reply.type('application/json; charset=utf-8').send(json)
 }
 
 function outcomeOf (progress: SetProgress[]): SetOutcome {

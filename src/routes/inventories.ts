@@ -20,7 +20,7 @@ import { ServiceError } from '../errors.ts'
 import { refuseDestinations } from '../http/authorization.ts'
 import type { RegionOf } from '../http/authorization.ts'
 import { callOf } from '../http/cos-call.ts'
-import { pageToJson } from '../http/json.ts'
+import { toJsonInParts } from '../http/json.ts'
 import { refuseBody } from '../http/json-only.ts'
 import { preconditionsOf, refusePreconditions } from '../http/preconditions.ts'
 import { commonCosProblems, cosProblems, problemResponses } from '../http/problem-responses.ts'
@@ -236,7 +236,7 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (
     const call = callOf(request)
     const { value: page, cos } = await (all === 'true' ? inventories.listAll(call) : inventories.list(call, token))
     reply.type('application/json; charset=utf-8')
-    return answer(reply, { value: await pageToJson(page), cos })
+    return answer(reply, { value: await toJsonInParts(page), cos })
   })
 }
 

@@ -13,7 +13,7 @@ import t from 'tap'
 import { readConfig } from '../../src/config.ts'
 import { FetchError, fetchJson, fetchText } from '../../src/fetch-json.ts'
 import { watchFiles } from '../../src/file-watch.ts'
-import { pageToJson, toJson } from '../../src/http/json.ts'
+import { toJson, toJsonInParts } from '../../src/http/json.ts'
 import { countParameters, parseQuery } from '../../src/http/query.ts'
 import { createReloader } from '../../src/reload.ts'
 import { Secret } from '../../src/secret.ts'
@@ -86,13 +86,13 @@ t.test('an answer is the JSON of its value, whether or not that can change', asy
   t.equal(toJson(kept), '{"a":["b"]}')
 })
 
-t.test('a page is serialized as JSON.stringify does it', async t => {
+t.test('an object is serialized in parts as JSON.stringify does it', async t => {
   const items = [{ Id: 'a', '"': '\n' }, Object.freeze({ Id: 'b' })]
   for (const page of [
     { InventoryConfigurations: [], IsTruncated: false },
     { InventoryConfigurations: items, IsTruncated: true, NextContinuationToken: 't', Unknown: ['x'] },
     { InventoryConfigurations: Array(2_000).fill({ Id: 'x'.repeat(5_000) }), IsTruncated: false }
-  ]) t.ok(await pageToJson(page) === JSON.stringify(page))
+  ]) t.ok(await toJsonInParts(page) === JSON.stringify(page))
 })
 
 t.test('a query is parsed into one value or all values of a name', t => {

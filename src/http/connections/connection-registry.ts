@@ -237,11 +237,14 @@ export function createConnections ({ onClosed, limits = {} }: Options): Connecti
     if (unsent.delete(exchange)) count(exchange, -exchange.unsentBytes)
     if (exchange.connection !== undefined) inFlightInAll -= 1
     for (const listener of exchange.listeners) listener()
-    if (inFlightInAll + waitingInAll === 0) {
-      for (const resolve of onDrained) resolve()
-      onDrained = []
-    }
+    tellWhenDrained()
     return true
+  }
+
+  function tellWhenDrained (): void {
+    if (inFlightInAll + waitingInAll > 0) return
+    for (const resolve of onDrained) resolve()
+    onDrained = []
   }
 
   /** Node says nothing of responses whose turn had not come when their connection ends. */
@@ -250,6 +253,7 @@ export function createConnections ({ onClosed, limits = {} }: Options): Connecti
     connection.waiting.length = 0
     connection.isClosing = true
     for (const exchange of connection.exchanges) end(exchange)
+    tellWhenDrained()
   }
 
   function close (connection: Connection, reason: ClosingReason): void {
