@@ -5,8 +5,8 @@ import type { Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import t from 'tap'
-import { createConnections } from '../../src/http/connections/connection-registry.ts'
-import type { ClosingReason, Connections } from '../../src/http/connections/connection-registry.ts'
+import { createConnections, onExchangeEnd } from '../../src/http/connections/connection-registry.ts'
+import type { ClosingReason, Connections, Exchange } from '../../src/http/connections/connection-registry.ts'
 import { createMetrics } from '../../src/metrics.ts'
 import type { Metrics } from '../../src/metrics.ts'
 import { as, callersFile, everything, keyOf, withKey } from '../callers-file.ts'
@@ -345,4 +345,22 @@ t.test('a connection is read again when its client has taken an earlier response
   for (const path of ['/2', '/3']) responses.get(path)?.('')
   await connections.drained()
   t.equal(connections.backlog().unsentBytes, 0)
+})
+
+t.test('a callback is called at once when the exchange has ended', async t => {
+  const exchanges: Exchange[] = []
+  const { connections, url, server } = await startServer(t, {}, () => {})
+  server.prependListener('request', (message, response) => {
+    setImmediate(() => { exchanges.push(connections.exchangeOf(message, response)) })
+  })
+  const socket = await dial(t, url)
+  ask(socket)
+  await until(() => exchanges.length === 1)
+  const [exchange] = exchanges as [Exchange]
+  const calls: string[] = []
+  onExchangeEnd(exchange, () => { calls.push('before') })
+  socket.destroy()
+  await until(() => exchange.isOver)
+  onExchangeEnd(exchange, () => { calls.push('after') })
+  t.strictSame(calls, ['before', 'after'])
 })
