@@ -394,7 +394,7 @@ export const setKinds: Kind[] = [
 export const storedConfigurations: Record<string, string> = {
   tags: fillHole(withHole({ Filter: { Tag: '@' }, OptionalFields: ['Tag'] }), (values['list of tags'] as Text)(40_000, Math.random)),
   'unknown members': fillHole(holes['unknown member'] as string, (values['members with texts'] as Text)(60_000, Math.random)),
-  'a list of texts': fillHole(holes['unknown member'] as string, (values['list of different texts'] as Text)(60_000, Math.random)),
+  'a list of texts': fillHole(holes['unknown member'] as string, (values['list of different texts'] as Text)(25_000, Math.random)),
   'a long prefix': fillHole(holes['Filter.Prefix'] as string, (values['text of ampersands'] as Text)(40_000, Math.random)),
   fields: fillHole(holes['OptionalFields.Field'] as string, (values['list of fields'] as Text)(60_000, Math.random))
 }

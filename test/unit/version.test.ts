@@ -397,6 +397,7 @@ t.test('two values differ nowhere exactly when they mean the same, and pointers 
   t.strictSame(differencesOf({}, { Filter: {} }), [{ pointer: '/Filter', to: {} }])
   t.strictSame(differencesOf([1, 1, 2], [1, 2, 2]), [{ pointer: '', from: [1, 1, 2], to: [1, 2, 2] }], 'how often counts')
   t.equal(escapePointer('~1/~0'), '~01~1~00')
+  t.equal(escapePointer('/'.repeat(1_000_000)), `${'~1'.repeat(500)}…`)
 })
 
 t.test('preconditions hold or fail as RFC 9110 has it', async t => {
