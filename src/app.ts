@@ -32,7 +32,6 @@ import { closeFailedHandshakes } from './http/connections/tls.ts'
 import type { TlsOptions } from './http/connections/tls.ts'
 import { addDocumentation } from './http/documentation.ts'
 import { addCosCall } from './http/cos-call.ts'
-import { toJson } from './http/json.ts'
 import { acceptJsonOnly } from './http/json-only.ts'
 import { metricsRoute } from './http/metrics-route.ts'
 import { addObservation } from './http/observation.ts'
@@ -91,7 +90,7 @@ export async function buildApp (dependencies: Dependencies): Promise<FastifyInst
   } = dependencies
   const app = createFastify(dependencies)
   // Compiled serializers drop properties that a schema does not name. Nothing COS said may be lost.
-  app.setSerializerCompiler(() => toJson)
+  app.setSerializerCompiler(() => JSON.stringify)
   addProblems(app)
   addExchanges(app, connections, lifecycle)
   addRequestIds(app)

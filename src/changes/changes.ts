@@ -7,7 +7,8 @@ import { apply as mergePatch } from 'tiny-merge-patch'
 import type { InventoryConfiguration } from '../contract/inventory.ts'
 import { isNotFound } from '../cos/answers.ts'
 import type { Call, Inventories, Outcome } from '../cos/inventories.ts'
-import { normalise } from '../cos/inventory-xml.ts'
+import { normalise } from '../cos/xml/inventory-xml.ts'
+import type { CosDocument } from '../cos/xml/cos-document.ts'
 import { ServiceError } from '../errors.ts'
 import type { Turns } from './turns.ts'
 import { etagOf, failedPrecondition } from './version.ts'
@@ -20,7 +21,7 @@ export interface Versioned<T> extends Outcome<T> {
 
 /** What a patch would make of a configuration. */
 interface Merged extends Outcome<object> {
-  current: InventoryConfiguration
+  current: CosDocument
 }
 
 /**
@@ -35,14 +36,15 @@ export type Judge = (merged: object, current: InventoryConfiguration) => void
  * configuration for too long.
  */
 export interface Changes {
-  get (call: Call, id: string): Promise<Versioned<InventoryConfiguration>>
+  get (call: Call, id: string): Promise<Versioned<CosDocument>>
   /** Reads only when there is a precondition. */
   put (call: Call, id: string, input: object, preconditions: Preconditions): Promise<Versioned<undefined>>
   /** Reads only when there is a precondition. */
   delete (call: Call, id: string, preconditions: Preconditions): Promise<Outcome<undefined>>
   /**
    * A JSON merge patch (RFC 7396) of the configuration in the form GET answers. One read and, unless the patch changes
-   * nothing, one write. When COS refuses that because of another change (409, 412), both are done anew once.
+   * nothing, one write, which keeps the form of what the patch leaves alone. When COS rejects the write because of
+   * another change (409, 412), both are retried once.
    */
   patch (
     call: Call, id: string, patch: unknown, preconditions: Preconditions, judge: Judge
@@ -67,7 +69,7 @@ export function createChanges ({ inventories, turns }: Dependencies): Changes {
     refuseFailed(preconditions, await currentOf(call, id))
   }
 
-  async function currentOf (call: Call, id: string): Promise<Outcome<InventoryConfiguration | undefined>> {
+  async function currentOf (call: Call, id: string): Promise<Outcome<CosDocument | undefined>> {
     try {
       return await inventories.get(call, id)
     } catch (error) {
@@ -83,10 +85,10 @@ export function createChanges ({ inventories, turns }: Dependencies): Changes {
       ? await inventories.get(call, id)
       : await currentOf(call, id)
     refuseFailed(preconditions, { value: current, cos })
-    const present = current as InventoryConfiguration
-    const merged = mergePatch(present, patch) as object
-    judge(merged, present)
-    return { value: merged, current: present, cos }
+    const stored = current as CosDocument
+    const merged = mergePatch(stored.configuration, patch) as object
+    judge(merged, stored.configuration)
+    return { value: merged, current: stored, cos }
   }
 
   async function mergeAndWrite (
@@ -95,9 +97,9 @@ export function createChanges ({ inventories, turns }: Dependencies): Changes {
     const { value: merged, current, cos } = await merge(call, id, patch, preconditions, judge)
     const value = normalise(id, merged)
     const etag = etagOf(value)
-    if (etag === etagOf(current)) return { value: current, cos, etag }
+    if (etag === current.etag()) return { value: current.configuration, cos, etag }
     try {
-      const written = await inventories.put(call, id, merged)
+      const written = await inventories.put(call, id, merged, current.xml)
       return { value, cos: written.cos, etag }
     } catch (error) {
       if (isRepeat || !isConflict(error)) throw error
@@ -108,7 +110,7 @@ export function createChanges ({ inventories, turns }: Dependencies): Changes {
   return {
     async get (call, id) {
       const { value, cos } = await inventories.get(call, id)
-      return { value, cos, etag: etagOf(value) }
+      return { value, cos, etag: value.etag() }
     },
 
     put: (call, id, input, preconditions) => inTurn(call, id, async () => {
@@ -136,8 +138,8 @@ export function createChanges ({ inventories, turns }: Dependencies): Changes {
     },
 
     async previewPatch (call, id, patch, preconditions, judge) {
-      const { value: merged } = await merge(call, id, patch, preconditions, judge)
-      return inventories.preview(call, id, merged)
+      const { value: merged, current } = await merge(call, id, patch, preconditions, judge)
+      return inventories.preview(call, id, merged, current.xml)
     }
   }
 }
@@ -157,9 +159,9 @@ function isConflict (error: unknown): boolean {
 }
 
 function refuseFailed (
-  preconditions: Preconditions, { value, cos }: Outcome<InventoryConfiguration | undefined>
+  preconditions: Preconditions, { value, cos }: Outcome<CosDocument | undefined>
 ): void {
-  const failed = failedPrecondition(preconditions, value && etagOf(value))
+  const failed = failedPrecondition(preconditions, value?.etag())
   if (failed === undefined) return
   const reason = value === undefined
     ? 'There is no such configuration.'

@@ -4,10 +4,10 @@
  */
 import type { Action } from '../contract/callers.ts'
 import { maxSetSize } from '../contract/desired-set.ts'
-import type { InventoryConfiguration } from '../contract/inventory.ts'
 import { cancelled } from '../cos/bulkheads.ts'
 import type { Call, Inventories, Outcome } from '../cos/inventories.ts'
-import { normalise } from '../cos/inventory-xml.ts'
+import { normalise } from '../cos/xml/inventory-xml.ts'
+import type { CosDocument } from '../cos/xml/cos-document.ts'
 import { ServiceError } from '../errors.ts'
 import type { CosContext, Fault } from '../errors.ts'
 import { createPauses } from '../event-loop.ts'
@@ -16,10 +16,10 @@ import { differencesOf } from './differences.ts'
 import type { Difference } from './differences.ts'
 import type { Turns } from './turns.ts'
 
-/** What is to become of one configuration, and what has. */
+/** What is to become of one configuration, and what has. An update keeps the form of the stored XML. */
 export type Step = { id: string } & (
   | { outcome: 'Created', configuration: object }
-  | { outcome: 'Updated', configuration: object, changes: Difference[] }
+  | { outcome: 'Updated', configuration: object, changes: Difference[], stored: string }
   | { outcome: 'Deleted' | 'Unchanged' | 'Unmanaged' }
 )
 
@@ -104,8 +104,8 @@ export function createDesiredSets ({ inventories, turns, deadlineMs, now }: Depe
 
   async function plan (call: Call, desired: Desired, { prune }: Options): Promise<Outcome<Plan>> {
     await rejectTooLarge(desired)
-    const { value: { InventoryConfigurations: configurations }, cos } = await inventories.listAll(call)
-    const present = new Map(configurations.map(each => [each.Id, each]))
+    const { value: { documents }, cos } = await inventories.listAll(call)
+    const present = new Map(documents.map(each => [each.configuration.Id, each]))
     const named = new Set(desired.map(({ Id: id }) => id))
     const others = [...present.keys()].filter(id => !named.has(id))
     const steps: Step[] = []
@@ -128,7 +128,7 @@ export function createDesiredSets ({ inventories, turns, deadlineMs, now }: Depe
     try {
       const { cos } = await turns.take<Outcome<undefined>>(turnOf(call, id), call, () => configuration === undefined
         ? inventories.delete(call, id)
-        : inventories.put(call, id, configuration))
+        : inventories.put(call, id, configuration, 'stored' in step ? step.stored : undefined))
       end({ cos })
     } catch (error) {
       end({ error })
@@ -174,11 +174,12 @@ export function createDesiredSets ({ inventories, turns, deadlineMs, now }: Depe
   }
 }
 
-function stepTo (configuration: { Id: string }, present: InventoryConfiguration | undefined): Step {
+function stepTo (configuration: { Id: string }, present: CosDocument | undefined): Step {
   const { Id: id } = configuration
   if (present === undefined) return { id, outcome: 'Created', configuration }
-  const changes = differencesOf(present, normalise(id, configuration))
-  return changes.length === 0 ? { id, outcome: 'Unchanged' } : { id, outcome: 'Updated', configuration, changes }
+  const changes = differencesOf(present.configuration, normalise(id, configuration))
+  if (changes.length === 0) return { id, outcome: 'Unchanged' }
+  return { id, outcome: 'Updated', configuration, changes, stored: present.xml }
 }
 
 function isChange ({ outcome }: Step): boolean {

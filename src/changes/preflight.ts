@@ -1,6 +1,6 @@
 import type { InventoryConfiguration } from '../contract/inventory.ts'
 import type { Call } from '../cos/inventories.ts'
-import { normalise } from '../cos/inventory-xml.ts'
+import { normalise } from '../cos/xml/inventory-xml.ts'
 import type { Regions } from '../cos/regions.ts'
 import { ServiceError } from '../errors.ts'
 

@@ -1,24 +1,5 @@
-import { hash } from 'node:crypto'
-import type { InventoryConfiguration } from '../contract/inventory.ts'
-import { meaningOf } from '../cos/element-json.ts'
-
-export { meaningOf }
-
-/**
- * The strong entity tag of a configuration (RFC 9110, section 8.8.3): a SHA-256 of its meaning.
- *
- * @param configuration as COS answered it, or normalised
- */
-export function etagOf (configuration: InventoryConfiguration): string {
-  const known = tags.get(configuration)
-  if (known !== undefined) return known
-  const tag = `"${hash('sha256', meaningOf(configuration), 'base64url')}"`
-  // The reader keeps what it has frozen, and gives it again.
-  if (Object.isFrozen(configuration)) tags.set(configuration, tag)
-  return tag
-}
-
-const tags = new WeakMap<InventoryConfiguration, string>()
+export { etagOf } from '../cos/xml/cos-document.ts'
+export { meaningOf } from '../cos/xml/mapping.ts'
 
 /** What a request makes its effect depend on: entity tags, or `*` for any there is. */
 export interface Preconditions {

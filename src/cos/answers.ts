@@ -7,7 +7,8 @@ import type { CosContext } from '../errors.ts'
 import type { CosAnswer } from './transport.ts'
 import { UpstreamError } from './upstream-error.ts'
 import type { Remedy } from './upstream-error.ts'
-import { errorExtent, parseXml } from './xml.ts'
+import { maxErrorBytes } from './operations.ts'
+import { errorExtent, parseXml } from './xml/parser.ts'
 
 /** A COS error document (COS document 7730), whatever form it came in. */
 interface CosError {
@@ -88,15 +89,38 @@ export function isNoSuchBucket (error: unknown): error is UpstreamError {
 }
 
 /**
- * Turns an answer that is not a success into what the caller is told. COS's code, request id and trace id are kept;
- * its StringToSign and FormatString, which describe our signature, are never read.
+ * Whether a response is an error whatever its status says: some gateways, and COS for what takes long, have responded
+ * 200 before an error occurred.
  */
-export function toUpstreamError (answer: CosAnswer): UpstreamError {
-  const { status } = answer
-  const cos = cosContext(answer)
-  if (status >= 200 && status <= 299) return undocumented(status, cos)
-  const error = readError(answer)
+export function isErrorDocument ({ body }: CosAnswer): boolean {
+  return body.length <= maxErrorBytes && Buffer.from(body.buffer, body.byteOffset, body.length).includes('<Error') &&
+    fromXml(body) !== undefined
+}
+
+/** Statuses of the codes that may follow a success (COS document 7730). Another code is a failure of COS. */
+const documentedStatuses: ReadonlyMap<string, number> = new Map([
+  ['InvalidArgument', 400], ['MalformedXML', 400], ['ExpiredToken', 400], ['InventoryFull', 400],
+  ['TooManyConfigurations', 400], ['TargetBucketNameInvalid', 400], ['AccessDenied', 403], ['InvalidAccessKeyId', 403],
+  ['SignatureDoesNotMatch', 403], ['RequestTimeTooSkewed', 403], ['NoSuchBucket', 404],
+  ['InventoryConfigurationNotFoundError', 404], ['InvalidBucketState', 409], ['DuplicateInventoryId', 409],
+  ['ServiceUnavailable', 503], ['SlowDown', 503]
+])
+
+/**
+ * Turns an answer that is not a success into what the caller is told. COS's code, request id and trace id are kept;
+ * its StringToSign and FormatString, which describe our signature, are never read. An error document with a status of
+ * success gets the status that COS documents for its code.
+ */
+export function toUpstreamError (received: CosAnswer): UpstreamError {
+  const cos = cosContext(received)
+  const error = readError(received)
+  const isSuccess = received.status >= 200 && received.status <= 299
+  if (isSuccess && (error === undefined || !isErrorDocument(received))) return undocumented(received.status, cos)
+  const answer = isSuccess && error !== undefined
+    ? { ...received, status: documentedStatuses.get(error.code) ?? 500 }
+    : received
   if (error === undefined) return codeless(answer, cos)
+  const { status } = answer
   const code = notFoundCodes.has(error.code) ? 'InventoryConfigurationNotFoundError' : error.code
   const isAboutUs = credentialCodes.has(code) || (code === 'AccessDenied' && credentialMessage.test(error.message))
   if (isAboutUs && refusals.has(status)) {

@@ -6,7 +6,7 @@ import type { Credentials } from '../config/credentials.ts'
 import type { Departure } from '../departure.ts'
 import type { AttemptTrace, RequestTrace } from '../tracing.ts'
 import type { Address } from './addresses.ts'
-import { cosContext, toUpstreamError } from './answers.ts'
+import { cosContext, isErrorDocument, toUpstreamError } from './answers.ts'
 import type { Bulkheads, Slot } from './bulkheads.ts'
 import type { CosClock } from './clock.ts'
 import type { CredentialProvider } from './credentials/provider.ts'
@@ -118,7 +118,7 @@ export function createAttempts (
         signal: method === 'GET' ? call.signal : undefined,
         log: call.log
       })
-      if (answer.status !== success.status) throw toUpstreamError(answer)
+      if (answer.status !== success.status || isErrorDocument(answer)) throw toUpstreamError(answer)
       result = { value: await read(answer) }
     } catch (error) {
       result = { error }

@@ -6,8 +6,8 @@ import type { Attempts, CosCall } from './attempts.ts'
 import type { CosAnswer } from './transport.ts'
 import { UpstreamError } from './upstream-error.ts'
 import { Waiting } from '../departure.ts'
-import { bucketListExtent, parseXml, XmlError } from './xml.ts'
-import type { XmlElement } from './xml.ts'
+import { bucketListExtent, parseXml, XmlError } from './xml/parser.ts'
+import type { XmlElement } from './xml/parser.ts'
 
 /** Far more than an account has buckets: a page holds 2,000. */
 const maxPages = 50

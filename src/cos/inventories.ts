@@ -1,5 +1,5 @@
 import type { Config } from '../config.ts'
-import type { InventoryConfiguration, InventoryJob, InventoryPage } from '../contract/inventory.ts'
+import type { InventoryJob } from '../contract/inventory.ts'
 import type { Departure } from '../departure.ts'
 import { ServiceError } from '../errors.ts'
 import type { CosContext } from '../errors.ts'
@@ -8,12 +8,14 @@ import { createAddressBook, inventoryTarget } from './addresses.ts'
 import type { InventoryParameters } from './addresses.ts'
 import { cosContext, isNoSuchBucket, isNotFound } from './answers.ts'
 import type { Attempts, Read } from './attempts.ts'
-import { fromJobXml, toConfigurationXml } from './inventory-xml.ts'
 import { maxListBytes } from './operations.ts'
 import type { Operation } from './operations.ts'
-import { createReader } from './reader.ts'
 import type { AttemptLog, CosAnswer, CosRequest } from './transport.ts'
 import { UpstreamError } from './upstream-error.ts'
+import { createDocumentReader } from './xml/cos-document.ts'
+import type { CosDocument, CosPage } from './xml/cos-document.ts'
+import { fromJobXml, toChangedXml, toConfigurationXml } from './xml/inventory-xml.ts'
+import { XmlError } from './xml/parser.ts'
 
 /** COS holds at most this many configurations in a bucket (COS document 30625). */
 const maxConfigurations = 1000
@@ -53,23 +55,28 @@ export interface Outcome<T> {
  * UpstreamTimeout, Overloaded, or ValidationFailed when the bucket's region is not known.
  */
 export interface Inventories {
-  put (call: Call, id: string, input: object): Promise<Outcome<undefined>>
-  get (call: Call, id: string): Promise<Outcome<InventoryConfiguration>>
+  /** @param stored the XML of the configuration that is changed, whose form is kept */
+  put (call: Call, id: string, input: object, stored?: string): Promise<Outcome<undefined>>
+  get (call: Call, id: string): Promise<Outcome<CosDocument>>
   delete (call: Call, id: string): Promise<Outcome<undefined>>
   /** Starts a one-time job. */
   post (call: Call, id: string, input: object): Promise<Outcome<InventoryJob>>
   /** One page, the first without a token. An empty bucket is an empty page. */
-  list (call: Call, continuationToken?: string): Promise<Outcome<InventoryPage>>
+  list (call: Call, continuationToken?: string): Promise<Outcome<CosPage>>
   /** Every page as one. A configuration that pages repeat, because the set changed meanwhile, is there once. */
-  listAll (call: Call): Promise<Outcome<InventoryPage>>
-  /** The XML that put or post would send. Sends nothing, but knows the region as they do. */
-  preview (call: Call, id: string, input: object): string
+  listAll (call: Call): Promise<Outcome<CosPage>>
+  /** Returns the XML that put or post would send. Sends nothing, but knows the region as they do. */
+  preview (call: Call, id: string, input: object, stored?: string): string
   /** Returns what is wrong with a configuration whose XML is too large to be sent, for which put and post throw. */
   sizeError (id: string, input: object): string | undefined
 }
 
 interface Dependencies {
   attempts: Attempts
+}
+
+const emptyPage: CosPage = {
+  documents: [], continuationToken: undefined, nextContinuationToken: undefined, unknown: {}
 }
 
 /** What CAM calls the operations on one configuration, by method. */
@@ -80,8 +87,7 @@ const operations: Record<CosRequest['method'], Operation> = {
 /** Builds the operations on attempts. */
 export function createInventories (config: Config['cos'], { attempts }: Dependencies): Inventories {
   const addressOf = createAddressBook(config)
-  const reader = createReader()
-  const readConfiguration = reading(reader.configuration)
+  const reader = createDocumentReader()
 
   async function send<T> (
     call: Call, method: CosRequest['method'], parameters: InventoryParameters, read: Read<T>, body?: string
@@ -110,29 +116,56 @@ export function createInventories (config: Config['cos'], { attempts }: Dependen
 
   async function listPage (call: Call, continuationToken: string | undefined) {
     let bytes = 0
-    const read = reading(body => {
+    const read = reading(async body => {
       bytes = body.length
-      return reader.page(body, call.signal)
+      return checkTokens(await reader.page(body, call.signal), continuationToken)
     })
     try {
-      const page = await send(call, 'GET', { continuationToken }, read)
-      return { ...page, bytes }
+      return { ...await send(call, 'GET', { continuationToken }, read), bytes }
     } catch (error) {
       if (!isNotFound(error)) throw error
-      const empty: InventoryPage = { InventoryConfigurations: [], IsTruncated: false }
-      return { value: empty, cos: error.cos, bytes }
+      return { value: emptyPage, cos: error.cos, bytes }
+    }
+  }
+
+  async function listAll (call: Call): Promise<Outcome<CosPage>> {
+    const configurations = new Map<string, CosDocument>()
+    const tokens = new Set<string>()
+    let unknown = {}
+    let token: string | undefined
+    let bytesInAll = 0
+    for (;;) {
+      const { value: page, cos, bytes } = await listPage(call, token)
+      bytesInAll += bytes
+      if (bytesInAll > maxListBytes) {
+        throw new UpstreamError('UpstreamInvalidResponse', 'The configurations of the bucket have more than 8 MiB of XML ' +
+          'together. List them page by page.', { class: 'invalid', cos })
+      }
+      for (const each of page.documents) {
+        const { Id: id } = each.configuration
+        if (!configurations.has(id)) configurations.set(id, each)
+      }
+      unknown = { ...unknown, ...page.unknown }
+      token = page.nextContinuationToken
+      if (token === undefined) return { value: { ...emptyPage, documents: [...configurations.values()], unknown }, cos }
+      if (tokens.has(token) || Math.max(configurations.size, tokens.size) > maxConfigurations) {
+        throw new UpstreamError('UpstreamInvalidResponse',
+          'COS does not come to an end of the list: it repeats a page, or lists more than a bucket can hold.',
+          { class: 'invalid', cos })
+      }
+      tokens.add(token)
     }
   }
 
   return {
-    put: async (call, id, input) => await send(call, 'PUT', { id }, acknowledge, toXml(id, input)),
+    put: async (call, id, input, stored) => await send(call, 'PUT', { id }, acknowledge, toXml(id, input, stored)),
 
-    get: (call, id) => send(call, 'GET', { id }, readConfiguration),
+    get: (call, id) => send(call, 'GET', { id }, reading(body => checkId(reader.document(body), id))),
 
     delete: (call, id) => send(call, 'DELETE', { id }, acknowledge),
 
     post: async (call, id, input) => await send(call, 'POST', { id }, answer =>
-      answer.body.length > 0 ? reading(fromJobXml)(answer) : { ...acknowledge(answer), value: {} },
+      isBlank(answer.body) ? { ...acknowledge(answer), value: {} } : reading(fromJobXml)(answer),
     toXml(id, input)),
 
     async list (call, continuationToken) {
@@ -140,39 +173,11 @@ export function createInventories (config: Config['cos'], { attempts }: Dependen
       return { value, cos }
     },
 
-    async listAll (call) {
-      const configurations = new Map<string, InventoryConfiguration>()
-      const tokens = new Set<string>()
-      let others = {}
-      let token: string | undefined
-      let bytesInAll = 0
-      for (;;) {
-        const { value: page, cos, bytes } = await listPage(call, token)
-        bytesInAll += bytes
-        if (bytesInAll > maxListBytes) {
-          throw new UpstreamError('UpstreamInvalidResponse', 'The configurations of the bucket have more than 8 MiB of XML ' +
-            'together. List them page by page.', { class: 'invalid', cos })
-        }
-        const { InventoryConfigurations: items, IsTruncated: _, NextContinuationToken: next, ...unknown } = page
-        for (const item of items) if (!configurations.has(item.Id)) configurations.set(item.Id, item)
-        others = { ...others, ...unknown }
-        token = next
-        if (token === undefined) {
-          const whole = { InventoryConfigurations: [...configurations.values()], IsTruncated: false, ...others }
-          return { value: whole, cos }
-        }
-        if (tokens.has(token) || Math.max(configurations.size, tokens.size) > maxConfigurations) {
-          throw new UpstreamError('UpstreamInvalidResponse',
-            'COS does not come to an end of the list: it repeats a page, or lists more than a bucket can hold.',
-            { class: 'invalid', cos })
-        }
-        tokens.add(token)
-      }
-    },
+    listAll,
 
-    preview (call, id, input) {
+    preview (call, id, input, stored) {
       addressOf(call.bucket, call.region)
-      return toXml(id, input)
+      return toXml(id, input, stored)
     },
 
     sizeError: (id, input) => sizeErrorOf(toConfigurationXml(id, input))
@@ -180,8 +185,8 @@ export function createInventories (config: Config['cos'], { attempts }: Dependen
 }
 
 /** @throws {ServiceError} ValidationFailed when it is too large */
-function toXml (id: string, input: object): string {
-  const xml = toConfigurationXml(id, input)
+function toXml (id: string, input: object, stored?: string): string {
+  const xml = stored === undefined ? toConfigurationXml(id, input) : toChangedXml(id, input, stored)
   const detail = sizeErrorOf(xml)
   if (detail === undefined) return xml
   throw new ServiceError('ValidationFailed', 'The configuration is too large. Nothing was changed.',
@@ -212,13 +217,31 @@ function reading<T> (parse: (bytes: Uint8Array) => T | Promise<T>): Read<Outcome
   }
 }
 
+/** @throws {XmlError} for the configuration of another id */
+function checkId (document: CosDocument, id: string): CosDocument {
+  if (document.configuration.Id !== id) throw new XmlError('it is another configuration')
+  return document
+}
+
+/** @throws {XmlError} for a page that is not the one of the token, or leads back to it */
+function checkTokens (page: CosPage, token: string | undefined): CosPage {
+  const { continuationToken = token, nextContinuationToken } = page
+  if (continuationToken !== token) throw new XmlError('it is another page')
+  if (token !== undefined && nextContinuationToken === token) throw new XmlError('the page after it is the same one')
+  return page
+}
+
 /** An empty success proves nothing by itself: without COS's request id, or with a page of HTML, it is not COS's. */
 function acknowledge (answer: CosAnswer): Outcome<undefined> {
   const cos = cosContext(answer)
-  if (cos.requestId === undefined || answer.body.length > 0) {
+  if (cos.requestId === undefined || !isBlank(answer.body)) {
     throw invalid('The change was acknowledged, but not as COS does: a gateway in between may have answered.', { cos })
   }
   return { value: undefined, cos }
+}
+
+function isBlank (bytes: Uint8Array): boolean {
+  return bytes.every(byte => byte === 0x20 || byte === 0x09 || byte === 0x0A || byte === 0x0D)
 }
 
 function invalid (detail: string, more: { cause?: unknown, cos: CosContext }): UpstreamError {

@@ -1,21 +1,5 @@
+import type { CosPage } from '../cos/xml/cos-document.ts'
 import { createPauses } from '../event-loop.ts'
-
-/** What cannot change is written once, for as long as anybody has it: a configuration that the reader has frozen. */
-const texts = new WeakMap<object, string>()
-
-/**
- * An answer as JSON.
- *
- * @param value if it is frozen, so must be all that is in it
- */
-export function toJson (value: unknown): string {
-  if (typeof value !== 'object' || value === null || !Object.isFrozen(value)) return JSON.stringify(value)
-  const known = texts.get(value)
-  if (known !== undefined) return known
-  const text = JSON.stringify(value)
-  texts.set(value, text)
-  return text
-}
 
 /**
  * Serializes an object whose lists may be long, one item after another with iterations of the event loop in between.
@@ -31,10 +15,23 @@ export async function toJsonInParts (object: object): Promise<string> {
     }
     const items: string[] = []
     for (const item of value) {
-      items.push(toJson(item))
+      items.push(JSON.stringify(item))
       await pause()
     }
     members.push(`${JSON.stringify(name)}:[${items.join()}]`)
   }
   return `{${members.join()}}`
+}
+
+/** Returns a page of configurations as JSON, with iterations of the event loop in between. */
+export async function pageToJson ({ documents, nextContinuationToken, unknown }: CosPage): Promise<string> {
+  const isTruncated = nextContinuationToken !== undefined
+  const pause = createPauses()
+  const items: string[] = []
+  for (const document of documents) {
+    items.push(document.json())
+    await pause()
+  }
+  const others = { IsTruncated: isTruncated, ...unknown, NextContinuationToken: nextContinuationToken }
+  return `{"InventoryConfigurations":[${items.join()}],${JSON.stringify(others).slice(1)}`
 }

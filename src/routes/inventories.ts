@@ -20,7 +20,7 @@ import { ServiceError } from '../errors.ts'
 import { refuseDestinations } from '../http/authorization.ts'
 import type { RegionOf } from '../http/authorization.ts'
 import { callOf } from '../http/cos-call.ts'
-import { toJsonInParts } from '../http/json.ts'
+import { pageToJson } from '../http/json.ts'
 import { refuseBody } from '../http/json-only.ts'
 import { preconditionsOf, refusePreconditions } from '../http/preconditions.ts'
 import { commonCosProblems, cosProblems, problemResponses } from '../http/problem-responses.ts'
@@ -119,7 +119,9 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (
     const found = await changes.get(callOf(request), request.params.id)
     const { ifNoneMatch } = preconditionsOf(request)
     const isUnchanged = failedPrecondition({ ifMatch: undefined, ifNoneMatch }, found.etag) !== undefined
-    return isUnchanged ? answer(reply.code(304), { ...found, value: undefined }) : answer(reply, found)
+    if (isUnchanged) return answer(reply.code(304), { ...found, value: undefined })
+    reply.type('application/json; charset=utf-8')
+    return answer(reply, { ...found, value: found.value.json() })
   }
 
   app.head('/buckets/:bucket/inventories/:id', {
@@ -236,7 +238,7 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (
     const call = callOf(request)
     const { value: page, cos } = await (all === 'true' ? inventories.listAll(call) : inventories.list(call, token))
     reply.type('application/json; charset=utf-8')
-    return answer(reply, { value: await toJsonInParts(page), cos })
+    return answer(reply, { value: await pageToJson(page), cos })
   })
 }
 

@@ -141,7 +141,7 @@ t.test('a success that COS did not give is not one', async t => {
   for (const [method, body] of calls) {
     for (const [headers, content] of [
       [{}, ''], [{ 'content-type': 'text/html' }, page], [fromCos, page], [fromCos, '<InventoryConfiguration><Id>a'],
-      [fromCos, xmlError('InternalError')]
+      [fromCos, '<Error></Error>']
     ] as const) {
       emulator.addFault({ kind: 'raw', status: 200, headers, body: content, times: 1 })
       t.match((await call(method, at('a'), body)).json, { status: 502, code: 'UpstreamInvalidResponse' }, `${method} ${content}`)
@@ -149,6 +149,71 @@ t.test('a success that COS did not give is not one', async t => {
   }
   emulator.addFault({ kind: 'garbage', times: 1 })
   t.match((await call('GET', `/buckets/${bucket}/inventories`)).json, { status: 502, code: 'UpstreamInvalidResponse' })
+})
+
+t.test('an error document is an error when its status is a success', async t => {
+  const { call, emulator } = await start(t)
+  const { IsEnabled: _, Schedule: __, ...job } = configuration
+  const calls = [['PUT', configuration], ['POST', job], ['DELETE', undefined], ['GET', undefined]] as const
+  for (const [code, status, more] of [
+    ['InternalError', 502, {}], ['NewError', 502, {}], ['AccessDenied', 403, {}], ['SlowDown', 503, {}], ['NoSuchBucket', 404, {}],
+    ['InventoryConfigurationNotFoundError', 404, {}], ['SignatureDoesNotMatch', 502, { code: 'UpstreamCredentialsRejected', cosCode: 'SignatureDoesNotMatch' }]
+  ] as const) {
+    for (const [method, body] of calls) {
+      for (const given of [200, 204] as const) {
+        emulator.addFault({ kind: 'raw', status: given, headers: fromCos, body: given === 204 ? '' : xmlError(code), times: 1 })
+        const { json, status: responded } = await call(method, at('a'), body)
+        if (given === 200) t.match(json, { code, status, ...more }, `${method} ${code}`)
+        else if (method === 'DELETE') t.equal(responded, 204)
+        else t.match(json, { code: 'UpstreamInvalidResponse' }, 'another status is no success either')
+      }
+    }
+  }
+  const { call: retried, emulator: again } = await start(t, { environment: { COS_MAX_ATTEMPTS: '2' } })
+  again.addFault({ kind: 'raw', status: 200, headers: fromCos, body: xmlError('InternalError'), times: 1 })
+  t.equal((await retried('PUT', at('a'), configuration)).status, 204, 'a failure of COS is retried')
+})
+
+t.test('white space is no content', async t => {
+  const { call, emulator } = await start(t)
+  const { IsEnabled: _, Schedule: __, ...job } = configuration
+  for (const [method, body, status] of [['PUT', configuration, 204], ['POST', job, 202]] as const) {
+    emulator.addFault({ kind: 'raw', status: 200, headers: fromCos, body: ' \r\n\t', times: 1 })
+    t.equal((await call(method, at('a'), body)).status, status, method)
+    emulator.addFault({ kind: 'raw', status: 200, headers: {}, body: ' \r\n\t', times: 1 })
+    t.match((await call(method, at('b'), body)).json, { code: 'UpstreamInvalidResponse' }, 'not without the id of the request')
+  }
+})
+
+t.test('a response about another configuration or page is none', async t => {
+  const { call, emulator } = await start(t)
+  const mergePatch = { 'content-type': 'application/merge-patch+json' }
+  t.equal((await call('PUT', at('mine'), configuration)).status, 204)
+  const [before] = emulator.configurations(bucket)
+  const other = String(before).replace('<Id>mine</Id>', '<Id>other</Id>')
+  const page = (xml: string) => `<ListInventoryConfigurationResult>${xml}</ListInventoryConfigurationResult>`
+  const next = (token: string) => `<IsTruncated>true</IsTruncated><NextContinuationToken>${token}</NextContinuationToken>`
+  const list = `/buckets/${bucket}/inventories`
+  type Case = [content: string, method: string, path: string, body?: object | undefined, headers?: Record<string, string>]
+  const cases: Case[] = [
+    [other, 'GET', at('mine')], [other, 'HEAD', at('mine')], [other, 'PATCH', at('mine'), { IsEnabled: false }, mergePatch],
+    [other, 'PUT', at('mine'), configuration, { 'if-match': '*' }], [other, 'DELETE', at('mine'), undefined, { 'if-match': '*' }],
+    [page('<ContinuationToken>b</ContinuationToken><IsTruncated>false</IsTruncated>'), 'GET', `${list}?continuation-token=a`],
+    [page('<ContinuationToken>b</ContinuationToken><IsTruncated>false</IsTruncated>'), 'GET', list],
+    [page(`<ContinuationToken>a</ContinuationToken>${next('a')}`), 'GET', `${list}?continuation-token=a`],
+    [page(`<ContinuationToken>b</ContinuationToken>${next('a')}`), 'PUT', `${list}?prune=true`, { InventoryConfigurations: [] }]
+  ]
+  for (const [content, method, path, body, headers] of cases) {
+    emulator.addFault({ kind: 'raw', status: 200, headers: fromCos, body: content, times: 1 })
+    const { status, json } = await call(method, path, body, headers)
+    t.equal(status, 502, `${method} ${path}`)
+    if (method !== 'HEAD') t.equal(json.code, 'UpstreamInvalidResponse')
+  }
+  t.strictSame(emulator.configurations(bucket), [before], 'nothing is written')
+  for (const echoed of ['', '<ContinuationToken/>', '<ContinuationToken>a</ContinuationToken>']) {
+    emulator.addFault({ kind: 'raw', status: 200, headers: fromCos, body: page(`${echoed}<IsTruncated>false</IsTruncated>`), times: 1 })
+    t.equal((await call('GET', `${list}?continuation-token=a`)).status, 200, echoed)
+  }
 })
 
 t.test('what looks like our credentials in an answer goes no further', async t => {

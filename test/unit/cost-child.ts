@@ -47,8 +47,8 @@ async function costOfBatch (operation: () => unknown, times: number): Promise<nu
 async function costsOfParts () {
   const { authorization, keyTimeAt, signKeyOf } =
     await built('cos/signature') as typeof import('../../src/cos/signature.ts')
-  const { fromConfigurationXml, readList, toConfigurationXml } =
-    await built('cos/inventory-xml') as typeof import('../../src/cos/inventory-xml.ts')
+  const { fromConfigurationXml, fromListXml, toConfigurationXml } =
+    await built('cos/xml/inventory-xml') as typeof import('../../src/cos/xml/inventory-xml.ts')
   const { etagOf } = await built('changes/version') as typeof import('../../src/changes/version.ts')
   const [id = ''] = ids
   const keys = { secretId: 'AKIDtest', secretKey: 'kKeEyY' }
@@ -60,14 +60,14 @@ async function costsOfParts () {
     parameters: { inventory: '', id },
     headers: { host: `${bucket}.cos.ap-guangzhou.myqcloud.com`, 'x-cos-security-token': 'tToOkKeEnN+/'.repeat(16) }
   }
-  const document = Buffer.from(configurationXml(id))
-  const page = Buffer.from('<ListInventoryConfigurationResult>' + ids.slice(0, pageSize).map(configurationXml).join('') +
+  const document = configurationXml(id)
+  const page = ('<ListInventoryConfigurationResult>' + ids.slice(0, pageSize).map(configurationXml).join('') +
     '<IsTruncated>false</IsTruncated></ListInventoryConfigurationResult>')
   const read = fromConfigurationXml(document)
   return {
     authorization: await costOf(() => authorization(request, keys, keyTime, signKey), 1_000),
     fromConfigurationXml: await costOf(() => fromConfigurationXml(document), 100),
-    readList: await costOf(() => readList(page), 1),
+    fromListXml: await costOf(() => fromListXml(page), 1),
     toConfigurationXml: await costOf(() => toConfigurationXml(id, configuration), 200),
     etagOf: await costOf(() => etagOf(read), 200)
   }

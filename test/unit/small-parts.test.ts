@@ -13,7 +13,7 @@ import t from 'tap'
 import { readConfig } from '../../src/config.ts'
 import { FetchError, fetchJson, fetchText } from '../../src/fetch-json.ts'
 import { watchFiles } from '../../src/file-watch.ts'
-import { toJson, toJsonInParts } from '../../src/http/json.ts'
+import { toJsonInParts } from '../../src/http/json.ts'
 import { countParameters, parseQuery } from '../../src/http/query.ts'
 import { createReloader } from '../../src/reload.ts'
 import { Secret } from '../../src/secret.ts'
@@ -78,16 +78,8 @@ t.test('neither the console nor the logger prints a secret', async t => {
   t.equal(logs().trimEnd().split('\n').length, 4)
 })
 
-t.test('an answer is the JSON of its value, whether or not that can change', async t => {
-  const values = [{ a: [1, { b: '"' }] }, [], 'x', 1, true, null]
-  for (const value of values) t.equal(toJson(value), JSON.stringify(value))
-  const kept = Object.freeze({ a: Object.freeze(['b']) })
-  t.equal(toJson(kept), '{"a":["b"]}')
-  t.equal(toJson(kept), '{"a":["b"]}')
-})
-
 t.test('an object is serialized in parts as JSON.stringify does it', async t => {
-  const items = [{ Id: 'a', '"': '\n' }, Object.freeze({ Id: 'b' })]
+  const items = [{ Id: 'a', '"': '\n' }, { Id: 'b' }]
   for (const page of [
     { InventoryConfigurations: [], IsTruncated: false },
     { InventoryConfigurations: items, IsTruncated: true, NextContinuationToken: 't', Unknown: ['x'] },

@@ -1,0 +1,164 @@
+import { hash } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
+import type { InventoryConfiguration } from '../../contract/inventory.ts'
+import type { Departure } from '../../departure.ts'
+import { nextIteration } from '../../event-loop.ts'
+import { cancelled } from '../bulkheads.ts'
+import { fromConfigurationXml, fromListXml } from './inventory-xml.ts'
+import type { StoredConfiguration, StoredPage } from './inventory-xml.ts'
+import { meaningOf } from './mapping.ts'
+import { decodeUtf8 } from './parser.ts'
+
+/** A configuration that COS stores, and what follows from its XML alone. */
+export interface CosDocument extends StoredConfiguration {
+  /** Returns its entity tag, see {@link etagOf}. */
+  etag (): string
+  /** Returns its JSON. */
+  json (): string
+}
+
+/** A page of configurations. */
+export interface CosPage extends Omit<StoredPage, 'stored'> {
+  documents: readonly CosDocument[]
+}
+
+/** Characters of XML that a reader keeps: some 1,500 usual configurations, which take up to 8 MiB. */
+const maxKept = 1_536 * 1024
+
+/** Characters of the longest document that is kept. A longer one is unusual, and would push out many others. */
+const maxKeptLength = 32 * 1024
+
+/** The same for a page of 100. */
+const maxKeptPageLength = 10 * maxKeptLength
+
+/** Pages that are read at once. The largest there can be takes some 30 MiB until its response has been sent. */
+const maxPages = 4
+
+/**
+ * Reads COS's responses. The readers keep what follows from the XML of the documents they have read last: COS is asked
+ * every time, but configurations seldom change, and to translate one takes a third of a GET and most of a LIST.
+ */
+export interface DocumentReader {
+  /** @throws {XmlError} when the bytes are not an InventoryConfiguration */
+  document (bytes: Uint8Array): CosDocument
+  /**
+   * Reads a page in iterations of the event loop that it shares with no other page.
+   *
+   * @param caller the one for whom the page is read
+   * @throws {XmlError} when the bytes are not a page of configurations
+   * @throws {UpstreamError} `cancelled` when the caller has disconnected
+   */
+  page (bytes: Uint8Array, caller: Departure): Promise<CosPage>
+}
+
+/** Creates a reader, with its own memory and its own limit of pages that are read at once. */
+export function createDocumentReader (): DocumentReader {
+  const sizeCalculation = (_: unknown, xml: string) => xml.length
+  const documents = new LRUCache<string, CosDocument>({ maxSize: maxKept, sizeCalculation })
+  const pages = new LRUCache<string, CosPage>({ maxSize: maxKept, sizeCalculation })
+  const inTurn = createPageQueue()
+
+  async function readPage (xml: string, caller: Departure): Promise<CosPage> {
+    const wait = async () => {
+      await nextIteration()
+      if (caller.aborted) throw cancelled()
+    }
+    await wait()
+    const { stored, ...page } = await fromListXml(xml, wait)
+    return { ...page, documents: stored.map(createDocument) }
+  }
+
+  return {
+    document (bytes) {
+      const xml = decodeUtf8(bytes)
+      const known = documents.get(xml)
+      if (known !== undefined) return known
+      const document = createDocument({ xml, configuration: fromConfigurationXml(xml) })
+      if (xml.length <= maxKeptLength) documents.set(xml, document)
+      return document
+    },
+
+    async page (bytes, caller) {
+      const xml = decodeUtf8(bytes)
+      const known = pages.get(xml)
+      if (known !== undefined) return known
+      const page = await inTurn(caller, () => readPage(xml, caller))
+      if (xml.length <= maxKeptPageLength) pages.set(xml, page)
+      return page
+    }
+  }
+}
+
+/** Lets some pages be read at once; the others wait in order of arrival, until their callers disconnect. */
+function createPageQueue () {
+  let reading = 0
+  const waiting = new Set<() => void>()
+
+  function begin (caller: Departure): Promise<void> {
+    if (reading < maxPages) {
+      reading += 1
+      return Promise.resolve()
+    }
+    return new Promise((resolve, reject) => {
+      const leave = () => {
+        waiting.delete(admit)
+        reject(cancelled())
+      }
+      const admit = () => {
+        caller.removeEventListener('abort', leave)
+        resolve()
+      }
+      waiting.add(admit)
+      caller.addEventListener('abort', leave)
+    })
+  }
+
+  function end (): void {
+    const [next] = waiting
+    if (next === undefined) {
+      reading -= 1
+      return
+    }
+    waiting.delete(next)
+    next()
+  }
+
+  return async <T>(caller: Departure, read: () => Promise<T>): Promise<T> => {
+    await begin(caller)
+    return await read().finally(end)
+  }
+}
+
+function createDocument ({ xml, configuration }: StoredConfiguration): CosDocument {
+  let [etag, json]: Array<string | undefined> = []
+  return {
+    xml,
+    // Requests share a document.
+    configuration: frozen(configuration),
+    etag () {
+      etag ??= etagOf(configuration)
+      return etag
+    },
+    json () {
+      json ??= JSON.stringify(configuration)
+      return json
+    }
+  }
+}
+
+function frozen<T> (value: T): T {
+  if (typeof value === 'object' && value !== null) {
+    for (const each of Object.values(value)) frozen(each)
+    Object.freeze(value)
+  }
+  return value
+}
+
+/**
+ * Returns the strong entity tag of a configuration (RFC 9110, section 8.8.3): a SHA-256 of its canonical form.
+ *
+ * @param configuration as GET returns it
+ */
+export function etagOf (configuration: InventoryConfiguration): string {
+  return `"${hash('sha256', meaningOf(configuration), 'base64url')}"`
+}

@@ -1,0 +1,89 @@
+/**
+ * Rewriting a stored document: what a change leaves alone keeps its form, its place, and its attributes.
+ */
+import { escapeText, isObject, isSame, own, readElement, readMembers, writeContent, writeElement } from './mapping.ts'
+import type { Json, JsonObject, Members } from './mapping.ts'
+import type { XmlElement } from './parser.ts'
+
+type Kind = Parameters<typeof readElement>[1]
+
+/** A child element of the new document. */
+interface Written {
+  name: string
+  xml: string
+}
+
+/**
+ * Returns the XML of an element whose children are to be other ones.
+ *
+ * @param next the new children in the form that {@link readMembers} gives
+ */
+export function rewriteElement (element: XmlElement, kind: Members | undefined, next: JsonObject): string {
+  const children = rewriteChildren(element, kind, next)
+  return tagged(element, children.map(({ xml }) => xml).join(''))
+}
+
+function rewriteChildren (element: XmlElement, kind: Members | undefined, next: JsonObject): Written[] {
+  const before = readMembers(element, kind)
+  const children: Written[] = []
+  const rewritten = new Set<string>()
+  for (const child of element.children) {
+    const { name } = child
+    const [from, to] = [own(before, name), own(next, name)]
+    if (isSame(from, to)) {
+      children.push({ name, xml: serialize(child) })
+    } else if (to !== undefined && !rewritten.has(name)) {
+      rewritten.add(name)
+      const candidates = element.children.filter(each => each.name === name)
+      children.push({ name, xml: rewriteEach(name, candidates, kind?.order.get(name), to) })
+    }
+  }
+  insertOthers(children, kind, next)
+  return children
+}
+
+/** One element for each value: the stored one where there is one of the same meaning. */
+function rewriteEach (name: string, candidates: XmlElement[], kind: Kind, value: Json): string {
+  if (!Array.isArray(value) && candidates.length === 1) return rewriteOne(candidates[0] as XmlElement, kind, value)
+  const unused = candidates.map(element => ({ element, value: readElement(element, kind) }))
+  return [value].flat().map((each: Json) => {
+    const index = unused.findIndex(candidate => isSame(candidate.value, each))
+    const [found] = index === -1 ? [] : unused.splice(index, 1)
+    return found === undefined ? writeElement(name, each, kind) : serialize(found.element)
+  }).join('')
+}
+
+function rewriteOne (element: XmlElement, kind: Kind, value: Json): string {
+  const isContainer = typeof kind === 'object' || (kind !== 'marker' && element.children.length > 0)
+  return isObject(value) && isContainer
+    ? rewriteElement(element, typeof kind === 'object' ? kind : undefined, value)
+    : tagged(element, writeContent(value, kind))
+}
+
+/** Inserts the members for which there is no element yet: known ones in canonical order, unknown ones at the end. */
+function insertOthers (children: Written[], kind: Members | undefined, next: JsonObject): void {
+  const present = new Set(children.map(({ name }) => name))
+  const order = [...kind?.order.keys() ?? []]
+  for (const name of Object.keys(next).filter(each => !present.has(each))) {
+    const xml = writeElement(name, next[name] as Json, kind?.order.get(name))
+    const before = order.slice(0, Math.max(0, order.indexOf(name)))
+    const at = order.includes(name) ? children.findLastIndex(each => before.includes(each.name)) + 1 : children.length
+    children.splice(at, 0, { name, xml })
+  }
+}
+
+function serialize (element: XmlElement): string {
+  const { children, text } = element
+  return tagged(element, children.length === 0 ? escapeText(text) : children.map(serialize).join(''))
+}
+
+function tagged ({ qualifiedName, attributes }: XmlElement, content: string): string {
+  let tag = qualifiedName
+  for (const [name, value] of Object.entries(attributes ?? {})) tag += ` ${name}="${escapeAttribute(value)}"`
+  return `<${tag}>${content}</${qualifiedName}>`
+}
+
+/** White space is a reference, or it would read back as a space (XML 1.0, section 3.3.3). */
+function escapeAttribute (value: string): string {
+  return value.replace(/[&<"\t\n\r]/g, char => `&#${char.charCodeAt(0)};`)
+}
