@@ -1,5 +1,5 @@
 import type { Action } from '../contract/callers.ts'
-import { bucketPattern } from '../contract/inventory.ts'
+import { bucketPattern, textMember } from '../contract/inventory.ts'
 import type { Caller, Statement } from './callers-file.ts'
 
 /** What a caller wants to do, and where. */
@@ -56,8 +56,12 @@ const destinationName = /^(cosbucket)?destination$/i
  */
 const harmless: ReadonlyMap<string, readonly string[]> = new Map([
   ['COSBucketDestination', ['AccountId', 'Format', 'Prefix']],
-  ['COSBucketDestination/Encryption', ['SSECOS', 'SSE-COS']]
+  ['COSBucketDestination/Encryption', ['SSECOS', 'SSE-COS']],
+  ['COSBucketDestination/Encryption/SSECOS', [textMember]]
 ])
+
+/** Members whose own members are looked up in {@link harmless}. */
+const nested = new Set(['COSBucketDestination/Encryption', 'COSBucketDestination/Encryption/SSECOS'])
 
 /**
  * Every bucket that a body names as a destination, each once: all text under `Destination` but the members known to say
@@ -87,8 +91,8 @@ export function destinationsOf (body: unknown): string[] {
     for (const member of Object.keys(value)) {
       const each = (value as Record<string, unknown>)[member]
       const isHarmless = typeof each === 'string' && harmless.get(name)?.includes(member) === true
-      const path = name === 'COSBucketDestination' && member === 'Encryption' ? `${name}/${member}` : member
-      look(each, path, (isDestination && !isHarmless) || destinationName.test(member))
+      const path = `${name}/${member}`
+      look(each, nested.has(path) ? path : member, (isDestination && !isHarmless) || destinationName.test(member))
     }
   }
   return [...found]

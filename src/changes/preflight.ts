@@ -15,6 +15,9 @@ export interface Warning {
 
 const destinationPointer = '/Destination/COSBucketDestination/Bucket'
 
+/** COS document 30625. */
+const documentedResource = /^qcs::cos:([^:]*)::([^:]*)$/
+
 type Destination = NonNullable<InventoryConfiguration['Destination']>
 
 /**
@@ -59,10 +62,14 @@ async function destinationWarnings (
   call: Call, { Id: id, Filter: filter, Destination: destination }: InventoryConfiguration, find: Regions['find']
 ): Promise<Warning[]> {
   const { Bucket: resource, Prefix: folder = '' } = (destination as Destination).COSBucketDestination
-  const [, , , named, , bucket] = resource.split(':') as [string, string, string, string, string, string]
   const { bucket: source, region } = call
   const warnings: Warning[] = []
   const warn = (code: Warning['code'], pointer: string, detail: string) => warnings.push({ code, pointer, detail })
+  const [, named, bucket] = documentedResource.exec(resource) ?? []
+  if (named === undefined || bucket === undefined) {
+    warn('DestinationNotChecked', destinationPointer, 'The destination does not have the documented form.')
+    return warnings
+  }
   const isListed = find !== undefined && appIdOf(bucket) === appIdOf(source) && bucket !== source &&
     await find(source, call) !== undefined
   const found = isListed ? await find(bucket, call) : named

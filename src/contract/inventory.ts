@@ -30,6 +30,12 @@ export function isXmlText (text: string): boolean {
   return xmlText.test(text)
 }
 
+/**
+ * The member that is the text of SSECOS. COS documents SSE-COS as empty, but some clients store a text in it. No XML
+ * name begins with `#`.
+ */
+export const textMember = '#text'
+
 const XmlText = (description: string, example: string) => Type.String({
   pattern: xmlTextPattern,
   description: `${description} Any text without control characters but tab, LF and CR.`,
@@ -251,7 +257,11 @@ export const InventoryConfigurationSchema = Type.Object({
       Format: Type.String({ examples: ['CSV'] }),
       AccountId: Type.Optional(Type.String()),
       Prefix: Type.Optional(Type.String()),
-      Encryption: Type.Optional(Type.Object({ SSECOS: Type.Optional(Type.Object({}, open)) }, open))
+      Encryption: Type.Optional(Type.Object({
+        SSECOS: Type.Optional(Type.Object({
+          [textMember]: Type.Optional(Type.String({ description: 'Text that another client has stored in it.' }))
+        }, open))
+      }, open))
     }, open)
   }, open))
 }, {

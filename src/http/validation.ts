@@ -2,7 +2,7 @@ import type { FastifyReply, FastifyRequest, FastifySchemaValidationError } from 
 import { escapePointer } from '../changes/differences.ts'
 import { meaningOf } from '../changes/version.ts'
 import { maxSetSize } from '../contract/desired-set.ts'
-import { InventoryConfigurationInputSchema, isXmlText } from '../contract/inventory.ts'
+import { InventoryConfigurationInputSchema, isXmlText, textMember } from '../contract/inventory.ts'
 import { maxBodyValues } from '../contract/requests.ts'
 import { refTo } from '../contract/schema.ts'
 import { ServiceError } from '../errors.ts'
@@ -302,17 +302,56 @@ const typeNames: Readonly<Record<string, string>> = {
   string: 'a string', integer: 'an integer', object: 'an object', array: 'an array'
 }
 
+const destination = '/Destination/COSBucketDestination'
+const marker = `${destination}/Encryption/SSECOS`
+
+/**
+ * The rules that allow-unknown=true lifts, by place: COS may store other values than the documented ones, and returns
+ * them. The index 0 stands for any.
+ */
+const liftedRules: ReadonlyMap<string, readonly string[]> = new Map([
+  ['/Id', ['pattern']],
+  ['/IncludedObjectVersions', ['enum']],
+  ['/Schedule', ['required']],
+  ['/Schedule/Frequency', ['enum']],
+  ['/Schedule/MonthlyDate', ['not', 'minimum', 'maximum']],
+  ['/OptionalFields', ['uniqueItems']],
+  ['/OptionalFields/0', ['pattern']],
+  ['/OptionalFields/Field', ['uniqueItems']],
+  ['/OptionalFields/Field/0', ['pattern']],
+  ['/Filter/Period/StartTime', ['minimum']],
+  ['/Filter/Period/EndTime', ['minimum']],
+  [`${destination}/Format`, ['enum']],
+  [`${destination}/Bucket`, ['pattern', 'maxLength']],
+  [`${destination}/AccountId`, ['pattern']],
+  [marker, ['maxLength']]
+])
+
+/** An Id of a set that COS may have been given by others: this service addresses shorter ones only. */
+function isStoredId (id: unknown): boolean {
+  return typeof id === 'string' && /^[A-Za-z0-9._-]{1,255}$/.test(id)
+}
+
 /** With allow-unknown=true: no fault for what can be an element, its own fault for what cannot. */
 function faultOfUnknown (error: SchemaError, body: unknown): Fault[] {
   const { keyword, params, instancePath, data } = error
+  const isText = (value: unknown) => typeof value === 'string' && isXmlText(value)
   if (keyword === 'additionalProperties' && !isOfSet(error)) {
     const name = String(params['additionalProperty'])
-    const value = (valueAt(body, instancePath) as Record<string, unknown>)[name]
-    return elementFaults(name, value, `${instancePath}/${escapePointer(name)}`)
+    const object = valueAt(body, instancePath) as Record<string, unknown>
+    const isTextOfMarker = instancePath === marker && name === textMember && Object.keys(object).length === 1
+    if (isTextOfMarker && isText(object[name])) return []
+    return elementFaults(name, object[name], `${instancePath}/${escapePointer(name)}`)
+  }
+  if (liftedRules.get(instancePath.replace(/\/[0-9]+$/, '/0'))?.includes(keyword) === true) {
+    const isLifted = keyword === 'required'
+      ? params['missingProperty'] === 'MonthlyDate'
+      : instancePath !== '/Id' || isStoredId(data)
+    if (isLifted && (typeof data !== 'string' || isXmlText(data))) return []
   }
   // The one element that COS may hold several of where the documents know one; answers then have an array.
   const several = instancePath === '/Filter/StorageClass' && keyword === 'type' && Array.isArray(data) && data.length > 0
-  if (several && data.every(each => typeof each === 'string' && isXmlText(each))) return []
+  if (several && data.every(isText)) return []
   return [toFault(error, 'body')]
 }
 

@@ -194,7 +194,8 @@ t.test('a response about another configuration or page is none', async t => {
   const page = (xml: string) => `<ListInventoryConfigurationResult>${xml}</ListInventoryConfigurationResult>`
   const next = (token: string) => `<IsTruncated>true</IsTruncated><NextContinuationToken>${token}</NextContinuationToken>`
   const list = `/buckets/${bucket}/inventories`
-  type Case = [content: string, method: string, path: string, body?: object | undefined, headers?: Record<string, string>]
+  type Headers = Record<string, string>
+  type Case = [content: string, method: string, path: string, body?: object | undefined, headers?: Headers]
   const cases: Case[] = [
     [other, 'GET', at('mine')], [other, 'HEAD', at('mine')], [other, 'PATCH', at('mine'), { IsEnabled: false }, mergePatch],
     [other, 'PUT', at('mine'), configuration, { 'if-match': '*' }], [other, 'DELETE', at('mine'), undefined, { 'if-match': '*' }],

@@ -178,7 +178,7 @@ t.test('allow-unknown refuses what cannot be an element, with its pointer', asyn
     Big: 1e300,
     Many: [{ 'x/~y': 1 }, 'ok', null],
     Fine: [1.5, { x: '' }],
-    Schedule: { Frequency: 'Hourly', New: {} }
+    Schedule: { Frequency: 5, New: {} }
   }
   const { json } = await call('PUT', at('bad', '?allow-unknown=true'), body)
   t.strictSame(json.errors.map(({ pointer }: { pointer: string }) => pointer).sort(), [

@@ -9,7 +9,7 @@ import { ServiceError } from '../../errors.ts'
 import { nextIteration } from '../../event-loop.ts'
 import { filterElement, fromWireFilter, toStoredFilter, toWireFilter } from './filter.ts'
 import {
-  asRead, isObject, isSame, mapMembers, members, merge, own, readMembers, set, writeElement
+  asRead, isObject, isSame, mapMembers, members, merge, own, readMembers, writeElement
 } from './mapping.ts'
 import type { Json, JsonObject, MemberChanges } from './mapping.ts'
 import {
@@ -273,7 +273,7 @@ function renamed (from: string, to: string): (value: Json) => Json {
   return value => {
     if (!isObject(value)) return value
     const mapped: JsonObject = {}
-    for (const name of Object.keys(value)) set(mapped, name === from ? to : name, value[name] as Json)
+    for (const name of Object.keys(value)) merge(mapped, name === from ? to : name, value[name] as Json)
     return mapped
   }
 }

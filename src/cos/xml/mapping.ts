@@ -33,7 +33,7 @@ interface Cardinality {
   required?: string[]
 }
 
-/** The member of a marker that is its text. No XML name begins with `#`. */
+/** The member of a marker that is its text, as contract/inventory.ts documents it. No XML name begins with `#`. */
 export const textMember = '#text'
 
 /** Returns an element with these children. */
