@@ -21,6 +21,14 @@ export interface TlsConfig {
   clientCaFile: string | undefined
 }
 
+/** URLs of HTTP proxies by the scheme of the target, which can hold a password. */
+export interface Proxies {
+  http: Secret | undefined
+  https: Secret | undefined
+  /** Hosts that are reached without a proxy, in the form of NO_PROXY. */
+  except: string
+}
+
 type LogLevel = typeof logLevels[number]
 
 /** Everything the service can be told, checked. Times are milliseconds. */
@@ -29,6 +37,8 @@ export interface Config {
   port: number
   logLevel: LogLevel
   readOnly: boolean
+  /** How long a connection may be idle between two requests. */
+  keepAliveTimeoutMs: number
   shutdownDelayMs: number
   shutdownGraceMs: number
   /** Addresses and networks whose `X-Forwarded-For` is believed. */
@@ -51,6 +61,8 @@ export interface Config {
     scheme: 'http' | 'https'
     endpoint: string
     connectTo: { host: string, port: number } | undefined
+    /** Undefined where none is set. */
+    proxies: Proxies | undefined
     timeoutMs: number
     deadlineMs: number
     maxAttempts: number
@@ -95,6 +107,7 @@ export function readConfig (environment: Environment): Config {
     port,
     logLevel: reader.choice('LOG_LEVEL', 'info', logLevels),
     readOnly: reader.flag('READ_ONLY'),
+    keepAliveTimeoutMs: reader.integer('KEEP_ALIVE_TIMEOUT_MS', 72_000, 1, longestTimeMs),
     shutdownDelayMs: reader.integer('SHUTDOWN_DELAY_MS', 0, 0, longestTimeMs),
     shutdownGraceMs: reader.integer('SHUTDOWN_GRACE_MS', 10_000, 0, longestTimeMs),
     trustedProxies: trustedProxies(reader.value('TRUST_PROXY'), faults),
@@ -115,6 +128,7 @@ export function readConfig (environment: Environment): Config {
       scheme: reader.choice('COS_SCHEME', 'https', ['https', 'http']),
       endpoint: template,
       connectTo: connectTo(reader.value('COS_CONNECT_TO'), faults),
+      proxies: readProxies(reader),
       timeoutMs: reader.integer('COS_TIMEOUT_MS', 5_000, 1, longestTimeMs),
       deadlineMs: reader.integer('COS_DEADLINE_MS', 15_000, 1, longestTimeMs),
       maxAttempts: reader.integer('COS_MAX_ATTEMPTS', 3, 1, 10),
@@ -213,6 +227,21 @@ function redisUrl (reader: EnvironmentReader): Secret | undefined {
     reader.faults.push('RATE_LIMIT_REDIS_URL must be redis://host:port or rediss://host:port (its value is not shown)')
   }
   return new Secret(text)
+}
+
+/** As other programs read them: the lower-case name wins. */
+function readProxies (reader: EnvironmentReader): Proxies | undefined {
+  const valueOf = (name: string) => reader.value(name.toLowerCase()) ?? reader.value(name)
+  const proxyOf = (name: string) => {
+    const text = valueOf(name)
+    if (text === undefined) return undefined
+    if (!['http:', 'https:'].includes(URL.parse(text)?.protocol ?? '')) {
+      reader.faults.push(`${name} must be a URL that begins with http:// or https:// (its value is not shown)`)
+    }
+    return new Secret(text)
+  }
+  const [http, https, except = ''] = [proxyOf('HTTP_PROXY'), proxyOf('HTTPS_PROXY'), valueOf('NO_PROXY')]
+  return http === undefined && https === undefined ? undefined : { http, https, except }
 }
 
 function trustedProxies (text: string | undefined, faults: string[]): string[] {

@@ -1,4 +1,6 @@
 import { Agent, request } from 'undici'
+import type { Dispatcher } from 'undici'
+import { createProxiedAgent } from './proxied-agent.ts'
 
 /** Credentials and key sets are a few KiB. */
 const maxBytes = 256 * 1024
@@ -9,6 +11,8 @@ export interface JsonRequest {
   method?: 'GET' | 'POST'
   headers?: Record<string, string>
   body?: string
+  /** Whether a proxy of the environment is not used: the metadata service is the machine's own. */
+  isDirect?: boolean
 }
 
 /** What {@link fetchText} throws. The message names the host and the fault, never what was sent or answered. */
@@ -17,19 +21,31 @@ export class FetchError extends Error {
 }
 
 // These calls come minutes apart: a kept connection would mostly be one that the other side has closed.
-const agent = new Agent({ pipelining: 0, maxResponseSize: maxBytes })
+const options = { pipelining: 0, maxResponseSize: maxBytes }
+const direct = new Agent(options)
+let proxied: Dispatcher | undefined
+
+/** Created at the first use: a URL that is none stops the start, as an error of the configuration. */
+function throughProxies (): Dispatcher {
+  proxied ??= createProxiedAgent(options)
+  return proxied
+}
 
 /**
  * Fetches a small document from a service that is not COS: key sets, the metadata service, STS. At most 256 KiB, within
- * 5 s from connecting to the last byte; redirects are not followed.
+ * 5 s from connecting to the last byte; redirects are not followed. Proxies of the environment (`HTTPS_PROXY`,
+ * `HTTP_PROXY`, `NO_PROXY`) are used.
  *
  * @throws {FetchError} when there is no whole answer in time, or its status is not 200
  */
-export async function fetchText (url: string, { method = 'GET', headers = {}, body }: JsonRequest = {}): Promise<string> {
+export async function fetchText (
+  url: string, { method = 'GET', headers = {}, body, isDirect = false }: JsonRequest = {}
+): Promise<string> {
   const { host } = new URL(url)
+  const dispatcher = isDirect ? direct : throughProxies()
   try {
     const answer = await request(url, {
-      method, headers, body: body ?? null, dispatcher: agent, signal: AbortSignal.timeout(timeoutMs)
+      method, headers, body: body ?? null, dispatcher, signal: AbortSignal.timeout(timeoutMs)
     })
     const text = await answer.body.text()
     if (answer.statusCode === 200) return text

@@ -140,6 +140,7 @@ export async function startService (config: Config, logger: Logger, stdout: Dest
   })
   const { host, port, metricsPort } = config
   const metricsApp = metricsPort === undefined ? undefined : await buildMetricsApp({ logger, metrics })
+  for (const each of [app, metricsApp]) if (each !== undefined) each.server.keepAliveTimeout = config.keepAliveTimeoutMs
   if (config.tls !== undefined && tls !== undefined) {
     reloader.watch('TLS_*', pathsOf(config.tls), addTlsRenewal(app, config.tls, tls, connections))
   }

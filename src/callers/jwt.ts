@@ -65,9 +65,9 @@ export function createJwtVerifier ({ jwksUrl, issuer, audience }: JwtConfig, opt
         return await check(token)
       } catch (error) {
         if (error instanceof ServiceError) throw error
-        // Not the error: it holds the claims.
-        const { code, name } = error as { code?: unknown, name: string }
-        log.debug({ reason: typeof code === 'string' ? code : name }, 'a token was refused')
+        // Not the error: it holds the values of the claims.
+        const { code, name, claim } = error as { code?: unknown, name: string, claim?: unknown }
+        log.debug({ reason: typeof code === 'string' ? code : name, claim }, 'token rejected')
         return undefined
       }
     }

@@ -7,7 +7,7 @@ import { ServiceError } from '../errors.ts'
 /** Something COS takes but makes no useful report of. Printable ASCII: it may stand in a header. */
 export interface Warning {
   code: 'DestinationNotFound' | 'DestinationNotChecked' | 'DestinationInOtherRegion' | 'ReportOfReports' |
-    'TagWithoutField' | 'MonthWithoutDate'
+    'TagWithoutField' | 'MonthWithoutDate' | 'PeriodInMilliseconds' | 'PeriodReversed'
   /** RFC 6901 pointer into the configuration. */
   pointer: string
   detail: string
@@ -16,7 +16,10 @@ export interface Warning {
 const destinationPointer = '/Destination/COSBucketDestination/Bucket'
 
 /** COS document 30625. */
-const documentedResource = /^qcs::cos:([^:]*)::([^:]*)$/
+const documentedResource = /^qcs::cos:([a-z0-9-]+)::([a-z0-9-]+)$/
+
+/** Seconds since 1970 until the year 5138. A later time is one in milliseconds. */
+const latestSeconds = 100_000_000_000
 
 type Destination = NonNullable<InventoryConfiguration['Destination']>
 
@@ -48,6 +51,7 @@ export async function preflight (
       detail: 'A filter by tag needs the optional field Tag.'
     })
   }
+  warnings.push(...periodWarnings(filter?.Period ?? {}))
   if (schedule?.MonthlyDate !== undefined && schedule.MonthlyDate > 28) {
     warnings.push({
       code: 'MonthWithoutDate',
@@ -56,6 +60,22 @@ export async function preflight (
     })
   }
   return warnings
+}
+
+function periodWarnings ({ StartTime: start, EndTime: end }: { StartTime?: number, EndTime?: number }): Warning[] {
+  const inMilliseconds = Object.entries({ StartTime: start, EndTime: end })
+    .filter(([, time]) => time !== undefined && time > latestSeconds)
+    .map(([name]): Warning => ({
+      code: 'PeriodInMilliseconds',
+      pointer: `/Filter/Period/${name}`,
+      detail: 'The time looks like milliseconds. COS counts seconds since 1970.'
+    }))
+  if (start === undefined || end === undefined || start <= end) return inMilliseconds
+  return [...inMilliseconds, {
+    code: 'PeriodReversed',
+    pointer: '/Filter/Period',
+    detail: 'StartTime is after EndTime, so that no object is listed.'
+  }]
 }
 
 async function destinationWarnings (

@@ -47,9 +47,9 @@ export const BucketPathSchema = Type.Object({ bucket }, closed)
 export const InventoryPathSchema = Type.Object({ bucket, id: IdSchema }, closed)
 /** Query of the calls that take a region and nothing else. */
 export const RegionQuerySchema = Type.Object({ region }, closed)
-/** Query of POST and PATCH. */
+/** Query of PATCH. */
 export const WriteQuerySchema = Type.Object(writing, closed)
-/** Query of PUT. */
+/** Query of PUT and POST. */
 export const PutQuerySchema = Type.Object({
   ...writing,
   preflight: Type.Optional(StringEnum(['warn', 'enforce'], {

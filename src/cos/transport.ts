@@ -7,6 +7,7 @@ import type { Dispatcher } from 'undici'
 import type { Config } from '../config.ts'
 import type { Credentials } from '../config/credentials.ts'
 import type { Departure } from '../departure.ts'
+import { createProxiedAgent } from '../proxied-agent.ts'
 import { Secret } from '../secret.ts'
 import { assertAllowed, serviceAddress } from './addresses.ts'
 import type { Address } from './addresses.ts'
@@ -69,6 +70,7 @@ export interface Transport {
    * @throws {Error} when it is neither an inventory call nor GET Service; nothing is sent then
    */
   send (request: CosRequest): Promise<CosAnswer>
+  /** Connections that go through a proxy are not counted. */
   connections (): Connections
   /** Waits for answers under way, then closes every connection. */
   close (): Promise<void>
@@ -86,14 +88,7 @@ export function createTransport (config: Config['cos'], { now, clock, userAgent 
   const { host: serviceHost } = serviceAddress(config)
   // A request that has just come has lost a moment already.
   const enoughMs = 0.9 * Math.min(config.timeoutMs, config.deadlineMs)
-  const agent = new Agent({
-    connections: config.maxConnections,
-    pipelining: 1,
-    // The attempt's own timer bounds connecting, headers and body together; two more clocks would only race it.
-    headersTimeout: 0,
-    bodyTimeout: 0,
-    connect: connector(config)
-  })
+  const agent = createAgent(config)
 
   /** The latest of each secret key, and gone with it. */
   const signKeys = new WeakMap<Secret, { start: number, signKey: Secret }>()
@@ -151,7 +146,8 @@ export function createTransport (config: Config['cos'], { now, clock, userAgent 
     },
 
     connections () {
-      const pools = Object.values(agent.stats)
+      // An agent with proxies does not know.
+      const pools = agent instanceof Agent ? Object.values(agent.stats) : []
       const sum = (what: 'connected' | 'running') => pools.reduce((total, pool) => total + Number(pool[what]), 0)
       return { open: sum('connected'), busy: sum('running') }
     },
@@ -191,7 +187,7 @@ class BrokenExchange extends Error {
 
 /** One request and its whole answer. @throws {BrokenExchange} */
 function exchange (
-  agent: Agent,
+  agent: Dispatcher,
   { address, target, method, body, signal, success }: CosRequest,
   headers: Record<string, string>,
   limitMs: number
@@ -283,6 +279,24 @@ class Exchange implements Dispatcher.DispatchHandler {
 }
 
 const emptyBody = Buffer.alloc(0)
+
+function createAgent (config: Config['cos']): Dispatcher {
+  const options = {
+    connections: config.maxConnections,
+    pipelining: 1,
+    // The attempt's own timer bounds connecting, headers and body together; two more clocks would only race it.
+    headersTimeout: 0,
+    bodyTimeout: 0,
+    connect: connector(config)
+  }
+  const { proxies, connectTo } = config
+  if (proxies === undefined || connectTo !== undefined) return new Agent(options)
+  // An empty text keeps the agent from reading the environment by itself.
+  const { http, https, except } = proxies
+  return createProxiedAgent({
+    ...options, httpProxy: http?.reveal() ?? '', httpsProxy: https?.reveal() ?? '', noProxy: except
+  })
+}
 
 /** With COS_CONNECT_TO the socket goes there, while Host, TLS name and certificate check stay the bucket host's. */
 function connector ({ connectTo, timeoutMs }: Config['cos']): buildConnector.connector {

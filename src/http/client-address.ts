@@ -3,22 +3,42 @@ import type { FastifyInstance } from 'fastify'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Where a request comes from, also after its connection has gone: an IP address, or `unknown`. */
+    /** Where a request comes from, also after its connection has closed: an IP address, or `unknown`. */
     clientAddress: string
   }
 }
 
-/** Remembers the address: Node forgets it with the connection, and forwarded ones may be anything. */
+/**
+ * Keeps the address of the client: Node forgets it with the connection, and forwarded ones may be anything. Comes
+ * before every hook that reads `request.ip`.
+ */
 export function addClientAddress (app: FastifyInstance): void {
   app.decorateRequest('clientAddress', 'unknown')
   app.addHook('onRequest', (request, _, done) => {
-    request.clientAddress = addressIn(request.ip) ?? addressIn(request.raw.socket.remoteAddress) ?? 'unknown'
+    const { headers, socket } = request.raw
+    const forwarded = headers['x-forwarded-for']
+    // Fastify takes an entry with a port for no address, and so for the last proxy.
+    if (typeof forwarded === 'string') headers['x-forwarded-for'] = forwarded.split(',').map(hopAddress).join(', ')
+    request.clientAddress = addressIn(request.ip) ?? addressIn(socket.remoteAddress) ?? 'unknown'
     done()
   })
 }
 
-/** Without the zone, which is the caller's own to make up. */
+/** The address in an entry of X-Forwarded-For, which some gateways write with brackets and port. */
+function hopAddress (entry: string): string {
+  const text = entry.trim()
+  const [, bracketed, dotted] = /^"?(?:\[([^\]]*)\]|([0-9.]+))(?::[0-9]+)?"?$/.exec(text) ?? []
+  return bracketed ?? dotted ?? text
+}
+
+/** Without the zone, which the client can make up. An IPv4-mapped address (RFC 4291, section 2.5.5.2) is IPv4. */
 function addressIn (text: string | undefined): string | undefined {
   if (text === undefined || isIP(text) === 0) return undefined
-  return text.includes('%') ? text.replace(/%.*/, '') : text
+  const [address = ''] = text.split('%')
+  const [, dotted, high, low] = /^::ffff:(?:([0-9.]+)|([0-9a-f]{1,4}):([0-9a-f]{1,4}))$/i.exec(address) ?? []
+  if (high === undefined || low === undefined) return dotted ?? address
+  return [high, low].flatMap(each => {
+    const group = parseInt(each, 16)
+    return [group >> 8, group & 0xFF]
+  }).join('.')
 }

@@ -17,13 +17,14 @@ const redirects = new Map([['/docs', 'docs/'], ['/docs/static/index.html', '../'
 
 /**
  * The OpenAPI document of the routes registered after it (`/openapi.json`, `/openapi.yaml`), and Swagger UI
- * (`/docs`) served from this host alone. Behind a path prefix the proxy says it in `X-Forwarded-Prefix`.
+ * (`/docs`) served from this host alone. The URL of the server is relative to the document, or the prefix that a proxy
+ * gives in `X-Forwarded-Prefix`.
  */
 export async function addDocumentation (app: FastifyInstance, version: string): Promise<void> {
   const sendJson = createSender(() => `${JSON.stringify(app.swagger(), null, 2)}\n`,
-    'application/json; charset=utf-8', /^( *"url": ")\/(?=")/m)
+    'application/json; charset=utf-8', /^( *"url": ")\.(?=")/m)
   const sendYaml = createSender(() => app.swagger({ yaml: true }),
-    'application/yaml; charset=utf-8', /^( *- url: )\/$/m)
+    'application/yaml; charset=utf-8', /^( *- url: )\.$/m)
   // In advance, because it takes a tenth of a second.
   app.addHook('onListen', async () => { setImmediate(() => { for (const send of [sendJson, sendYaml]) send.prepare() }) })
 
@@ -39,7 +40,6 @@ export async function addDocumentation (app: FastifyInstance, version: string): 
           'one COS gave.',
         license: { name: 'Apache-2.0', identifier: 'Apache-2.0' }
       },
-      servers: [{ url: '/', description: 'This host' }],
       tags: [
         { name: 'inventories', description: 'Inventory configurations of a bucket.' },
         { name: 'probes', description: 'Whether the process lives and can serve.' },
@@ -71,6 +71,8 @@ export async function addDocumentation (app: FastifyInstance, version: string): 
         // The plugin adds a suffix, in case HEAD shares its schema with GET.
         if (head !== undefined) head.operationId = head.operationId.replace(/-head$/, '')
       }
+      // Relative to the document, so that it holds behind any gateway. The plugin takes no relative URLs.
+      openapiObject.servers = [{ url: '.', description: 'This service' }]
       return openapiObject
     },
     refResolver: {
@@ -110,19 +112,21 @@ interface Sender {
 
 /** @param server finds the URL of the server in the text, behind what its first group has */
 function createSender (write: () => string, mediaType: string, server: RegExp): Sender {
-  let written: { text: string, document: SharedDocument } | undefined
+  let written: { text: string, documents: Record<'root' | 'docs', SharedDocument> } | undefined
+  const withServer = (text: string, url: string) => text.replace(server, `$1${url}`)
   const prepared = () => {
     if (written === undefined) {
       const text = write()
-      written = { text, document: createSharedDocument(text, mediaType) }
+      const inDocs = createSharedDocument(withServer(text, '..'), mediaType)
+      written = { text, documents: { root: createSharedDocument(text, mediaType), docs: inDocs } }
     }
     return written
   }
   const send = (request: FastifyRequest, reply: FastifyReply) => {
-    const { text, document } = prepared()
+    const { text, documents } = prepared()
     const prefix = forwardedPrefix(request)
-    if (prefix === undefined) return sendSharedDocument(request, reply, document)
-    return reply.type(mediaType).send(Buffer.from(text.replace(server, `$1${prefix}`)))
+    if (prefix !== undefined) return reply.type(mediaType).send(Buffer.from(withServer(text, prefix)))
+    return sendSharedDocument(request, reply, documents[pathOf(request).startsWith('/docs/') ? 'docs' : 'root'])
   }
   return Object.assign(send, { prepare: () => { prepared() } })
 }

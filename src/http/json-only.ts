@@ -1,4 +1,6 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { Readable } from 'node:stream'
+import { parse } from 'content-type'
+import type { FastifyInstance, FastifyReply, FastifyRequest, RequestPayload } from 'fastify'
 import { maxBodyValues } from '../contract/requests.ts'
 import { ServiceError } from '../errors.ts'
 import { nextIteration } from '../event-loop.ts'
@@ -11,6 +13,8 @@ declare module 'fastify' {
     maxValues?: number
   }
 }
+
+type PreParsingDone = (error: Error | null, payload?: RequestPayload) => void
 
 /** Of larger bodies one is parsed in each iteration of the event loop, so that probes are served in between. */
 const largeBodyBytes = 32 * 1024
@@ -73,19 +77,33 @@ function hasMoreValues (json: Buffer, most: number): boolean {
 }
 
 function isPlain (mediaType: string, headers: FastifyRequest['headers']): boolean {
-  const [type, ...parameters] = String(headers['content-type']).split(';').map(each => each.trim().toLowerCase())
-  const charset = parameters.find(each => each.startsWith('charset'))
+  const { type, parameters: { charset = 'utf-8' } } = parse(headers['content-type'] ?? '')
   const coding = headers['content-encoding'] ?? 'identity'
-  return type === mediaType && coding === 'identity' && /^(charset\s*=\s*"?utf-?8"?)?$/.test(charset ?? '')
+  return type === mediaType && coding === 'identity' && /^utf-?8$/i.test(charset)
 }
 
-/** For operations without a body: one that comes all the same is refused unread, not ignored (onRequest hook). */
-export function refuseBody (request: FastifyRequest, _: FastifyReply, done: () => void): void {
-  const { 'content-length': length, 'transfer-encoding': coding } = request.headers
-  if (coding === undefined && Number(length ?? 0) === 0) {
-    done()
-    return
-  }
+/**
+ * Rejects a body of an operation that takes none (preParsing hook). An empty body is none, however it is framed:
+ * gateways and clients send empty requests with `Transfer-Encoding: chunked`.
+ */
+export function rejectBody (
+  { headers }: FastifyRequest, _: FastifyReply, payload: RequestPayload, done: PreParsingDone
+): void {
+  const { 'content-length': length, 'transfer-encoding': coding } = headers
+  if (Number(length ?? 0) > 0) done(bodyError())
+  else if (coding === undefined) done(null, payload)
+  else rejectFirstByte(payload, done)
+}
+
+/** Waits for the first byte or the end. Fastify reads an empty body in place of the one that has been read here. */
+function rejectFirstByte (payload: RequestPayload, done: PreParsingDone): void {
+  payload.once('data', () => {
+    payload.removeAllListeners('end').pause()
+    done(bodyError())
+  }).once('end', () => { done(null, Readable.from([])) })
+}
+
+function bodyError (): ServiceError {
   const detail = 'This operation takes no body.'
-  throw new ServiceError('ValidationFailed', detail, { errors: [{ in: 'body', pointer: '', detail }] })
+  return new ServiceError('ValidationFailed', detail, { errors: [{ in: 'body', pointer: '', detail }] })
 }

@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto'
 import { gzipSync } from 'node:zlib'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import Negotiator from 'negotiator'
 
 /** A document that is the same for every request: its bytes are made once and shared by all responses. */
 export interface SharedDocument {
@@ -26,7 +27,7 @@ export function sendSharedDocument (
   request: FastifyRequest, reply: FastifyReply, document: SharedDocument
 ): FastifyReply {
   const { headers } = request
-  const isCompressed = acceptsGzip(headers['accept-encoding'])
+  const isCompressed = new Negotiator(request.raw).encoding(['gzip', 'identity']) === 'gzip'
   const etag = `"${document.tag}${isCompressed ? '-gzip' : ''}"`
   reply.headers({ etag, vary: 'accept-encoding' })
   if (isNamed(etag, headers['if-none-match'])) return reply.code(304).send()
@@ -34,14 +35,6 @@ export function sendSharedDocument (
   return isCompressed
     ? reply.header('content-encoding', 'gzip').send(document.compressed)
     : reply.send(document.bytes)
-}
-
-/** Tells whether gzip is accepted by name. A weight of zero rejects it (RFC 9110, section 12.5.3). */
-function acceptsGzip (header: string | string[] | undefined): boolean {
-  return String(header ?? '').split(',').some(each => {
-    const [coding, weight = ''] = each.toLowerCase().split(';').map(part => part.trim())
-    return coding === 'gzip' && !/^q=0(\.0*)?$/.test(weight)
-  })
 }
 
 /** Compares weakly, as RFC 9110, section 13.1.2, says for If-None-Match. */

@@ -1,6 +1,7 @@
 import { PassThrough } from 'node:stream'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import Negotiator from 'negotiator'
 import type { DesiredSets, FailedStep, Step, Witness } from '../changes/desired-set.ts'
 import type { Difference } from '../changes/differences.ts'
 import { DesiredConfigurationSchema, DesiredSetSchema, SetOutcomeSchema, SetProgressSchema } from '../contract/desired-set.ts'
@@ -27,9 +28,6 @@ interface Options {
 
 const progressMediaType = 'application/x-ndjson'
 
-/** Whether a caller wants lines; a weight of zero says that it does not (RFC 9110, section 12.4.2). */
-const acceptsProgress = /application\/x-ndjson(?!\s*;\s*q=0(\.0*)?\s*(,|$))/i
-
 /** The desired set of a bucket. */
 export const desiredSetRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { desiredSets, lifecycle }) => {
   app.decorateRequest('setBody', null)
@@ -54,7 +52,7 @@ export const desiredSetRoutes: FastifyPluginAsyncTypebox<Options> = async (app, 
         'prune=true, those that the set does not name are deleted, then come the new ones for which there was no room. ' +
         'Sent again, it changes nothing. A fault anywhere, or more than 1,000 in the end, refuses the set before anything is changed.\n\nIt counts as one request; each change ' +
         'has the deadline of a request, the set twenty times as long, and what cannot begin in time is among the failed. ' +
-        'Who accepts application/x-ndjson gets a line for each configuration as soon as it is known what became of it.',
+        'A client that prefers application/x-ndjson gets a line for each configuration as soon as its outcome is known.',
       params: BucketPathSchema,
       querystring: SetQuerySchema,
       body: refTo(DesiredSetSchema),
@@ -72,7 +70,7 @@ export const desiredSetRoutes: FastifyPluginAsyncTypebox<Options> = async (app, 
     const call = callOf(request)
     const desired = body.InventoryConfigurations
     const toProgress = progressOf(request)
-    const wantsProgress = acceptsProgress.test(request.headers.accept ?? '')
+    const wantsProgress = prefersProgress(request)
     if (query['dry-run'] === 'true') {
       const { value, cos } = await desiredSets.plan(call, desired, options)
       cosHeaders(reply, cos)
@@ -109,6 +107,11 @@ export const desiredSetRoutes: FastifyPluginAsyncTypebox<Options> = async (app, 
     return new ServiceError('ShuttingDown', 'This replica is stopping. The change was not begun: send the set again.',
       { retryAfterSeconds: 1 })
   }
+}
+
+/** Whether the client prefers lines to one document. Without a preference it gets the document. */
+function prefersProgress ({ raw }: FastifyRequest): boolean {
+  return new Negotiator(raw).mediaType(['application/json', progressMediaType]) === progressMediaType
 }
 
 function sendLines (reply: FastifyReply, lines: PassThrough): void {

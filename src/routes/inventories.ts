@@ -21,7 +21,7 @@ import { refuseDestinations } from '../http/authorization.ts'
 import type { RegionOf } from '../http/authorization.ts'
 import { callOf } from '../http/cos-call.ts'
 import { pageToJson } from '../http/json.ts'
-import { refuseBody } from '../http/json-only.ts'
+import { rejectBody } from '../http/json-only.ts'
 import { preconditionsOf, refusePreconditions } from '../http/preconditions.ts'
 import { commonCosProblems, cosProblems, problemResponses } from '../http/problem-responses.ts'
 import { mergePatchMediaType, refusePatchResult } from '../http/validation.ts'
@@ -34,6 +34,8 @@ interface Options {
   regionOf: RegionOf
 }
 
+interface PreflightRequest { params: { id: string }, query: { preflight?: 'warn' | 'enforce' }, body: object }
+
 /** What COS takes, but makes no useful report of. */
 type Preflight = (call: Call, id: string, input: object, isStrict: boolean) => Promise<Warning[]>
 
@@ -44,7 +46,7 @@ const problemsOfWrites = [
 ]
 const tags = ['inventories']
 
-const xmlPreview = (headers: object = {}) =>
+const xmlPreview = (headers: object) =>
   content('With dry-run=true: exactly the XML that would be sent. Nothing was.', { 'application/xml': xmlSchema }, headers)
 const preflightHeader = {
   'preflight-warnings': {
@@ -62,7 +64,7 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (
 ) => {
   // Validation collects the faults of all parts before it answers (see refuseFaults).
   const validated = (action: Action) => ({ attachValidation: true, config: { action } })
-  const validatedBodyless = (action: Action) => ({ ...validated(action), onRequest: [refuseBody] })
+  const validatedBodyless = (action: Action) => ({ ...validated(action), preParsing: [rejectBody] })
 
   app.put('/buckets/:bucket/inventories/:id', {
     ...validated('cos:PutBucketInventory'),
@@ -86,18 +88,24 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (
     const { params: { id }, query, body } = request
     const isDryRun = query['dry-run'] === 'true'
     const call = callOf(request)
-    if (query.preflight !== undefined) {
-      // A configuration that cannot be sent is rejected before anything is looked up.
-      inventories.preview(call, id, body)
-      const isEnforced = query.preflight === 'enforce'
-      const warnings = await preflight(call, id, body, isEnforced)
-      if (warnings.length > 0 && isEnforced) throw refusalOf(warnings)
-      if (warnings.length > 0) reply.header('preflight-warnings', JSON.stringify(warnings))
-    }
+    await warn(call, request, reply)
     const preconditions = preconditionsOf(request)
     if (isDryRun) return sendXml(reply, await changes.previewPut(call, id, body, preconditions))
     return answer(reply.code(204), await changes.put(call, id, body, preconditions))
   })
+
+  /** @throws {ServiceError} ValidationFailed with preflight=enforce, naming every warning */
+  async function warn (
+    call: Call, { params: { id }, query, body }: PreflightRequest, reply: FastifyReply
+  ): Promise<void> {
+    if (query.preflight === undefined) return
+    // A configuration that cannot be sent is rejected before anything is looked up.
+    inventories.preview(call, id, body)
+    const isEnforced = query.preflight === 'enforce'
+    const warnings = await preflight(call, id, body, isEnforced)
+    if (warnings.length > 0 && isEnforced) throw refusalOf(warnings)
+    if (warnings.length > 0) reply.header('preflight-warnings', JSON.stringify(warnings))
+  }
 
   const getSchema = (operationId: string, summary: string, success: object) => ({
     operationId,
@@ -202,11 +210,11 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (
       summary: 'Start a one-time job',
       description: 'COS makes one report and keeps no configuration. An id may not repeat within a day.',
       params: InventoryPathSchema,
-      querystring: WriteQuerySchema,
+      querystring: PutQuerySchema,
       body: refTo(InventoryJobInputSchema),
       response: {
-        200: xmlPreview(),
-        202: json('COS has taken the job.', refTo(InventoryJobSchema)),
+        200: xmlPreview(preflightHeader),
+        202: json('COS has taken the job.', refTo(InventoryJobSchema), preflightHeader),
         ...problemResponses([...problemsOfAll, ...problemsOfBodies, 'ReadOnly'], [
           ...commonCosProblems, cosProblems.InvalidArgument, cosProblems.TargetBucketNameInvalid,
           cosProblems.DuplicateInventoryId
@@ -215,8 +223,10 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (
     }
   }, async (request, reply) => {
     const { params: { id }, query, body } = request
-    if (query['dry-run'] === 'true') return sendXml(reply, inventories.preview(callOf(request), id, body))
-    return answer(reply.code(202), await inventories.post(callOf(request), id, body))
+    const call = callOf(request)
+    await warn(call, request, reply)
+    if (query['dry-run'] === 'true') return sendXml(reply, inventories.preview(call, id, body))
+    return answer(reply.code(202), await inventories.post(call, id, body))
   })
 
   app.get('/buckets/:bucket/inventories', {

@@ -105,6 +105,42 @@ t.test('a filter by tag needs the field Tag, however either is written', async t
   ]) t.match(await examine(t, running, body({}, more), 'InvalidArgument'), [{ code: 'TagWithoutField' }], JSON.stringify(more))
 })
 
+t.test('a period is in seconds and ends after it starts', async t => {
+  const running = await start(t)
+  const within = (StartTime?: number, EndTime?: number) => ({ Filter: { Period: { StartTime, EndTime } } })
+  for (const [start, end] of [[1_687_276_800, 1_689_868_800], [1, 1], [undefined, 1], [1, undefined], [0, 100_000_000_000]] as const) {
+    t.strictSame(await examine(t, running, body({}, within(start, end))), [], `${start} ${end}`)
+  }
+  t.match(await examine(t, running, body({}, within(2, 1))), [{ code: 'PeriodReversed', pointer: '/Filter/Period' }])
+  t.match(await examine(t, running, body({}, within(1_687_276_800_000, 1_689_868_800_000))), [
+    { code: 'PeriodInMilliseconds', pointer: '/Filter/Period/StartTime' }, { code: 'PeriodInMilliseconds', pointer: '/Filter/Period/EndTime' }
+  ])
+  t.match(await examine(t, running, body({}, within(1_687_276_800_000, 1_689_868_800))), [
+    { code: 'PeriodInMilliseconds', pointer: '/Filter/Period/StartTime' }, { code: 'PeriodReversed' }
+  ])
+})
+
+t.test('POST is looked at like PUT', async t => {
+  const { call, emulator } = await start(t)
+  const { IsEnabled: _, Schedule: __, ...job } = body({}, { Filter: { Tag: tagged.Filter.Tag, Period: { StartTime: 2, EndTime: 1 } } })
+  const codes = (answer: Answer) => readWarnings(t, answer).map(({ code }) => code)
+  const dry = await call('POST', at('job', '?preflight=warn&dry-run=true'), job)
+  t.strictSame([dry.status, codes(dry)], [200, ['TagWithoutField', 'PeriodReversed']])
+  const enforced = await call('POST', at('job', '?preflight=enforce'), job)
+  t.match(enforced, { status: 400, json: { errors: [{ pointer: '/OptionalFields' }, { pointer: '/Filter/Period' }] } })
+  t.strictSame(emulator.requests, [])
+  const fine = await call('POST', at('job', '?preflight=enforce'), { ...job, Filter: { Prefix: 'a' } })
+  t.strictSame([fine.status, codes(fine)], [202, []])
+})
+
+t.test('a destination in another form is not checked', async t => {
+  const { call } = await start(t)
+  const odd = body()
+  odd.Destination.COSBucketDestination.Bucket = `qcs::cos:${south}:uid/1250000000:${reports}`
+  const dry = await call('PUT', at('report', '?preflight=warn&dry-run=true&allow-unknown=true'), odd)
+  t.match(readWarnings(t, dry), [{ code: 'DestinationNotChecked', pointer: bucketAt }])
+})
+
 t.test('every month has the days up to 28', async t => {
   const running = await start(t)
   for (const day of [1, 28]) t.strictSame(await examine(t, running, body({}, monthly(day))), [])
@@ -240,9 +276,8 @@ t.test('nothing is looked for unless asked, nor where it is not offered', async 
   for (const query of ['?preflight=true', '?preflight=', '?preflight=warn&preflight=warn', '?preflight=Warn']) {
     t.match(await call('PUT', at('report', query), body()), { status: 400, json: { code: 'ValidationFailed', errors: [{ in: 'query', pointer: '/preflight' }] } })
   }
-  const { IsEnabled: _, Schedule: __, ...job } = body()
   for (const [method, path, input, headers] of [
-    ['POST', at('job'), job, {}], ['PATCH', at('report'), { IsEnabled: false }, { 'content-type': 'application/merge-patch+json' }],
+    ['PATCH', at('report'), { IsEnabled: false }, { 'content-type': 'application/merge-patch+json' }],
     ['PUT', `/buckets/${bucket}/inventories`, { InventoryConfigurations: [] }, {}], ['DELETE', at('report'), undefined, {}]
   ] as const) {
     t.match(await call(method, `${path}?preflight=warn`, input, headers), { status: 400, json: { errors: [{ in: 'query', pointer: '/preflight' }] } })

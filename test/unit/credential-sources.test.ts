@@ -80,8 +80,14 @@ t.test('file takes every form that Tencent\'s tools write', async t => {
     [{ TmpSecretId: 'AKIDinFile', TmpSecretKey: 'keyInTheFile', SecurityToken: 'to+k/en==', expires_at: '2027-01-15T16:00:00+08:00' }, temporary],
     [{ expiredTime: 1_800_000_000, credentials: { tmpSecretId: 'AKIDinFile', tmpSecretKey: 'keyInTheFile', sessionToken: 'to+k/en==' } }, temporary],
     [{ Response: { ExpiredTime: '1800000000', Credentials: { ...leastKeys, Token: 'to+k/en==' } } }, temporary],
-    [{ Response: { Expiration: '2027-01-15T08:00:00Z', ...leastKeys, Token: 'to+k/en==' } }, temporary]
+    [{ Response: { Expiration: '2027-01-15T08:00:00Z', ...leastKeys, Token: 'to+k/en==' } }, temporary],
+    [{ ...leastKeys, Token: 'to+k/en==', Expiration: '2027-01-15T08:00:00' }, temporary],
+    [{ ...leastKeys, Token: 'to+k/en==', Expiration: '2027-01-15T03:00:00.000-0500' }, temporary]
   ]
+  // A time without a zone is UTC, wherever the machine is.
+  const zone = process.env['TZ']
+  process.env['TZ'] = 'Asia/Shanghai'
+  t.teardown(() => { process.env['TZ'] = zone ?? 'UTC' })
   for (const [form, expected] of forms) {
     const text = typeof form === 'string' ? form : ` ${JSON.stringify(form)}\n`
     await writeFile(path, text)

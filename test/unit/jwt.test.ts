@@ -22,14 +22,14 @@ async function start (t: Test, options: { floorMs?: number } = {}) {
   const log = pino({ level: 'trace' }, { write: (line: string) => { lines.push(line) } })
   t.teardown(() => refuseSecrets(lines.join('')))
   const verifier = createJwtVerifier(issuer.config, { now, steadyNow: () => clock.ms, log, ...options })
-  const logged = (): Array<{ level: number, reason: string }> => lines.splice(0).map(line => JSON.parse(line))
+  const logged = (): Array<{ level: number, reason: string, claim?: string }> => lines.splice(0).map(line => JSON.parse(line))
   return {
     issuer,
     verifier,
     clock,
     seconds: () => now() / 1000,
     /** Reasons that have been logged since the last look. */
-    reasons: () => logged().map(({ level, reason }) => `${pino.levels.labels[level]} ${reason}`),
+    reasons: () => logged().map(({ level, reason, claim = '' }) => `${pino.levels.labels[level]} ${reason} ${claim}`.trim()),
     /** Whether a token with these claims is taken. */
     takes: async (claims?: Record<string, unknown>, how?: SignOptions) =>
       await verifier.verify(await issuer.sign(claims, how)) !== undefined
@@ -64,7 +64,10 @@ t.test('a token is refused unless everything about it is right', async t => {
   t.notOk(await takes({ nbf: seconds() + 60 }), 'not yet valid')
   t.notOk(await takes({}, { kid: 'unknown' }), 'unknown key')
   t.notOk(await takes({}, { kid: 'ES256-1' }), 'key of another algorithm')
-  reasons()
+  const claims = ['aud', 'aud', 'iss', 'iss', 'exp', 'exp'].map(claim => `debug ERR_JWT_CLAIM_VALIDATION_FAILED ${claim}`)
+  t.strictSame(reasons(), [
+    ...claims, 'debug ERR_JWT_EXPIRED exp', 'debug ERR_JWT_CLAIM_VALIDATION_FAILED nbf', 'debug ERR_JWKS_NO_MATCHING_KEY', 'debug ERR_JWKS_NO_MATCHING_KEY'
+  ])
   const good = await issuer.sign()
   const [header = '', , signature = ''] = good.split('.')
   const payload = base64url.encode(JSON.stringify({ iss, aud: 'inventories', exp: seconds() + 300, sub: 'root' }))

@@ -103,7 +103,8 @@ function isoSeconds (at: number): string {
 /** Milliseconds since 1970, NaN when the value is not an instant. */
 function instantOf (value: unknown): number {
   const text = String(value)
-  if (/^\d{4}-\d\d-\d\dT/.test(text)) return Date.parse(text)
+  // Without a zone it is UTC, which Date.parse takes for local time.
+  if (/^\d{4}-\d\d-\d\dT/.test(text)) return Date.parse(/(Z|[+-]\d\d:?\d\d)$/i.test(text) ? text : `${text}Z`)
   const seconds = typeof value === 'number' || /^\d+$/.test(text) ? Number(text) : NaN
   return seconds > 0 && seconds <= maxEpochSeconds ? seconds * 1000 : NaN
 }

@@ -7,9 +7,6 @@ import type { TlsOptions } from './tls.ts'
 /** Headers of a request. Node drops those above its own limit without an error: one more is let through. */
 export const maxHeaders = 1_000
 
-/** Longer than the time after which a load balancer gives up an idle connection (60 s by default). */
-const keepAliveMs = 72_000
-
 /** Time to send a whole request. 256 KiB at 9 KiB/s take as long. */
 const requestMs = 30_000
 
@@ -27,7 +24,6 @@ export function createHttpServer (
     headersTimeout: headersMs,
     requestTimeout: requestMs,
     connectionsCheckingInterval: checkMs,
-    keepAliveTimeout: keepAliveMs,
     // A missing Host is rejected with a problem document. Node's own response has no body.
     requireHostHeader: false
   }
