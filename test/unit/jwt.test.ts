@@ -22,7 +22,8 @@ async function start (t: Test, options: { floorMs?: number } = {}) {
   const log = pino({ level: 'trace' }, { write: (line: string) => { lines.push(line) } })
   t.teardown(() => refuseSecrets(lines.join('')))
   const verifier = createJwtVerifier(issuer.config, { now, steadyNow: () => clock.ms, log, ...options })
-  const logged = (): Array<{ level: number, reason: string, claim?: string }> => lines.splice(0).map(line => JSON.parse(line))
+  interface Line { level: number, reason: string, claim?: string }
+  const logged = () => lines.splice(0).map(line => JSON.parse(line) as Line)
   return {
     issuer,
     verifier,
