@@ -28,9 +28,12 @@ export interface Answer {
   repeat?: number
 }
 
-/** The answer for a reply, with the headers COS gives to every answer (COS document 7729). */
+/**
+ * The answer for a reply, with the headers COS gives to every answer (COS document 7729). Its document has no XML
+ * declaration: the SDK for C, tested against COS, reads nothing when there is one.
+ */
 export function toAnswer ({ status, body, headers }: Reply, nowMs: number): Answer {
-  const bytes = Buffer.from(body ? prolog + body : '')
+  const bytes = Buffer.from(body ?? '')
   const entity = { 'Content-Type': 'application/xml', 'Content-Length': String(bytes.length) }
   return {
     status,
@@ -56,7 +59,7 @@ export function toErrorAnswer (refusal: Refusal, resource: string, nowMs: number
   const lines = Object.entries(elements)
     .map(([name, text]) => `\t<${name}>${escapeXml(text.replace(notInXml, '?'))}</${name}>\n`)
   const headers = { 'x-cos-request-id': ids.RequestId, 'x-cos-trace-id': ids.TraceId }
-  return toAnswer({ status, body: `<Error>\n${lines.join('')}</Error>\n`, headers }, nowMs)
+  return toAnswer({ status, body: `${prolog}<Error>\n${lines.join('')}</Error>\n`, headers }, nowMs)
 }
 
 /** Status line and headers of an answer as bytes, for an answer that ends its connection. */

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net'
 import type { EmulatorBucket } from './buckets.ts'
-import { type EmulatorOptions, type LenientSwitch, lenientSwitches } from './emulator.ts'
+import { type EmulatorOptions, lenientSwitches, strictSwitches } from './emulator.ts'
 import { exampleBuckets, exampleCredential } from './examples.ts'
 import { isBucketName, isRegionName } from './host.ts'
 import type { EmulatorCredential } from './verify-signature.ts'
@@ -22,8 +22,8 @@ export function readConfiguration (
     buckets: readBuckets(value('EMULATOR_BUCKETS'), errors),
     ...(stateFile !== undefined && { stateFile })
   }
-  const lenient = readLenient(value('EMULATOR_LENIENT'), errors)
-  if (lenient !== undefined) options.lenient = lenient
+  options.lenient = readSwitches('EMULATOR_LENIENT', value('EMULATOR_LENIENT'), lenientSwitches, errors)
+  options.strict = readSwitches('EMULATOR_STRICT', value('EMULATOR_STRICT'), strictSwitches, errors)
   const allowedHosts = readAllowedHosts(value('EMULATOR_ALLOWED_HOSTS'), errors)
   if (allowedHosts !== undefined) options.allowedHosts = allowedHosts
   return errors.length > 0 ? { errors } : { options }
@@ -58,14 +58,16 @@ function readBuckets (value: string | undefined, errors: string[]): EmulatorBuck
   })
 }
 
-function readLenient (value: string | undefined, errors: string[]): LenientSwitch[] | undefined {
-  return value?.split(',').map((entry, index) => {
-    const known = lenientSwitches.find(each => each === entry.trim())
-    if (known === undefined) {
-      errors.push(`EMULATOR_LENIENT: entry ${index + 1} must be one of ${lenientSwitches.join(', ')}`)
-    }
-    return known
-  }).filter(each => each !== undefined)
+function readSwitches<T extends string> (
+  name: string, value: string | undefined, known: readonly T[], errors: string[]
+): T[] {
+  const entries = value?.split(',') ?? []
+  return entries.flatMap((entry, index) => {
+    const found = known.find(each => each === entry.trim())
+    if (found !== undefined) return [found]
+    errors.push(`${name}: entry ${index + 1} must be one of ${known.join(', ')}`)
+    return []
+  })
 }
 
 function readAllowedHosts (value: string | undefined, errors: string[]): string[] | undefined {

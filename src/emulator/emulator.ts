@@ -7,6 +7,11 @@ export const lenientSwitches = ['signature-coverage'] as const
 
 export type LenientSwitch = typeof lenientSwitches[number]
 
+/** Names of the checks that can be switched on: COS documents them, but accepts requests without. */
+export const strictSwitches = ['content-md5'] as const
+
+export type StrictSwitch = typeof strictSwitches[number]
+
 export interface EmulatorOptions {
   /** 127.0.0.1 when absent. */
   host?: string
@@ -20,6 +25,8 @@ export interface EmulatorOptions {
   allowedHosts?: readonly string[]
   /** Checks to switch off; none when absent. */
   lenient?: readonly LenientSwitch[]
+  /** Checks to switch on; none when absent. */
+  strict?: readonly StrictSwitch[]
   /** Milliseconds since 1970; the clock of the machine when absent. */
   now?: () => number
 }

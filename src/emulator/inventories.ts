@@ -73,7 +73,7 @@ export function createInventories (store: StateStore): Inventories {
       const elements = [
         ...page.map(({ xml }) => xml),
         `<IsTruncated>${isTruncated}</IsTruncated>`,
-        token === undefined ? '' : `<ContinuationToken>${token}</ContinuationToken>`,
+        `<ContinuationToken>${token ?? ''}</ContinuationToken>`,
         isTruncated ? `<NextContinuationToken>${makeToken(bucket, last.sequence)}</NextContinuationToken>` : ''
       ]
       const root = 'ListInventoryConfigurationResult'

@@ -14,7 +14,8 @@ const forbidden: Rule = { min: 0, max: 0 }
 const anyNumber = (children?: Grammar): Rule => ({ min: 0, max: Infinity, ...(children && { children }) })
 
 const tags = anyNumber({ Key: exactly(/[^]/), Value: exactly() })
-const integer = /^\d{1,15}$/
+/** An empty number is none: the PUT page prints an empty MonthlyDate (COS document 30625). */
+const integer = /^\d{0,15}$/
 
 // COS documents 30625 (PUT) and 30623 (GET). What is not named here is kept and not looked at, as COS does.
 const periodicGrammar: Grammar = {
@@ -43,11 +44,12 @@ const periodicGrammar: Grammar = {
         children: {
           Bucket: exactly(),
           Format: exactly(/^(CSV|ORC|Parquet)$/),
-          AccountId: optional(/^\d+$/),
+          AccountId: optional(/^\d*$/),
           Prefix: optional(),
           Encryption: {
             ...optional(),
-            children: { 'SSE-COS': optional(/^\s*$/), SSECOS: optional(/^\s*$/) }
+            // Any text: coscli sends 111, Terraform can send nothing else than a text.
+            children: { 'SSE-COS': optional(), SSECOS: optional() }
           }
         }
       }
@@ -84,7 +86,8 @@ function readInventory (body: Buffer, grammar: Grammar, { id, region }: Document
     throw new CosError('InvalidArgument', 'The Id of the body is not the id of the query.')
   }
   checkSchedule(root)
-  checkTags(root)
+  // The POST page printed a filter by tag without the field as its sample (COS document 46869).
+  if (grammar === periodicGrammar) checkTags(root)
   checkDestination(root, region)
   for (const enabled of elementsAt(root, 'IsEnabled')) enabled.text = enabled.text.toLowerCase()
   return writeXml(root)
@@ -105,14 +108,14 @@ function checkElement (element: XmlElement, { text, children }: Rule): void {
   }
 }
 
-// The range of the day is not documented; 29 to 31 are taken although some months lack them.
+// The range of the day is not documented; 29 to 31 are taken although some months lack them. Terraform sends Monthly
+// without a day.
 function checkSchedule (root: XmlElement): void {
   const isMonthly = textAt(root, 'Schedule', 'Frequency') === 'Monthly'
-  const day = textAt(root, 'Schedule', 'MonthlyDate')
-  if (isMonthly !== (day !== undefined)) {
-    throw new CosError('InvalidArgument', 'MonthlyDate goes with the frequency Monthly, and only with that.')
-  }
-  if (day !== undefined && (Number(day) < 1 || Number(day) > 31)) {
+  const day = textAt(root, 'Schedule', 'MonthlyDate') ?? ''
+  if (day === '') return
+  if (!isMonthly) throw new CosError('InvalidArgument', 'MonthlyDate goes with the frequency Monthly only.')
+  if (Number(day) < 1 || Number(day) > 31) {
     throw new CosError('InvalidArgument', 'MonthlyDate must be 1 to 31.')
   }
 }

@@ -32,7 +32,7 @@ const maxHeldBytes = 64 * 1024 * 1024
  */
 export async function startEmulator (options: EmulatorOptions): Promise<Emulator> {
   const { buckets, host = '127.0.0.1', port = 0, stateFile, now: trueNow = Date.now } = options
-  const { allowedHosts = [], lenient = [] } = options
+  const { allowedHosts = [], lenient = [], strict = [] } = options
   let { credentials } = options
   let clockOffsetMs = 0
   let connections = 0
@@ -41,7 +41,7 @@ export async function startEmulator (options: EmulatorOptions): Promise<Emulator
   const journal = createJournal()
   const faults = createFaultQueue()
   const inventories = createInventories(stateFile === undefined ? volatileState : createStateFile(stateFile))
-  const endpoint = createEndpoint({ buckets, inventories, credentials: () => credentials, now, lenient })
+  const endpoint = createEndpoint({ buckets, inventories, credentials: () => credentials, now, lenient, strict })
 
   async function serve (incoming: IncomingMessage, response: ServerResponse): Promise<void> {
     const request = readHead(incoming)

@@ -29,17 +29,20 @@ export const volatileState: StateStore = {
 export function createStateFile (path: string): StateStore {
   return {
     load () {
-      if (!existsSync(path)) return emptyState()
-      const state = parseState(readFileSync(path, 'utf8'))
+      const state = existsSync(path) ? parseState(readFileSync(path, 'utf8')) : emptyState()
       if (state === undefined) throw new Error(`${path} is not a state file of this emulator`)
+      // A file that cannot be written is an error now, not of the first change.
+      save(path, state)
       return state
     },
-    save (state) {
-      const beside = `${path}.${process.pid}.new`
-      writeFileSync(beside, JSON.stringify(state))
-      renameSync(beside, path)
-    }
+    save: state => { save(path, state) }
   }
+}
+
+function save (path: string, state: State): void {
+  const beside = `${path}.${process.pid}.new`
+  writeFileSync(beside, JSON.stringify(state))
+  renameSync(beside, path)
 }
 
 /** The state of an emulator that has stored nothing yet. */

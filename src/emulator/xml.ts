@@ -6,7 +6,8 @@ export interface XmlElement { name: string, text: string, children: XmlElement[]
 
 type ParsedNode = Record<string, ParsedNode[] | string>
 
-const declaration = /^<\?xml\s+version=(["'])1\.0\1(\s+encoding=(["'])utf-8\3)?(\s+standalone=(["'])(yes|no)\5)?\s*\?>/i
+const declaration =
+  /^<\?xml\s+version\s*=\s*(["'])1\.0\1(\s+encoding\s*=\s*(["'])utf-8\3)?(\s+standalone\s*=\s*(["'])(yes|no)\5)?\s*\?>/i
 const sectionStart = /<!--|<!\[CDATA\[|<\?/g
 const sectionEnds: Record<string, string> = { '<!--': '-->', '<![CDATA[': ']]>', '<?': '?>' }
 const tag = /<[^<>]*>/g

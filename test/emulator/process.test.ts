@@ -135,12 +135,18 @@ t.test('a state file that is none is left alone', async t => {
 })
 
 t.test('a change that cannot be kept is not made', async t => {
-  const directory = t.testdir()
-  const emulator = await startForTest(t, { stateFile: join(directory, 'gone', 'state.json') })
+  const directory = join(t.testdir({ gone: {} }), 'gone')
+  const emulator = await startForTest(t, { stateFile: join(directory, 'state.json') })
+  rmSync(directory, { recursive: true })
   const put = await send(emulator, toPut('a'))
   t.strictSame(refusal(put), [500, 'InternalError'])
   t.equal(element(put.body, 'Message'), 'We encountered an internal error. Please try again.')
   t.strictSame(emulator.configurations(bucketName), [])
+})
+
+t.test('a state file that cannot be written is an error at the start', async t => {
+  const stateFile = join(t.testdir(), 'absent', 'state.json')
+  await t.rejects(startForTest(t, { stateFile }), { code: 'ENOENT' })
 })
 
 t.test('tokens of LIST stay good over a restart', async t => {
@@ -158,7 +164,9 @@ t.test('tokens of LIST stay good over a restart', async t => {
 })
 
 t.test('the environment is read into options', async t => {
-  t.strictSame(readConfiguration({ EMULATOR_HOST: '' }), { options: { host: '127.0.0.1', port: 9000, ...defaults } })
+  t.strictSame(readConfiguration({ EMULATOR_HOST: '' }), {
+    options: { host: '127.0.0.1', port: 9000, lenient: [], strict: [], ...defaults }
+  })
   t.strictSame(readConfiguration({
     EMULATOR_HOST: '0.0.0.0',
     EMULATOR_PORT: '0',
@@ -166,6 +174,7 @@ t.test('the environment is read into options', async t => {
     EMULATOR_BUCKETS: 'a-1=ap-guangzhou, b-2=eu-frankfurt',
     EMULATOR_STATE_FILE: '/state.json',
     EMULATOR_LENIENT: ' signature-coverage',
+    EMULATOR_STRICT: 'content-md5 ',
     EMULATOR_ALLOWED_HOSTS: 'emulator, cos_emulator.test,::2'
   }), {
     options: {
@@ -177,11 +186,16 @@ t.test('the environment is read into options', async t => {
       buckets: [{ name: 'a-1', region: 'ap-guangzhou' }, { name: 'b-2', region: 'eu-frankfurt' }],
       stateFile: '/state.json',
       lenient: ['signature-coverage'],
+      strict: ['content-md5'],
       allowedHosts: ['emulator', 'cos_emulator.test', '::2']
     }
   })
   const faults = {
-    EMULATOR_PORT: 'x', EMULATOR_KEYS: 'AKIDa:one:', EMULATOR_BUCKETS: 'a-1', EMULATOR_LENIENT: 'signature-coverage,'
+    EMULATOR_PORT: 'x',
+    EMULATOR_KEYS: 'AKIDa:one:',
+    EMULATOR_BUCKETS: 'a-1',
+    EMULATOR_LENIENT: 'signature-coverage,',
+    EMULATOR_STRICT: 'content-sha1'
   }
   for (const [name, value] of Object.entries(faults)) {
     t.match(readConfiguration({ [name]: value }), { errors: [new RegExp(`^${name}`)] })
