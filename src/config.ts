@@ -218,15 +218,56 @@ function readTls (reader: EnvironmentReader): TlsConfig | undefined {
   return undefined
 }
 
+/** Reads REDIS_URL or its alias RATE_LIMIT_REDIS_URL. Rejects URLs that would make the Redis client throw. */
 function redisUrl (reader: EnvironmentReader): Secret | undefined {
-  const text = reader.value('RATE_LIMIT_REDIS_URL')
-  if (text === undefined) return undefined
-  const url = URL.parse(text)
-  const isEncoded = !/%(?![0-9A-F]{2})/i.test(text)
-  if (url === null || !['redis:', 'rediss:'].includes(url.protocol) || url.hostname === '' || !isEncoded) {
-    reader.faults.push('RATE_LIMIT_REDIS_URL must be redis://host:port or rediss://host:port (its value is not shown)')
+  const { faults } = reader
+  const urls = ['REDIS_URL', 'RATE_LIMIT_REDIS_URL'].flatMap(name => {
+    const text = reader.value(name)
+    return text === undefined ? [] : [{ name, text }]
+  })
+  const [first, alias] = urls
+  if (first === undefined) return undefined
+  if (alias !== undefined && alias.text !== first.text) {
+    faults.push(`${first.name} and its alias ${alias.name} differ: unset one of them`)
   }
-  return new Secret(text)
+  const { name, text } = first
+  const issue = redisUrlIssue(text)
+  if (issue !== undefined) faults.push(`${name} ${issue} (its value is not shown)`)
+  // The client recognizes a scheme in lower case only. It would send the password of REDISS:// without encryption.
+  return new Secret(URL.parse(text)?.href ?? text)
+}
+
+const redisSchemes = 'use redis:// or rediss:// with one host'
+const clusterScheme = /^(?:rediss?[+-])?(?:sentinel|cluster)s?:/i
+const maxDatabase = 2_147_483_647
+
+/** Returns what makes a URL of Redis unusable, as the end of a sentence that begins with the variable. */
+function redisUrlIssue (text: string): string | undefined {
+  const [scheme] = clusterScheme.exec(text) ?? []
+  if (scheme !== undefined) return `begins with ${scheme.toLowerCase()}//, which is not supported: ${redisSchemes}`
+  const hosts = text.split(/[/?#]+/)[1]?.split('@').at(-1)
+  if (hosts?.includes(',') === true) return `has several hosts, which is not supported: ${redisSchemes}`
+  const url = URL.parse(text)
+  if (url === null || !['redis:', 'rediss:'].includes(url.protocol) || url.hostname === '' || !isPercentEncoded(url)) {
+    return 'must be redis://host:port/database or rediss://host:port/database'
+  }
+  // Parameters would replace settings of the client, such as the limits of time.
+  if (url.search !== '' || url.hash !== '') return 'must not have a query or a fragment'
+  const database = /^\/?([0-9]{0,10})$/.exec(url.pathname)?.[1]
+  if (database === undefined || Number(database) > maxDatabase) {
+    return `must end with a database from 0 to ${maxDatabase} or without one`
+  }
+  return undefined
+}
+
+/** Returns whether user and password can be decoded. */
+function isPercentEncoded ({ username, password }: URL): boolean {
+  try {
+    for (const each of [username, password]) decodeURIComponent(each)
+    return true
+  } catch {
+    return false
+  }
 }
 
 /** As other programs read them: the lower-case name wins. */

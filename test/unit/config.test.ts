@@ -271,11 +271,68 @@ t.test('AUTH=required needs callers, and takes tokens when all three settings ar
   t.match(faultsOf({ ...required, CALLERS_FILE: 'c.json', ...jwt }), [/^AUTH=none lets everyone in, so that CALLERS_FILE, JWT_JWKS_URL,/])
 })
 
-t.test('the URL of Redis is one that can be taken apart', async t => {
-  for (const RATE_LIMIT_REDIS_URL of ['redis', 'http://redis', 'redis://', 'redis://:%zz@redis', 'redis://:p%@redis']) {
-    t.match(faultsOf({ ...required, RATE_LIMIT_REDIS_URL }), [/^RATE_LIMIT_REDIS_URL must be/], RATE_LIMIT_REDIS_URL)
+t.test('start fails when REDIS_URL is not a URL of one server', async t => {
+  const unusable: Array<[RegExp, string[]]> = [
+    [/must be redis:\/\/host:port\/database or rediss:/, [
+      'redis', 'http://redis', 'redis://', 'redis:redis', 'redis://:%zz@redis', 'redis://:p%@redis', 'redis://:%ff@redis',
+      'redis://%e4:%bd%a0@redis', 'redis://redis:65536', 'unix:///run/redis.sock', '/run/redis.sock', '//redis', '6379'
+    ]],
+    [/must end with a database from 0 to 2147483647 or without one/, [
+      'redis://redis/abc', 'redis://redis/-1', 'redis://redis/1.5', 'redis://redis/1e3', 'redis://redis/0x1', 'redis://redis/1/',
+      'redis://redis//1', 'redis://redis/%31', 'redis://redis/2147483648', 'redis://redis/99999999999'
+    ]],
+    [/must not have a query or a fragment/, [
+      'redis://redis?db=abc', 'redis://redis/0?sentinels=x', 'redis://redis/?enableOfflineQueue=1', 'rediss://redis#1'
+    ]],
+    [/has several hosts, which is not supported: use redis:\/\/ or rediss:\/\/ with one host/, [
+      'redis://one:6379,two:6379', 'redis://one,two/0', 'redis://:pass@one:1,two:2/3', 'rediss://one,two?x=1'
+    ]]
+  ]
+  for (const [issue, urls] of unusable) {
+    for (const url of urls) {
+      for (const name of ['REDIS_URL', 'RATE_LIMIT_REDIS_URL']) {
+        const faults = faultsOf({ ...required, [name]: url })
+        t.match(faults, [new RegExp(`^${name} ${issue.source}.* \\(its value is not shown\\)$`)], url)
+        t.equal(faults.length, 1)
+      }
+    }
   }
-  t.strictSame(faultsOf({ ...required, RATE_LIMIT_REDIS_URL: 'rediss://user:p%40ss@redis:6380/2' }), [])
+})
+
+t.test('start fails when REDIS_URL names Sentinel or Cluster', async t => {
+  for (const scheme of [
+    'redis+sentinel:', 'rediss+sentinel:', 'redis-sentinel:', 'sentinel:', 'sentinels:', 'redis-cluster:', 'redis+cluster:',
+    'rediss-cluster:', 'cluster:'
+  ]) {
+    t.strictSame(faultsOf({ ...required, REDIS_URL: `${scheme.toUpperCase()}//:pass@one:26379,two:26379/primary/0` }), [
+      `REDIS_URL begins with ${scheme}//, which is not supported: use redis:// or rediss:// with one host (its value is not shown)`
+    ])
+  }
+})
+
+t.test('REDIS_URL is passed on when it names one server', async t => {
+  for (const [given, used] of [
+    ['rediss://user:p%40ss@redis:6380/2'], ['redis://redis'], ['redis://redis/'], ['redis://redis/0'], ['redis://redis/2147483647'],
+    ['redis://:a,b@redis:6379'], ['redis://[::1]:6379/1'], ['REDISS://:Pass@redis', 'rediss://:Pass@redis'],
+    [' redis://redis\n', 'redis://redis']
+  ] as Array<[string, string?]>) {
+    t.equal(readConfig({ ...required, REDIS_URL: given }).rateLimit.redisUrl?.reveal(), used ?? given, given)
+  }
+})
+
+t.test('RATE_LIMIT_REDIS_URL is an alias of REDIS_URL', async t => {
+  const [url, other] = ['redis://:pass@redis', 'redis://:pass@other']
+  const path = join(t.testdir({ url: `${url}\n` }), 'url')
+  for (const environment of [
+    { REDIS_URL: url }, { RATE_LIMIT_REDIS_URL: url }, { REDIS_URL: url, RATE_LIMIT_REDIS_URL: url },
+    { REDIS_URL_FILE: path }, { RATE_LIMIT_REDIS_URL_FILE: path }, { REDIS_URL_FILE: path, RATE_LIMIT_REDIS_URL: url }
+  ]) t.equal(readConfig({ ...required, ...environment }).rateLimit.redisUrl?.reveal(), url)
+  for (const environment of [
+    { REDIS_URL: url, RATE_LIMIT_REDIS_URL: other }, { REDIS_URL_FILE: path, RATE_LIMIT_REDIS_URL: other }
+  ]) {
+    t.strictSame(faultsOf({ ...required, ...environment }),
+      ['REDIS_URL and its alias RATE_LIMIT_REDIS_URL differ: unset one of them'])
+  }
 })
 
 t.test('of very many faults the first are named', async t => {
