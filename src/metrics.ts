@@ -28,6 +28,8 @@ export interface Readings {
   credentialsExpireAt: () => number | undefined
   credentialsFault: () => string | undefined
   skewMs: () => number
+  /** Undefined when Redis is not configured. */
+  redisUp: (() => boolean) | undefined
 }
 
 /** Counts and times; every label has a bounded number of values. */
@@ -125,7 +127,7 @@ export function createMetrics (version: string): Metrics {
     waited (seconds) { queueSeconds.observe(seconds) },
     shed (reason) { shed.inc({ reason }) },
     connectionClosed (reason) { connectionsClosed.inc({ reason }) },
-    addReadings ({ occupation, connections, backlog, credentialsExpireAt, credentialsFault, skewMs }) {
+    addReadings ({ occupation, connections, backlog, credentialsExpireAt, credentialsFault, skewMs, redisUp }) {
       gauge('http_requests_waiting', 'Pipelined requests that wait for earlier ones of their connection.', [],
         each => { each.set(backlog().waiting) })
       gauge('http_response_unsent_bytes', 'Bytes of response bodies that clients have not taken yet.', [],
@@ -148,6 +150,9 @@ export function createMetrics (version: string): Metrics {
       })
       gauge('cos_clock_skew_seconds', 'What the clock of COS is ahead of this machine\'s, as far as COS has objected.', [],
         each => { each.set(skewMs() / 1000) })
+      if (redisUp === undefined) return
+      gauge('redis_up', '1 while Redis counts requests for the rate limit, 0 while the limit is off.', [],
+        each => { each.set(redisUp() ? 1 : 0) })
     },
     contentType: registry.contentType,
     scrape () {

@@ -104,16 +104,17 @@ export async function startService (config: Config, logger: Logger, stdout: Dest
   const inventories = createInventories(config.cos, { attempts })
   const turns = createTurns({ queueLimit, reserveMs: Math.min(maxWaitMs, deadlineMs / 2), now: steadyNow })
   const connections = createConnections({ onClosed: metrics.connectionClosed })
+  const { perMinute, redisUrl } = config.rateLimit
+  const redis = redisUrl && await connectRedis(redisUrl, logger)
   metrics.addReadings({
     occupation: bulkheads.occupation,
     connections: transport.connections,
     backlog: connections.backlog,
     credentialsExpireAt: credentials.expiresAt,
     credentialsFault: credentials.fault,
-    skewMs: clock.skewMs
+    skewMs: clock.skewMs,
+    redisUp: redis?.isUp
   })
-  const { perMinute, redisUrl } = config.rateLimit
-  const redis = redisUrl && await connectRedis(redisUrl, logger)
   const lifecycle = createLifecycle()
   const app = await buildApp({
     allowedHosts: config.allowedHosts,
@@ -129,7 +130,7 @@ export async function startService (config: Config, logger: Logger, stdout: Dest
     metrics,
     metricsHere: config.metricsPort === undefined,
     now: steadyNow,
-    rateLimits: { perMinute, byAddress: config.auth === 'none', redis: redis?.redis },
+    rateLimits: { perMinute, byAddress: config.auth === 'none', redis },
     readOnly: config.readOnly,
     regions,
     fault: () => credentials.fault(),

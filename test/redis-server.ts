@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
+import { Redis } from 'ioredis'
 import { freePort } from './free-port.ts'
 import { secret } from './secrets.ts'
 
@@ -17,6 +18,8 @@ export interface RedisServer {
   signal (name: 'SIGSTOP' | 'SIGCONT'): void
   /** Starts it again on the same port, empty. */
   startAgain (): Promise<void>
+  /** Sends a command as a user with all permissions, over a new connection. */
+  command (name: string, ...args: string[]): Promise<unknown>
 }
 
 export async function startRedis (t: Test, options: string[] = []): Promise<RedisServer> {
@@ -24,7 +27,8 @@ export async function startRedis (t: Test, options: string[] = []): Promise<Redi
   const port = await freePort()
   const launch = async () => {
     const child = spawn('redis-server', [
-      '--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--requirepass', password, ...options
+      '--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--requirepass', password,
+      '--user', 'admin', 'on', `>${password}`, '~*', '+@all', ...options
     ], { stdio: ['ignore', 'pipe', 'inherit'] })
     for await (const line of createInterface(child.stdout)) if (line.includes('Ready to accept')) break
     child.stdout.resume()
@@ -42,6 +46,14 @@ export async function startRedis (t: Test, options: string[] = []): Promise<Redi
     url: `redis://:${password}@127.0.0.1:${port}`,
     kill,
     signal: name => { server.kill(name) },
-    async startAgain () { server = await launch() }
+    async startAgain () { server = await launch() },
+    async command (name, ...args) {
+      const redis = new Redis(`redis://admin:${password}@127.0.0.1:${port}`)
+      try {
+        return await redis.call(name, ...args)
+      } finally {
+        redis.disconnect()
+      }
+    }
   }
 }

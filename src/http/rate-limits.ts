@@ -1,8 +1,9 @@
 import rateLimit, { normalizeIP } from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type { Redis } from 'ioredis'
 import type { Caller } from '../callers/callers.ts'
 import { ServiceError } from '../errors.ts'
+import type { RedisCounters } from '../redis.ts'
+import { createRedisStore } from './redis-store.ts'
 import { createWindowStore } from './window-store.ts'
 
 const windowMs = 60_000
@@ -17,11 +18,11 @@ export interface RateLimits {
   /** Tells callers apart by address, because nobody knows them. */
   byAddress: boolean
   /** Where replicas count together; undefined counts in this process. */
-  redis: Redis | undefined
+  redis: Pick<RedisCounters, 'count'> | undefined
 }
 
 /**
- * Registers the counters both limits use. While Redis is away nothing is counted: requests pass.
+ * Registers the counters both limits use. While Redis is unavailable requests pass and are not counted.
  *
  * @param steadyNow monotonic clock, in milliseconds
  * @returns counts a failed authentication for the request's address (an IPv6 address stands for its /64)
@@ -32,8 +33,7 @@ export async function addRateLimits (app: FastifyInstance, { perMinute, redis }:
     enableDraftSpec: true,
     timeWindow: windowMs,
     skipOnError: true,
-    nameSpace: 'cos-inventory-proxy:',
-    ...(redis === undefined ? { store: createWindowStore(steadyNow) } : { redis }),
+    store: redis === undefined ? createWindowStore(steadyNow) : createRedisStore(redis),
     errorResponseBuilder: (_, { max, ttl }) => {
       const retryAfterSeconds = Math.ceil(ttl / 1000)
       return new ServiceError('RateLimited', `More than ${max} requests in a minute: try again in ${retryAfterSeconds} s.`,

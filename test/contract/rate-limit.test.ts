@@ -1,7 +1,8 @@
 import t from 'tap'
 import { as, callersFile, everything, withKey } from '../callers-file.ts'
+import { startRespServer } from '../doubles/resp-server.ts'
 import { startRedis } from '../redis-server.ts'
-import { at, bucket, start, startTestEmulator, startTestService } from '../start.ts'
+import { at, bucket, start, startTestEmulator, startTestService, until } from '../start.ts'
 import type { Running } from '../start.ts'
 
 const collection = `/buckets/${bucket}/inventories`
@@ -74,11 +75,11 @@ t.test('services on one Redis count together, and without it requests pass', asy
 
   await redis.kill()
   t.strictSame(await statuses(one, 12, as('admin')), Array(12).fill(200))
-  t.match(one.logs(), /"level":50,[^\n]*Redis is away: requests pass/)
-  t.equal(one.logs().split('Redis is away').length, 2, 'said once')
+  t.match(one.logs(), /"level":50,[^\n]*Redis unavailable, rate limit is off/)
+  t.equal(one.logs().split('Redis unavailable').length, 2, 'said once')
 
   await redis.startAgain()
-  while (!one.logs().includes('Redis is back')) await statuses(one, 1, as('admin'))
+  while (!one.logs().includes('Redis available again')) await statuses(one, 1, as('admin'))
   t.strictSame((await statuses(one, 7, as('admin'))).at(-1), 429, 'and it counts again')
 
   redis.signal('SIGSTOP')
@@ -92,7 +93,7 @@ t.test('what Redis says of a password it does not understand is not logged', asy
   const redis = await startRedis(t, ['--rename-command', 'AUTH', '', '--rename-command', 'HELLO', ''])
   const running = await start(t, { environment: { RATE_LIMIT_PER_MINUTE: '1', RATE_LIMIT_REDIS_URL: redis.url } })
   t.strictSame(await statuses(running, 2), [200, 200])
-  t.match(running.logs(), /"cause":"ERR","msg":"Redis is away/)
+  t.match(running.logs(), /"cause":"ERR","msg":"Redis unavailable/)
 })
 
 t.test('a service starts without its Redis, and with a wrong password for it', async t => {
@@ -100,7 +101,126 @@ t.test('a service starts without its Redis, and with a wrong password for it', a
   const environment = { RATE_LIMIT_PER_MINUTE: '1', RATE_LIMIT_REDIS_URL: redis.url.replace('redisPassword', 'wrongPassword') }
   const wrong = await start(t, { environment })
   t.strictSame(await statuses(wrong, 2), [200, 200])
-  t.match(wrong.logs(), /Redis is away/)
+  t.match(wrong.logs(), /Redis unavailable/)
   await redis.kill()
   t.strictSame(await statuses(await start(t, { environment }), 2), [200, 200])
+})
+
+/** The log lines about Redis: the message, and the cause where there is one. */
+const redisLines = ({ logs }: Pick<Running, 'logs'>) => logs().split('\n').filter(line => line.includes('"Redis '))
+  .map(line => JSON.parse(line) as { level: number, msg: string, cause?: string })
+  .map(({ level, msg, cause }) => [level, msg, ...cause === undefined ? [] : [cause]])
+const unavailable = (cause: string) => [50, 'Redis unavailable, rate limit is off', cause]
+const available = [30, 'Redis available again']
+
+/** The value of `redis_up`; undefined without the metric. */
+async function redisUp ({ call }: Pick<Running, 'call'>): Promise<string | undefined> {
+  return /^redis_up (.*)$/m.exec((await call('GET', '/metrics')).text)?.[1]
+}
+
+type Command = [name: string, ...args: string[]]
+const maxMemory = (bytes: string): Command => ['CONFIG', 'SET', 'maxmemory', bytes]
+const minReplicas = (count: string): Command => ['CONFIG', 'SET', 'min-replicas-to-write', count]
+const permissions = (rule: string): Command => ['ACL', 'SETUSER', 'default', rule]
+const rejections: Array<[cause: string, when: string, begin: Command, end: Command]> = [
+  ['OOM', 'is full', maxMemory('1'), maxMemory('0')],
+  ['NOPERM', 'forbids EVAL', permissions('-eval'), permissions('+eval')],
+  ['NOPERM', 'forbids the key', permissions('resetkeys'), permissions('~cos-inventory-proxy:*')],
+  ['READONLY', 'is a replica', ['REPLICAOF', '127.0.0.1', '1'], ['REPLICAOF', 'NO', 'ONE']],
+  ['NOREPLICAS', 'lacks replicas', minReplicas('1'), minReplicas('0')]
+]
+for (const [cause, when, begin, end] of rejections) {
+  t.test(`GET returns 200 and ${cause} is logged once when Redis ${when}`, async t => {
+    const redis = await startRedis(t)
+    const running = await start(t, { environment: { RATE_LIMIT_PER_MINUTE: '2', REDIS_URL: redis.url } })
+    t.strictSame(await statuses(running, 3), [200, 200, 429])
+    t.strictSame([await redisUp(running), redisLines(running)], ['1', []])
+    await redis.command(...begin)
+    t.strictSame(await statuses(running, 5), [200, 200, 200, 200, 200])
+    t.strictSame([await redisUp(running), redisLines(running)], ['0', [unavailable(cause)]])
+    await redis.command(...end)
+    await until(async () => (await statuses(running, 1))[0] === 429)
+    t.strictSame([await redisUp(running), redisLines(running)], ['1', [unavailable(cause), available]])
+  })
+}
+
+t.test('the service logs READONLY once and reconnects when Redis is a replica at the start', async t => {
+  const redis = await startRedis(t, ['--replicaof', '127.0.0.1', '1'])
+  const accepted = async () => Number(/total_connections_received:(\d+)/.exec(String(await redis.command('INFO', 'stats')))?.[1])
+  const running = await start(t, { environment: { RATE_LIMIT_PER_MINUTE: '1', REDIS_URL: redis.url } })
+  t.strictSame([await redisUp(running), redisLines(running)], ['0', [unavailable('READONLY')]])
+  const before = await accepted()
+  let looks = 0
+  // Each look is a connection, too.
+  await until(async () => await accepted() - before - (looks += 1) >= 2)
+  t.strictSame(redisLines(running), [unavailable('READONLY')], 'a connection alone is not availability')
+  await redis.command('REPLICAOF', 'NO', 'ONE')
+  await until(() => redisLines(running).length === 2)
+  t.strictSame([await redisUp(running), redisLines(running)], ['1', [unavailable('READONLY'), available]], 'without any request')
+  t.strictSame(await statuses(running, 2), [200, 429])
+})
+
+t.test('nothing is counted in database 0 when the database of REDIS_URL does not exist', async t => {
+  const redis = await startRedis(t, ['--databases', '1'])
+  const running = await start(t, { environment: { RATE_LIMIT_PER_MINUTE: '1', REDIS_URL: `${redis.url}/5` } })
+  t.strictSame(await statuses(running, 3), [200, 200, 200])
+  t.strictSame([await redisUp(running), redisLines(running)], ['0', [unavailable('ERR')]])
+  t.equal(await redis.command('DBSIZE'), 0)
+})
+
+t.test('GET returns 200 and NOAUTH is logged once when REDIS_URL has no password', async t => {
+  const redis = await startRedis(t)
+  const environment = { RATE_LIMIT_PER_MINUTE: '1', REDIS_URL: redis.url.replace(/:[^:]*@/, '') }
+  const running = await start(t, { environment })
+  t.strictSame(await statuses(running, 3), [200, 200, 200])
+  t.strictSame([await redisUp(running), redisLines(running)], ['0', [unavailable('NOAUTH')]])
+})
+
+t.test('a window ends when its key has lost its expiry', async t => {
+  const redis = await startRedis(t)
+  const running = await start(t, { environment: { RATE_LIMIT_PER_MINUTE: '1', REDIS_URL: redis.url } })
+  t.strictSame(await statuses(running, 1), [200])
+  const key = 'cos-inventory-proxy:address 127.0.0.1'
+  t.equal(await redis.command('PERSIST', key), 1)
+  t.strictSame(await statuses(running, 1), [429])
+  t.ok(Number(await redis.command('PTTL', key)) > 0)
+})
+
+t.test('GET returns 200 when Redis returns a malformed count', async t => {
+  const redis = await startRespServer(t)
+  const replies = ['$-1', '+OK', ':1', '*0', '*2\r\n:1\r\n$-1', '*2\r\n$1\r\n1\r\n:1', '*-1', '_', '%1\r\n+a\r\n:1', '#t', ',nan', '*1\r\n-ERR']
+  redis.reply = command => `${command === 'EVAL' ? replies[0] : '+OK'}\r\n`
+  const running = await start(t, { environment: { RATE_LIMIT_PER_MINUTE: '1', REDIS_URL: redis.url } })
+  for (const reply of replies) {
+    redis.reply = () => `${reply}\r\n`
+    t.strictSame(await statuses(running, 2), [200, 200], reply)
+  }
+  t.strictSame([await redisUp(running), redisLines(running)], ['0', [unavailable('MALFORMED')]])
+  redis.reply = () => '*2\r\n:2\r\n:60000\r\n'
+  t.strictSame(await statuses(running, 1), [429])
+  t.strictSame([await redisUp(running), redisLines(running)], ['1', [unavailable('MALFORMED'), available]])
+  await running.service.app.close()
+  t.equal(redisLines(running).length, 2, 'the end of the service is no failure of Redis')
+})
+
+t.test('only the first word is logged when Redis rejects with a long message', async t => {
+  const redis = await startRespServer(t)
+  redis.reply = command => command === 'EVAL' ? '-WRONGTYPE is no-secret-at-all, said user:pass@host\r\n' : '+OK\r\n'
+  const running = await start(t, { environment: { RATE_LIMIT_PER_MINUTE: '1', REDIS_URL: redis.url } })
+  t.strictSame(await statuses(running, 2), [200, 200])
+  t.strictSame(redisLines(running), [unavailable('WRONGTYPE')])
+  t.notMatch(running.logs(), /no-secret|pass@host/)
+})
+
+t.test('the service starts when Redis closes every connection', async t => {
+  const redis = await startRespServer(t)
+  redis.reply = () => 'close'
+  const running = await start(t, { environment: { RATE_LIMIT_PER_MINUTE: '1', REDIS_URL: redis.url } })
+  t.strictSame(await statuses(running, 2), [200, 200])
+  await until(() => redis.connections >= 3)
+  t.equal(redisLines(running).length, 1)
+})
+
+t.test('redis_up is absent when Redis is not configured', async t => {
+  t.equal(await redisUp(await start(t)), undefined)
 })

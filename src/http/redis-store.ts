@@ -1,0 +1,18 @@
+import type { FastifyRateLimitStore, FastifyRateLimitStoreCtor } from '@fastify/rate-limit'
+import type { RedisCounters } from '../redis.ts'
+
+/**
+ * Creates a store for `@fastify/rate-limit` that counts in Redis. The plugin's own store hides rejected commands, and a
+ * malformed reply makes it throw outside of any request.
+ */
+export function createRedisStore ({ count }: Pick<RedisCounters, 'count'>): FastifyRateLimitStoreCtor {
+  return class RedisStore implements FastifyRateLimitStore {
+    incr (...[key, callback, windowMs]: Parameters<FastifyRateLimitStore['incr']>): void {
+      void count(key, windowMs).then(result => { callback(null, result) }, (error: Error) => { callback(error) })
+    }
+
+    child (): FastifyRateLimitStore {
+      return this
+    }
+  }
+}
