@@ -31,6 +31,9 @@ export interface Proxies {
 
 type LogLevel = typeof logLevels[number]
 
+/** Encodings of OTLP over HTTP. The first is the default (OpenTelemetry specification, OTLP exporter). */
+export type TraceProtocol = typeof traceProtocols[number]
+
 /** Everything the service can be told, checked. Times are milliseconds. */
 export interface Config {
   host: string
@@ -75,13 +78,18 @@ export interface Config {
   }
   /** Where `/metrics` is, when not where everything else is. */
   metricsPort: number | undefined
-  /** Whether traces are exported; where and how, the OpenTelemetry SDK reads by itself. */
-  traces: boolean
+  /** How traces are encoded; undefined without traces. The OpenTelemetry SDK reads all other settings itself. */
+  traces: { protocol: TraceProtocol } | undefined
+  /** Whether W3C Trace Context is read from requests and sent to COS. */
+  propagation: boolean
+  /** Variables whose value has a part that is not supported, and the value used instead. */
+  unsupported: Array<{ variable: string, used: string }>
   /** Variables that are set although nothing acts on them. */
   notInForce: string[]
 }
 
 const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
+const traceProtocols = ['http/protobuf', 'http/json'] as const
 const longestTimeMs = 3_600_000
 const bucketRegex = new RegExp(bucketPattern, 'u')
 const regionRegex = new RegExp(regionPattern, 'u')
@@ -102,6 +110,7 @@ export function readConfig (environment: Environment): Config {
   const regionOfAll = region(reader.value('COS_REGION'), faults)
   const template = endpoint(reader.value('COS_ENDPOINT'), faults)
   const port = reader.integer('PORT', 8080, 0, 65535)
+  const unsupported: Config['unsupported'] = []
   const config: Config = {
     host,
     port,
@@ -137,7 +146,9 @@ export function readConfig (environment: Environment): Config {
       queueLimit: reader.integer('COS_QUEUE_LIMIT', 1_024, 0, 100_000)
     },
     metricsPort: metricsPort(reader, port),
-    traces: traces(reader),
+    traces: traces(reader, unsupported),
+    propagation: isSelected(reader, 'OTEL_PROPAGATORS', 'tracecontext', unsupported),
+    unsupported,
     notInForce: [...namesOfOtherSources(reader), ...auth === 'none' ? [] : ['ALLOWED_HOSTS']].filter(name => reader.has(name))
   }
   if (faults.length > 0) throw new ConfigError(faults)
@@ -193,18 +204,53 @@ function metricsPort (reader: EnvironmentReader, port: number): number | undefin
   return own
 }
 
-/** What the OpenTelemetry SDK would only warn of, or worse: a batch of nothing keeps it busy for ever. */
-function traces (reader: EnvironmentReader): boolean {
-  const names = ['OTEL_EXPORTER_OTLP_ENDPOINT', 'OTEL_EXPORTER_OTLP_TRACES_ENDPOINT']
-  for (const name of names) {
+/** Reads whether and how traces are exported. Without them no other variable is checked. */
+function traces (reader: EnvironmentReader, unsupported: Config['unsupported']): Config['traces'] {
+  if (isSdkDisabled(reader, unsupported) || !isSelected(reader, 'OTEL_TRACES_EXPORTER', 'otlp', unsupported)) return undefined
+  const variables = ['OTEL_EXPORTER_OTLP_ENDPOINT', 'OTEL_EXPORTER_OTLP_TRACES_ENDPOINT']
+  for (const name of variables) {
     if (reader.path(name) !== undefined) reader.faults.push(`${name}_FILE does nothing: the OpenTelemetry SDK reads ${name} itself`)
   }
-  const endpoints = names.map(name => reader.url(name, ['https:', 'http:']))
-  for (const name of ['OTEL_EXPORTER_OTLP_PROTOCOL', 'OTEL_EXPORTER_OTLP_TRACES_PROTOCOL']) {
-    reader.choice(name, 'http/json', ['http/json'])
-  }
+  const isOn = variables.map(name => reader.url(name, ['https:', 'http:'])).some(each => each !== undefined)
+  if (!isOn) return undefined
+  // A batch of nothing would keep the SDK busy forever.
   reader.integer('OTEL_BSP_MAX_EXPORT_BATCH_SIZE', 512, 1, 1_000_000)
-  return endpoints.some(each => each !== undefined)
+  return { protocol: traceProtocol(reader, unsupported) }
+}
+
+/** Every value but true means false (OpenTelemetry specification, boolean values). */
+function isSdkDisabled (reader: EnvironmentReader, unsupported: Config['unsupported']): boolean {
+  const [value = 'false'] = listOf(reader, 'OTEL_SDK_DISABLED')
+  if (!['true', 'false'].includes(value)) unsupported.push({ variable: 'OTEL_SDK_DISABLED', used: 'false' })
+  return value === 'true'
+}
+
+function traceProtocol (reader: EnvironmentReader, unsupported: Config['unsupported']): TraceProtocol {
+  const [variable, value] = ['OTEL_EXPORTER_OTLP_TRACES_PROTOCOL', 'OTEL_EXPORTER_OTLP_PROTOCOL']
+    .map(name => [name, listOf(reader, name)[0]] as const).find(([, value]) => value !== undefined) ?? []
+  const [fallback] = traceProtocols
+  if (variable === undefined) return fallback
+  if (value === 'grpc') reader.faults.push(`${variable}=grpc is not supported: use ${traceProtocols.join(' or ')}`)
+  const protocol = traceProtocols.find(each => each === value)
+  if (protocol === undefined) unsupported.push({ variable, used: fallback })
+  return protocol ?? fallback
+}
+
+/** Returns whether a list names the one supported value, which is the default. Ignores other names with a warning. */
+function isSelected (
+  reader: EnvironmentReader, variable: string, supported: string, unsupported: Config['unsupported']
+): boolean {
+  const list = listOf(reader, variable)
+  if (list.length === 0) return true
+  const isNamed = list.includes(supported)
+  const isOther = (name: string) => name !== supported && name !== 'none'
+  if (list.some(isOther)) unsupported.push({ variable, used: isNamed ? supported : 'none' })
+  return isNamed
+}
+
+/** Returns the names of a comma separated list in lower case: these values are case-insensitive. */
+function listOf (reader: EnvironmentReader, variable: string): string[] {
+  return (reader.value(variable) ?? '').toLowerCase().split(',').map(each => each.trim()).filter(each => each !== '')
 }
 
 function readTls (reader: EnvironmentReader): TlsConfig | undefined {

@@ -1,7 +1,8 @@
 /**
- * Spans sent to an OpenTelemetry collector over OTLP (HTTP, JSON). Loaded only where an exporter is configured, because
- * loading costs start-up time and memory. The SDK reads the variables of the OpenTelemetry specification by itself
- * (`OTEL_EXPORTER_OTLP_*`, `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*`, `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`).
+ * Spans sent to an OpenTelemetry collector over OTLP (HTTP with protobuf or JSON). Loaded only where an exporter is
+ * configured, because loading costs start-up time and memory. The SDK reads the variables of the OpenTelemetry
+ * specification by itself (`OTEL_EXPORTER_OTLP_*`, `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*`, `OTEL_SERVICE_NAME`,
+ * `OTEL_RESOURCE_ATTRIBUTES`), except those that say whether and in which encoding spans are sent (src/config.ts).
  *
  * Parents are passed explicitly: following them through asynchronous calls would slow down every promise.
  */
@@ -9,22 +10,28 @@ import {
   createTraceState, diag, DiagLogLevel, ROOT_CONTEXT, SpanKind, SpanStatusCode, trace, TraceFlags
 } from '@opentelemetry/api'
 import type { Attributes, Context, Span } from '@opentelemetry/api'
-import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http'
+import { OTLPTraceExporter as JsonExporter } from '@opentelemetry/exporter-trace-otlp-http'
+import { OTLPTraceExporter as ProtobufExporter } from '@opentelemetry/exporter-trace-otlp-proto'
 import { defaultResource, detectResources, envDetector, resourceFromAttributes } from '@opentelemetry/resources'
 import { BasicTracerProvider, BatchSpanProcessor } from '@opentelemetry/sdk-trace-base'
 import type { SpanExporter } from '@opentelemetry/sdk-trace-base'
 import type { Logger } from 'pino'
+import type { TraceProtocol } from './config.ts'
 import { readTraceContext } from './tracing.ts'
 import type { AttemptFields, RequestFields, TraceContext, Tracer } from './tracing.ts'
 
-interface Options {
+/** What a tracer needs besides the variables that the SDK reads. */
+export interface OtelOptions {
   log: Pick<Logger, 'warn'>
+  protocol: TraceProtocol
   /** Monotonic clock, in milliseconds: measures the pause between warnings. */
   steadyNow: () => number
   /** What callers speak to this service. */
   scheme: 'http' | 'https'
   version: string
 }
+
+const exporters = { 'http/protobuf': ProtobufExporter, 'http/json': JsonExporter }
 
 /** A collector that is away must not hold up the stop. */
 const closeLimitMs = 2000
@@ -43,7 +50,7 @@ const knownMethods = new Set(['CONNECT', 'DELETE', 'GET', 'HEAD', 'OPTIONS', 'PA
  * dropped. A collector that is away, slow or failing is told of in the log, at most once a minute, and changes nothing
  * for callers.
  */
-export async function startOtelTracer ({ log, scheme, steadyNow, version }: Options): Promise<Tracer> {
+export async function startOtelTracer ({ log, protocol, scheme, steadyNow, version }: OtelOptions): Promise<Tracer> {
   let quietUntil = -Infinity
   const rarely = (warn: () => void): void => {
     const at = steadyNow()
@@ -54,7 +61,7 @@ export async function startOtelTracer ({ log, scheme, steadyNow, version }: Opti
   // What it says while it starts is about variables, and each line about another one.
   listenToSdk(message => { log.warn(`traces: ${message}`) })
   let lost = 0
-  const exporter = reportLosses(new OTLPTraceExporter(), (fault, spans) => {
+  const exporter = reportLosses(new exporters[protocol](), (fault, spans) => {
     lost += spans
     rarely(() => {
       log.warn({ fault, spans: lost }, 'traces: the collector did not take spans')

@@ -27,11 +27,13 @@ import { createConnections } from './http/connections/connection-registry.ts'
 import { createLifecycle, cutRequests, shutDown } from './http/connections/graceful-shutdown.ts'
 import { addTlsRenewal, readTls } from './http/connections/tls.ts'
 import { createMetrics } from './metrics.ts'
+import type { OtelOptions } from './otel.ts'
 import { connectRedis } from './redis.ts'
 import { readRegularFile } from './regular-file.ts'
 import { createReloader } from './reload.ts'
 import type { Reloader } from './reload.ts'
-import { createPassingTracer } from './tracing.ts'
+import { createPassingTracer, withoutPropagation } from './tracing.ts'
+import type { Tracer } from './tracing.ts'
 import { logWarnings } from './warnings.ts'
 
 /** A running service. */
@@ -86,9 +88,7 @@ export async function startService (config: Config, logger: Logger, stdout: Dest
   const credentials = createCredentialProvider(source, { now, steadyNow, log: logger })
   const metrics = createMetrics(version)
   const scheme = tls === undefined ? 'http' : 'https'
-  const tracer = config.traces
-    ? await (await import('./otel.ts')).startOtelTracer({ version, steadyNow, log: logger, scheme })
-    : createPassingTracer()
+  const tracer = await openTracer(config, { version, steadyNow, log: logger, scheme })
   const clock = createCosClock({ now, steadyNow, log: logger })
   const { deadlineMs, maxConcurrency, maxConnections: maxPerHost, queueLimit, timeoutMs: maxWaitMs } = config.cos
   const bulkheads = createBulkheads(
@@ -173,6 +173,16 @@ export async function startService (config: Config, logger: Logger, stdout: Dest
     cut: () => { cutRequests(lifecycle) },
     stop: () => shutDown(app, lifecycle, connections, { delayMs, graceMs })
   }
+}
+
+/** The SDK is loaded only for traces: loading costs start-up time and memory. */
+async function openTracer (
+  { traces, propagation }: Config, options: Omit<OtelOptions, 'protocol'>
+): Promise<Tracer> {
+  const tracer = traces === undefined
+    ? createPassingTracer()
+    : await (await import('./otel.ts')).startOtelTracer({ ...options, ...traces })
+  return propagation ? tracer : withoutPropagation(tracer)
 }
 
 /** What checks tokens is loaded where there are any to check: loading costs start-up time. */

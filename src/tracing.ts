@@ -132,3 +132,14 @@ export function createPassingTracer (): Tracer {
     close: () => Promise.resolve()
   }
 }
+
+/** Creates a tracer that neither reads W3C Trace Context from requests nor sends it to COS. */
+export function withoutPropagation ({ startRequest, close }: Tracer): Tracer {
+  return {
+    startRequest (request) {
+      const trace = startRequest({ ...request, traceparent: undefined, tracestate: undefined })
+      return { ...trace, startAttempt: attempt => ({ ...trace.startAttempt(attempt), headers: {} }) }
+    },
+    close
+  }
+}

@@ -11,7 +11,7 @@ const hourMs = 3_600_000
  * @returns ends the reminder
  */
 export function logWarnings (
-  { auth, notInForce }: Config, unreachable: string[], log: Pick<Logger, 'warn'>, everyMs = hourMs
+  { auth, notInForce, unsupported }: Config, unreachable: string[], log: Pick<Logger, 'warn'>, everyMs = hourMs
 ): () => void {
   const warnOfOpenDoor = () => {
     log.warn('AUTH=none: everyone who reaches this port may read and change inventories with its credentials')
@@ -28,6 +28,7 @@ export function logWarnings (
   if (notInForce.length > 0) {
     log.warn({ variables: notInForce }, 'these variables are set, but nothing acts on them')
   }
+  for (const each of unsupported) log.warn(each, 'variable has an unsupported value')
   const reminder = auth === 'none' ? setInterval(warnOfOpenDoor, everyMs).unref() : undefined
   return () => { clearInterval(reminder) }
 }

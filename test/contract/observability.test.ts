@@ -5,6 +5,7 @@ import { connect, createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import type { Test as Assertions } from 'tap'
+import type { Emulator } from '../../src/emulator/server.ts'
 import { version } from '../../src/service.ts'
 import { as, callersFile, everything, withKey } from '../callers-file.ts'
 import { environment as toolEnvironment, missing } from '../deploy/tools.ts'
@@ -488,7 +489,9 @@ t.test('the trace of a caller goes on to COS as it came, unsigned', async t => {
 
 t.test('with a collector each request is a span, and each attempt one within it', async t => {
   const collector = await startCollector(t)
-  const exporter = { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, OTEL_BSP_SCHEDULE_DELAY: '20' }
+  const exporter = {
+    OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json', OTEL_BSP_SCHEDULE_DELAY: '20'
+  }
   setEnvironment(t, exporter)
   const running = await start(t, { environment: { ...exporter, COS_MAX_ATTEMPTS: '3' } })
   const { call, emulator } = running
@@ -526,33 +529,68 @@ t.test('with a collector each request is a span, and each attempt one within it'
 t.test('a process that is stopped delivers every span first; one without a collector loads nothing for them', async t => {
   const collector = await startCollector(t)
   const emulator = await startTestEmulator(t)
-  const loaded = `import{createRequire}from'node:module';const{cache}=createRequire('file:///x/');process.on('exit',()=>{
-    process._rawDebug('loaded '+Object.keys(cache).filter(path=>/.@opentelemetry.sdk/.test(path)).length)})`
-  const run = async (environment: Record<string, string>) => {
-    const program = startProgram(t, 'server', {
-      COS_SECRET_ID: secrets.secretId,
-      COS_SECRET_KEY: secrets.secretKey,
-      COS_TOKEN: secrets.token,
-      AUTH: 'none',
-      PORT: '0',
-      COS_SCHEME: 'http',
-      COS_REGION: 'ap-guangzhou',
-      COS_CONNECT_TO: emulator.address,
-      NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(loaded)}`,
-      ...environment
-    })
-    const [, url = ''] = await program.until(/listening at (http:[^"]+)"/i)
-    for (let index = 0; index < 20; index++) t.equal((await fetch(`${url}${collection}`)).status, 200)
-    program.process.kill('SIGTERM')
-    t.equal(await program.exit, 0)
-    return Number(/^loaded (\d+)$/m.exec(program.stderr())?.[1])
+  const exporter = {
+    OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json', OTEL_BSP_SCHEDULE_DELAY: '60000'
   }
-  t.ok(await run({ OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, OTEL_BSP_SCHEDULE_DELAY: '60000' }) > 0)
+  t.ok(await loadedBy(t, emulator, exporter) > 0)
   const kinds = collector.spans.map(({ kind }) => kind)
   t.strictSame([kinds.filter(kind => kind === 2).length, kinds.filter(kind => kind === 3).length], [20, 20])
   t.match(collector.spans[0]?.resource, { 'service.name': 'cos-inventory-proxy', 'service.version': version })
-  t.equal(await run({}), 0)
+  t.equal(await loadedBy(t, emulator, {}), 0)
   t.equal(collector.spans.length, 40)
+})
+
+t.test('a process sends protobuf by default and nothing when OTEL_SDK_DISABLED is true', async t => {
+  const collector = await startCollector(t)
+  const emulator = await startTestEmulator(t)
+  const exporter = { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, OTEL_BSP_SCHEDULE_DELAY: '60000' }
+  t.equal(await loadedBy(t, emulator, { ...exporter, OTEL_SDK_DISABLED: 'TRUE', OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' }), 0)
+  t.strictSame(collector.exports, [])
+  t.ok(await loadedBy(t, emulator, exporter) > 0)
+  t.ok(collector.exports.length > 0)
+  t.ok(collector.exports.every(({ headers }) => headers['content-type'] === 'application/x-protobuf'))
+})
+
+/** Runs a service for 20 requests and returns how many modules of the SDK it has loaded. */
+async function loadedBy (t: Assertions, emulator: Emulator, environment: Record<string, string>): Promise<number> {
+  const loaded = `import{createRequire}from'node:module';const{cache}=createRequire('file:///x/');process.on('exit',()=>{
+    process._rawDebug('loaded '+Object.keys(cache).filter(path=>/.@opentelemetry.sdk/.test(path)).length)})`
+  const program = startProgram(t, 'server', {
+    COS_SECRET_ID: secrets.secretId,
+    COS_SECRET_KEY: secrets.secretKey,
+    COS_TOKEN: secrets.token,
+    AUTH: 'none',
+    PORT: '0',
+    COS_SCHEME: 'http',
+    COS_REGION: 'ap-guangzhou',
+    COS_CONNECT_TO: emulator.address,
+    NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(loaded)}`,
+    ...environment
+  })
+  const [, url = ''] = await program.until(/listening at (http:[^"]+)"/i)
+  for (let index = 0; index < 20; index++) t.equal((await fetch(`${url}${collection}`)).status, 200)
+  program.process.kill('SIGTERM')
+  t.equal(await program.exit, 0)
+  return Number(/^loaded (\d+)$/m.exec(program.stderr())?.[1])
+}
+
+t.test('no traceparent is sent to COS when OTEL_PROPAGATORS is none', async t => {
+  const running = await start(t, { environment: { OTEL_PROPAGATORS: 'none' } })
+  const get = await running.call('GET', at('a'), undefined, { traceparent, tracestate })
+  t.strictSame(running.emulator.requests.map(({ headers }) => [headers['traceparent'], headers['tracestate']]),
+    [[undefined, undefined]])
+  t.equal(answered(running, get)?.['traceId'], undefined)
+  t.notMatch(running.logs(), /unsupported value/)
+})
+
+t.test('a warning names each variable with an unsupported value at the start', async t => {
+  const { logs } = await start(t, { environment: { OTEL_PROPAGATORS: 'tracecontext,baggage', OTEL_SDK_DISABLED: 'yes' } })
+  const warnings = logs().split('\n').filter(line => line.includes('unsupported value')).map(line => JSON.parse(line) as unknown)
+  t.match(warnings, [
+    { level: 40, variable: 'OTEL_SDK_DISABLED', used: 'false', msg: 'variable has an unsupported value' },
+    { level: 40, variable: 'OTEL_PROPAGATORS', used: 'tracecontext' }
+  ])
+  t.equal(warnings.length, 2)
 })
 
 /** Reads the Prometheus text format (version 0.0.4), whose label values here need no unescaping. */

@@ -1,7 +1,8 @@
 import { createServer } from 'node:http'
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { json } from 'node:stream/consumers'
+import { buffer } from 'node:stream/consumers'
+import { gunzipSync } from 'node:zlib'
 
 /** What a subtest needs of tap: a place to clean up. */
 interface Test {
@@ -25,13 +26,13 @@ export interface CollectedSpan {
   resource: Record<string, unknown>
 }
 
-/** An OpenTelemetry collector: OTLP over HTTP with JSON. */
+/** An OpenTelemetry collector: OTLP over HTTP. Protobuf is kept as it came, as no package here decodes requests. */
 export interface Collector {
   /** For `OTEL_EXPORTER_OTLP_ENDPOINT`. */
   readonly url: string
-  /** Every span taken so far, in the order they came. */
+  /** Every span taken so far as JSON, in the order they came. */
   readonly spans: CollectedSpan[]
-  /** Every export so far, whatever its answer was. */
+  /** Every export so far, whatever its response was. The body is parsed JSON, or a Buffer of protobuf. */
   readonly exports: Array<{ headers: IncomingHttpHeaders, body: unknown }>
   /** What an export is answered: that it was taken (undefined), another status, or nothing until `release`. */
   answer: undefined | 'hang' | { status: number, body: string }
@@ -60,12 +61,17 @@ export async function startCollector (t: Test): Promise<Collector> {
   let waiting: Array<{ isMet: () => boolean, resolve: () => void }> = []
 
   async function take (request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const body = await json(request)
+    const type = String(request.headers['content-type'])
+    const sent = await buffer(request)
+    const bytes = request.headers['content-encoding'] === 'gzip' ? gunzipSync(sent) : sent
+    const isJson = type === 'application/json'
+    const body: unknown = isJson ? JSON.parse(bytes.toString()) : bytes
     const { answer } = collector
     collector.exports.push({ headers: request.headers, body })
     if (answer === undefined && request.url === '/v1/traces') {
-      collector.spans.push(...spansOf(body as Export))
-      response.writeHead(200, { 'content-type': 'application/json' }).end('{}')
+      if (isJson) collector.spans.push(...spansOf(body as Export))
+      // No bytes are an empty message of protobuf.
+      response.writeHead(200, { 'content-type': type }).end(isJson ? '{}' : '')
     } else if (answer === 'hang') {
       hanging.push(response)
     } else {

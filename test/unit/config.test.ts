@@ -55,7 +55,9 @@ t.test('the defaults are those of the documentation', async t => {
       queueLimit: 1024
     },
     metricsPort: undefined,
-    traces: false,
+    traces: undefined,
+    propagation: true,
+    unsupported: [],
     notInForce: []
   })
 })
@@ -106,7 +108,8 @@ t.test('every variable is taken', async t => {
     rateLimit: { perMinute: 7 },
     cos: { maxAttempts: 4, maxConnections: 5, maxConcurrency: 6, queueLimit: 0 },
     metricsPort: 9091,
-    traces: true,
+    traces: { protocol: 'http/protobuf' },
+    unsupported: [],
     notInForce: []
   })
   t.strictSame(pairOf(config), [required.COS_SECRET_ID, required.COS_SECRET_KEY, 'token'])
@@ -158,10 +161,9 @@ t.test('every fault is named at once, and no secret with it', async t => {
     COS_MAX_CONCURRENCY: '0',
     COS_QUEUE_LIMIT: '-1',
     METRICS_PORT: '65536',
-    OTEL_EXPORTER_OTLP_ENDPOINT: 'collector:4318',
+    OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4318',
     OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'ftp://collector',
-    OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc',
-    OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: 'http/protobuf',
+    OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: 'grpc',
     OTEL_BSP_MAX_EXPORT_BATCH_SIZE: '0',
     RATE_LIMIT_PER_MINUTE: '-1',
     RATE_LIMIT_REDIS_URL: 'http://user:redis-password@redis',
@@ -172,7 +174,7 @@ t.test('every fault is named at once, and no secret with it', async t => {
   }
   const faults = faultsOf(environment)
   for (const name of Object.keys(environment)) {
-    if (name !== 'AUTH') t.ok(faults.some(fault => fault.includes(name)), name)
+    if (!['AUTH', 'OTEL_EXPORTER_OTLP_ENDPOINT'].includes(name)) t.ok(faults.some(fault => fault.includes(name)), name)
   }
   t.equal(faults.filter(fault => fault.startsWith('COS_BUCKET_REGIONS')).length, 5)
   const message = new ConfigError(faults).message
@@ -184,7 +186,68 @@ t.test('every fault is named at once, and no secret with it', async t => {
 t.test('what the OpenTelemetry SDK reads by itself is not given as a file', async t => {
   const path = join(t.testdir({ endpoint: 'http://collector:4318' }), 'endpoint')
   t.match(faultsOf({ ...required, OTEL_EXPORTER_OTLP_ENDPOINT_FILE: path }), [/^OTEL_EXPORTER_OTLP_ENDPOINT_FILE does nothing/])
-  t.equal(readConfig({ ...required, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'https://collector/v1/traces' }).traces, true)
+  t.strictSame(readConfig({ ...required, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'https://collector/v1/traces' }).traces,
+    { protocol: 'http/protobuf' })
+})
+
+const endpoint = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4318' }
+const protobuf = { protocol: 'http/protobuf' }
+const protocol = 'OTEL_EXPORTER_OTLP_PROTOCOL'
+const tracesProtocol = 'OTEL_EXPORTER_OTLP_TRACES_PROTOCOL'
+
+t.test('traces are configured as the OpenTelemetry specification says', async t => {
+  type Unsupported = Array<[variable: string, used: string]>
+  type Case = [environment: Record<string, string>, traces: unknown, unsupported?: Unsupported]
+  const cases: Case[] = [
+    [{ OTEL_SDK_DISABLED: 'true' }, undefined],
+    [{ OTEL_SDK_DISABLED: ' TRUE ' }, undefined],
+    [{ OTEL_SDK_DISABLED: 'False' }, protobuf],
+    [{ OTEL_SDK_DISABLED: ' ' }, protobuf],
+    [{ OTEL_SDK_DISABLED: '1' }, protobuf, [['OTEL_SDK_DISABLED', 'false']]],
+    [{ OTEL_SDK_DISABLED: 'true', [protocol]: 'grpc', OTEL_BSP_MAX_EXPORT_BATCH_SIZE: '0' }, undefined],
+    [{ OTEL_SDK_DISABLED: 'true', OTEL_EXPORTER_OTLP_ENDPOINT: 'collector:4317' }, undefined],
+    [{ OTEL_TRACES_EXPORTER: 'otlp' }, protobuf],
+    [{ OTEL_TRACES_EXPORTER: ', ' }, protobuf],
+    [{ OTEL_TRACES_EXPORTER: 'None' }, undefined],
+    [{ OTEL_TRACES_EXPORTER: 'none', [protocol]: 'grpc' }, undefined],
+    [{ OTEL_TRACES_EXPORTER: 'console' }, undefined, [['OTEL_TRACES_EXPORTER', 'none']]],
+    [{ OTEL_TRACES_EXPORTER: 'console, OTLP' }, protobuf, [['OTEL_TRACES_EXPORTER', 'otlp']]],
+    [{ [protocol]: 'http/json' }, { protocol: 'http/json' }],
+    [{ [protocol]: 'HTTP/Protobuf' }, protobuf],
+    [{ [protocol]: 'http/xml' }, protobuf, [[protocol, 'http/protobuf']]],
+    [{ [protocol]: 'grpc', [tracesProtocol]: 'http/json' }, { protocol: 'http/json' }],
+    [{ [protocol]: 'http/json', [tracesProtocol]: 'http' }, protobuf, [[tracesProtocol, 'http/protobuf']]],
+    [{ [protocol]: 'http/json', [tracesProtocol]: '' }, { protocol: 'http/json' }],
+    [{ OTEL_EXPORTER_OTLP_ENDPOINT: '', [protocol]: 'grpc', OTEL_BSP_MAX_EXPORT_BATCH_SIZE: '0' }, undefined],
+    [{ OTEL_EXPORTER_OTLP_ENDPOINT: '', [protocol]: 'http/xml', [tracesProtocol]: 'grpc' }, undefined]
+  ]
+  for (const [environment, traces, unsupported = []] of cases) {
+    const config = readConfig({ ...required, ...endpoint, ...environment })
+    t.strictSame(config.traces, traces, JSON.stringify(environment))
+    const warnings = config.unsupported.map(({ variable, used }) => [variable, used])
+    t.strictSame(warnings, unsupported, JSON.stringify(environment))
+  }
+})
+
+t.test('start fails when traces are on and the protocol is grpc', async t => {
+  for (const name of [protocol, tracesProtocol]) {
+    for (const value of ['grpc', 'GRPC']) {
+      t.strictSame(faultsOf({ ...required, ...endpoint, [name]: value }),
+        [`${name}=grpc is not supported: use http/protobuf or http/json`])
+    }
+  }
+})
+
+t.test('trace context is propagated unless OTEL_PROPAGATORS lacks tracecontext', async t => {
+  const cases: Array<[value: string, isOn: boolean, used?: string]> = [
+    ['', true], [' , ', true], ['tracecontext', true], ['TraceContext,tracecontext', true], ['none', false],
+    ['tracecontext,baggage', true, 'tracecontext'], ['b3', false, 'none'], ['b3multi, baggage', false, 'none']
+  ]
+  for (const [OTEL_PROPAGATORS, isOn, used] of cases) {
+    const { propagation, unsupported } = readConfig({ ...required, OTEL_PROPAGATORS, OTEL_SDK_DISABLED: 'true' })
+    t.equal(propagation, isOn, OTEL_PROPAGATORS)
+    t.strictSame(unsupported, used === undefined ? [] : [{ variable: 'OTEL_PROPAGATORS', used }], OTEL_PROPAGATORS)
+  }
 })
 
 t.test('metrics are on a port of their own or on that of everything else', async t => {

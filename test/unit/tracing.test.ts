@@ -2,8 +2,9 @@ import { EventEmitter, once } from 'node:events'
 import fc from 'fast-check'
 import { pino } from 'pino'
 import t from 'tap'
+import type { TraceProtocol } from '../../src/config.ts'
 import { startOtelTracer } from '../../src/otel.ts'
-import { createPassingTracer } from '../../src/tracing.ts'
+import { createPassingTracer, withoutPropagation } from '../../src/tracing.ts'
 import type { AttemptFields, RequestFields, RequestTrace, Tracer } from '../../src/tracing.ts'
 import { startCollector } from '../doubles/collector.ts'
 import type { Collector } from '../doubles/collector.ts'
@@ -356,6 +357,79 @@ t.test('with an exporter', async t => {
     })
   })
 
+  t.test('spans are sent as protobuf when the protocol is http/protobuf', async t => {
+    const key = secret('pRoToBuFkEy0123456789')
+    const { tracer, collector, lines } = await startTracing(t, {
+      OTEL_EXPORTER_OTLP_HEADERS: `authorization=Bearer%20${key},x-tenant=general`,
+      OTEL_EXPORTER_OTLP_TRACES_HEADERS: 'x-tenant=specific'
+    }, 'http/protobuf')
+    const trace = tracer.startRequest(request({ traceparent, tracestate }))
+    trace.startAttempt(attempt()).end(success)
+    trace.end(answered)
+    await tracer.close()
+    t.match(collector.exports, [{
+      headers: { 'content-type': 'application/x-protobuf', authorization: `Bearer ${key}`, 'x-tenant': 'specific' }
+    }])
+    const body = collector.exports[0]?.body as Buffer
+    for (const text of ['GET /buckets/:bucket/inventories/:id', 'GetBucketInventory', 'billing', 'cos-inventory-proxy']) {
+      t.ok(body.includes(text), text)
+    }
+    t.ok(body.includes(Buffer.from(traceId, 'hex')), 'ids are bytes')
+    t.strictSame(lines, [])
+  })
+
+  t.test('the last spans are reported lost when the collector rejects protobuf', async t => {
+    const { tracer, collector, lines } = await startTracing(t, {}, 'http/protobuf')
+    collector.answer = { status: 415, body: 'unsupported media type' }
+    tracer.startRequest(request()).end(answered)
+    await tracer.close()
+    t.match(lines, [{ level: 40, fault: 'HTTP 415', spans: 1 }])
+  })
+
+  t.test('exports are compressed when OTEL_EXPORTER_OTLP_COMPRESSION is gzip', async t => {
+    for (const protocol of ['http/protobuf', 'http/json'] as const) {
+      const { tracer, collector } = await startTracing(t, { OTEL_EXPORTER_OTLP_COMPRESSION: 'gzip' }, protocol)
+      tracer.startRequest(request()).end(answered)
+      await tracer.close()
+      t.match(collector.exports, [{ headers: { 'content-encoding': 'gzip' } }], protocol)
+    }
+  })
+
+  t.test('values are cut when OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT is set', async t => {
+    const { tracer, collector } = await startTracing(t, { OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT: '10' })
+    tracer.startRequest(request({ requestId: 'x'.repeat(20) })).end(answered)
+    await tracer.close()
+    t.equal(collector.spans[0]?.attributes['request.id'], 'x'.repeat(10))
+  })
+
+  t.test('no request is recorded when OTEL_TRACES_SAMPLER_ARG is 0', async t => {
+    const { tracer, collector } = await startTracing(t, {
+      OTEL_TRACES_SAMPLER: 'traceidratio', OTEL_TRACES_SAMPLER_ARG: '0'
+    })
+    tracer.startRequest(request({ traceparent })).end(answered)
+    await tracer.close()
+    t.strictSame(collector.exports, [])
+  })
+
+  t.test('trace context is neither read nor sent when propagation is off', async t => {
+    const { tracer, collector } = await startTracing(t)
+    const isolated = withoutPropagation(tracer)
+    const trace = isolated.startRequest(request({ traceparent, tracestate }))
+    t.match(trace.traceId, /^[0-9a-f]{32}$/)
+    t.not(trace.traceId, traceId)
+    const { headers, end } = trace.startAttempt(attempt())
+    t.strictSame(headers, {})
+    end(success)
+    trace.end(answered)
+    await isolated.close()
+    const [client, server] = collector.spans
+    t.strictSame([server?.traceId, server?.parentSpanId], [trace.traceId, undefined])
+    t.equal(client?.parentSpanId, server?.spanId)
+
+    const untraced = withoutPropagation(createPassingTracer()).startRequest(request({ traceparent, tracestate }))
+    t.strictSame([untraced.traceId, untraced.startAttempt(attempt()).headers], [undefined, {}])
+  })
+
   t.test('spans go out by themselves, without the service being closed', async t => {
     const { tracer, collector } = await startTracing(t, { OTEL_BSP_SCHEDULE_DELAY: '1' })
     tracer.startRequest(request()).end(answered)
@@ -519,7 +593,9 @@ interface Tracing {
   at: number
 }
 
-async function startTracing (t: Test, environment: Record<string, string> = {}): Promise<Tracing> {
+async function startTracing (
+  t: Test, environment: Record<string, string> = {}, protocol: TraceProtocol = 'http/json'
+): Promise<Tracing> {
   const collector = await startCollector(t)
   const variables = { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, ...environment }
   const lines: Tracing['lines'] = []
@@ -548,7 +624,7 @@ async function startTracing (t: Test, environment: Record<string, string> = {}):
   }
   // The SDK reads them from the process, and only while it starts.
   Object.assign(process.env, variables)
-  const options = { log, steadyNow, scheme: 'https', version: '1.2.3' } as const
+  const options = { log, protocol, steadyNow, scheme: 'https', version: '1.2.3' } as const
   const tracer = await startOtelTracer(options).finally(() => {
     for (const name of Object.keys(variables)) delete process.env[name]
   })
