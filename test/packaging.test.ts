@@ -135,7 +135,7 @@ function accepts (range: string, version: number[]): boolean {
   const alternatives = range.replace(/>=\s+/g, '>=').split('||')
   return alternatives.some(alternative => alternative.trim().split(/\s+/).every(comparator => {
     if (comparator === '*') return true
-    const [, operator, numbers = ''] = /^(>=|\^)?(\d+(?:\.(?:\d+|x))*)$/.exec(comparator) ?? []
+    const [, operator, numbers = ''] = /^(>=|\^)?v?(\d+(?:\.(?:\d+|x))*)$/.exec(comparator) ?? []
     if (numbers === '') throw new Error(`cannot read the range ${range}`)
     const wanted = numbers.split('.').filter(part => part !== 'x').map(Number)
     const difference = wanted.map((part, index) => (version[index] ?? 0) - part).find(part => part !== 0) ?? 0
