@@ -32,6 +32,7 @@ t.test('the defaults are those of the documentation', async t => {
     port: 8080,
     logLevel: 'info',
     readOnly: false,
+    keepAliveTimeoutMs: 72_000,
     shutdownDelayMs: 0,
     shutdownGraceMs: 10_000,
     trustedProxies: [],
@@ -47,6 +48,7 @@ t.test('the defaults are those of the documentation', async t => {
       scheme: 'https',
       endpoint: '{bucket}.cos.{region}.myqcloud.com',
       connectTo: undefined,
+      proxies: undefined,
       timeoutMs: 5_000,
       deadlineMs: 15_000,
       maxAttempts: 3,
@@ -154,6 +156,9 @@ t.test('every fault is named at once, and no secret with it', async t => {
     READ_ONLY: 'yes',
     AUTH: 'none',
     SHUTDOWN_DELAY_MS: '-1',
+    KEEP_ALIVE_TIMEOUT_MS: '0',
+    HTTPS_PROXY: 'socks5://user:proxy-password@proxy',
+    HTTP_PROXY: 'proxy-password:3128',
     SHUTDOWN_GRACE_MS: '3600001',
     COS_REGION_DISCOVERY: 'yes',
     TRUST_PROXY: 'true',
@@ -179,7 +184,7 @@ t.test('every fault is named at once, and no secret with it', async t => {
   t.equal(faults.filter(fault => fault.startsWith('COS_BUCKET_REGIONS')).length, 5)
   const message = new ConfigError(faults).message
   t.match(message, new RegExp(`^The configuration has ${faults.length} faults:\n  - `))
-  t.notMatch(message, /with blanks|padded|line-feed|nobucket|password@|redis-password/)
+  t.notMatch(message, /with blanks|padded|line-feed|nobucket|password@|redis-password|proxy-password/)
   t.match(new ConfigError(['x']).message, /1 fault:/)
 })
 
