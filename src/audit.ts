@@ -1,6 +1,9 @@
 import { appendFileSync } from 'node:fs'
 import { pino } from 'pino'
-import type { DestinationStream, Logger } from 'pino'
+import type { Logger } from 'pino'
+import { ServiceError } from './errors.ts'
+import type { Outputs } from './log.ts'
+import type { Output } from './output.ts'
 
 /** How an attempted change ended; `unknown` when COS may have made it without saying so. */
 export type AuditOutcome = 'success' | 'denied' | 'failure' | 'unknown'
@@ -25,7 +28,12 @@ export interface AuditRecord {
   cosRequestId: string | undefined
 }
 
-export type AuditLog = (record: AuditRecord) => void
+/** A log of attempted changes. */
+export interface AuditLog {
+  record (record: AuditRecord): void
+  /** Returns whether a line can be written at the moment. */
+  isWritable (): boolean
+}
 
 /** Between pino's info (30) and warn (40). */
 const auditLevel = 35
@@ -35,27 +43,56 @@ const auditLevel = 35
  * each with an open and a close, so that the file may be renamed or removed at any time.
  *
  * @param target `stdout` or the path of a file, which is made with mode 0600
- * @param log takes the lines that cannot be written
+ * @param log takes the lines that cannot be written to a file
  * @throws {Error} of the file system when the file cannot be written to
  */
-export function createAuditLog (target: string, stdout: DestinationStream, log: Pick<Logger, 'error'>): AuditLog {
-  const lines = target === 'stdout' ? stdout : fileLines(target, log)
-  const audit = pino({ level: 'audit', customLevels: { audit: auditLevel }, useOnlyCustomLevels: true, base: { type: 'audit' } }, lines)
-  return record => { audit.audit(record, 'change') }
+export function createAuditLog (target: string, { stdout }: Pick<Outputs, 'stdout'>, log: Pick<Logger, 'error'>): AuditLog {
+  const { writeAudit: write, takesAudit } = target === 'stdout' ? stdout : openAuditFile(target, log)
+  const audit = pino({ level: 'audit', customLevels: { audit: auditLevel }, useOnlyCustomLevels: true, base: { type: 'audit' } }, { write })
+  return { record (record) { audit.audit(record, 'change') }, isWritable: takesAudit }
 }
 
-function fileLines (path: string, log: Pick<Logger, 'error'>): DestinationStream {
+/**
+ * Rejects a change that would leave no trace. To be called before anything is sent to COS.
+ *
+ * @throws {ServiceError} AuditLogUnavailable
+ */
+export function rejectUnaudited (audit: AuditLog): void {
+  if (audit.isWritable()) return
+  throw new ServiceError('AuditLogUnavailable', 'The audit log cannot be written, so nothing was sent to COS. ' +
+    'Retry in 1 s; if it persists, contact the operator.', { retryAfterSeconds: 1 })
+}
+
+/** Lines that could not be written are kept, and written before a further change is accepted. */
+function openAuditFile (path: string, log: Pick<Logger, 'error'>): Pick<Output, 'writeAudit' | 'takesAudit'> {
   const append = (text: string) => { appendFileSync(path, text, { mode: 0o600 }) }
+  let unwritten = ''
+  let hasFailed = false
   append('')
-  return {
-    write (line) {
-      try {
-        append(line)
-      } catch (error) {
-        // A full disk must not lose the trace of a change that has been made.
-        const record = JSON.parse(line) as AuditRecord
-        log.error({ code: (error as NodeJS.ErrnoException).code, record }, 'the audit log cannot be written: its line is here')
-      }
+
+  /** Returns the code of the error, if there is one. */
+  function appendUnwritten (): string | undefined {
+    try {
+      // After an error the file can end within a line. The line feed ends it.
+      append(hasFailed ? `\n${unwritten}` : unwritten)
+      unwritten = ''
+      hasFailed = false
+      return undefined
+    } catch (error) {
+      hasFailed = true
+      return (error as NodeJS.ErrnoException).code
     }
+  }
+
+  return {
+    writeAudit (line) {
+      unwritten += line
+      const code = appendUnwritten()
+      if (code === undefined) return
+      // The process can end before the file takes lines again.
+      log.error({ code, record: JSON.parse(line) as AuditRecord }, 'the audit log cannot be written: its line is here')
+    },
+    // The lines themselves are appended: a full disk takes an empty text.
+    takesAudit: () => !hasFailed || appendUnwritten() === undefined
   }
 }

@@ -7,7 +7,7 @@ import { readConfig } from './config.ts'
 import { configurationExample } from './contract/inventory.ts'
 import { exampleBuckets, exampleCredential } from './emulator/examples.ts'
 import { startEmulator } from './emulator/server.ts'
-import { logDestination } from './log.ts'
+import { openOutputs } from './log.ts'
 import { startService } from './service.ts'
 
 const { PORT: port = '8080', LOG_LEVEL: logLevel = 'info' } = process.env
@@ -24,8 +24,8 @@ async function main (): Promise<void> {
     COS_CONNECT_TO: emulator.address,
     COS_REGION_DISCOVERY: 'true'
   })
-  const stdout = await logDestination()
-  const service = await startService(config, pino({ level: config.logLevel }, stdout), stdout)
+  const outputs = await openOutputs()
+  const service = await startService(config, pino({ level: config.logLevel }, outputs.stdout), outputs)
   const stop = (): void => {
     void service.stop().then(() => emulator.close())
   }

@@ -118,6 +118,11 @@ export const problemTable = {
     title: 'Service Unavailable',
     meaning: 'The service has no valid credentials for COS at the moment; Retry-After says when to try again.'
   },
+  AuditLogUnavailable: {
+    status: 503,
+    title: 'Service Unavailable',
+    meaning: 'The audit log cannot be written, so the change was not sent to COS; Retry-After says when to retry.'
+  },
   Overloaded: {
     status: 503,
     title: 'Service Unavailable',

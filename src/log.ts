@@ -1,16 +1,32 @@
+import { constants, openSync } from 'node:fs'
 import { isatty } from 'node:tty'
-import { pino } from 'pino'
-import type { DestinationStream } from 'pino'
+import { createOutput } from './output.ts'
+import type { Output } from './output.ts'
 
-const stdoutDescriptor = 1
+/** The two outputs of a process. */
+export interface Outputs {
+  stdout: Output
+  stderr: Output
+}
 
 /**
- * Where logs go: JSON lines on stdout or, when that is a terminal, lines for people. Written at once, because lines
- * still on their way when a process exits are lost or come out of order.
+ * Opens stdout and stderr, which take JSON lines or, on a terminal, lines for people. What is buffered when the process
+ * exits is written then, as far as the reader takes it. Audit lines that stdout does not take go to stderr.
  */
-export async function logDestination (): Promise<DestinationStream> {
-  const stdout = pino.destination({ dest: stdoutDescriptor, sync: true })
-  if (!isatty(stdoutDescriptor)) return stdout
+export async function openOutputs (): Promise<Outputs> {
+  const [stdout, stderr] = await Promise.all([openOutput('stdout'), openOutput('stderr')])
+  process.on('exit', () => {
+    for (const line of stdout.drain()) stderr.write(line)
+    stderr.drain()
+  })
+  return { stdout, stderr }
+}
+
+async function openOutput (name: 'stdout' | 'stderr'): Promise<Output> {
+  // The stream itself is not written to. It puts a pipe or a socket into non-blocking mode until the process exits.
+  const { fd } = process[name]
+  if (!isatty(fd)) return createOutput(fd)
+  const terminal = createOutput(openTerminal(fd))
   // Loaded here, because a service without a terminal has no use for it. Its own stream would write later, not at once.
   const { prettyFactory } = await import('pino-pretty')
   const pretty = prettyFactory({
@@ -20,7 +36,22 @@ export async function logDestination (): Promise<DestinationStream> {
     customLevels: 'audit:35',
     useOnlyCustomProps: false
   })
-  return { write: line => { stdout.write(withoutControls(pretty(line))) } }
+  const format = (line: string) => withoutControls(pretty(line))
+  return {
+    ...terminal,
+    write: line => { terminal.write(format(line)) },
+    writeAudit: line => { terminal.writeAudit(format(line)) }
+  }
+}
+
+/** Opens the terminal once more: its first descriptor blocks while the operator has stopped the output (Ctrl+S). */
+function openTerminal (descriptor: number): number {
+  try {
+    return openSync(`/proc/self/fd/${descriptor}`, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY)
+  } catch {
+    // A terminal can belong to another user, and there is no /proc outside Linux.
+    return descriptor
+  }
 }
 
 /** A terminal takes some of these for commands, and a caller's path can hold them. pino-pretty leaves them in. */

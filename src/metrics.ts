@@ -30,6 +30,7 @@ export interface Readings {
   skewMs: () => number
   /** Undefined when Redis is not configured. */
   redisUp: (() => boolean) | undefined
+  droppedLogLines: () => number
 }
 
 /** Counts and times; every label has a bounded number of values. */
@@ -127,7 +128,9 @@ export function createMetrics (version: string): Metrics {
     waited (seconds) { queueSeconds.observe(seconds) },
     shed (reason) { shed.inc({ reason }) },
     connectionClosed (reason) { connectionsClosed.inc({ reason }) },
-    addReadings ({ occupation, connections, backlog, credentialsExpireAt, credentialsFault, skewMs, redisUp }) {
+    addReadings ({
+      occupation, connections, backlog, credentialsExpireAt, credentialsFault, skewMs, redisUp, droppedLogLines
+    }) {
       gauge('http_requests_waiting', 'Pipelined requests that wait for earlier ones of their connection.', [],
         each => { each.set(backlog().waiting) })
       gauge('http_response_unsent_bytes', 'Bytes of response bodies that clients have not taken yet.', [],
@@ -150,6 +153,15 @@ export function createMetrics (version: string): Metrics {
       })
       gauge('cos_clock_skew_seconds', 'What the clock of COS is ahead of this machine\'s, as far as COS has objected.', [],
         each => { each.set(skewMs() / 1000) })
+      registry.registerMetric(new Counter({
+        name: 'log_lines_dropped_total',
+        help: 'Log lines dropped because the reader of stdout or stderr was too slow.',
+        registers: [],
+        collect () {
+          this.reset()
+          this.inc(droppedLogLines())
+        }
+      }))
       if (redisUp === undefined) return
       gauge('redis_up', '1 while Redis counts requests for the rate limit, 0 while the limit is off.', [],
         each => { each.set(redisUp() ? 1 : 0) })

@@ -5,7 +5,7 @@ import type { Logger } from 'pino'
 import { readConfig } from './config.ts'
 import type { Config } from './config.ts'
 import { ConfigError } from './config/environment.ts'
-import { logDestination } from './log.ts'
+import { openOutputs } from './log.ts'
 import { startService } from './service.ts'
 import type { Service } from './service.ts'
 
@@ -15,21 +15,23 @@ async function main (): Promise<void> {
   // that, and only mark-compacts free them. NODE_OPTIONS does not take this; a V8 without it says so and goes on.
   setFlagsFromString('--no-allocation-site-pretenuring')
   const config = configOrExit()
-  const stdout = await logDestination()
-  const logger = pino({ level: config.logLevel }, stdout)
+  const outputs = await openOutputs()
+  const logger = pino({ level: config.logLevel }, outputs.stdout)
   let running: Service | undefined
   const abort = (): never => {
     running?.cut()
     process.exit(1)
   }
   const crash = (error: unknown) => {
+    // Makes room for the line, which a full buffer would drop.
+    outputs.stdout.drain()
     logger.fatal(whatIsKnownOf(error), 'the service cannot go on')
     abort()
   }
   process.on('uncaughtException', crash)
   process.on('unhandledRejection', crash)
   // Signals are listened to first: one can arrive as soon as somebody sees the port open.
-  const starting = startService(config, logger, stdout).catch((error: unknown) => exit(logger, error))
+  const starting = startService(config, logger, outputs).catch((error: unknown) => exit(logger, error))
 
   let stopping = false
   const stop = (signal: NodeJS.Signals): void => {

@@ -1,13 +1,14 @@
 import { readFileSync } from 'node:fs'
 import type { FastifyInstance } from 'fastify'
-import type { DestinationStream, Logger } from 'pino'
+import type { Logger } from 'pino'
 import { buildApp, buildMetricsApp } from './app.ts'
-import { createAuditLog } from './audit.ts'
+import { createAuditLog, rejectUnaudited } from './audit.ts'
 import { createAnyone } from './callers/anyone.ts'
 import { createCallers } from './callers/callers.ts'
 import type { Callers } from './callers/callers.ts'
 import type { JwtOptions, JwtVerifier } from './callers/jwt.ts'
 import { createChanges } from './changes/changes.ts'
+import { createCheckedInventories } from './changes/checked-inventories.ts'
 import { createDesiredSets } from './changes/desired-set.ts'
 import { createTurns } from './changes/turns.ts'
 import { isPlace } from './config.ts'
@@ -26,6 +27,7 @@ import { createTransport } from './cos/transport.ts'
 import { createConnections } from './http/connections/connection-registry.ts'
 import { createLifecycle, cutRequests, shutDown } from './http/connections/graceful-shutdown.ts'
 import { addTlsRenewal, readTls } from './http/connections/tls.ts'
+import type { Outputs } from './log.ts'
 import { createMetrics } from './metrics.ts'
 import type { OtelOptions } from './otel.ts'
 import { connectRedis } from './redis.ts'
@@ -59,11 +61,10 @@ export const version = (JSON.parse(
 /**
  * Wires the parts together and listens.
  *
- * @param stdout where audit records go with AUDIT_LOG=stdout
  * @throws {ConfigError} naming every fault of the files that the configuration points to
  * @throws {Error} of the operating system when the address cannot be listened on, such as EADDRINUSE
  */
-export async function startService (config: Config, logger: Logger, stdout: DestinationStream): Promise<Service> {
+export async function startService (config: Config, logger: Logger, outputs: Outputs): Promise<Service> {
   // The wall clock is for instants that others state or read. Its steps must neither prolong nor shorten a duration.
   const now = Date.now
   const { timeOrigin } = performance
@@ -81,7 +82,7 @@ export async function startService (config: Config, logger: Logger, stdout: Dest
   const verifier = await openVerifier(config, { now, steadyNow, log: logger })
   const callers = orFault('CALLERS_FILE', () => openCallers(config, verifier, reloader))
   const tls = orFault('TLS_*', () => config.tls && readTls(config.tls))
-  const audit = orFault('AUDIT_LOG', () => createAuditLog(config.auditLog, stdout, logger.child({}, { level: 'error' })))
+  const audit = orFault('AUDIT_LOG', () => createAuditLog(config.auditLog, outputs, logger.child({}, { level: 'error' })))
   if (callers === undefined || audit === undefined || faults.length > 0) throw new ConfigError(faults)
 
   const source = createCredentialSource(config.cos.credentials, now)
@@ -101,7 +102,8 @@ export async function startService (config: Config, logger: Logger, stdout: Dest
     config.cos, { bulkheads, budget, clock, credentials, observer, transport, now: steadyNow })
   const listBuckets = createBucketList(config.cos, { attempts, now: steadyNow, isPlace })
   const regions = createRegions(config.cos, { listBuckets, log: logger, now: steadyNow })
-  const inventories = createInventories(config.cos, { attempts })
+  const inventories = createCheckedInventories(
+    createInventories(config.cos, { attempts }), () => { rejectUnaudited(audit) })
   const turns = createTurns({ queueLimit, reserveMs: Math.min(maxWaitMs, deadlineMs / 2), now: steadyNow })
   const connections = createConnections({ onClosed: metrics.connectionClosed })
   const { perMinute, redisUrl } = config.rateLimit
@@ -113,7 +115,8 @@ export async function startService (config: Config, logger: Logger, stdout: Dest
     credentialsExpireAt: credentials.expiresAt,
     credentialsFault: credentials.fault,
     skewMs: clock.skewMs,
-    redisUp: redis?.isUp
+    redisUp: redis?.isUp,
+    droppedLogLines: () => outputs.stdout.droppedLines() + outputs.stderr.droppedLines()
   })
   const lifecycle = createLifecycle()
   const app = await buildApp({

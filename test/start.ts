@@ -8,6 +8,7 @@ import type { Emulator, EmulatorOptions } from '../src/emulator/server.ts'
 import type { AuditRecord } from '../src/audit.ts'
 import { startService } from '../src/service.ts'
 import type { Service } from '../src/service.ts'
+import { outputsTo } from './outputs.ts'
 import { refuseSecrets, secret } from './secrets.ts'
 
 /** What a subtest needs of tap: a place to clean up. */
@@ -120,7 +121,7 @@ export async function startTestService (
     ...environment
   })
   const { stream, written } = recordingStream(t)
-  const service = await startService(config, logger, stream)
+  const service = await startService(config, logger, outputsTo(line => { stream.write(line) }))
   const agent = new Agent()
   t.teardown(async () => {
     await agent.destroy()

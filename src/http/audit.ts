@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { rejectUnaudited } from '../audit.ts'
 import type { AuditLog, AuditOutcome, AuditRecord } from '../audit.ts'
 import { destinationsOf } from '../callers/permissions.ts'
 import type { Action } from '../contract/callers.ts'
@@ -45,6 +46,8 @@ interface Dependencies {
  * One audit record for each attempted change, as soon as it is known what came of it, whether or not the caller is
  * still there to hear it; those that are cut when the service stops are recorded as unknown. Reads and dry runs change
  * nothing.
+ *
+ * @throws {ServiceError} AuditLogUnavailable, before authentication: an attempt begins only while it can be recorded
  */
 export function addAudit (app: FastifyInstance, { audit, lifecycle, regionOf }: Dependencies): void {
   /** What is told of each when it is cut, by the request or the change of several that it is. */
@@ -56,7 +59,7 @@ export function addAudit (app: FastifyInstance, { audit, lifecycle, regionOf }: 
     const { action, bucket, region } = bucketCallOf(request, regionOf)
     const { id } = request.params as { id?: string }
     const { configuration = request.configuration ?? request.body } = change
-    audit({
+    audit.record({
       requestId: request.id,
       caller: request.caller?.name ?? null,
       address: request.clientAddress,
@@ -85,7 +88,10 @@ export function addAudit (app: FastifyInstance, { audit, lifecycle, regionOf }: 
     }
   })
   app.addHook('onRequest', (request, _, done) => {
-    if (isChange(request)) underWay.set(request, () => { record(request, {}, unknown) })
+    if (isChange(request)) {
+      rejectUnaudited(audit)
+      underWay.set(request, () => { record(request, {}, unknown) })
+    }
     done()
   })
   app.addHook('onSend', (request, reply, _, done) => {

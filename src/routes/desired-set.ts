@@ -61,7 +61,7 @@ export const desiredSetRoutes: FastifyPluginAsyncTypebox<Options> = async (app, 
           'application/json': refTo(SetOutcomeSchema), [progressMediaType]: refTo(SetProgressSchema)
         }),
         207: json('Some changes failed. The same request again tries these only.', refTo(SetOutcomeSchema)),
-        ...problemResponses([...problemsOfAll, ...problemsOfBodies, 'ReadOnly'], commonCosProblems)
+        ...problemResponses([...problemsOfAll, ...problemsOfBodies, 'ReadOnly', 'AuditLogUnavailable'], commonCosProblems)
       }
     }
   }, async (request, reply) => {

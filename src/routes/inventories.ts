@@ -81,7 +81,7 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (
       response: {
         200: xmlPreview(preflightHeader),
         204: noBody('COS holds the configuration.', { ...etagHeader, ...preflightHeader }),
-        ...problemResponses([...problemsOfAll, ...problemsOfBodies, 'ReadOnly', 'PreconditionFailed'], problemsOfWrites)
+        ...problemResponses([...problemsOfAll, ...problemsOfBodies, 'ReadOnly', 'AuditLogUnavailable', 'PreconditionFailed'], problemsOfWrites)
       }
     }
   }, async (request, reply) => {
@@ -165,7 +165,7 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (
       response: {
         200: content('The new configuration. With dry-run=true: exactly the XML that would be sent, and nothing was.',
           { 'application/json': refTo(InventoryConfigurationSchema), 'application/xml': xmlSchema }, etagHeader),
-        ...problemResponses([...problemsOfAll, ...problemsOfBodies, 'ReadOnly', 'PreconditionFailed'],
+        ...problemResponses([...problemsOfAll, ...problemsOfBodies, 'ReadOnly', 'AuditLogUnavailable', 'PreconditionFailed'],
           [...problemsOfWrites, notFound])
       }
     }
@@ -194,7 +194,7 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (
       headers: ChangeHeadersSchema,
       response: {
         204: noBody('COS holds no configuration of this id.'),
-        ...problemResponses([...problemsOfAll, 'ReadOnly', 'PreconditionFailed'], commonCosProblems)
+        ...problemResponses([...problemsOfAll, 'ReadOnly', 'AuditLogUnavailable', 'PreconditionFailed'], commonCosProblems)
       }
     }
   }, async (request, reply) => {
@@ -215,7 +215,7 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (
       response: {
         200: xmlPreview(preflightHeader),
         202: json('COS has taken the job.', refTo(InventoryJobSchema), preflightHeader),
-        ...problemResponses([...problemsOfAll, ...problemsOfBodies, 'ReadOnly'], [
+        ...problemResponses([...problemsOfAll, ...problemsOfBodies, 'ReadOnly', 'AuditLogUnavailable'], [
           ...commonCosProblems, cosProblems.InvalidArgument, cosProblems.TargetBucketNameInvalid,
           cosProblems.DuplicateInventoryId
         ])

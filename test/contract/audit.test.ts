@@ -1,9 +1,10 @@
-import { readFileSync, renameSync, statSync } from 'node:fs'
+import { readFileSync, renameSync, rmSync, statSync, symlinkSync } from 'node:fs'
 import { connect } from 'node:net'
 import t from 'tap'
 import type { AuditRecord } from '../../src/audit.ts'
 import { createAuditLog } from '../../src/audit.ts'
 import { as, callersFile, everything, withKey } from '../callers-file.ts'
+import { outputsTo } from '../outputs.ts'
 import { at, bucket, configuration, recordingLogger, start, until } from '../start.ts'
 
 const { IsEnabled: _, Schedule: __, ...job } = configuration
@@ -89,9 +90,9 @@ t.test('changes that a stop cuts short are recorded as unknown', async t => {
 
 t.test('a file takes the lines, may be rotated away, and cannot lose one', async t => {
   const { logger, logs } = recordingLogger(t)
-  const stdout = { write: () => { t.fail('nothing goes to stdout') } }
+  const outputs = outputsTo(() => { t.fail('nothing goes to stdout') })
   const path = `${t.testdir({})}/audit.log`
-  const audit = createAuditLog(path, stdout, logger)
+  const audit = createAuditLog(path, outputs, logger)
   t.equal(statSync(path).mode & 0o777, 0o600)
   const record = (id: string): AuditRecord => ({
     requestId: 'r',
@@ -108,13 +109,65 @@ t.test('a file takes the lines, may be rotated away, and cannot lose one', async
     cosRequestId: undefined
   })
   const idsIn = (file: string) => readFileSync(file, 'utf8').trimEnd().split('\n').map(line => (JSON.parse(line) as AuditRecord).id)
-  audit(record('1'))
-  audit(record('2'))
+  audit.record(record('1'))
+  audit.record(record('2'))
   renameSync(path, `${path}.1`)
-  audit(record('3'))
+  audit.record(record('3'))
   t.strictSame([idsIn(`${path}.1`), idsIn(path)], [['1', '2'], ['3']])
-  const gone = createAuditLog(`${t.testdir({ dir: {} })}/dir/audit.log`, stdout, logger)
+  const gone = createAuditLog(`${t.testdir({ dir: {} })}/dir/audit.log`, outputs, logger)
   t.testdir({})
-  gone(record('4'))
+  gone.record(record('4'))
   t.match(logs(), /"code":"ENOENT","record":\{.*"id":"4"/, 'where it cannot be written, the log of the service has it')
 })
+
+t.test('PUT, PATCH, POST and DELETE return 503 until the audit file takes lines', async t => {
+  const path = `${t.testdir({})}/audit.log`
+  const { call, emulator, logs } = await start(t, { environment: { AUDIT_LOG: path } })
+  rmSync(path)
+  symlinkSync('/dev/full', path)
+  t.equal((await call('PUT', at('first'), configuration)).status, 204)
+  t.match(logs(), /"code":"ENOSPC","record":\{.*"id":"first"/)
+  const sent = emulator.requests.length
+  const patchType = { 'content-type': 'application/merge-patch+json' }
+  const changes: Array<[string, string, unknown?, Record<string, string>?]> = [
+    ['PUT', at('a'), configuration], ['PATCH', at('a'), '{}', patchType], ['POST', at('a'), job], ['DELETE', at('a')],
+    ['PUT', `/buckets/${bucket}/inventories`, { InventoryConfigurations: [] }]
+  ]
+  for (const change of changes) {
+    const { status, headers, json } = await call(...change)
+    t.match({ status, headers, json }, {
+      status: 503,
+      headers: { 'retry-after': '1' },
+      json: {
+        code: 'AuditLogUnavailable',
+        detail: 'The audit log cannot be written, so nothing was sent to COS. Retry in 1 s; if it persists, contact the operator.'
+      }
+    }, change[0])
+  }
+  t.equal(emulator.requests.length, sent)
+  t.equal((await call('GET', at('first'))).status, 200, 'reads are served')
+  t.equal((await call('PUT', at('a', '?dry-run=true'), configuration)).status, 200, 'so are dry runs')
+  rmSync(path)
+  t.equal((await call('DELETE', at('first'))).status, 204)
+  t.strictSame(recordsIn(path).map(({ id, action }) => [id, action]), [
+    ['first', 'cos:PutBucketInventory'], ['first', 'cos:DeleteBucketInventory']
+  ])
+})
+
+t.test('PUT sends nothing when the audit file fails while it waits', async t => {
+  const path = `${t.testdir({})}/audit.log`
+  const { call, emulator } = await start(t, { environment: { AUDIT_LOG: path } })
+  emulator.addFault({ kind: 'latency', ms: 300, times: 1 })
+  const waiting = call('PUT', at('a'), configuration, { 'if-none-match': '*' })
+  await until(() => emulator.connections > 0)
+  rmSync(path)
+  symlinkSync('/dev/full', path)
+  t.equal((await call('DELETE', at('b', '?region=nowhere'))).status, 400)
+  t.match(await waiting, { status: 503, json: { code: 'AuditLogUnavailable' } })
+  t.strictSame(emulator.requests.map(({ method }) => method), ['GET'])
+})
+
+function recordsIn (path: string): AuditRecord[] {
+  const lines = readFileSync(path, 'utf8').split('\n').filter(line => line !== '')
+  return lines.map(line => JSON.parse(line) as AuditRecord)
+}

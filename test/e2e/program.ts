@@ -34,16 +34,22 @@ export function build (): void {
   execFileSync(process.execPath, [compiler, '-p', 'src', '--noCheck', '--outDir', outDir], { cwd: root })
 }
 
-/** Runs a built program with this environment and nothing else of ours. It does not outlive the test. */
-export function startProgram (t: Test, name: string, environment: Record<string, string>): Program {
+/**
+ * Runs a built program with this environment and nothing else of ours. It does not outlive the test.
+ *
+ * @param stdout a descriptor to write to; by default a pipe that is read
+ */
+export function startProgram (
+  t: Test, name: string, environment: Record<string, string>, stdout: 'pipe' | number = 'pipe'
+): Program {
   const child = spawn(process.execPath, [fileURLToPath(new URL(`dist/${name}.js`, builtPackage))], {
     env: { ...environment, PATH: process.env['PATH'] },
-    stdio: ['ignore', 'pipe', 'pipe']
+    stdio: ['ignore', stdout, 'pipe']
   })
   const written = { stdout: '', stderr: '' }
   const news = new EventEmitter()
   for (const stream of ['stdout', 'stderr'] as const) {
-    child[stream].setEncoding('utf8').on('data', (text: string) => {
+    child[stream]?.setEncoding('utf8').on('data', (text: string) => {
       written[stream] += text
       news.emit('news')
     })

@@ -9,6 +9,7 @@ import type { HeapInfo } from 'node:v8'
 import { pino } from 'pino'
 import { readConfig } from '../../src/config.ts'
 import { startService } from '../../src/service.ts'
+import { outputsTo } from '../outputs.ts'
 
 /** `begin` starts a measurement, the others end it. `settled` waits first until the process has nothing to do. */
 export type Question = 'begin' | 'figures' | 'settled'
@@ -89,6 +90,6 @@ async function reply (question: Question): Promise<void> {
 collections.start()
 delay.enable()
 const nowhere = { write () {} }
-const { url } = await startService(readConfig(process.env), pino({ level: 'info' }, nowhere), nowhere)
+const { url } = await startService(readConfig(process.env), pino({ level: 'info' }, nowhere), outputsTo(nowhere.write))
 process.on('message', question => { void reply(question as Question) })
 process.send?.(url)

@@ -9,6 +9,7 @@ import { pino } from 'pino'
 import { bucket, changingBucket, configuration, configurationXml, ids, pageSize } from '../bench/documents.ts'
 import { as } from '../callers-file.ts'
 import { builtPackage } from '../e2e/program.ts'
+import { outputsTo } from '../outputs.ts'
 
 /** The first batches make what is made once: compiled functions, hidden classes, pools, a connection. */
 const warmUps = 2
@@ -78,7 +79,7 @@ async function costsOfRequests () {
   const { readConfig } = await built('config') as typeof import('../../src/config.ts')
   const { startService } = await built('service') as typeof import('../../src/service.ts')
   const nowhere = { write () {} }
-  const { url } = await startService(readConfig(process.env), pino({ level: 'info' }, nowhere), nowhere)
+  const { url } = await startService(readConfig(process.env), pino({ level: 'info' }, nowhere), outputsTo(nowhere.write))
   const send = await connectTo(url)
   const pathIn = (bucket: string) => `/buckets/${bucket}/inventories/${ids[0]}`
   return {

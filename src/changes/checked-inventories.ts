@@ -1,0 +1,24 @@
+import type { Inventories } from '../cos/inventories.ts'
+
+/**
+ * Returns inventories that check, immediately before each change, whether it may be sent to COS.
+ *
+ * @param check throws when it may not
+ */
+export function createCheckedInventories (inventories: Inventories, check: () => void): Inventories {
+  return {
+    ...inventories,
+    async put (...change) {
+      check()
+      return await inventories.put(...change)
+    },
+    async delete (...change) {
+      check()
+      return await inventories.delete(...change)
+    },
+    async post (...change) {
+      check()
+      return await inventories.post(...change)
+    }
+  }
+}

@@ -1,0 +1,135 @@
+import { execFileSync } from 'node:child_process'
+import { closeSync, constants, openSync, readSync } from 'node:fs'
+import t from 'tap'
+import { createOutput } from '../../src/output.ts'
+import type { Output } from '../../src/output.ts'
+import { until } from '../start.ts'
+
+interface Test {
+  testdir (): string
+  teardown (handler: () => unknown): void
+}
+interface Pipe {
+  output: Output
+  /** Reads what the pipe contains. */
+  read (): string
+  /** Closes the only reader. */
+  close (): void
+  /** Opens a reader again. */
+  reopen (): void
+}
+
+const pipeBytes = 64 * 1024
+
+t.test('lines arrive complete and in order when the reader is slow', async t => {
+  const { output, read } = openPipe(t)
+  const lines = Array.from({ length: 2_000 }, (_, index) => `${index} ${'a'.repeat(50)}\n`)
+  for (const line of lines) output.write(line)
+  let text = ''
+  await until(() => {
+    text += read()
+    return text.length >= lines.join('').length
+  })
+  t.ok(text === lines.join(''), 'every line, once, in order')
+  t.equal(output.droppedLines(), 0)
+})
+
+t.test('a line arrives whole when the pipe takes a part of it', t => {
+  const { output, read } = openPipe(t)
+  const line = `${'a'.repeat(pipeBytes)}${'b'.repeat(1000)}\n`
+  output.write(line)
+  const first = read()
+  t.equal(first.length, pipeBytes)
+  output.drain()
+  t.ok(first + read() === line)
+  t.end()
+})
+
+t.test('write drops lines and counts them when 1 MiB is buffered', async t => {
+  const { output, read } = openPipe(t)
+  const line = `${'a'.repeat(1023)}\n`
+  for (let written = 0; written < 64 + 1024 + 5; written++) output.write(line)
+  t.equal(output.droppedLines(), 5)
+  output.writeAudit('audit\n')
+  let text = ''
+  await until(() => {
+    text += read()
+    return text.endsWith('audit\n')
+  })
+  t.equal(text.length, (64 + 1024) * 1024 + 'audit\n'.length)
+  t.equal(output.droppedLines(), 5, 'an audit line is not dropped')
+})
+
+t.test('takesAudit turns false at 64 KiB of audit lines until they are read', async t => {
+  const { output, read } = openPipe(t)
+  const line = `${'a'.repeat(1023)}\n`
+  for (let written = 0; written < 200; written++) output.write(line)
+  t.equal(output.takesAudit(), true, 'other lines do not count')
+  for (let written = 0; written < 64; written++) {
+    t.equal(output.takesAudit(), true)
+    output.writeAudit(line)
+  }
+  t.equal(output.takesAudit(), false)
+  await until(() => {
+    read()
+    return output.takesAudit()
+  })
+  t.equal(output.droppedLines(), 0)
+})
+
+t.test('takesAudit turns false when the reader is gone until one is back', async t => {
+  const { output, read, close, reopen } = openPipe(t)
+  output.writeAudit('1\n')
+  t.equal(output.takesAudit(), true)
+  close()
+  output.writeAudit('2\n')
+  output.write('3\n')
+  t.equal(output.takesAudit(), false)
+  t.strictSame(output.drain(), ['2\n'], 'drain returns the audit lines')
+  reopen()
+  await until(() => output.takesAudit())
+  t.equal(read(), '1\n2\n3\n')
+})
+
+t.test('takesAudit turns false when the disk is full', t => {
+  const output = createOutput(openSync('/dev/full', 'w'))
+  t.equal(output.takesAudit(), true)
+  output.write('1\n')
+  t.equal(output.takesAudit(), false)
+  t.strictSame(output.drain(), [])
+  t.end()
+})
+
+t.test('drain gives up when nobody reads', t => {
+  const { output } = openPipe(t)
+  output.write('a'.repeat(pipeBytes))
+  output.write('lost\n')
+  output.writeAudit('audit\n')
+  t.strictSame(output.drain(), ['audit\n'])
+  t.end()
+})
+
+/** A pipe in non-blocking mode, as `log.ts` puts stdout. */
+function openPipe (t: Test): Pipe {
+  const path = `${t.testdir()}/pipe`
+  execFileSync('mkfifo', [path])
+  const { O_RDONLY, O_WRONLY, O_NONBLOCK } = constants
+  const openReader = () => openSync(path, O_RDONLY | O_NONBLOCK)
+  let reader = openReader()
+  const writer = openSync(path, O_WRONLY | O_NONBLOCK)
+  // The writer stays open: what is still buffered would go to the next descriptor of the same number.
+  t.teardown(() => { closeSync(reader) })
+  const bytes = Buffer.alloc(pipeBytes)
+  return {
+    output: createOutput(writer),
+    read () {
+      try {
+        return bytes.toString('latin1', 0, readSync(reader, bytes))
+      } catch {
+        return ''
+      }
+    },
+    close () { closeSync(reader) },
+    reopen () { reader = openReader() }
+  }
+}
