@@ -42,12 +42,14 @@ const auditLevel = 35
  * A log of its own beside that of the service: LOG_LEVEL does not reach it. Lines in a file are appended one by one,
  * each with an open and a close, so that the file may be renamed or removed at any time.
  *
- * @param target `stdout` or the path of a file, which is made with mode 0600
+ * @param target `stdout`, `stderr` or the path of a file, which is made with mode 0600
  * @param log takes the lines that cannot be written to a file
  * @throws {Error} of the file system when the file cannot be written to
  */
-export function createAuditLog (target: string, { stdout }: Pick<Outputs, 'stdout'>, log: Pick<Logger, 'error'>): AuditLog {
-  const { writeAudit: write, takesAudit } = target === 'stdout' ? stdout : openAuditFile(target, log)
+export function createAuditLog (target: string, outputs: Outputs, log: Pick<Logger, 'error'>): AuditLog {
+  const { writeAudit: write, takesAudit } = target === 'stdout' || target === 'stderr'
+    ? outputs[target]
+    : openAuditFile(target, log)
   const audit = pino({ level: 'audit', customLevels: { audit: auditLevel }, useOnlyCustomLevels: true, base: { type: 'audit' } }, { write })
   return { record (record) { audit.audit(record, 'change') }, isWritable: takesAudit }
 }

@@ -51,7 +51,7 @@ export interface Config {
   /** Host names that are served with AUTH=none, besides those of loopback; undefined with AUTH=required. */
   allowedHosts: string[] | undefined
   tls: TlsConfig | undefined
-  /** `stdout` or a path. */
+  /** `stdout`, `stderr` or a path. */
   auditLog: string
   /** Requests a minute for each caller, 0 for any number. */
   rateLimit: { perMinute: number, redisUrl: Secret | undefined }
@@ -123,7 +123,7 @@ export function readConfig (environment: Environment): Config {
     auth,
     allowedHosts: allowedHosts(reader, auth, host),
     tls: readTls(reader),
-    auditLog: reader.value('AUDIT_LOG') ?? 'stdout',
+    auditLog: auditTarget(reader.value('AUDIT_LOG') ?? 'stdout'),
     rateLimit: {
       // Those whom nobody knows can only be told apart by address, which is worth a limit to those who ask for one.
       perMinute: reader.integer('RATE_LIMIT_PER_MINUTE', auth === 'none' ? 0 : 600, 0, 10_000_000),
@@ -184,6 +184,20 @@ function readAuth (reader: EnvironmentReader, host: string): Config['auth'] {
     return 'none'
   }
   return { callersFile, jwt }
+}
+
+/** Opened once more by name, a file that stdout is redirected to would be overwritten from its beginning. */
+const outputPaths = new Map([
+  ...['/dev/stdout', ...descriptorPaths(1)].map(path => [path, 'stdout'] as const),
+  ...['/dev/stderr', ...descriptorPaths(2)].map(path => [path, 'stderr'] as const)
+])
+
+function descriptorPaths (descriptor: number): string[] {
+  return [`/dev/fd/${descriptor}`, `/proc/self/fd/${descriptor}`, `/proc/${process.pid}/fd/${descriptor}`]
+}
+
+function auditTarget (text: string): string {
+  return outputPaths.get(text) ?? text
 }
 
 /** The names of ALLOWED_HOSTS and the address that is listened on, as they are written in a Host header. */

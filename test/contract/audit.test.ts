@@ -120,6 +120,16 @@ t.test('a file takes the lines, may be rotated away, and cannot lose one', async
   t.match(logs(), /"code":"ENOENT","record":\{.*"id":"4"/, 'where it cannot be written, the log of the service has it')
 })
 
+t.test('stderr takes the audit lines when AUDIT_LOG=stderr', t => {
+  const { logger } = recordingLogger(t)
+  const { stdout } = outputsTo(() => { t.fail('nothing goes to stdout') })
+  let written = ''
+  const { stderr } = outputsTo(line => { written += line })
+  createAuditLog('stderr', { stdout, stderr }, logger).record({} as AuditRecord)
+  t.match(JSON.parse(written), { type: 'audit', msg: 'change' })
+  t.end()
+})
+
 t.test('PUT, PATCH, POST and DELETE return 503 until the audit file takes lines', async t => {
   const path = `${t.testdir({})}/audit.log`
   const { call, emulator, logs } = await start(t, { environment: { AUDIT_LOG: path } })

@@ -100,6 +100,30 @@ for (const [name, open] of [['a file', openFile], ['a slow pipe', openPipe]] as 
   })
 }
 
+t.test('a file has every line when AUDIT_LOG=/dev/stdout and stdout is redirected', async t => {
+  const emulator = await startTestEmulator(t)
+  const { writer, read } = openFile(t)
+  const { program, url } = await startService(t, emulator.address, writer, { AUDIT_LOG: '/dev/stdout' })
+  await inBatches(20, async index => (await put(url, `c${index}`)).status)
+  program.process.kill('SIGTERM')
+  t.equal(await program.exit, 0)
+  const lines = linesOf(read())
+  t.equal(lines.filter(({ type }) => type === 'audit').length, 20)
+  t.equal(lines.filter(({ msg }) => msg === 'answered').length, 20)
+  t.match(lines.at(-1), { msg: 'stopped' })
+})
+
+t.test('stderr has the audit lines when AUDIT_LOG=stderr', async t => {
+  const emulator = await startTestEmulator(t)
+  const { writer, read } = openFile(t)
+  const { program, url } = await startService(t, emulator.address, writer, { AUDIT_LOG: 'stderr' })
+  t.equal((await put(url, 'a')).status, 204)
+  program.process.kill('SIGTERM')
+  t.equal(await program.exit, 0)
+  t.match(linesOf(program.stderr()), [{ type: 'audit', id: 'a', status: 204 }])
+  t.strictSame(auditsOf(read()), [])
+})
+
 t.test('the fatal line is written when the service cannot start', async t => {
   const server = createServer()
   await new Promise<void>(resolve => { server.listen(0, '127.0.0.1', resolve) })

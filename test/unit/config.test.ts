@@ -133,6 +133,14 @@ t.test('every variable is taken', async t => {
   t.equal(readConfig({ ...required, HOST: 'localhost' }).host, '127.0.0.1', 'one address, not two')
 })
 
+t.test('AUDIT_LOG names an output by any of its paths', async t => {
+  for (const [descriptor, name] of [[1, 'stdout'], [2, 'stderr']] as const) {
+    const paths = [`/dev/${name}`, `/dev/fd/${descriptor}`, `/proc/self/fd/${descriptor}`, `/proc/${process.pid}/fd/${descriptor}`]
+    for (const path of [name, ...paths]) t.equal(readConfig({ ...required, AUDIT_LOG: path }).auditLog, name, path)
+  }
+  t.equal(readConfig({ ...required, AUDIT_LOG: '/dev/fd/3' }).auditLog, '/dev/fd/3')
+})
+
 t.test('every fault is named at once, and no secret with it', async t => {
   const environment = {
     COS_SECRET_ID: 'AKID with blanks',
