@@ -103,13 +103,10 @@ const regionRegex = new RegExp(regionPattern, 'u')
 export function readConfig (environment: Environment): Config {
   const reader = new EnvironmentReader(environment)
   const { faults } = reader
-  const named = reader.value('HOST') ?? 'localhost'
-  // By name it would be two servers, of which everything but the routes concerns the first only.
-  const host = named === 'localhost' ? '127.0.0.1' : named
+  const { host, port, tls } = readListenerFrom(reader)
   const auth = readAuth(reader, host)
   const regionOfAll = region(reader.value('COS_REGION'), faults)
   const template = endpoint(reader.value('COS_ENDPOINT'), faults)
-  const port = reader.integer('PORT', 8080, 0, 65535)
   const unsupported: Config['unsupported'] = []
   const config: Config = {
     host,
@@ -122,7 +119,7 @@ export function readConfig (environment: Environment): Config {
     trustedProxies: trustedProxies(reader.value('TRUST_PROXY'), faults),
     auth,
     allowedHosts: allowedHosts(reader, auth, host),
-    tls: readTls(reader),
+    tls,
     auditLog: auditTarget(reader.value('AUDIT_LOG') ?? 'stdout'),
     rateLimit: {
       // Those whom nobody knows can only be told apart by address, which is worth a limit to those who ask for one.
@@ -153,6 +150,28 @@ export function readConfig (environment: Environment): Config {
   }
   if (faults.length > 0) throw new ConfigError(faults)
   return config
+}
+
+/** Where the service listens, and whether it speaks TLS there. */
+export type Listener = Pick<Config, 'host' | 'port' | 'tls'>
+
+/**
+ * Reads HOST, PORT and the TLS variables only, for a process beside the service that needs no secret.
+ *
+ * @throws {ConfigError} naming every configuration error of these
+ */
+export function readListener (environment: Environment): Listener {
+  const reader = new EnvironmentReader(environment)
+  const listener = readListenerFrom(reader)
+  if (reader.faults.length > 0) throw new ConfigError(reader.faults)
+  return listener
+}
+
+function readListenerFrom (reader: EnvironmentReader): Listener {
+  const named = reader.value('HOST') ?? 'localhost'
+  // By name it would be two servers, of which everything but the routes concerns the first only.
+  const host = named === 'localhost' ? '127.0.0.1' : named
+  return { host, port: reader.integer('PORT', 8080, 0, 65535), tls: readTls(reader) }
 }
 
 function readAuth (reader: EnvironmentReader, host: string): Config['auth'] {

@@ -246,9 +246,24 @@ t.test('the health check says whether the service beside it lives, however it is
     service.process.kill('SIGKILL')
     await service.exit
     const dead = check({ ...more, PORT: service.port })
-    t.strictSame([await dead.exit, dead.stdout() + dead.stderr()], [1, ''], `${what}: when it is gone`)
+    t.strictSame([await dead.exit, dead.stdout(), dead.stderr()], [1, '', 'health check failed: ECONNREFUSED\n'],
+      `${what}: when it is gone`)
   }
-  t.equal(await check({ PORT: 'http' }).exit, 1, 'a configuration that would not start is not healthy')
+})
+
+t.test('the health check prints one line when HOST, PORT or TLS is not valid', async t => {
+  const program = startProgram(t, 'health-check', { PORT: 'http', TLS_KEY_FILE: '/key' })
+  t.strictSame([await program.exit, program.stdout()], [1, ''])
+  t.match(program.stderr(), /^health check failed: PORT must be an integer from 0 to 65535; TLS_CERT_FILE and .*\n$/)
+})
+
+t.test('the health check exits with 0 when no other variable is valid', async t => {
+  const { environment } = callersFile(t, [])
+  const service = await startService(t, nowhere, environment)
+  const program = startProgram(t, 'health-check', {
+    PORT: service.port, COS_SECRET_KEY_FILE: '/none', CALLERS_FILE: '/none', COS_TIMEOUT_MS: 'soon'
+  })
+  t.strictSame([await program.exit, program.stdout(), program.stderr()], [0, '', ''])
 })
 
 t.test('the health check takes nothing but 200 for life, and does not wait for ever', async t => {
@@ -259,8 +274,9 @@ t.test('the health check takes nothing but 200 for life, and does not wait for e
       asked.push(request.url)
       response.writeHead(status, { location: '/' }).end()
     })
-    const { exit } = startProgram(t, 'health-check', { ...keyPair, AUTH: 'none', PORT: await listen(t, server) })
-    t.equal(await exit, 1, String(status))
+    const program = startProgram(t, 'health-check', { PORT: await listen(t, server) })
+    t.equal(await program.exit, 1, String(status))
+    t.equal(program.stderr(), `health check failed: GET /livez returned ${status}\n`)
   }))
   t.strictSame(asked, Array(statuses.length).fill('/livez'))
 

@@ -2,7 +2,7 @@ import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
 import t from 'tap'
-import { isPlace, readConfig } from '../../src/config.ts'
+import { isPlace, readConfig, readListener } from '../../src/config.ts'
 import type { Config } from '../../src/config.ts'
 import { ConfigError } from '../../src/config/environment.ts'
 
@@ -131,6 +131,13 @@ t.test('every variable is taken', async t => {
   t.strictSame(readConfig({ ...required, COS_CONNECT_TO: 'emulator:9000' }).cos.connectTo, { host: 'emulator', port: 9000 })
   t.equal(readConfig({ ...required, COS_REGION: '', HOST: '' }).host, '127.0.0.1', 'empty counts as not set')
   t.equal(readConfig({ ...required, HOST: 'localhost' }).host, '127.0.0.1', 'one address, not two')
+})
+
+t.test('readListener reads HOST, PORT and TLS only', async t => {
+  t.strictSame(readListener({}), { host: '127.0.0.1', port: 8080, tls: undefined })
+  t.strictSame(readListener({ HOST: '::', PORT: '1', TLS_CERT_FILE: 'c', TLS_KEY_FILE: 'k', COS_SECRET_KEY_FILE: '/none' }),
+    { host: '::', port: 1, tls: { certFile: 'c', keyFile: 'k', clientCaFile: undefined } })
+  t.throws(() => readListener({ PORT: 'http' }), { faults: ['PORT must be an integer from 0 to 65535'] })
 })
 
 t.test('AUDIT_LOG names an output by any of its paths', async t => {
