@@ -237,6 +237,8 @@ function metricsPort (reader: EnvironmentReader, port: number): number | undefin
   return own
 }
 
+const otelBatchSize = 'OTEL_BSP_MAX_EXPORT_BATCH_SIZE'
+
 /** Reads whether and how traces are exported. Without them no other variable is checked. */
 function traces (reader: EnvironmentReader, unsupported: Config['unsupported']): Config['traces'] {
   if (isSdkDisabled(reader, unsupported) || !isSelected(reader, 'OTEL_TRACES_EXPORTER', 'otlp', unsupported)) return undefined
@@ -244,10 +246,14 @@ function traces (reader: EnvironmentReader, unsupported: Config['unsupported']):
   for (const name of variables) {
     if (reader.path(name) !== undefined) reader.faults.push(`${name}_FILE does nothing: the OpenTelemetry SDK reads ${name} itself`)
   }
+  for (const name of [...variables, otelBatchSize]) {
+    if (reader.isExact(name)) continue
+    reader.faults.push(`${name} must have neither quotation marks nor blanks around it: the OpenTelemetry SDK reads it itself`)
+  }
   const isOn = variables.map(name => reader.url(name, ['https:', 'http:'])).some(each => each !== undefined)
   if (!isOn) return undefined
   // A batch of nothing would keep the SDK busy forever.
-  reader.integer('OTEL_BSP_MAX_EXPORT_BATCH_SIZE', 512, 1, 1_000_000)
+  reader.integer(otelBatchSize, 512, 1, 1_000_000)
   return { protocol: traceProtocol(reader, unsupported) }
 }
 

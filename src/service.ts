@@ -31,9 +31,9 @@ import type { Outputs } from './log.ts'
 import { createMetrics } from './metrics.ts'
 import type { OtelOptions } from './otel.ts'
 import { connectRedis } from './redis.ts'
-import { readRegularFile } from './regular-file.ts'
 import { createReloader } from './reload.ts'
 import type { Reloader } from './reload.ts'
+import { readTextFile } from './text-file.ts'
 import { createPassingTracer, withoutPropagation } from './tracing.ts'
 import type { Tracer } from './tracing.ts'
 import { logWarnings } from './warnings.ts'
@@ -202,7 +202,7 @@ function openCallers (
   const { callersFile } = auth
   reloader.watch('CALLERS_FILE', [callersFile], () => { callers.reload() })
   const callers = createCallers({
-    read: () => readRegularFile(callersFile),
+    read: () => readTextFile(callersFile),
     verifier,
     tls: tls?.clientCaFile !== undefined
   })

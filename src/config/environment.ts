@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs'
 import { Secret } from '../secret.ts'
+import { readTextFile } from '../text-file.ts'
 
 /** Environment variables as a process gets them. */
 export type Environment = Readonly<Record<string, string | undefined>>
@@ -26,7 +26,8 @@ const withoutFileForm = new Set(['COS_CREDENTIALS'])
 
 /**
  * Reads variables one by one and collects what is wrong with them in {@link EnvironmentReader.faults}. Each may also be
- * given as `NAME_FILE`, a file that holds the value. An empty variable counts as not set.
+ * given as `NAME_FILE`, a file that holds the value. An empty variable counts as not set. White space around a value is
+ * left out, and so are quotation marks, which `docker run --env-file` passes on.
  */
 export class EnvironmentReader {
   readonly faults: string[] = []
@@ -40,17 +41,19 @@ export class EnvironmentReader {
   value (name: string): string | undefined {
     const direct = this.#set(name)
     const path = this.path(name)
-    if (path === undefined) return direct
+    if (path === undefined) return this.#unquoted(name, direct)
     if (direct !== undefined) {
       this.faults.push(`${name} and ${name}_FILE are both set: use one`)
       return undefined
     }
     try {
-      // Editors and `echo` end a file with a line feed that is no part of the secret.
-      return readFileSync(path, 'utf8').replace(/\r?\n$/, '')
+      const text = unquote(readTextFile(path))
+      if (text !== '') return this.#unquoted(name, text)
+      this.#add(`${name}_FILE is empty`)
+      return undefined
     } catch (error) {
       // Not the path: whoever takes NAME_FILE for NAME has put the secret there.
-      this.faults.push(`${name}_FILE cannot be read: ${(error as NodeJS.ErrnoException).code}`)
+      this.#add(`${name}_FILE cannot be read: ${(error as NodeJS.ErrnoException).code}`)
       return undefined
     }
   }
@@ -63,6 +66,11 @@ export class EnvironmentReader {
   /** Whether a variable is set, in either form. */
   has (name: string): boolean {
     return this.#set(name) !== undefined || this.path(name) !== undefined
+  }
+
+  /** Returns whether a variable is free of quotation marks and blanks around its value, which other readers see. */
+  isExact (name: string): boolean {
+    return (this.#environment[name] ?? '') === (this.#set(name) ?? '')
   }
 
   integer (name: string, fallback: number, min: number, max: number): number {
@@ -108,7 +116,25 @@ export class EnvironmentReader {
   }
 
   #set (name: string): string | undefined {
-    const text = this.#environment[name]
+    const text = unquote(this.#environment[name] ?? '')
     return text === '' ? undefined : text
   }
+
+  /** Rejects a value with one half of a pair of quotation marks, without showing it. */
+  #unquoted (name: string, text: string | undefined): string | undefined {
+    if (text === undefined || !/^["']|["']$/.test(text)) return text
+    this.#add(`${name} must not begin or end with an unpaired quotation mark (its value is not shown)`)
+    return undefined
+  }
+
+  /** A variable can be read more than once. */
+  #add (fault: string): void {
+    if (!this.faults.includes(fault)) this.faults.push(fault)
+  }
+}
+
+function unquote (text: string): string {
+  const trimmed = text.trim()
+  const [, , inner] = /^(["'])(.*)\1$/s.exec(trimmed) ?? []
+  return inner?.trim() ?? trimmed
 }

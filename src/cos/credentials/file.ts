@@ -1,5 +1,5 @@
-import { readFile, stat } from 'node:fs/promises'
 import { parse } from 'ini'
+import { readTextFile } from '../../text-file.ts'
 import { CredentialSourceError, fromDocument } from './sourced-credentials.ts'
 import type { SourcedCredentials } from './sourced-credentials.ts'
 
@@ -13,7 +13,7 @@ const origin = 'the credentials file'
  * @throws {CredentialSourceError} when the file cannot be read or holds no valid credentials
  */
 export async function fromFile (path: string, now: () => number): Promise<SourcedCredentials> {
-  const document = parseDocument(await readText(path, origin))
+  const document = parseDocument(readText(path, origin))
   return fromDocument(document, { origin, temporary: false, now: now() })
 }
 
@@ -23,12 +23,9 @@ export async function fromFile (path: string, now: () => number): Promise<Source
  * @param name what the file is, for the message, which leaves out the path
  * @throws {CredentialSourceError} when it cannot be read
  */
-export async function readText (path: string, name: string): Promise<string> {
+export function readText (path: string, name: string): string {
   try {
-    // Reading a pipe would wait for ever for somebody to write.
-    if (!(await stat(path)).isFile()) throw Object.assign(new Error(), { code: 'not a file' })
-    // Trimming takes a byte order mark away as well.
-    return (await readFile(path, 'utf8')).trim()
+    return readTextFile(path)
   } catch (error) {
     throw new CredentialSourceError(`${name} cannot be read (${(error as NodeJS.ErrnoException).code})`)
   }

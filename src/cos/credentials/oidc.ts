@@ -17,7 +17,7 @@ const origin = 'the web identity token file'
 export async function assumeRoleWithWebIdentity (
   config: Extract<CredentialsConfig, { source: 'oidc' }>, now: () => number
 ): Promise<SourcedCredentials> {
-  const token = await readText(config.tokenFile, origin)
+  const token = readText(config.tokenFile, origin)
   if (!isSecret(token)) throw new CredentialSourceError(`${origin} must hold visible ASCII without blanks`)
   return callSts(config, {
     action: 'AssumeRoleWithWebIdentity',

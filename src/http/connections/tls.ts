@@ -5,7 +5,7 @@ import type { TLSSocket } from 'node:tls'
 import type { FastifyInstance } from 'fastify'
 import type { TlsConfig } from '../../config.ts'
 import { ConfigError } from '../../config/environment.ts'
-import { readRegularFile } from '../../regular-file.ts'
+import { readTextFile } from '../../text-file.ts'
 import type { Connections } from './connection-registry.ts'
 
 /** What a server needs to speak TLS: PEM texts, and whether clients must show a certificate. */
@@ -47,16 +47,20 @@ export function readTls ({ certFile, keyFile, clientCaFile }: TlsConfig): TlsOpt
 }
 
 function readPem (name: string, path: string, check: (pem: string) => unknown): string {
+  let pem: string
   try {
-    const pem = readRegularFile(path)
-    check(pem)
-    return pem
+    pem = readTextFile(path)
   } catch (error) {
-    // The message of the file system has the path, that of OpenSSL nothing an operator could use.
-    const { code, syscall } = error as NodeJS.ErrnoException
-    const fault = syscall === undefined ? 'does not hold what it must, in PEM and not encrypted' : `cannot be read: ${code}`
-    throw new ConfigError([`${name} ${fault}`])
+    // The message of the file system has the path.
+    throw new ConfigError([`${name} cannot be read: ${(error as NodeJS.ErrnoException).code}`])
   }
+  try {
+    check(pem)
+  } catch {
+    // The message of OpenSSL has nothing an operator could use.
+    throw new ConfigError([`${name} does not hold what it must, in PEM and not encrypted`])
+  }
+  return pem
 }
 
 /** Every certificate is looked at: what is none would be left out without a word, and its clients with it. */

@@ -1,0 +1,30 @@
+import { readFileSync, statSync } from 'node:fs'
+
+/** Far more than callers, certificates or keys take up, and read in no time. */
+const maxBytes = 4 * 1024 * 1024
+
+/**
+ * Reads a text file of the operator: UTF-8 of at most 4 MiB, without byte order mark and without white space around it.
+ * A pipe would block the process until somebody writes, so it is rejected.
+ *
+ * @throws {Error} whose `code` says why, to be shown after "cannot be read:"; it contains neither path nor content
+ */
+export function readTextFile (path: string): string {
+  const stats = statSync(path)
+  if (!stats.isFile()) throw unreadable('not a file')
+  if (stats.size > maxBytes) throw unreadable('larger than 4 MiB')
+  const bytes = readFileSync(path)
+  if (isUtf16(bytes)) throw unreadable('it is UTF-16; save it as UTF-8')
+  // A byte order mark is white space to trim().
+  return bytes.toString('utf8').trim()
+}
+
+/** Recognizes a byte order mark, or a first character in ASCII that takes two bytes. */
+function isUtf16 ([first, second]: Buffer): boolean {
+  const hasMark = (first === 0xFF && second === 0xFE) || (first === 0xFE && second === 0xFF)
+  return hasMark || (second !== undefined && (first === 0) !== (second === 0))
+}
+
+function unreadable (code: string): Error {
+  return Object.assign(new Error(code), { code })
+}
