@@ -17,7 +17,7 @@ function check ({ host, port, tls }: Listener): void {
   const address = { host: own.get(host) ?? host, port, timeout: timeoutMs }
   // The certificate is for the callers' name of this host, not for localhost; nothing is sent that needs protection.
   const unchecked = { ...address, rejectUnauthorized: false }
-  const failed = ({ code, message }: NodeJS.ErrnoException) => { fail(code ?? message) }
+  const failed = ({ code }: NodeJS.ErrnoException) => { fail(String(code)) }
   const timedOut = () => { fail(`no response within ${timeoutMs} ms`) }
 
   const send = (sent: ClientRequest): void => {

@@ -44,8 +44,12 @@ async function openOutput (name: 'stdout' | 'stderr'): Promise<Output> {
   }
 }
 
-/** Opens the terminal once more: its first descriptor blocks while the operator has stopped the output (Ctrl+S). */
-function openTerminal (descriptor: number): number {
+/**
+ * Opens a terminal once more, because its first descriptor blocks while the operator has stopped the output (Ctrl+S).
+ *
+ * @returns the first descriptor where that is not possible
+ */
+export function openTerminal (descriptor: number): number {
   try {
     return openSync(`/proc/self/fd/${descriptor}`, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY)
   } catch {

@@ -87,7 +87,7 @@ export class EnvironmentReader {
     if (text === undefined) return fallback
     const found = choices.find(each => each === text)
     if (found !== undefined) return found
-    this.faults.push(`${name} must be ${choices.length === 1 ? '' : 'one of '}${choices.join(', ')}`)
+    this.faults.push(`${name} must be one of ${choices.join(', ')}`)
     return fallback
   }
 

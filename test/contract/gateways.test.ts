@@ -67,12 +67,15 @@ t.test('callers behind one proxy have limits of their own when it writes ports',
 })
 
 t.test('media types are parsed, not searched', async t => {
-  const { call } = await start(t)
+  const { call, url } = await start(t)
   for (const [type, status] of [
     ['application/json; profile="a;charset=latin1"', 204], ['application/json;', 204], ['Application/JSON ; Charset="UTF-8"', 204],
     ['application/json; charset=utf8', 204], ['application/json; charset="latin1"', 415], ['application/json; charset=latin1; charset=utf-8', 415],
     ['application/jsonx', 415], ['text/plain; a=application/json', 415], ['application/json, text/plain', 415]
   ] as const) t.equal((await call('PUT', at('a'), JSON.stringify(configuration), { 'content-type': type })).status, status, type)
+  const body = JSON.stringify(configuration)
+  const untyped = `PUT ${at('a')} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n${body}`
+  t.match(await exchange(t, url, untyped), { status: 415, code: 'UnsupportedMediaType' }, 'no type')
   const empty = { InventoryConfigurations: [] }
   for (const [accept, type] of [
     ['application/x-ndjson', 'x-ndjson'], ['application/x-ndjson;q=0.5, application/json;q=0.4', 'x-ndjson'], ['APPLICATION/X-NDJSON, */*;q=0.1', 'x-ndjson'],
@@ -140,6 +143,10 @@ t.test('COS is reached through the proxy of the environment', async t => {
 
   const direct = await startTestService(t, emulator.address, { HTTP_PROXY: 'http://127.0.0.1:1', HTTPS_PROXY: 'http://127.0.0.1:1' })
   t.equal((await direct.call('GET', at('a'))).status, 200, 'COS_CONNECT_TO wins')
+
+  const https = await startTestService(t, emulator.address, { COS_CONNECT_TO: '', COS_ENDPOINT: '{bucket}.{region}.localhost', HTTPS_PROXY: `http://${proxy.address}` })
+  await https.call('GET', at('a'))
+  t.equal(proxy.asked.length, 2, 'the proxy for HTTPS is not used for HTTP')
 
   const closed = await startTestService(t, emulator.address, { COS_CONNECT_TO: '', HTTP_PROXY: 'http://127.0.0.1:1' })
   t.match((await closed.call('GET', at('a'))).json, { status: 502, code: 'UpstreamUnreachable' })

@@ -192,7 +192,7 @@ t.test('no body makes the service fail, whatever it holds', async t => {
     'a text of 250 KiB that must be escaped': [`"Filter":{"Prefix":"${'<'.repeat(250 * KiB)}"}`, 400, 400],
     'a text of a wrong member': [`"IncludedObjectVersions":"${'x'.repeat(250 * KiB)}"`, 400, 400],
     'fields of meta data': [`"OptionalFields":[${keys(4_000, index => `x-cos-meta-${index}`).replaceAll(':1', '')}]`, 204, 204],
-    'equal fields': [`"OptionalFields":${list(4_000, '"Size"')}`, 400, 400],
+    'equal fields': [`"OptionalFields":${list(4_000, '"Size"')}`, 400, 204],
     '1e999': ['"X":1e999,"Schedule":{"Frequency":"Monthly","MonthlyDate":1e999}', 400, 400],
     '-1e999': ['"X":-1e999', 400, 400],
     'a number of 300 digits': [`"X":${'9'.repeat(300)},"Filter":{"Period":{"StartTime":${'9'.repeat(300)}}}`, 400, 400],

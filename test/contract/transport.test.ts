@@ -279,3 +279,25 @@ t.test('no secret, signature or token is in an answer, an error or a URL', async
   }
   for (const secret of [secrets.secretKey, secrets.token, secrets.secretId]) t.notOk(said.includes(secret))
 })
+
+t.test('an interim response that was not asked for is retried like a reset', async t => {
+  const body = '<InventoryConfiguration><Id>a</Id></InventoryConfiguration>'
+  const whole = `HTTP/1.1 200 OK\r\nx-cos-request-id: r\r\ncontent-length: ${body.length}\r\n\r\n${body}`
+  let interim = 'HTTP/1.1 100 Continue\r\n\r\n'
+  let connections = 0
+  const address = await startRawServer(t, socket => {
+    connections += 1
+    socket.on('data', () => {
+      socket.write(interim + whole)
+      if (interim.includes('100')) interim = ''
+    })
+  })
+  const retrying = await startTestService(t, address, { COS_MAX_ATTEMPTS: '2' })
+  t.match(await retrying.call('GET', at('a')), { status: 200, json: { Id: 'a' } })
+  t.equal(connections, 2)
+  interim = 'HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n'
+  const { call } = await startTestService(t, address)
+  t.match(await call('GET', at('a')), { status: 200, json: { Id: 'a' } }, 'another one is ignored')
+  interim = 'HTTP/1.1 100 Continue\r\n\r\n'
+  t.match((await call('GET', at('a'))).json, { status: 502, code: 'UpstreamUnreachable' })
+})

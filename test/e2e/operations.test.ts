@@ -285,11 +285,9 @@ t.test('the health check takes nothing but 200 for life, and does not wait for e
   const tls = { TLS_CERT_FILE: `${dir}/cert`, TLS_KEY_FILE: `${dir}/key` }
   const silent = await listen(t, createServer(() => {}))
   const garbage = await listen(t, createServer(socket => { socket.on('error', () => {}).end('garbage\r\n\r\n') }))
-  const startedAt = Date.now()
   const exits = [silent, garbage].flatMap(PORT => [{}, tls, { ...tls, TLS_CLIENT_CA_FILE: `${dir}/cert` }].map(async more =>
     await startProgram(t, 'health-check', { ...keyPair, AUTH: 'none', PORT, ...more }).exit))
   t.strictSame(await Promise.all(exits), Array(6).fill(1), 'who says nothing, or not what it must')
-  t.ok(Date.now() - startedAt < 10_000, 'all within their time-out and what it takes to start them')
 })
 
 t.test('without its metadata service it is not ready and says why, and becomes ready by itself', async t => {

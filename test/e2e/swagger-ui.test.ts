@@ -131,20 +131,22 @@ t.test('with a key given to Authorize calls are let in, and the browser keeps no
   t.match(logs(), /"caller":"reader"/)
 })
 
-t.test('behind a path prefix Swagger UI works the same', async t => {
-  const { emulator, url } = await start(t)
-  const proxy = await startPrefixProxy(t, '/cos', url)
-  const { page, complaints, hosts } = await openDocs(t, browser, `${proxy}/cos/docs`)
-  t.equal(page.url(), `${proxy}/cos/docs/`)
+for (const isNamed of [true, false]) {
+  t.test(`Swagger UI works behind a path prefix that the proxy ${isNamed ? 'names' : 'does not name'}`, async t => {
+    const { emulator, url } = await start(t)
+    const proxy = await startPrefixProxy(t, '/cos', url, isNamed)
+    const { page, complaints, hosts } = await openDocs(t, browser, `${proxy}/cos/docs`)
+    t.equal(page.url(), `${proxy}/cos/docs/`)
 
-  const answered = await tryPut(page, 'behind-prefix', configuration)
-  t.equal(answered.status, '204')
-  t.match(answered.url, `${proxy}/cos${at('behind-prefix')}`)
-  t.match(emulator.configurations(bucket), [/<Id>behind-prefix<\/Id>/])
+    const answered = await tryPut(page, 'behind-prefix', configuration)
+    t.equal(answered.status, '204')
+    t.match(answered.url, `${proxy}/cos${at('behind-prefix')}`)
+    t.match(emulator.configurations(bucket), [/<Id>behind-prefix<\/Id>/])
 
-  t.strictSame(complaints, [])
-  t.strictSame([...hosts], [new URL(proxy).host])
-})
+    t.strictSame(complaints, [])
+    t.strictSame([...hosts], [new URL(proxy).host])
+  })
+}
 
 /** Opens Swagger UI in a browser profile of its own and waits until it has read the document. */
 async function openDocs (t: Test, browser: Browser, url: string): Promise<Watched> {
@@ -211,8 +213,8 @@ async function execute (operation: Locator): Promise<{ status: string, url: stri
   }
 }
 
-/** A reverse proxy that takes a prefix off the path and says so, as gateways do. */
-async function startPrefixProxy (t: Test, prefix: string, to: string): Promise<string> {
+/** A reverse proxy that takes a prefix off the path, and names it or not. */
+async function startPrefixProxy (t: Test, prefix: string, to: string, isNamed: boolean): Promise<string> {
   const server = createServer((incoming, outgoing) => {
     const { method, url = '', headers } = incoming
     if (!url.startsWith(`${prefix}/`)) {
@@ -220,7 +222,7 @@ async function startPrefixProxy (t: Test, prefix: string, to: string): Promise<s
       return
     }
     const onward = httpRequest(`${to}${url.slice(prefix.length)}`, {
-      method, headers: { ...headers, 'x-forwarded-prefix': prefix }
+      method, headers: { ...headers, ...isNamed && { 'x-forwarded-prefix': prefix } }
     })
     onward.on('response', answer => {
       outgoing.writeHead(answer.statusCode ?? 502, answer.headers)

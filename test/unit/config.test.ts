@@ -173,7 +173,7 @@ t.test('every fault is named at once, and no secret with it', async t => {
     SHUTDOWN_DELAY_MS: '-1',
     KEEP_ALIVE_TIMEOUT_MS: '0',
     HTTPS_PROXY: 'socks5://user:proxy-password@proxy',
-    HTTP_PROXY: 'proxy-password:3128',
+    HTTP_PROXY: 'http://proxy-password:port',
     SHUTDOWN_GRACE_MS: '3600001',
     COS_REGION_DISCOVERY: 'yes',
     TRUST_PROXY: 'true',

@@ -188,7 +188,10 @@ t.test('every variant COS and its SDKs write reads the same', async t => {
     SSECOS: body.replaceAll('SSE-COS', 'SSECOS'),
     'direct SSE-COS': body.replace('<Encryption><SSE-COS></SSE-COS></Encryption>', '<SSE-COS/>'),
     CDATA: body.replace('myPrefix', '<![CDATA[my]]>Pre<![CDATA[fix]]>'),
-    references: body.replace('myPrefix', '&#109;y&#x50;refix'),
+    references: body.replace('myPrefix', '&#109;y&#x00000050;refi&#0000000120;'),
+    'declared US-ASCII': `<?xml version="1.0" encoding="US-ASCII" standalone='yes'?>${body}`,
+    'declared Latin-1, but ASCII': `<?xml version="1.0" encoding="ISO-8859-1"?>${body}`,
+    'XML 1.1': `<?xml version="1.1"?>${body}`,
     attributes: body.replace('<Id>', '<Id type="a&lt;b">')
   }
   for (const [name, xml] of Object.entries(variants)) t.strictSame(read(xml), plain, name)
@@ -230,6 +233,12 @@ t.test('unknown elements and values are kept', async t => {
   }
   const strange = { Destination: { COSBucketDestination: { Bucket: 'b', Format: 'CSV', Encryption: { SSECOS: {}, New: 'n' } } } }
   t.match(toConfigurationXml('a', strange), '<Encryption><SSE-COS></SSE-COS><New>n</New></Encryption>')
+})
+
+t.test('only errors of the structure are errors of the caller', async t => {
+  const failing = Object.defineProperty({}, 'Filter', { enumerable: true, get () { throw new Error('inner') } })
+  t.throws(() => normalise('a', failing), { message: 'inner' })
+  t.throws(() => normalise('a', { Schedule: { MonthlyDate: 1 } }), { code: 'ValidationFailed' })
 })
 
 t.test('what does not fit the documented structure is rejected', async t => {
@@ -282,6 +291,7 @@ t.test('a page is read with its token, and only when more follows', async t => {
   t.strictSame(await readPage(bytes('<ListInventoryConfigurationsResult><IsTruncated>false</IsTruncated></ListInventoryConfigurationsResult>')),
     { InventoryConfigurations: [], IsTruncated: false })
   for (const xml of ['', one, '<IsTruncated>true</IsTruncated>', '<IsTruncated>true</IsTruncated><NextContinuationToken/>', '<IsTruncated>x</IsTruncated>',
+    '<IsTruncated>false</IsTruncated><InventoryConfigurations/>',
     '<IsTruncated>true</IsTruncated><IsTruncated>false</IsTruncated>', '<IsTruncated>false</IsTruncated><InventoryConfiguration><IsEnabled>true</IsEnabled></InventoryConfiguration>',
     '<IsTruncated>false</IsTruncated><InventoryConfiguration/><InventoryConfiguration>text</InventoryConfiguration>']) {
     await t.rejects(page(xml), { name: 'XmlError' }, xml)
@@ -469,7 +479,23 @@ t.test('what is not one well-formed document of the right kind is refused', asyn
     'unclosed comment': `${whole}<!-- `,
     'unclosed CDATA': '<InventoryConfiguration><Id><![CDATA[a</Id></InventoryConfiguration>',
     'repeated attribute': inConfiguration('<X a="1" a="2"/>'),
-    'text beside an element': inConfiguration('<X>a<Y/></X>')
+    'text beside an element': inConfiguration('<X>a<Y/></X>'),
+    'a second XML declaration': inConfiguration('<?xml version="1.0"?>'),
+    'an XML declaration after the root': `${whole}<?xml version="1.0"?>`,
+    'an XML declaration after a comment': `<!-- a --><?xml version="1.0"?>${whole}`,
+    'an XML declaration without version': `<?xml encoding="utf-8"?>${whole}`,
+    'two dashes in a comment': inConfiguration('<!-- a -- b -->'),
+    'a comment that ends with three dashes': inConfiguration('<!-- a --->'),
+    ']]> in text': inConfiguration('<X>]]></X>'),
+    'an attribute with <': inConfiguration('<X a="<"/>'),
+    'an attribute without quotes': inConfiguration('<X a=b/>'),
+    'attributes without a blank': inConfiguration('<X a="b"c="d"/>'),
+    'a closing tag with an attribute': inConfiguration('<X></X a="b">'),
+    'GBK bytes': Buffer.concat([bytes(`<?xml version="1.0" encoding="GBK"?>${inConfiguration('<X>')}`), Buffer.from([0xC4, 0xE3])]),
+    'a declared encoding that is not UTF-8': `<?xml version="1.0" encoding="GB2312"?>${inConfiguration('<X>é</X>')}`,
+    'declared Latin-1': `<?xml version="1.0" encoding="ISO-8859-1"?>${inConfiguration('<X>é</X>')}`,
+    'declared UTF-16': `<?xml version="1.0" encoding="UTF-16"?>${whole}`,
+    'a blank that XML does not know before the root': `\u00A0${whole}`
   }
   for (const [name, document] of Object.entries(documents)) {
     t.throws(() => createDocumentReader().document(Buffer.from(document)), { name: 'XmlError' }, name)

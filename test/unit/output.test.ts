@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { closeSync, constants, openSync, readSync } from 'node:fs'
 import t from 'tap'
+import { openTerminal } from '../../src/log.ts'
 import { createOutput } from '../../src/output.ts'
 import type { Output } from '../../src/output.ts'
 import { until } from '../start.ts'
@@ -133,3 +134,7 @@ function openPipe (t: Test): Pipe {
     reopen () { reader = openReader() }
   }
 }
+
+t.test('a terminal that cannot be opened again keeps its descriptor', async t => {
+  t.equal(openTerminal(9_999), 9_999)
+})

@@ -2,7 +2,7 @@
  * The conditions of a filter. JSON has them directly in Filter. On the wire they are there or in Filter/And: COS
  * documents both, returns what it was sent, and some clients read only the one or the other.
  */
-import { isObject, isSame, members, merge, own, set } from './mapping.ts'
+import { isSame, members, merge, own, set } from './mapping.ts'
 import type { Json, JsonObject } from './mapping.ts'
 import { XmlError } from './parser.ts'
 
@@ -29,8 +29,7 @@ export interface StoredFilter {
  * Returns a filter with its conditions in And when there is a tag or a storage class, or an unknown condition in And.
  * Otherwise there is only a prefix, which every client but those in Go reads from Filter itself.
  */
-export function toWireFilter (filter: Json): Json {
-  if (!isObject(filter)) return filter
+export function toWireFilter (filter: JsonObject): JsonObject {
   const { known, unknown } = conditionsOf(filter)
   return needsAnd(known, unknown)
     ? placed(filter, {}, { ...known, ...unknown })
@@ -41,8 +40,7 @@ export function toWireFilter (filter: Json): Json {
  * Returns a filter with its conditions where the stored filter has them. New ones go to And if the stored filter has
  * one, and otherwise to where {@link toWireFilter} puts them.
  */
-export function toStoredFilter (filter: Json, stored: StoredFilter): Json {
-  if (!isObject(filter)) return filter
+export function toStoredFilter (filter: JsonObject, stored: StoredFilter): JsonObject {
   const { known, unknown } = conditionsOf(filter)
   const storedFilter = stored.wire ?? {}
   const storedAnd = own(storedFilter, 'And') as JsonObject | undefined ?? {}
@@ -67,16 +65,15 @@ export function toStoredFilter (filter: Json, stored: StoredFilter): Json {
  *
  * @throws {XmlError} for two prefixes
  */
-export function fromWireFilter (filter: Json): Json {
-  if (!isObject(filter)) return filter
+export function fromWireFilter (filter: JsonObject): JsonObject {
   const flat: JsonObject = {}
   for (const [name, value] of Object.entries(filter)) {
-    if (name !== 'And' || !isObject(value)) {
+    if (name !== 'And') {
       merge(flat, name, value)
       continue
     }
     const unknown: JsonObject = {}
-    for (const [condition, each] of Object.entries(value)) {
+    for (const [condition, each] of Object.entries(value as JsonObject)) {
       if (isCondition(condition)) merge(flat, condition, each)
       else set(unknown, condition, each)
     }

@@ -203,7 +203,7 @@ function isListOfTexts (value: Json): value is string[] {
 }
 
 const changesToWire: MemberChanges = new Map([
-  ['Filter', toWireFilter],
+  ['Filter', filter => toWireFilter(filter as JsonObject)],
   ['OptionalFields', toWireFields],
   ['Destination', inside('COSBucketDestination', toWireDestination)]
 ])
@@ -214,7 +214,7 @@ function changesToStored (root: XmlElement): MemberChanges {
   const hasAnd = childrenOf([root], 'Filter').some(({ children }) => children.some(({ name }) => name === 'And'))
   const stored = isObject(destination) ? own(destination, 'COSBucketDestination') as JsonObject : {}
   return new Map([
-    ['Filter', (each: Json) => toStoredFilter(each, { wire: filter as JsonObject | undefined, hasAnd })],
+    ['Filter', (each: Json) => toStoredFilter(each as JsonObject, { wire: filter as JsonObject | undefined, hasAnd })],
     ['Destination', inside('COSBucketDestination', each => toStoredDestination(each, stored))]
   ])
 }
@@ -228,7 +228,7 @@ function fromWire (wire: JsonObject): InventoryConfiguration {
 }
 
 const changesFromWire: MemberChanges = new Map([
-  ['Filter', fromWireFilter],
+  ['Filter', filter => fromWireFilter(filter as JsonObject)],
   ['Destination', inside('COSBucketDestination', fromWireDestination)]
 ])
 
@@ -271,14 +271,14 @@ function fromWireDestination (destination: JsonObject): JsonObject {
 
 function renamed (from: string, to: string): (value: Json) => Json {
   return value => {
-    if (!isObject(value)) return value
+    const object = value as JsonObject
     const mapped: JsonObject = {}
-    for (const name of Object.keys(value)) merge(mapped, name === from ? to : name, value[name] as Json)
+    for (const name of Object.keys(object)) merge(mapped, name === from ? to : name, object[name] as Json)
     return mapped
   }
 }
 
 function inside (name: string, change: (object: JsonObject) => JsonObject): (value: Json) => Json {
-  const changes: MemberChanges = new Map([[name, inner => isObject(inner) ? change(inner) : inner]])
-  return value => isObject(value) ? mapMembers(value, changes) : value
+  const changes: MemberChanges = new Map([[name, inner => change(inner as JsonObject)]])
+  return value => mapMembers(value as JsonObject, changes)
 }

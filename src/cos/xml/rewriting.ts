@@ -1,7 +1,9 @@
 /**
  * Rewriting a stored document: what a change leaves alone keeps its form, its place, and its attributes.
  */
-import { escapeText, isObject, isSame, own, readElement, readMembers, writeContent, writeElement } from './mapping.ts'
+import {
+  escapeText, isObject, isSame, meaningOf, own, readElement, readMembers, writeContent, writeElement
+} from './mapping.ts'
 import type { Json, JsonObject, Members } from './mapping.ts'
 import type { XmlElement } from './parser.ts'
 
@@ -26,14 +28,16 @@ export function rewriteElement (element: XmlElement, kind: Members | undefined, 
 function rewriteChildren (element: XmlElement, kind: Members | undefined, next: JsonObject): Written[] {
   const before = readMembers(element, kind)
   const children: Written[] = []
-  const rewritten = new Set<string>()
+  // Once for each name: a list has thousands of elements of one name.
+  const changed = new Map<string, boolean>()
   for (const child of element.children) {
     const { name } = child
     const [from, to] = [own(before, name), own(next, name)]
-    if (isSame(from, to)) {
+    const isFirst = !changed.has(name)
+    if (isFirst) changed.set(name, !isSame(from, to))
+    if (changed.get(name) === false) {
       children.push({ name, xml: serialize(child) })
-    } else if (to !== undefined && !rewritten.has(name)) {
-      rewritten.add(name)
+    } else if (to !== undefined && isFirst) {
       const candidates = element.children.filter(each => each.name === name)
       children.push({ name, xml: rewriteEach(name, candidates, kind?.order.get(name), to) })
     }
@@ -45,11 +49,16 @@ function rewriteChildren (element: XmlElement, kind: Members | undefined, next: 
 /** One element for each value: the stored one where there is one of the same meaning. */
 function rewriteEach (name: string, candidates: XmlElement[], kind: Kind, value: Json): string {
   if (!Array.isArray(value) && candidates.length === 1) return rewriteOne(candidates[0] as XmlElement, kind, value)
-  const unused = candidates.map(element => ({ element, value: readElement(element, kind) }))
+  const unused = new Map<string, XmlElement[]>()
+  for (const candidate of candidates) {
+    const meaning = meaningOf(readElement(candidate, kind))
+    const others = unused.get(meaning)
+    if (others === undefined) unused.set(meaning, [candidate])
+    else others.push(candidate)
+  }
   return [value].flat().map((each: Json) => {
-    const index = unused.findIndex(candidate => isSame(candidate.value, each))
-    const [found] = index === -1 ? [] : unused.splice(index, 1)
-    return found === undefined ? writeElement(name, each, kind) : serialize(found.element)
+    const found = unused.get(meaningOf(each))?.shift()
+    return found === undefined ? writeElement(name, each, kind) : serialize(found)
   }).join('')
 }
 
