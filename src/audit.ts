@@ -1,4 +1,4 @@
-import { appendFileSync } from 'node:fs'
+import { appendFileSync, closeSync, openSync } from 'node:fs'
 import { pino } from 'pino'
 import type { Logger } from 'pino'
 import { ServiceError } from './errors.ts'
@@ -67,28 +67,35 @@ export function rejectUnaudited (audit: AuditLog): void {
 
 /** Lines that could not be written are kept, and written before a further change is accepted. */
 function openAuditFile (path: string, log: Pick<Logger, 'error'>): Pick<Output, 'writeAudit' | 'takesAudit'> {
-  const append = (text: string) => { appendFileSync(path, text, { mode: 0o600 }) }
-  let unwritten = ''
+  const open = () => openSync(path, 'a', 0o600)
+  const unwritten: string[] = []
   let hasFailed = false
-  append('')
+  closeSync(open())
 
-  /** Returns the code of the error, if there is one. */
+  /** Returns the code of the error, if there is one. Lines before it are not written again. */
   function appendUnwritten (): string | undefined {
+    let descriptor: number | undefined
     try {
+      descriptor = open()
       // After an error the file can end within a line. The line feed ends it.
-      append(hasFailed ? `\n${unwritten}` : unwritten)
-      unwritten = ''
+      if (hasFailed) appendFileSync(descriptor, '\n')
+      while (unwritten[0] !== undefined) {
+        appendFileSync(descriptor, unwritten[0])
+        unwritten.shift()
+      }
       hasFailed = false
       return undefined
     } catch (error) {
       hasFailed = true
       return (error as NodeJS.ErrnoException).code
+    } finally {
+      if (descriptor !== undefined) closeSync(descriptor)
     }
   }
 
   return {
     writeAudit (line) {
-      unwritten += line
+      unwritten.push(line)
       const code = appendUnwritten()
       if (code === undefined) return
       // The process can end before the file takes lines again.

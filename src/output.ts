@@ -47,7 +47,6 @@ export function createOutput (descriptor: number): Output {
   let bufferedBytes = 0
   let bufferedAuditBytes = 0
   let dropped = 0
-  let isFull = false
   let hasFailed = false
   let timer: NodeJS.Timeout | undefined
 
@@ -55,11 +54,10 @@ export function createOutput (descriptor: number): Output {
   function put (line: string | Buffer): number {
     try {
       const written = typeof line === 'string' ? writeSync(descriptor, line) : writeSync(descriptor, line)
-      isFull = hasFailed = false
+      hasFailed = false
       return written
     } catch (error) {
-      isFull = (error as NodeJS.ErrnoException).code === 'EAGAIN'
-      hasFailed = !isFull
+      hasFailed = (error as NodeJS.ErrnoException).code !== 'EAGAIN'
       return 0
     }
   }

@@ -1,7 +1,8 @@
 import type { Inventories } from '../cos/inventories.ts'
 
 /**
- * Returns inventories that check, immediately before each change, whether it may be sent to COS.
+ * Returns inventories that check, when a change begins, whether it may be sent to COS. A change that waits for its
+ * permit is not checked again.
  *
  * @param check throws when it may not
  */
