@@ -361,13 +361,20 @@ function readProxies (reader: EnvironmentReader): Proxies | undefined {
   const proxyOf = (name: string) => {
     const text = valueOf(name)
     if (text === undefined) return undefined
-    if (!['http:', 'https:'].includes(URL.parse(text)?.protocol ?? '')) {
-      reader.faults.push(`${name} must be a URL that begins with http:// or https:// (its value is not shown)`)
-    }
+    const issue = proxyIssue(URL.parse(text))
+    if (issue !== undefined) reader.faults.push(`${name} must ${issue} (its value is not shown)`)
     return new Secret(text)
   }
   const [http, https, except = ''] = [proxyOf('HTTP_PROXY'), proxyOf('HTTPS_PROXY'), valueOf('NO_PROXY')]
   return http === undefined && https === undefined ? undefined : { http, https, except }
+}
+
+/** Returns what the URL of a proxy must do besides, as the end of a sentence. */
+function proxyIssue (url: URL | null): string | undefined {
+  if (url === null || !['http:', 'https:'].includes(url.protocol)) return 'be a URL that begins with http:// or https://'
+  if (!isPercentEncoded(url)) return 'have user and password in percent-encoding'
+  // Of one alone nothing would be sent.
+  return (url.username === '') === (url.password === '') ? undefined : 'have both user and password, or neither'
 }
 
 function trustedProxies (text: string | undefined, faults: string[]): string[] {

@@ -1,34 +1,73 @@
 import { EnvHttpProxyAgent, Pool } from 'undici'
 import type { buildConnector, Dispatcher } from 'undici'
+import type { Secret } from './secret.ts'
 
-type Options = NonNullable<ConstructorParameters<typeof EnvHttpProxyAgent>[0]>
-
-/**
- * Creates an agent that uses HTTP proxies by the rules of `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
- *
- * @param options those three as undici names them; the environment where they are left out
- */
-export function createProxiedAgent (options: Options): Dispatcher {
-  return new EnvHttpProxyAgent({ ...options, factory: createPool })
+/** An HTTP proxy, and what is reached without it. */
+export interface Proxy {
+  url: Secret
+  /** Hosts in the form of NO_PROXY. */
+  except: string
+  /** Limit of a connection attempt through the proxy, in milliseconds. */
+  timeoutMs: number
 }
 
-/**
- * A pool whose requests fail when the proxy closes the connection. undici takes that for an idle connection that the
- * other side has closed, and connects again without end.
- */
-function createPool (origin: string | URL, options: object): Dispatcher {
-  const { connect } = options as { connect?: unknown }
-  if (typeof connect !== 'function') return new Pool(origin, options)
-  const connectOnce: buildConnector.connector = (target, callback) => {
-    (connect as buildConnector.connector)(target, (...result) => {
-      const [error, socket] = result
-      if (error === null) callback(null, socket)
-      else callback((error as NodeJS.ErrnoException).code === 'UND_ERR_SOCKET' ? closedByProxy(error) : error, null)
-    })
+/** A connection attempt that the proxy rejected, closed or did not finish. */
+export class ProxyError extends Error {
+  override readonly name = 'ProxyError'
+  /** Status of the proxy's response, or the code of the error. */
+  readonly code: string
+
+  constructor (code: string, cause?: Error) {
+    super('the proxy did not connect', { cause })
+    this.code = code
   }
-  return new Pool(origin, { ...options, connect: connectOnce })
 }
 
-function closedByProxy (cause: Error): Error {
-  return Object.assign(new Error('the proxy closed the connection', { cause }), { code: 'ECONNRESET' })
+type Options = NonNullable<ConstructorParameters<typeof Pool>[1]>
+
+/** Creates an agent that reaches its targets through a proxy. Failed connection attempts are {@link ProxyError}s. */
+export function createProxiedAgent ({ url, except, timeoutMs }: Proxy, options: Options): Dispatcher {
+  const href = url.reveal()
+  return new EnvHttpProxyAgent({
+    ...options,
+    httpProxy: href,
+    httpsProxy: href,
+    noProxy: except,
+    // undici waits 300 s for the response to CONNECT.
+    clientFactory: (origin, poolOptions) => new Pool(origin, { ...poolOptions, headersTimeout: timeoutMs }),
+    factory (origin, poolOptions) {
+      const { connect } = poolOptions as { connect?: unknown }
+      const isDirect = connect === options.connect || typeof connect !== 'function'
+      return new Pool(origin, isDirect
+        ? poolOptions
+        : { ...poolOptions, connect: bounded(connect as buildConnector.connector, timeoutMs) })
+    }
+  })
+}
+
+/**
+ * Ends each connection attempt: undici queues requests behind one that stalls, and connects again without end when the
+ * error has the code of a socket that the other side has closed.
+ */
+function bounded (connect: buildConnector.connector, timeoutMs: number): buildConnector.connector {
+  return (target, callback) => {
+    let isOver = false
+    const end = (...[error, socket]: buildConnector.CallbackArgs) => {
+      if (isOver) {
+        socket?.destroy()
+        return
+      }
+      isOver = true
+      clearTimeout(timer)
+      if (error === null) callback(null, socket)
+      else callback(error instanceof ProxyError ? error : new ProxyError(codeOf(error), error), null)
+    }
+    const timer = setTimeout(() => { end(new ProxyError('TIMEOUT'), null) }, timeoutMs)
+    connect(target, end)
+  }
+}
+
+function codeOf ({ message, code }: Error & { code?: string }): string {
+  const [, status] = /^Proxy response \((\d{3})\)/.exec(message) ?? []
+  return status ?? (code === 'UND_ERR_SOCKET' ? 'ECONNRESET' : String(code))
 }

@@ -24,6 +24,7 @@ import { createInventories } from './cos/inventories.ts'
 import { createRegions } from './cos/regions.ts'
 import { createRetryBudget } from './cos/retry-budget.ts'
 import { createTransport } from './cos/transport.ts'
+import { createFetcher } from './fetch-json.ts'
 import { createConnections } from './http/connections/connection-registry.ts'
 import { createLifecycle, cutRequests, shutDown } from './http/connections/graceful-shutdown.ts'
 import { addTlsRenewal, readTls } from './http/connections/tls.ts'
@@ -79,13 +80,14 @@ export async function startService (config: Config, logger: Logger, outputs: Out
       return undefined
     }
   }
-  const verifier = await openVerifier(config, { now, steadyNow, log: logger })
+  const fetcher = createFetcher(config.cos.proxies)
+  const verifier = await openVerifier(config, { now, steadyNow, log: logger, fetcher })
   const callers = orFault('CALLERS_FILE', () => openCallers(config, verifier, reloader))
   const tls = orFault('TLS_*', () => config.tls && readTls(config.tls))
   const audit = orFault('AUDIT_LOG', () => createAuditLog(config.auditLog, outputs, logger.child({}, { level: 'error' })))
   if (callers === undefined || audit === undefined || faults.length > 0) throw new ConfigError(faults)
 
-  const source = createCredentialSource(config.cos.credentials, now)
+  const source = createCredentialSource(config.cos.credentials, now, fetcher)
   const credentials = createCredentialProvider(source, { now, steadyNow, log: logger })
   const metrics = createMetrics(version)
   const scheme = tls === undefined ? 'http' : 'https'

@@ -2,7 +2,8 @@ import { createLocalJWKSet } from 'jose'
 import type { JWK, LocalJWKSet } from 'jose'
 import type { Logger } from 'pino'
 import { ServiceError } from '../errors.ts'
-import { fetchJson } from '../fetch-json.ts'
+import { createFetcher } from '../fetch-json.ts'
+import type { Fetcher } from '../fetch-json.ts'
 
 /** From one failed fetch to the next, as long as there has been no set. */
 const firstFloorMs = 1_000
@@ -16,6 +17,8 @@ export interface KeySetOptions {
   log: Pick<Logger, 'warn' | 'debug'>
   /** From a failed fetch, or one that a token with an unknown key has caused, to the next; 10,000 by default. */
   floorMs?: number
+  /** Reaches the issuer; directly by default. */
+  fetcher?: Fetcher
 }
 
 export interface KeySet {
@@ -35,7 +38,9 @@ export interface KeySet {
  * The public keys of an issuer (RFC 7517, section 5). One fetch serves all who wait for it. Neither tokens with made-up
  * keys nor an issuer that is down can cause more than one fetch in `floorMs`, or in a second while there is no set yet.
  */
-export function createKeySet (url: string, { steadyNow, log, floorMs = 10_000 }: KeySetOptions): KeySet {
+export function createKeySet (
+  url: string, { steadyNow, log, floorMs = 10_000, fetcher = createFetcher(undefined) }: KeySetOptions
+): KeySet {
   let keys: LocalJWKSet | undefined
   let fetchedAt = -Infinity
   let notBefore = -Infinity
@@ -43,7 +48,7 @@ export function createKeySet (url: string, { steadyNow, log, floorMs = 10_000 }:
 
   async function fetchKeys (): Promise<void> {
     try {
-      keys = toKeySet(await fetchJson(url))
+      keys = toKeySet(await fetcher.fetchJson(url))
       fetchedAt = steadyNow()
     } catch (error) {
       // While no token can be checked at all, callers wait for it.

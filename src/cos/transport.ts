@@ -7,7 +7,7 @@ import type { Dispatcher } from 'undici'
 import type { Config } from '../config.ts'
 import type { Credentials } from '../config/credentials.ts'
 import type { Departure } from '../departure.ts'
-import { createProxiedAgent } from '../proxied-agent.ts'
+import { createProxiedAgent, ProxyError } from '../proxied-agent.ts'
 import { Secret } from '../secret.ts'
 import { assertAllowed, serviceAddress } from './addresses.ts'
 import type { Address } from './addresses.ts'
@@ -289,13 +289,10 @@ function createAgent (config: Config['cos']): Dispatcher {
     bodyTimeout: 0,
     connect: connector(config)
   }
-  const { proxies, connectTo } = config
-  if (proxies === undefined || connectTo !== undefined) return new Agent(options)
-  // An empty text keeps the agent from reading the environment by itself.
-  const { http, https, except } = proxies
-  return createProxiedAgent({
-    ...options, httpProxy: http?.reveal() ?? '', httpsProxy: https?.reveal() ?? '', noProxy: except
-  })
+  const { proxies, connectTo, scheme, timeoutMs } = config
+  const url = connectTo === undefined ? proxies?.[scheme] : undefined
+  if (url === undefined) return new Agent(options)
+  return createProxiedAgent({ url, except: proxies?.except ?? '', timeoutMs }, options)
 }
 
 /** With COS_CONNECT_TO the socket goes there, while Host, TLS name and certificate check stay the bucket host's. */
@@ -338,6 +335,9 @@ function toUpstreamError (
   if (cause === tooLarge) return invalid(`The response of ${host} is larger than any of COS to this operation.`, 'none')
   if (cause instanceof undiciErrors.HTTPParserError || notAnswers.test(code)) {
     return invalid(`The answer of ${host} is not HTTP as COS speaks it.`, 'repeat')
+  }
+  if (cause instanceof ProxyError) {
+    return unreachable(`the proxy did not connect to ${host} (${code}). Is the proxy right?`, 'repeat')
   }
   if (code === 'ENOTFOUND') {
     const hint = connectTo === undefined ? 'Is the region right?' : 'Is COS_CONNECT_TO right?'

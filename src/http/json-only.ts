@@ -36,7 +36,7 @@ export function acceptJsonOnly (app: FastifyInstance): void {
     if (body.length > largeBodyBytes) {
       await nextIteration()
       // Bodies whose callers disconnected while they were queued must not keep others waiting.
-      if (request.raw.socket.destroyed) throw new ServiceError('MalformedRequest', 'The request was broken off.')
+      if (request.raw.socket.destroyed) throw brokenOff()
     }
     if (hasMoreValues(body, maxValues)) throw tooManyValues(maxValues)
     try {
@@ -97,10 +97,22 @@ export function rejectBody (
 
 /** Waits for the first byte or the end. Fastify reads an empty body in place of the one that has been read here. */
 function rejectFirstByte (payload: RequestPayload, done: PreParsingDone): void {
-  payload.once('data', () => {
-    payload.removeAllListeners('end').pause()
-    done(bodyError())
-  }).once('end', () => { done(null, Readable.from([])) })
+  const settle = (error: Error | null, body?: RequestPayload) => {
+    payload.off('data', onData).off('end', onEnd).off('close', onClose)
+    done(error, body)
+  }
+  const onData = () => {
+    payload.pause()
+    settle(bodyError())
+  }
+  const onEnd = () => { settle(null, Readable.from([])) }
+  // Without it the request would be in flight for ever.
+  const onClose = () => { settle(brokenOff()) }
+  payload.on('data', onData).on('end', onEnd).on('close', onClose)
+}
+
+function brokenOff (): ServiceError {
+  return new ServiceError('MalformedRequest', 'The request was broken off.')
 }
 
 function bodyError (): ServiceError {

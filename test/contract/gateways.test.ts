@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { connect } from 'node:net'
 import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
 import t from 'tap'
 import { until } from '../start.ts'
 import { dial, exchange } from '../raw-connection.ts'
@@ -35,13 +36,15 @@ t.test('an empty chunked body is no body', async t => {
 })
 
 t.test('DELETE is not carried out when its chunked body never ends', async t => {
-  const { emulator, service, url } = await start(t)
+  const { audits, emulator, service, url } = await start(t)
   const socket = await dial(t, url)
   socket.write(`DELETE ${at('a')} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n`)
   await once(service.app.server, 'request')
   socket.destroy()
   await once(socket, 'close')
   t.equal((await exchange(t, url, 'GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')).status, 200)
+  await until(() => audits().length === 1)
+  t.match(audits(), [{ action: 'cos:DeleteBucketInventory', outcome: 'failure', code: 'MalformedRequest' }], 'its end is recorded at once')
   t.strictSame(emulator.requests, [])
 })
 
@@ -148,12 +151,61 @@ t.test('COS is reached through the proxy of the environment', async t => {
   await https.call('GET', at('a'))
   t.equal(proxy.asked.length, 2, 'the proxy for HTTPS is not used for HTTP')
 
-  const closed = await startTestService(t, emulator.address, { COS_CONNECT_TO: '', HTTP_PROXY: 'http://127.0.0.1:1' })
-  t.match((await closed.call('GET', at('a'))).json, { status: 502, code: 'UpstreamUnreachable' })
+  const plain = await startTestService(t, emulator.address, { COS_CONNECT_TO: '', COS_SCHEME: 'https', COS_ENDPOINT: '{bucket}.{region}.localhost', HTTP_PROXY: `http://${proxy.address}` })
+  await plain.call('GET', at('a'))
+  t.equal(proxy.asked.length, 2, 'nor the one for HTTP for HTTPS')
+
+  for (const [url, reason] of [['http://127.0.0.1:1', 'ECONNREFUSED'], ['http://proxy.invalid:3128', 'ENOTFOUND|EAI_AGAIN']] as const) {
+    const closed = await startTestService(t, emulator.address, { COS_CONNECT_TO: '', HTTP_PROXY: url, COS_MAX_ATTEMPTS: '2' })
+    t.match((await closed.call('GET', at('a'))).json, { status: 502, code: 'UpstreamUnreachable', detail: new RegExp(`the proxy did not connect to .* \\((${reason})\\)`) })
+    t.match(closed.logs(), '"attempts":2', 'it is retried')
+  }
   const refusing = await startProxy(t, '127.0.0.1:1')
   const failing = await startTestService(t, emulator.address, { COS_CONNECT_TO: '', HTTP_PROXY: `http://${refusing.address}` })
   t.match((await failing.call('GET', at('a'))).json, { status: 502, code: 'UpstreamUnreachable' })
   await until(() => refusing.asked.length > 0)
+})
+
+t.test('a proxy that rejects is named, and one that stalled is used again', async t => {
+  const emulator = await startTestEmulator(t)
+  let isStalled = false
+  const stalled: Duplex[] = []
+  let asked = 0
+  const server = createServer().on('connect', (_, socket: Duplex) => {
+    asked += 1
+    socket.on('error', () => {})
+    if (isStalled) {
+      stalled.push(socket)
+      return
+    }
+    const onward = connect(Number(emulator.address.split(':')[1]), '127.0.0.1', () => {
+      socket.write('HTTP/1.1 200 OK\r\n\r\n')
+      socket.pipe(onward).pipe(socket)
+    }).on('error', () => {})
+    t.teardown(() => { onward.destroy() })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    for (const each of stalled) each.destroy()
+    server.closeAllConnections()
+    server.close()
+  })
+  const HTTP_PROXY = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const { call } = await startTestService(t, emulator.address, { COS_CONNECT_TO: '', HTTP_PROXY, COS_TIMEOUT_MS: '1000', COS_MAX_CONNECTIONS: '2' })
+  isStalled = true
+  const during = await Promise.all([call('GET', at('a')), call('GET', at('a'))])
+  t.match(during.map(({ status }) => status), [/50[24]/, /50[24]/])
+  isStalled = false
+  t.equal((await call('GET', at('a'))).status, 404, 'the next request gets a connection of its own')
+  t.equal(asked, 3)
+
+  const rejecting = createServer().on('connect', (_, socket: Duplex) => { socket.end('HTTP/1.1 407 Proxy Authentication Required\r\n\r\n') })
+  rejecting.listen(0, '127.0.0.1')
+  await once(rejecting, 'listening')
+  t.teardown(() => rejecting.close())
+  const refused = await startTestService(t, emulator.address, { COS_CONNECT_TO: '', HTTP_PROXY: `http://127.0.0.1:${(rejecting.address() as AddressInfo).port}` })
+  t.match((await refused.call('GET', at('a'))).json, { code: 'UpstreamUnreachable', detail: /the proxy did not connect to .* \(407\)/ })
 })
 
 t.test('NO_PROXY names hosts that are reached without the proxy', async t => {

@@ -471,3 +471,18 @@ t.test('ALLOWED_HOSTS is host names and addresses without port', t => {
   t.strictSame([guarded.allowedHosts, guarded.notInForce], [undefined, ['ALLOWED_HOSTS']])
   t.end()
 })
+
+t.test('start fails when the URL of a proxy cannot be used', async t => {
+  for (const [url, issue] of [
+    ['proxy:3128', /begins with http/], ['http://', /begins with http/], ['http://user:p%zz@proxy:3128', /percent-encoding/],
+    ['http://user@proxy:3128', /both user and password/], ['http://:password@proxy:3128', /both user and password/]
+  ] as const) {
+    for (const name of ['HTTPS_PROXY', 'HTTP_PROXY']) {
+      const faults = faultsOf({ ...required, [name]: url })
+      t.match(faults, [new RegExp(`^${name} must .*${issue.source}`)], url)
+      t.notMatch(faults.join(), /p%zz|user@|:password/)
+    }
+  }
+  const { proxies } = readConfig({ ...required, HTTPS_PROXY: '"http://user:p%40ss@proxy:3128" ', NO_PROXY: 'a,b' }).cos
+  t.match([proxies?.https?.reveal(), proxies?.http, proxies?.except], ['http://user:p%40ss@proxy:3128', undefined, 'a,b'])
+})

@@ -3,8 +3,10 @@ import { createServer } from 'node:http'
 import { connect } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import t from 'tap'
+import { createFetcher } from '../../src/fetch-json.ts'
+import { Secret } from '../../src/secret.ts'
 
-t.test('fetchText uses the proxy of the environment unless the call is direct', async t => {
+t.test('fetchText uses the proxy of the scheme', async t => {
   const target = createServer((_, response) => { response.end('{"a":1}') }).listen(0, '127.0.0.1')
   const asked: string[] = []
   const proxy = createServer().on('connect', ({ url = '' }, socket) => {
@@ -18,12 +20,15 @@ t.test('fetchText uses the proxy of the environment unless the call is direct', 
   t.teardown(() => {
     for (const each of [target, proxy]) each.close().closeAllConnections()
   })
-  // The agent reads the environment at the first call.
-  process.env['HTTP_PROXY'] = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`
-  const { fetchJson, fetchText } = await import('../../src/fetch-json.ts')
+  const url = new Secret(`http://127.0.0.1:${(proxy.address() as AddressInfo).port}`)
+  const { fetchJson } = createFetcher({ http: url, https: undefined, except: 'direct.localhost' })
   t.strictSame(await fetchJson('http://issuer.example/keys'), { a: 1 })
   t.strictSame(asked, ['issuer.example:80'])
-  const url = `http://127.0.0.1:${(target.address() as AddressInfo).port}/`
-  t.equal(await fetchText(url, { isDirect: true }), '{"a":1}')
+  const local = `http://127.0.0.1:${(target.address() as AddressInfo).port}/`
+  t.equal(await createFetcher({ http: undefined, https: url, except: '' }).fetchText(local), '{"a":1}', 'the proxy for HTTPS is not used')
+  t.equal(await createFetcher({ http: url, https: undefined, except: '127.0.0.1' }).fetchText(local), '{"a":1}', 'NO_PROXY')
+  t.equal(await createFetcher(undefined).fetchText(local), '{"a":1}')
   t.equal(asked.length, 1)
+  const closed = createFetcher({ http: undefined, https: new Secret('http://127.0.0.1:1'), except: '' })
+  await t.rejects(closed.fetchText('https://issuer.example/keys'), { name: 'FetchError', message: 'issuer.example did not answer (ECONNREFUSED)' })
 })

@@ -1,6 +1,7 @@
 import type { CredentialsConfig } from '../../config/credentials.ts'
 import { fromVariables } from './env.ts'
 import type { SourcedCredentials } from './sourced-credentials.ts'
+import type { Fetcher } from '../../fetch-json.ts'
 import { callSts } from './sts.ts'
 
 /**
@@ -11,9 +12,9 @@ import { callSts } from './sts.ts'
  * @throws {FetchError} as {@link callSts}
  */
 export async function assumeRole (
-  config: Extract<CredentialsConfig, { source: 'assume-role' }>, now: () => number
+  config: Extract<CredentialsConfig, { source: 'assume-role' }>, now: () => number, fetcher: Pick<Fetcher, 'fetchJson'>
 ): Promise<SourcedCredentials> {
   const { credentials: signer } = fromVariables(config.variables)
   const parameters = { RoleArn: config.roleArn, RoleSessionName: config.sessionName }
-  return callSts(config, { action: 'AssumeRole', parameters, signer }, now)
+  return callSts(config, { action: 'AssumeRole', parameters, signer }, now, fetcher)
 }

@@ -2,6 +2,7 @@ import type { CredentialsConfig } from '../../config/credentials.ts'
 import { readText } from './file.ts'
 import { CredentialSourceError, isSecret } from './sourced-credentials.ts'
 import type { SourcedCredentials } from './sourced-credentials.ts'
+import type { Fetcher } from '../../fetch-json.ts'
 import { callSts } from './sts.ts'
 
 const origin = 'the web identity token file'
@@ -15,7 +16,7 @@ const origin = 'the web identity token file'
  * @throws {FetchError} as {@link callSts}
  */
 export async function assumeRoleWithWebIdentity (
-  config: Extract<CredentialsConfig, { source: 'oidc' }>, now: () => number
+  config: Extract<CredentialsConfig, { source: 'oidc' }>, now: () => number, fetcher: Pick<Fetcher, 'fetchJson'>
 ): Promise<SourcedCredentials> {
   const token = readText(config.tokenFile, origin)
   if (!isSecret(token)) throw new CredentialSourceError(`${origin} must hold visible ASCII without blanks`)
@@ -28,5 +29,5 @@ export async function assumeRoleWithWebIdentity (
       RoleSessionName: 'cos-inventory-proxy'
     },
     signer: undefined
-  }, now)
+  }, now, fetcher)
 }

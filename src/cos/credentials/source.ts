@@ -1,5 +1,6 @@
 import type { CredentialsConfig } from '../../config/credentials.ts'
-import { FetchError } from '../../fetch-json.ts'
+import { createFetcher, FetchError } from '../../fetch-json.ts'
+import type { Fetcher } from '../../fetch-json.ts'
 import { assumeRole } from './assume-role.ts'
 import { fromInstanceRole } from './cvm-role.ts'
 import { fromVariables } from './env.ts'
@@ -31,9 +32,12 @@ export interface CredentialSource {
  * The source that a configuration names.
  *
  * @param now wall clock, in milliseconds since 1970
+ * @param fetcher reaches STS
  */
-export function createCredentialSource (config: CredentialsConfig, now: () => number): CredentialSource {
-  const { files, load } = reading(config, now)
+export function createCredentialSource (
+  config: CredentialsConfig, now: () => number, fetcher: Fetcher = createFetcher(undefined)
+): CredentialSource {
+  const { files, load } = reading(config, now, fetcher)
   return {
     name: config.source,
     files,
@@ -49,13 +53,15 @@ export function createCredentialSource (config: CredentialsConfig, now: () => nu
   }
 }
 
-function reading (config: CredentialsConfig, now: () => number): Pick<CredentialSource, 'files' | 'load'> {
+function reading (
+  config: CredentialsConfig, now: () => number, fetcher: Fetcher
+): Pick<CredentialSource, 'files' | 'load'> {
   switch (config.source) {
     case 'env': return { files: config.variables.files, load: async () => fromVariables(config.variables) }
     case 'file': return { files: [config.path], load: () => fromFile(config.path, now) }
     case 'cvm-role': return { files: [], load: () => fromInstanceRole(config.metadataEndpoint, now) }
     // A new identity token leaves the credentials that an older one was changed for as valid as they were.
-    case 'oidc': return { files: [], load: () => assumeRoleWithWebIdentity(config, now) }
-    case 'assume-role': return { files: config.variables.files, load: () => assumeRole(config, now) }
+    case 'oidc': return { files: [], load: () => assumeRoleWithWebIdentity(config, now, fetcher) }
+    case 'assume-role': return { files: config.variables.files, load: () => assumeRole(config, now, fetcher) }
   }
 }

@@ -1,5 +1,5 @@
 import type { Credentials } from '../../config/credentials.ts'
-import { fetchJson } from '../../fetch-json.ts'
+import type { Fetcher } from '../../fetch-json.ts'
 import { codeOf, CredentialSourceError, fieldsOf, fromDocument } from './sourced-credentials.ts'
 import type { SourcedCredentials } from './sourced-credentials.ts'
 import { tc3Authorization } from './tc3-signature.ts'
@@ -27,7 +27,8 @@ export interface StsCall {
 export async function callSts (
   { stsEndpoint, region }: { stsEndpoint: string, region: string },
   { action, parameters, signer }: StsCall,
-  now: () => number
+  now: () => number,
+  { fetchJson }: Pick<Fetcher, 'fetchJson'>
 ): Promise<SourcedCredentials> {
   const { href, host } = new URL('/', stsEndpoint)
   const body = JSON.stringify({ ...parameters, DurationSeconds: durationSeconds })
