@@ -90,12 +90,15 @@ export const deadlinesOfSet = 20
 
 /** Builds the sets on the operations of COS. */
 export function createDesiredSets ({ inventories, turns, deadlineMs, now }: Dependencies): DesiredSets {
-  async function rejectTooLarge (desired: Desired): Promise<void> {
+  /** @param updates the stored XML of the configurations to look at; undefined looks at all, as new ones */
+  async function rejectTooLarge (desired: Desired, updates?: ReadonlyMap<string, string>): Promise<void> {
     const errors: Fault[] = []
     const pause = createPauses()
     for (const [index, configuration] of desired.entries()) {
+      const stored = updates?.get(configuration.Id)
+      if (updates !== undefined && stored === undefined) continue
       await pause()
-      const detail = inventories.sizeError(configuration.Id, configuration)
+      const detail = inventories.sizeError(configuration.Id, configuration, stored)
       if (detail !== undefined) errors.push({ in: 'body', pointer: `/InventoryConfigurations/${index}`, detail })
     }
     if (errors.length === 0) return
@@ -114,6 +117,7 @@ export function createDesiredSets ({ inventories, turns, deadlineMs, now }: Depe
       await pause()
       steps.push(stepTo(configuration, present.get(configuration.Id)))
     }
+    await rejectTooLarge(desired, new Map(steps.flatMap(step => step.outcome === 'Updated' ? [[step.id, step.stored]] : [])))
     for (const id of others) steps.push({ id, outcome: prune ? 'Deleted' : 'Unmanaged' })
     if (!prune) refuseTooMany(desired.length, others.length)
     return { value: inPhases(steps, present.size), cos }

@@ -68,7 +68,7 @@ export interface Inventories {
   /** Returns the XML that put or post would send. Sends nothing, but knows the region as they do. */
   preview (call: Call, id: string, input: object, stored?: string): string
   /** Returns what is wrong with a configuration whose XML is too large to be sent, for which put and post throw. */
-  sizeError (id: string, input: object): string | undefined
+  sizeError (id: string, input: object, stored?: string): string | undefined
 }
 
 interface Dependencies {
@@ -180,17 +180,21 @@ export function createInventories (config: Config['cos'], { attempts }: Dependen
       return toXml(id, input, stored)
     },
 
-    sizeError: (id, input) => sizeErrorOf(toConfigurationXml(id, input))
+    sizeError: (id, input, stored) => sizeErrorOf(xmlOf(id, input, stored))
   }
 }
 
 /** @throws {ServiceError} ValidationFailed when it is too large */
 function toXml (id: string, input: object, stored?: string): string {
-  const xml = stored === undefined ? toConfigurationXml(id, input) : toChangedXml(id, input, stored)
+  const xml = xmlOf(id, input, stored)
   const detail = sizeErrorOf(xml)
   if (detail === undefined) return xml
   throw new ServiceError('ValidationFailed', 'The configuration is too large. Nothing was changed.',
     { errors: [{ in: 'body', pointer: '', detail }] })
+}
+
+function xmlOf (id: string, input: object, stored: string | undefined): string {
+  return stored === undefined ? toConfigurationXml(id, input) : toChangedXml(id, input, stored)
 }
 
 function sizeErrorOf (xml: string): string | undefined {

@@ -76,6 +76,16 @@ t.test('PATCH and an update by a set keep the stored form', async t => {
   t.equal(documents.get('a'), xml)
 })
 
+t.test('a set is rejected whole when an update would be too large', async t => {
+  const { call, stored } = await start(t)
+  const xml = `<InventoryConfiguration><Id>a</Id><IsEnabled a="${'x'.repeat(270_000)}">true</IsEnabled>${rest}</InventoryConfiguration>`
+  stored.set('a', xml)
+  const changed = { ...configuration, Id: 'a', IsEnabled: false }
+  const { status, json } = await call('PUT', list, { InventoryConfigurations: [{ ...configuration, Id: 'new' }, changed] })
+  t.match({ status, json }, { status: 400, json: { code: 'ValidationFailed', errors: [{ pointer: '/InventoryConfigurations/1', detail: /bytes of XML/ }] } })
+  t.strictSame([...stored], [['a', xml]], 'nothing was changed')
+})
+
 t.test('without allow-unknown=true PUT rejects values that are not documented', async t => {
   const { call } = await start(t)
   const destination = configuration.Destination.COSBucketDestination

@@ -9,6 +9,7 @@ import { fromConfigurationXml, normalise, toChangedXml, toConfigurationXml } fro
 import { meaningOf } from '../../src/cos/xml/mapping.ts'
 import { configurationExtent, parseText, XmlError } from '../../src/cos/xml/parser.ts'
 import type { XmlElement } from '../../src/cos/xml/parser.ts'
+import { growsLinearly } from '../growth.ts'
 import { toXml, wireDocuments } from '../wire-documents.ts'
 
 const numRuns = Number(process.env['RUNS'] ?? 1000)
@@ -124,6 +125,21 @@ t.test('what COS may return fits the schema of GET, and its JSON writes the same
   })
   t.comment(`${rejected} of ${numRuns} were rejected`)
   t.ok(rejected < numRuns / 5)
+})
+
+t.test('a stored document is rewritten in linear time', async t => {
+  const elements = (count: number, text: string) => Array.from({ length: count }, (_, index) => `<N${index}>${text}</N${index}>`).join('')
+  const stored = (count: number, text: string) => `<InventoryConfiguration><Id>a</Id>${elements(count, text)}</InventoryConfiguration>`
+  t.ok(growsLinearly(count => {
+    const xml = stored(count, 'x')
+    return toChangedXml('a', read(stored(count, 'y')), xml)
+  }, 1_000))
+})
+
+t.test('a document with a prefix is written in canonical form', async t => {
+  const xml = '<c:InventoryConfiguration xmlns:c="urn:c"><c:Id>a</c:Id><c:IsEnabled>true</c:IsEnabled></c:InventoryConfiguration>'
+  t.equal(toChangedXml('a', { IsEnabled: false, Filter: { Prefix: 'p' } }, xml),
+    '<InventoryConfiguration><Id>a</Id><IsEnabled>false</IsEnabled><Filter><Prefix>p</Prefix></Filter></InventoryConfiguration>')
 })
 
 t.test('new members go where clients of the stored form read them', async t => {

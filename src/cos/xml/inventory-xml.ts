@@ -92,6 +92,8 @@ export function toConfigurationXml (id: string, input: object): string {
  */
 export function toChangedXml (id: string, input: object, xml: string): string {
   const root = rootOf(xml)
+  // New elements would not be in the namespace of the others.
+  if (root.qualifiedName !== root.name) return toConfigurationXml(id, input)
   const next = normalise(id, input) as unknown as JsonObject
   return rewriteElement(root, inventoryConfiguration, mapMembers(next, changesToStored(root)))
 }

@@ -30,6 +30,7 @@ function rewriteChildren (element: XmlElement, kind: Members | undefined, next: 
   const children: Written[] = []
   // Once for each name: a list has thousands of elements of one name.
   const changed = new Map<string, boolean>()
+  const candidates = byName(element.children)
   for (const child of element.children) {
     const { name } = child
     const [from, to] = [own(before, name), own(next, name)]
@@ -38,24 +39,30 @@ function rewriteChildren (element: XmlElement, kind: Members | undefined, next: 
     if (changed.get(name) === false) {
       children.push({ name, xml: serialize(child) })
     } else if (to !== undefined && isFirst) {
-      const candidates = element.children.filter(each => each.name === name)
-      children.push({ name, xml: rewriteEach(name, candidates, kind?.order.get(name), to) })
+      children.push({ name, xml: rewriteEach(name, candidates.get(name) ?? [], kind?.order.get(name), to) })
     }
   }
   insertOthers(children, kind, next)
   return children
 }
 
+function byName (elements: XmlElement[]): Map<string, XmlElement[]> {
+  const named = new Map<string, XmlElement[]>()
+  for (const each of elements) append(named, each.name, each)
+  return named
+}
+
+function append (lists: Map<string, XmlElement[]>, key: string, element: XmlElement): void {
+  const list = lists.get(key)
+  if (list === undefined) lists.set(key, [element])
+  else list.push(element)
+}
+
 /** One element for each value: the stored one where there is one of the same meaning. */
 function rewriteEach (name: string, candidates: XmlElement[], kind: Kind, value: Json): string {
   if (!Array.isArray(value) && candidates.length === 1) return rewriteOne(candidates[0] as XmlElement, kind, value)
   const unused = new Map<string, XmlElement[]>()
-  for (const candidate of candidates) {
-    const meaning = meaningOf(readElement(candidate, kind))
-    const others = unused.get(meaning)
-    if (others === undefined) unused.set(meaning, [candidate])
-    else others.push(candidate)
-  }
+  for (const candidate of candidates) append(unused, meaningOf(readElement(candidate, kind)), candidate)
   return [value].flat().map((each: Json) => {
     const found = unused.get(meaningOf(each))?.shift()
     return found === undefined ? writeElement(name, each, kind) : serialize(found)
