@@ -74,22 +74,26 @@ function openAuditFile (path: string, log: Pick<Logger, 'error'>): Pick<Output, 
 
   /** Returns the code of the error, if there is one. Lines before it are not written again. */
   function appendUnwritten (): string | undefined {
-    let descriptor: number | undefined
     try {
-      descriptor = open()
+      append(open())
+      hasFailed = false
+      return undefined
+    } catch (error) {
+      hasFailed = true
+      return (error as NodeJS.ErrnoException).code
+    }
+  }
+
+  function append (descriptor: number): void {
+    try {
       // After an error the file can end within a line. The line feed ends it.
       if (hasFailed) appendFileSync(descriptor, '\n')
       while (unwritten[0] !== undefined) {
         appendFileSync(descriptor, unwritten[0])
         unwritten.shift()
       }
-      hasFailed = false
-      return undefined
-    } catch (error) {
-      hasFailed = true
-      return (error as NodeJS.ErrnoException).code
     } finally {
-      if (descriptor !== undefined) closeSync(descriptor)
+      closeSync(descriptor)
     }
   }
 

@@ -4,6 +4,7 @@ import { namesOfOtherSources, readCredentials } from './config/credentials.ts'
 import type { CredentialsConfig } from './config/credentials.ts'
 import { ConfigError, EnvironmentReader } from './config/environment.ts'
 import type { Environment } from './config/environment.ts'
+import type { Proxy } from './proxied-agent.ts'
 import { Secret } from './secret.ts'
 
 /** How the tokens of callers are checked. */
@@ -21,12 +22,10 @@ export interface TlsConfig {
   clientCaFile: string | undefined
 }
 
-/** URLs of HTTP proxies by the scheme of the target, which can hold a password. */
+/** HTTP proxies by the scheme of the target. */
 export interface Proxies {
-  http: Secret | undefined
-  https: Secret | undefined
-  /** Hosts that are reached without a proxy, in the form of NO_PROXY. */
-  except: string
+  http: Proxy | undefined
+  https: Proxy | undefined
 }
 
 type LogLevel = typeof logLevels[number]
@@ -65,7 +64,7 @@ export interface Config {
     endpoint: string
     connectTo: { host: string, port: number } | undefined
     /** Undefined where none is set. */
-    proxies: Proxies | undefined
+    proxies: Proxies
     timeoutMs: number
     deadlineMs: number
     maxAttempts: number
@@ -356,17 +355,17 @@ function isPercentEncoded ({ username, password }: URL): boolean {
 }
 
 /** As other programs read them: the lower-case name wins. */
-function readProxies (reader: EnvironmentReader): Proxies | undefined {
+function readProxies (reader: EnvironmentReader): Proxies {
   const valueOf = (name: string) => reader.value(name.toLowerCase()) ?? reader.value(name)
-  const proxyOf = (name: string) => {
+  const except = valueOf('NO_PROXY') ?? ''
+  const proxyOf = (name: string): Proxy | undefined => {
     const text = valueOf(name)
     if (text === undefined) return undefined
     const issue = proxyIssue(URL.parse(text))
     if (issue !== undefined) reader.faults.push(`${name} must ${issue} (its value is not shown)`)
-    return new Secret(text)
+    return { url: new Secret(text), except }
   }
-  const [http, https, except = ''] = [proxyOf('HTTP_PROXY'), proxyOf('HTTPS_PROXY'), valueOf('NO_PROXY')]
-  return http === undefined && https === undefined ? undefined : { http, https, except }
+  return { http: proxyOf('HTTP_PROXY'), https: proxyOf('HTTPS_PROXY') }
 }
 
 /** Returns what the URL of a proxy must do besides, as the end of a sentence. */

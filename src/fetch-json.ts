@@ -33,14 +33,14 @@ export interface Fetcher {
 /**
  * Creates a fetcher.
  *
- * @param proxies by the scheme of the URL; undefined reaches everything directly
+ * @param proxies by the scheme of the URL
  */
-export function createFetcher (proxies: Proxies | undefined): Fetcher {
+export function createFetcher (proxies: Proxies): Fetcher {
   // These calls come minutes apart: a kept connection would mostly be one that the other side has closed.
   const options = { pipelining: 0, maxResponseSize: maxBytes }
   const agentOf = (scheme: 'http' | 'https'): Dispatcher => {
-    const url = proxies?.[scheme]
-    return url === undefined ? new Agent(options) : createProxiedAgent({ url, except: proxies?.except ?? '', timeoutMs }, options)
+    const proxy = proxies[scheme]
+    return proxy === undefined ? new Agent(options) : createProxiedAgent(proxy, timeoutMs, options)
   }
   const agents = { 'http:': agentOf('http'), 'https:': agentOf('https') }
 
@@ -78,5 +78,5 @@ export function createFetcher (proxies: Proxies | undefined): Fetcher {
   }
 }
 
-/** Without proxies: the metadata service is the machine's own. */
-export const { fetchText, fetchJson } = createFetcher(undefined)
+/** Uses no proxy: the metadata service belongs to the machine itself. */
+export const directFetcher = createFetcher({ http: undefined, https: undefined })

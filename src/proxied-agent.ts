@@ -4,11 +4,10 @@ import type { Secret } from './secret.ts'
 
 /** An HTTP proxy, and what is reached without it. */
 export interface Proxy {
+  /** The URL can contain a password. */
   url: Secret
-  /** Hosts in the form of NO_PROXY. */
+  /** Hosts that are reached directly, in the form of NO_PROXY. */
   except: string
-  /** Limit of a connection attempt through the proxy, in milliseconds. */
-  timeoutMs: number
 }
 
 /** A connection attempt that the proxy rejected, closed or did not finish. */
@@ -25,8 +24,12 @@ export class ProxyError extends Error {
 
 type Options = NonNullable<ConstructorParameters<typeof Pool>[1]>
 
-/** Creates an agent that reaches its targets through a proxy. Failed connection attempts are {@link ProxyError}s. */
-export function createProxiedAgent ({ url, except, timeoutMs }: Proxy, options: Options): Dispatcher {
+/**
+ * Creates an agent that reaches its targets through a proxy. Failed connection attempts are {@link ProxyError}s.
+ *
+ * @param timeoutMs limit of a connection attempt through the proxy, in milliseconds
+ */
+export function createProxiedAgent ({ url, except }: Proxy, timeoutMs: number, options: Options): Dispatcher {
   const href = url.reveal()
   return new EnvHttpProxyAgent({
     ...options,

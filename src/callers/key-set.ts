@@ -2,7 +2,7 @@ import { createLocalJWKSet } from 'jose'
 import type { JWK, LocalJWKSet } from 'jose'
 import type { Logger } from 'pino'
 import { ServiceError } from '../errors.ts'
-import { createFetcher } from '../fetch-json.ts'
+import { directFetcher } from '../fetch-json.ts'
 import type { Fetcher } from '../fetch-json.ts'
 
 /** From one failed fetch to the next, as long as there has been no set. */
@@ -39,7 +39,7 @@ export interface KeySet {
  * keys nor an issuer that is down can cause more than one fetch in `floorMs`, or in a second while there is no set yet.
  */
 export function createKeySet (
-  url: string, { steadyNow, log, floorMs = 10_000, fetcher = createFetcher(undefined) }: KeySetOptions
+  url: string, { steadyNow, log, floorMs = 10_000, fetcher = directFetcher }: KeySetOptions
 ): KeySet {
   let keys: LocalJWKSet | undefined
   let fetchedAt = -Infinity

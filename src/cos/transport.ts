@@ -290,9 +290,8 @@ function createAgent (config: Config['cos']): Dispatcher {
     connect: connector(config)
   }
   const { proxies, connectTo, scheme, timeoutMs } = config
-  const url = connectTo === undefined ? proxies?.[scheme] : undefined
-  if (url === undefined) return new Agent(options)
-  return createProxiedAgent({ url, except: proxies?.except ?? '', timeoutMs }, options)
+  const proxy = connectTo === undefined ? proxies[scheme] : undefined
+  return proxy === undefined ? new Agent(options) : createProxiedAgent(proxy, timeoutMs, options)
 }
 
 /** With COS_CONNECT_TO the socket goes there, while Host, TLS name and certificate check stay the bucket host's. */

@@ -48,7 +48,7 @@ t.test('the defaults are those of the documentation', async t => {
       scheme: 'https',
       endpoint: '{bucket}.cos.{region}.myqcloud.com',
       connectTo: undefined,
-      proxies: undefined,
+      proxies: { http: undefined, https: undefined },
       timeoutMs: 5_000,
       deadlineMs: 15_000,
       maxAttempts: 3,
@@ -484,5 +484,5 @@ t.test('start fails when the URL of a proxy cannot be used', async t => {
     }
   }
   const { proxies } = readConfig({ ...required, HTTPS_PROXY: '"http://user:p%40ss@proxy:3128" ', NO_PROXY: 'a,b' }).cos
-  t.match([proxies?.https?.reveal(), proxies?.http, proxies?.except], ['http://user:p%40ss@proxy:3128', undefined, 'a,b'])
+  t.match([proxies.https?.url.reveal(), proxies.https?.except, proxies.http], ['http://user:p%40ss@proxy:3128', 'a,b', undefined])
 })

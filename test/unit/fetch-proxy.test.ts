@@ -3,7 +3,9 @@ import { createServer } from 'node:http'
 import { connect } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import t from 'tap'
+import { request } from 'undici'
 import { createFetcher } from '../../src/fetch-json.ts'
+import { createProxiedAgent } from '../../src/proxied-agent.ts'
 import { Secret } from '../../src/secret.ts'
 
 t.test('fetchText uses the proxy of the scheme', async t => {
@@ -21,14 +23,30 @@ t.test('fetchText uses the proxy of the scheme', async t => {
     for (const each of [target, proxy]) each.close().closeAllConnections()
   })
   const url = new Secret(`http://127.0.0.1:${(proxy.address() as AddressInfo).port}`)
-  const { fetchJson } = createFetcher({ http: url, https: undefined, except: 'direct.localhost' })
+  const { fetchJson } = createFetcher({ http: { url, except: 'direct.localhost' }, https: undefined })
   t.strictSame(await fetchJson('http://issuer.example/keys'), { a: 1 })
   t.strictSame(asked, ['issuer.example:80'])
   const local = `http://127.0.0.1:${(target.address() as AddressInfo).port}/`
-  t.equal(await createFetcher({ http: undefined, https: url, except: '' }).fetchText(local), '{"a":1}', 'the proxy for HTTPS is not used')
-  t.equal(await createFetcher({ http: url, https: undefined, except: '127.0.0.1' }).fetchText(local), '{"a":1}', 'NO_PROXY')
-  t.equal(await createFetcher(undefined).fetchText(local), '{"a":1}')
+  t.equal(await createFetcher({ http: undefined, https: { url, except: '' } }).fetchText(local), '{"a":1}', 'the proxy for HTTPS is not used')
+  t.equal(await createFetcher({ http: { url, except: '127.0.0.1' }, https: undefined }).fetchText(local), '{"a":1}', 'NO_PROXY')
+  t.equal(await createFetcher({ http: undefined, https: undefined }).fetchText(local), '{"a":1}')
   t.equal(asked.length, 1)
-  const closed = createFetcher({ http: undefined, https: new Secret('http://127.0.0.1:1'), except: '' })
+  const closed = createFetcher({ http: undefined, https: { url: new Secret('http://127.0.0.1:1'), except: '' } })
   await t.rejects(closed.fetchText('https://issuer.example/keys'), { name: 'FetchError', message: 'issuer.example did not answer (ECONNREFUSED)' })
+})
+
+t.test('a connection attempt that timed out leaves no connection to the proxy', async t => {
+  const proxy = createServer().listen(0, '127.0.0.1')
+  const ends: Array<Promise<unknown>> = []
+  proxy.on('connect', (_, socket) => {
+    ends.push(once(socket, 'end'))
+    socket.resume().on('end', () => { socket.end() })
+  })
+  await once(proxy, 'listening')
+  t.teardown(() => { proxy.close() })
+  const url = new Secret(`http://127.0.0.1:${(proxy.address() as AddressInfo).port}`)
+  const agent = createProxiedAgent({ url, except: '' }, 300, {})
+  await t.rejects(request('https://target.example/', { dispatcher: agent }), { name: 'ProxyError', code: 'TIMEOUT' })
+  await Promise.all(ends)
+  t.equal(ends.length, 1)
 })

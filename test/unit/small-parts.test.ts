@@ -11,7 +11,7 @@ import { setImmediate as settled } from 'node:timers/promises'
 import { format, inspect } from 'node:util'
 import t from 'tap'
 import { readConfig } from '../../src/config.ts'
-import { FetchError, fetchJson, fetchText } from '../../src/fetch-json.ts'
+import { directFetcher, FetchError } from '../../src/fetch-json.ts'
 import { watchFiles } from '../../src/file-watch.ts'
 import { toJsonInParts } from '../../src/http/json.ts'
 import { countParameters, parseQuery } from '../../src/http/query.ts'
@@ -20,6 +20,8 @@ import { Secret } from '../../src/secret.ts'
 import { logWarnings } from '../../src/warnings.ts'
 import { refuseSecrets, secret } from '../secrets.ts'
 import { recordingLogger } from '../start.ts'
+
+const { fetchJson, fetchText } = directFetcher
 
 interface Test {
   teardown (handler: () => unknown): void

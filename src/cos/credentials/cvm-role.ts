@@ -1,4 +1,4 @@
-import { fetchJson, fetchText } from '../../fetch-json.ts'
+import { directFetcher } from '../../fetch-json.ts'
 import { codeOf, CredentialSourceError, fieldsOf, fromDocument } from './sourced-credentials.ts'
 import type { SourcedCredentials } from './sourced-credentials.ts'
 
@@ -13,9 +13,9 @@ import type { SourcedCredentials } from './sourced-credentials.ts'
  */
 export async function fromInstanceRole (metadataEndpoint: string, now: () => number): Promise<SourcedCredentials> {
   const roles = new URL('/latest/meta-data/cam/security-credentials/', metadataEndpoint)
-  const [role = ''] = (await fetchText(roles.href).catch(noneIfNotFound)).trim().split(/\s*\n\s*/)
+  const [role = ''] = (await directFetcher.fetchText(roles.href).catch(noneIfNotFound)).trim().split(/\s*\n\s*/)
   if (role === '') throw new CredentialSourceError(`${roles.host} names no role: none is bound to this instance`)
-  const document = await fetchJson(roles.href + encodeURIComponent(role))
+  const document = await directFetcher.fetchJson(roles.href + encodeURIComponent(role))
   const code = fieldsOf(document).get('code')
   if (code !== 'Success') throw new CredentialSourceError(`${roles.host} answered ${codeOf(code)} instead of Success`)
   return fromDocument(document, { origin: roles.host, temporary: true, now: now() })

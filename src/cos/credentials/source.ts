@@ -1,5 +1,5 @@
 import type { CredentialsConfig } from '../../config/credentials.ts'
-import { createFetcher, FetchError } from '../../fetch-json.ts'
+import { directFetcher, FetchError } from '../../fetch-json.ts'
 import type { Fetcher } from '../../fetch-json.ts'
 import { assumeRole } from './assume-role.ts'
 import { fromInstanceRole } from './cvm-role.ts'
@@ -35,7 +35,7 @@ export interface CredentialSource {
  * @param fetcher reaches STS
  */
 export function createCredentialSource (
-  config: CredentialsConfig, now: () => number, fetcher: Fetcher = createFetcher(undefined)
+  config: CredentialsConfig, now: () => number, fetcher: Fetcher = directFetcher
 ): CredentialSource {
   const { files, load } = reading(config, now, fetcher)
   return {

@@ -30,16 +30,17 @@ function rewriteChildren (element: XmlElement, kind: Members | undefined, next: 
   const children: Written[] = []
   // Once for each name: a list has thousands of elements of one name.
   const changed = new Map<string, boolean>()
-  const candidates = byName(element.children)
+  const unwritten = byName(element.children)
   for (const child of element.children) {
     const { name } = child
     const [from, to] = [own(before, name), own(next, name)]
-    const isFirst = !changed.has(name)
-    if (isFirst) changed.set(name, !isSame(from, to))
+    const candidates = unwritten.get(name)
+    unwritten.delete(name)
+    if (candidates !== undefined) changed.set(name, !isSame(from, to))
     if (changed.get(name) === false) {
       children.push({ name, xml: serialize(child) })
-    } else if (to !== undefined && isFirst) {
-      children.push({ name, xml: rewriteEach(name, candidates.get(name) ?? [], kind?.order.get(name), to) })
+    } else if (candidates !== undefined && to !== undefined) {
+      children.push({ name, xml: rewriteEach(name, candidates, kind?.order.get(name), to) })
     }
   }
   insertOthers(children, kind, next)
