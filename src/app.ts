@@ -16,35 +16,32 @@ import {
 } from './contract/inventory.ts'
 import { ProblemSchema } from './contract/problem.ts'
 import { maxBodyBytes } from './contract/requests.ts'
-import { rejectForeignPages } from './http/allowed-hosts.ts'
-import { addAudit } from './http/audit.ts'
-import { addAuthentication } from './http/authentication.ts'
-import { addAuthorization, addDestinationCheck } from './http/authorization.ts'
-import { addClientAddress } from './http/client-address.ts'
+import { access } from './http/access/access.ts'
+import { createRateLimiter } from './http/access/rate-limits.ts'
+import type { RateLimiter, RateLimits } from './http/access/rate-limits.ts'
+import { admission } from './http/admission.ts'
+import { auditResponses, createAuditTrail } from './http/audit.ts'
+import { inviteBody } from './http/body/expect-continue.ts'
+import { acceptJsonOnly } from './http/body/json-body.ts'
+import { ajvOptions, validation } from './http/body/validation.ts'
+import { bucketCall, createBucketCalls } from './http/bucket-call.ts'
 import { createConnections } from './http/connections/connection-registry.ts'
 import type { Connections } from './http/connections/connection-registry.ts'
-import { addExchanges } from './http/connections/exchanges.ts'
-import { createLifecycle, rejectWhenClosing } from './http/connections/graceful-shutdown.ts'
+import { exchanges } from './http/connections/exchanges.ts'
+import { closeUnusedOnClose, createLifecycle } from './http/connections/graceful-shutdown.ts'
 import type { Lifecycle } from './http/connections/graceful-shutdown.ts'
-import { rejectConnect, rejectMalformedRequests, replyToClientError } from './http/connections/protocol-errors.ts'
+import { rejectConnect, replyToClientError } from './http/connections/protocol-errors.ts'
 import { createHttpServer } from './http/connections/server.ts'
 import { closeFailedHandshakes } from './http/connections/tls.ts'
 import type { TlsOptions } from './http/connections/tls.ts'
+import { requestContext } from './http/context/request-context.ts'
+import { requestIdOf } from './http/context/request-ids.ts'
 import { addDocumentation } from './http/documentation.ts'
-import { addCosCall } from './http/cos-call.ts'
-import { acceptJsonOnly } from './http/json-only.ts'
+import { problemReplies, replyToRouterError } from './http/errors/problem-replies.ts'
+import { instrumentation } from './http/instrumentation.ts'
+import { measureLateness } from './http/load-shedding.ts'
 import { metricsRoute } from './http/metrics-route.ts'
-import { addObservation } from './http/observation.ts'
-import { addNotFound, addProblems, inviteBody, rejectLongSegments, replyToRouterError } from './http/problem-replies.ts'
 import { parseQuery } from './http/query.ts'
-import { addRateLimits, limitCallers } from './http/rate-limits.ts'
-import type { RateLimits } from './http/rate-limits.ts'
-import { refuseChanges } from './http/read-only.ts'
-import { addRequestIds, requestIdOf } from './http/request-ids.ts'
-import { addRequestLog } from './http/request-log.ts'
-import { addSecurityHeaders } from './http/security-headers.ts'
-import { measureLateness, shedLoad } from './http/shedding.ts'
-import { ajvOptions, refuseFaults } from './http/validation.ts'
 import type { Metrics } from './metrics.ts'
 import { desiredSetRoutes } from './routes/desired-set.ts'
 import { inventoryRoutes } from './routes/inventories.ts'
@@ -82,63 +79,55 @@ export interface Dependencies {
 }
 
 /**
- * Builds the HTTP application: plugins and routes in the order a request meets them. It listens nowhere yet.
+ * Builds the HTTP application: plugins and routes in the order in which a request meets them. It listens nowhere yet.
+ * Plugins declare those that they need, so that a wrong order stops the start.
  */
 export async function buildApp (dependencies: Dependencies): Promise<FastifyInstance> {
-  const {
-    allowedHosts, changes, connections, inventories, lifecycle, metrics, regions, tls, tracer, version
-  } = dependencies
+  const { connections, lifecycle, metrics, tls } = dependencies
   const app = createFastify(dependencies)
   // Compiled serializers drop properties that a schema does not name. Nothing COS said may be lost.
   app.setSerializerCompiler(() => JSON.stringify)
-  addProblems(app)
-  addExchanges(app, connections, lifecycle)
-  addRequestIds(app)
-  addClientAddress(app)
-  addObservation(app, { metrics, tracer })
-  addRequestLog(app)
-  const isTls = tls !== undefined
-  addSecurityHeaders(app, { isTls })
+  await app.register(requestContext, { connections, isTls: tls !== undefined })
+  await app.register(problemReplies)
+  await app.register(exchanges, { connections, lifecycle })
+  await app.register(instrumentation, { metrics, tracer: dependencies.tracer })
   closeFailedHandshakes(app)
-  rejectWhenClosing(app, lifecycle, connections)
-  rejectMalformedRequests(app)
+  closeUnusedOnClose(app, connections)
   rejectConnect(app, connections)
-  if (allowedHosts !== undefined) rejectForeignPages(app, allowedHosts)
-  addNotFound(app)
+  await app.register(admission, { lifecycle, allowedHosts: dependencies.allowedHosts, lateness: measureLateness() })
   acceptJsonOnly(app)
-  shedLoad(app, measureLateness())
-  const countFailure = await addRateLimits(app, dependencies.rateLimits, dependencies.now)
-
   for (const schema of [
     InventoryConfigurationSchema, InventoryConfigurationInputSchema, InventoryJobInputSchema, InventoryJobSchema,
     InventoryPageSchema, InventoryConfigurationPatchSchema, DesiredSetSchema, SetOutcomeSchema, SetProgressSchema,
     ProblemSchema
   ]) app.addSchema(schema)
-  await addDocumentation(app, version)
+  await addDocumentation(app, dependencies.version)
   await app.register(probeRoutes, { lifecycle, fault: dependencies.fault })
   if (dependencies.metricsHere) await app.register(metricsRoute, { metrics })
-  // What only known callers may use; the hooks run in this order.
-  await app.register(async api => {
-    const { known: regionOf } = regions
-    addAudit(api, { audit: dependencies.audit, lifecycle, regionOf })
-    rejectLongSegments(api)
-    addAuthentication(api, dependencies.callers, countFailure)
-    limitCallers(api, dependencies.rateLimits)
-    addAuthorization(api, regionOf)
-    api.addHook('preParsing', inviteBody)
-    api.addHook('preHandler', refuseFaults)
-    if (dependencies.readOnly) refuseChanges(api)
-    addCosCall(api, dependencies)
-    addDestinationCheck(api, regionOf)
-    await api.register(inventoryRoutes, {
-      inventories,
-      changes,
-      preflight: (call, id, input, isStrict) => preflight(call, id, input, isStrict, regions),
-      regionOf
-    })
-    await api.register(desiredSetRoutes, dependencies)
-  })
+  const rateLimiter = await createRateLimiter(app, dependencies.rateLimits, dependencies.now)
+  await app.register(async api => { await addBucketRoutes(api, dependencies, rateLimiter) })
   return app
+}
+
+/** Adds what only known callers may use. */
+async function addBucketRoutes (
+  api: FastifyInstance, dependencies: Dependencies, rateLimiter: RateLimiter
+): Promise<void> {
+  const { callers, changes, desiredSets, inventories, lifecycle, regions } = dependencies
+  const auditTrail = createAuditTrail(dependencies.audit, lifecycle)
+  const bucketCalls = createBucketCalls(dependencies)
+  await api.register(auditResponses, { auditTrail })
+  await api.register(access, { auditTrail, callers, rateLimiter, regionOf: regions.known })
+  api.addHook('preParsing', inviteBody)
+  await api.register(validation)
+  await api.register(bucketCall, { bucketCalls, isReadOnly: dependencies.readOnly })
+  await api.register(inventoryRoutes, {
+    bucketCalls,
+    inventories,
+    changes,
+    preflight: (call, id, input, isStrict) => preflight(call, id, input, isStrict, regions)
+  })
+  await api.register(desiredSetRoutes, { auditTrail, bucketCalls, desiredSets, lifecycle })
 }
 
 /** Builds the application that serves `/metrics` on a port of its own, over plain HTTP. */
@@ -146,17 +135,16 @@ export async function buildMetricsApp (
   { logger, metrics }: Pick<Dependencies, 'logger' | 'metrics'>
 ): Promise<FastifyInstance> {
   const connections = createConnections({ onClosed: metrics.connectionClosed })
-  // A scrape is worth nothing to a process that ends.
+  const lifecycle = createLifecycle()
   const options = { connections, logger, tls: undefined, trustedProxies: [] }
+  // A scrape is worth nothing to a process that ends.
   const app = createFastify(options, { forceCloseConnections: true })
   app.addSchema(ProblemSchema)
-  addProblems(app)
-  addExchanges(app, connections, createLifecycle())
-  addRequestIds(app)
-  addSecurityHeaders(app, { isTls: false })
-  rejectMalformedRequests(app)
+  await app.register(requestContext, { connections, isTls: false })
+  await app.register(problemReplies)
+  await app.register(exchanges, { connections, lifecycle })
   rejectConnect(app, connections)
-  addNotFound(app)
+  await app.register(admission, { lifecycle, allowedHosts: undefined, lateness: { ms: () => 0, close () {} } })
   await app.register(metricsRoute, { metrics })
   return app
 }
@@ -171,13 +159,13 @@ function createFastify (
     // Fastify builds the URL it reports from the name of this option. The server has its own options.
     [tls === undefined ? 'http' : 'https']: {},
     loggerInstance: logger,
-    // One line for each answer is written by addRequestLog.
+    // Instrumentation logs one line for each request.
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
     requestIdHeader: false,
     genReqId: requestIdOf,
     bodyLimit: maxBodyBytes,
     trustProxy: trustedProxies.length > 0 && trustedProxies,
-    // What is refused while closing is rejected by rejectWhenClosing, as a problem document.
+    // Admission rejects requests while closing, with a problem document.
     return503OnClosing: false,
     ajv: { customOptions: ajvOptions },
     routerOptions: {

@@ -149,7 +149,7 @@ export const problemTable = {
 export type ProblemCode = keyof typeof problemTable
 
 /** One thing wrong with a request: which part, where in it (RFC 6901 pointer), and what to do. */
-export interface Fault {
+export interface ValidationIssue {
   in: 'path' | 'query' | 'header' | 'body'
   pointer: string
   detail: string
@@ -164,7 +164,7 @@ export interface CosContext {
 /** What else is known of a failure. */
 export interface ServiceErrorOptions {
   cause?: unknown
-  errors?: Fault[] | undefined
+  errors?: ValidationIssue[] | undefined
   cos?: CosContext | undefined
   cosCode?: string | undefined
   retryAfterSeconds?: number | undefined
@@ -178,7 +178,7 @@ export class ServiceError extends Error {
   readonly status: number
   readonly title: string
   readonly detail: string
-  readonly errors: Fault[] | undefined
+  readonly errors: ValidationIssue[] | undefined
   readonly cos: CosContext | undefined
   readonly cosCode: string | undefined
   readonly retryAfterSeconds: number | undefined

@@ -117,8 +117,10 @@ function isTracestate (text: string | undefined): text is string {
 
 const untracedAttempt: AttemptTrace = Object.freeze({ headers: Object.freeze({}), end () {} })
 
-/** Shared by all requests without a trace, which are nearly all. */
-const untraced: RequestTrace = Object.freeze({ traceId: undefined, startAttempt: () => untracedAttempt, end () {} })
+/** The trace of a request that is not traced. */
+export const untraced: RequestTrace = Object.freeze({
+  traceId: undefined, startAttempt: () => untracedAttempt, end () {}
+})
 
 /** The tracer of a service without an exporter: it passes on what callers send, unchanged, and makes up nothing. */
 export function createPassingTracer (): Tracer {

@@ -9,7 +9,7 @@ import type { Call, Inventories, Outcome } from '../cos/inventories.ts'
 import { normalise } from '../cos/xml/inventory-xml.ts'
 import type { CosDocument } from '../cos/xml/cos-document.ts'
 import { ServiceError } from '../errors.ts'
-import type { CosContext, Fault } from '../errors.ts'
+import type { CosContext, ValidationIssue } from '../errors.ts'
 import { createPauses } from '../event-loop.ts'
 import { turnOf } from './changes.ts'
 import { differencesOf } from './differences.ts'
@@ -23,29 +23,36 @@ export type Step = { id: string } & (
   | { outcome: 'Deleted' | 'Unchanged' | 'Unmanaged' }
 )
 
-/** A change that was not made, or of which that is not known. */
-export interface FailedStep {
-  id: string
-  outcome: 'Failed'
-  error: unknown
-}
-
 /** Steps in phases: those of a phase may be taken at once, and all of them before those of the next. */
 export type Plan = Step[][]
 
-/** Is told of every change when it begins; what it gives is told what came of it. */
-export type Witness = (change: { action: Action, id: string, configuration?: object }) =>
-(ending: { error?: unknown, cos?: CosContext }) => void
-
-/** How somebody follows what becomes of a set. */
-export interface Following {
-  /** Called once, before anything is changed; gives who is told of the changes. */
-  planned: (plan: Outcome<Plan>) => Witness
-  /** Called for each step as soon as it has been taken, or has failed. */
-  taken: (step: Step | FailedStep) => void
-  /** Says why no further change may begin; undefined while one may. */
-  refusal: () => ServiceError | undefined
+/** Observes the changes of a set. */
+export interface ChangeObserver {
+  /** Called once, before anything is changed. */
+  onPlanned (plan: Outcome<Plan>): void
+  /** Returns why no further change may start; undefined while one may. */
+  mayStart (): ServiceError | undefined
+  onChangeStarted (change: Change): void
+  /** Called for each change that was started. */
+  onChangeFinished (change: Change, result: ChangeResult): void
+  /** Called for each change that may not start any more. */
+  onChangeRejected (change: Change, error: unknown): void
 }
+
+/** A step that changes something. */
+export interface Change {
+  step: Step
+  id: string
+  action: Action
+  /** What is written; undefined for a deletion. */
+  configuration: object | undefined
+}
+
+/** The result of a change: an error, or COS's ids of the exchange. */
+export type ChangeResult = { error: unknown } | { cos: CosContext }
+
+/** Runs an operation in the region where the bucket is. */
+export type InBucket = <T>(operation: (call: Call) => Promise<T>) => Promise<T>
 
 type Desired = ReadonlyArray<{ Id: string }>
 
@@ -70,7 +77,7 @@ export interface DesiredSets {
    * @throws {ServiceError} of the plan, or Overloaded when another set of the bucket takes too long; then nothing was
    *   changed
    */
-  apply (call: Call, desired: Desired, options: Options, following: Following): Promise<void>
+  apply (call: Call, inBucket: InBucket, desired: Desired, options: Options, observer: ChangeObserver): Promise<void>
 }
 
 interface Dependencies {
@@ -92,7 +99,7 @@ export const deadlinesOfSet = 20
 export function createDesiredSets ({ inventories, turns, deadlineMs, now }: Dependencies): DesiredSets {
   /** @param updates the stored XML of the configurations to look at; undefined looks at all, as new ones */
   async function rejectTooLarge (desired: Desired, updates?: ReadonlyMap<string, string>): Promise<void> {
-    const errors: Fault[] = []
+    const errors: ValidationIssue[] = []
     const pause = createPauses()
     for (const [index, configuration] of desired.entries()) {
       const stored = updates?.get(configuration.Id)
@@ -123,47 +130,42 @@ export function createDesiredSets ({ inventories, turns, deadlineMs, now }: Depe
     return { value: inPhases(steps, present.size), cos }
   }
 
-  async function change (call: Call, step: Step, witness: Witness): Promise<void> {
-    const { id } = step
-    const configuration = 'configuration' in step ? step.configuration : undefined
-    const end = configuration === undefined
-      ? witness({ action: 'cos:DeleteBucketInventory', id })
-      : witness({ action: 'cos:PutBucketInventory', id, configuration })
+  function write (call: Call, { id, step, configuration }: Change): Promise<Outcome<undefined>> {
+    return turns.take(turnOf(call, id), call, () => configuration === undefined
+      ? inventories.delete(call, id)
+      : inventories.put(call, id, configuration, 'stored' in step ? step.stored : undefined))
+  }
+
+  async function resultOf (inBucket: InBucket, change: Change): Promise<ChangeResult> {
+    const deadlineAt = now() + deadlineMs
     try {
-      const { cos } = await turns.take<Outcome<undefined>>(turnOf(call, id), call, () => configuration === undefined
-        ? inventories.delete(call, id)
-        : inventories.put(call, id, configuration, 'stored' in step ? step.stored : undefined))
-      end({ cos })
+      return await inBucket(call => write({ ...call, deadlineAt }, change))
     } catch (error) {
-      end({ error })
-      throw error
+      return { error }
     }
   }
 
-  async function follow (
-    call: Call, phases: Plan, witness: Witness, { taken, refusal }: Omit<Following, 'planned'>
+  async function carryOut (
+    { signal }: Call, inBucket: InBucket, phases: Plan, observer: ChangeObserver
   ): Promise<void> {
-    // What begins has its whole deadline, and the set is over in time.
-    const lastBeginAt = now() + (deadlinesOfSet - 1) * deadlineMs
-    const mayNotBegin = () => call.signal.aborted ? cancelled() : now() > lastBeginAt ? outOfTime() : refusal()
+    // A change that starts has its whole deadline, and the set ends in time.
+    const lastStartAt = now() + (deadlinesOfSet - 1) * deadlineMs
+    const rejection = () => signal.aborted ? cancelled() : now() > lastStartAt ? outOfTime() : observer.mayStart()
 
-    async function take (step: Step): Promise<void> {
-      try {
-        if (isChange(step)) {
-          const refused = mayNotBegin()
-          if (refused !== undefined) throw refused
-          await change({ ...call, deadlineAt: now() + deadlineMs }, step, witness)
-        }
-        taken(step)
-      } catch (error) {
-        taken({ id: step.id, outcome: 'Failed', error })
+    async function make (change: Change): Promise<void> {
+      const error = rejection()
+      if (error !== undefined) {
+        observer.onChangeRejected(change, error)
+        return
       }
+      observer.onChangeStarted(change)
+      observer.onChangeFinished(change, await resultOf(inBucket, change))
     }
 
     for (const steps of phases) {
-      const queue = steps.values()
+      const queue = steps.filter(isChange).map(toChange).values()
       await Promise.all(Array.from({ length: changesAtOnce }, async () => {
-        for (const step of queue) await take(step)
+        for (const change of queue) await make(change)
       }))
     }
   }
@@ -171,9 +173,10 @@ export function createDesiredSets ({ inventories, turns, deadlineMs, now }: Depe
   return {
     plan,
 
-    apply: (call, desired, options, following) => turns.take(call.bucket, call, async () => {
-      const planned = await plan(call, desired, options)
-      await follow(call, planned.value, following.planned(planned), following)
+    apply: (call, inBucket, desired, options, observer) => turns.take(call.bucket, call, async () => {
+      const planned = await inBucket(each => plan(each, desired, options))
+      observer.onPlanned(planned)
+      await carryOut(call, inBucket, planned.value, observer)
     })
   }
 }
@@ -186,8 +189,15 @@ function stepTo (configuration: { Id: string }, present: CosDocument | undefined
   return { id, outcome: 'Updated', configuration, changes, stored: present.xml }
 }
 
-function isChange ({ outcome }: Step): boolean {
+/** Tells whether a step changes something. */
+export function isChange ({ outcome }: Step): boolean {
   return outcome !== 'Unchanged' && outcome !== 'Unmanaged'
+}
+
+function toChange (step: Step): Change {
+  const configuration = 'configuration' in step ? step.configuration : undefined
+  const action = configuration === undefined ? 'cos:DeleteBucketInventory' : 'cos:PutBucketInventory'
+  return { step, id: step.id, action, configuration }
 }
 
 /**

@@ -83,11 +83,6 @@ export function isNotFound (error: unknown): error is ServiceError & { cos: CosC
   return error instanceof ServiceError && error.status === 404 && error.code === 'InventoryConfigurationNotFoundError'
 }
 
-/** Whether COS says that there is no such bucket in the region it was asked in. */
-export function isNoSuchBucket (error: unknown): error is UpstreamError {
-  return error instanceof UpstreamError && error.code === 'NoSuchBucket'
-}
-
 /**
  * Whether a response is an error whatever its status says: some gateways, and COS for what takes long, have responded
  * 200 before an error occurred.

@@ -6,7 +6,7 @@ import type { CosContext } from '../errors.ts'
 import type { RequestTrace } from '../tracing.ts'
 import { createAddressBook, inventoryTarget } from './addresses.ts'
 import type { InventoryParameters } from './addresses.ts'
-import { cosContext, isNoSuchBucket, isNotFound } from './answers.ts'
+import { cosContext, isNotFound } from './answers.ts'
 import type { Attempts, Read } from './attempts.ts'
 import { maxListBytes } from './operations.ts'
 import type { Operation } from './operations.ts'
@@ -36,11 +36,6 @@ export interface Call {
   signal: Departure
   /** Counts what was sent to COS for the request. */
   tally: { attempts: number }
-  /**
-   * Looks for the bucket once more when COS says that it is not in this region; undefined when it is nowhere else.
-   * Undefined itself when nobody looked for it: then the region was given.
-   */
-  relocate?: ((from: string) => Promise<string | undefined>) | undefined
 }
 
 /** What an operation gives, and COS's ids of the exchange. */
@@ -92,26 +87,15 @@ export function createInventories (config: Config['cos'], { attempts }: Dependen
   async function send<T> (
     call: Call, method: CosRequest['method'], parameters: InventoryParameters, read: Read<T>, body?: string
   ): Promise<T> {
-    const sendTo = (region: string | undefined) => attempts.run({
+    return await attempts.run({
       operation: 'id' in parameters ? operations[method] : 'ListBucketInventory',
       method,
-      address: addressOf(call.bucket, region),
+      address: addressOf(call.bucket, call.region),
       target: inventoryTarget(parameters),
       body,
       deadlineAt: call.deadlineAt,
       call
     }, read)
-    const { region, relocate } = call
-    if (region === undefined || relocate === undefined) return await sendTo(region)
-    try {
-      return await sendTo(region)
-    } catch (error) {
-      if (!isNoSuchBucket(error)) throw error
-      const present = await relocate(region)
-      if (present === undefined) throw nowhere(error)
-      call.region = present
-      return await sendTo(present).catch((later: unknown) => { throw isNoSuchBucket(later) ? nowhere(later) : later })
-    }
   }
 
   async function listPage (call: Call, continuationToken: string | undefined) {
@@ -201,11 +185,6 @@ function sizeErrorOf (xml: string): string | undefined {
   const bytes = Buffer.byteLength(xml)
   if (bytes <= maxConfigurationXmlBytes) return undefined
   return `becomes ${bytes} bytes of XML, and must not become more than ${maxConfigurationXmlBytes}`
-}
-
-/** The same refusal, to which the look-up of the bucket had nothing to add. */
-function nowhere (error: UpstreamError): UpstreamError {
-  return new UpstreamError(error, `${error.detail} Region discovery knows of no other region.`, { ...error, cause: error.cause })
 }
 
 function reading<T> (parse: (bytes: Uint8Array) => T | Promise<T>): Read<Outcome<T>> {

@@ -1,124 +1,121 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import type { FastifyRequest } from 'fastify'
 import { rejectUnaudited } from '../audit.ts'
 import type { AuditLog, AuditOutcome, AuditRecord } from '../audit.ts'
 import { destinationsOf } from '../callers/permissions.ts'
 import type { Action } from '../contract/callers.ts'
 import type { CosContext, ServiceError } from '../errors.ts'
-import { bucketCallOf } from './authorization.ts'
-import type { RegionOf } from './authorization.ts'
 import type { Lifecycle } from './connections/graceful-shutdown.ts'
+import type { BucketOperation } from './context/request-context.ts'
 
-declare module 'fastify' {
-  interface FastifyRequest {
-    /** The configuration a patch comes to; null where the body itself is what is written. */
-    configuration: object | null
-    /** Audits the changes a request makes one by one, in place of the request. */
-    auditEach (): BeginChange
-  }
-}
-
-/** One of several changes of a request. */
+/** One of the changes of a request for a set. */
 export interface Change {
   action: Action
   id: string
-  /** What is written, if anything is. */
+  /** What is written; undefined for a deletion. */
   configuration?: object | undefined
 }
 
-/** Says that a change begins; what it gives is to be called with what came of it. */
-export type BeginChange = (change: Change) => (ending: Ending) => void
-
-interface Ending {
+/** The result of a change. */
+export interface ChangeResult {
   problem: ServiceError | undefined
   cos: CosContext | undefined
 }
 
-/** Names that COS takes are shorter; what was sent in their place may be thousands of characters. */
-const longestName = 128
+/** Names that COS accepts are shorter. Rejected requests can contain thousands of characters in their place. */
+const maxNameLength = 128
 
-interface Dependencies {
-  audit: AuditLog
-  lifecycle: Lifecycle
-  regionOf: RegionOf
-}
+const maxDestinations = 10
 
 /**
- * One audit record for each attempted change, as soon as it is known what came of it, whether or not the caller is
- * still there to hear it; those that are cut when the service stops are recorded as unknown. Reads and dry runs change
- * nothing.
- *
- * @throws {ServiceError} AuditLogUnavailable, before authentication: an attempt begins only while it can be recorded
+ * Writes one record for each attempted change once its result is known, whether or not the client is still connected.
+ * Changes in flight at the end of the grace period are recorded as unknown.
  */
-export function addAudit (app: FastifyInstance, { audit, lifecycle, regionOf }: Dependencies): void {
-  /** What is told of each when it is cut, by the request or the change of several that it is. */
-  const underWay = new Map<object, () => void>()
-  type Result = Pick<AuditRecord, 'outcome' | 'status' | 'code' | 'cosRequestId'>
-  const unknown: Result = { outcome: 'unknown', status: undefined, code: undefined, cosRequestId: undefined }
+export interface AuditTrail {
+  /**
+   * Begins the record of a request, if it asks for a change.
+   *
+   * @throws {ServiceError} AuditLogUnavailable: an attempt begins only while it can be recorded
+   */
+  begin (request: FastifyRequest): void
+  /** Ends the record of a request with its response. */
+  end (request: FastifyRequest, status: number, cosRequestId: string | undefined): void
+  /** Records the changes of a request one by one instead of the request. */
+  split (request: FastifyRequest): void
+  /** Begins the record of one change of a request. */
+  beginChange (request: FastifyRequest, change: Change): void
+  /** Ends it, as if it had been a request of its own. */
+  endChange (request: FastifyRequest, change: Change, result: ChangeResult): void
+}
 
-  function record (request: FastifyRequest, change: Partial<Change>, result: Result): void {
-    const { action, bucket, region } = bucketCallOf(request, regionOf)
-    const { id } = request.params as { id?: string }
-    const { configuration = request.configuration ?? request.body } = change
+type Result = Pick<AuditRecord, 'outcome' | 'status' | 'code' | 'cosRequestId'>
+
+const unknown: Result = { outcome: 'unknown', status: undefined, code: undefined, cosRequestId: undefined }
+
+/** Creates the audit trail of a service. */
+export function createAuditTrail (audit: AuditLog, lifecycle: Lifecycle): AuditTrail {
+  /** How each record is written when the service stops, by the request or the change of a set. */
+  const inFlight = new Map<object, () => void>()
+  lifecycle.whenCut.push(() => { for (const write of inFlight.values()) write() })
+
+  function record (request: FastifyRequest, { action, id, configuration }: Partial<Change>, result: Result): void {
+    const { context } = request
+    const { bucket, region, ...operation } = context.operation as BucketOperation
     audit.record({
       requestId: request.id,
-      caller: request.caller?.name ?? null,
-      address: request.clientAddress,
-      action: change.action ?? action,
-      bucket: bucket.slice(0, longestName),
-      id: change.id ?? id?.slice(0, longestName) ?? null,
+      caller: context.caller?.name ?? null,
+      address: context.clientAddress,
+      action: action ?? operation.action,
+      bucket: bucket.slice(0, maxNameLength),
+      id: (id ?? operation.id)?.slice(0, maxNameLength) ?? null,
       region,
-      destinations: destinationsOf(configuration).slice(0, 10).map(each => each.slice(0, longestName)),
+      destinations: destinationsOf(configuration).slice(0, maxDestinations).map(each => each.slice(0, maxNameLength)),
       ...result
     })
   }
 
-  app.decorateRequest('configuration', null)
-  app.decorateRequest('auditEach', function (this: FastifyRequest) {
-    underWay.delete(this)
-    return change => {
-      // A deletion names no destination, whatever the body names.
-      const what = { configuration: {}, ...change }
-      underWay.set(change, () => { record(this, what, unknown) })
-      return ({ problem, cos }) => {
-        if (!underWay.delete(change)) return
-        // As if it had been a request of its own.
-        const status = problem?.status ?? 204
-        record(this, what, { outcome: outcomeOf(problem), status, code: problem?.code, cosRequestId: cos?.requestId })
-      }
-    }
-  })
-  app.addHook('onRequest', (request, _, done) => {
-    if (isChange(request)) {
+  const recordRequest = (request: FastifyRequest, result: Result) => {
+    record(request, { configuration: request.context.configuration ?? request.body as object | undefined }, result)
+  }
+
+  return {
+    begin (request) {
+      if (request.context.operation?.isChange !== true) return
       rejectUnaudited(audit)
-      underWay.set(request, () => { record(request, {}, unknown) })
+      inFlight.set(request, () => { recordRequest(request, unknown) })
+    },
+    end (request, responseStatus, cosRequestId) {
+      if (!inFlight.delete(request)) return
+      const { problem } = request.context
+      const status = problem?.status ?? responseStatus
+      recordRequest(request, { outcome: outcomeOf(problem), status, code: problem?.code, cosRequestId })
+    },
+    split (request) {
+      inFlight.delete(request)
+    },
+    beginChange (request, change) {
+      inFlight.set(change, () => { record(request, change, unknown) })
+    },
+    endChange (request, change, { problem, cos }) {
+      if (!inFlight.delete(change)) return
+      const [status, code] = [problem?.status ?? 204, problem?.code]
+      record(request, change, { outcome: outcomeOf(problem), status, code, cosRequestId: cos?.requestId })
     }
-    done()
-  })
-  app.addHook('onSend', (request, reply, _, done) => {
-    if (underWay.delete(request)) {
-      const { problem } = request
-      const cosRequestId = reply.getHeader('x-cos-request-id')?.toString()
-      const status = problem?.status ?? reply.statusCode
-      record(request, {}, { outcome: outcomeOf(problem), status, code: problem?.code, cosRequestId })
-    }
-    done()
-  })
-  lifecycle.whenCut.push(() => { for (const tell of underWay.values()) tell() })
+  }
 }
 
-/** Whether a request asks for a change. Dry runs change nothing. */
-export function isChange ({ query, routeOptions }: FastifyRequest): boolean {
-  const { 'dry-run': dryRun } = query as { 'dry-run'?: unknown }
-  const { action } = routeOptions.config
-  if (action === 'cos:GetBucketInventory') return false
-  // DELETE has no dry run: one that asks for it is refused, but was an attempt.
-  return action === 'cos:DeleteBucketInventory' || dryRun !== 'true'
-}
+/** Ends the record of each request when its response is known. */
+export const auditResponses = fp<{ auditTrail: AuditTrail }>(async (app, { auditTrail }) => {
+  app.addHook('onSend', (request, reply, _, done) => {
+    auditTrail.end(request, reply.statusCode, reply.getHeader('x-cos-request-id')?.toString())
+    done()
+  })
+}, { name: 'audit-trail', dependencies: ['request-context'], fastify: '5.x' })
 
 const denials = new Set(['Unauthenticated', 'CallerNotAllowed', 'RateLimited', 'ReadOnly'])
 
-function outcomeOf (problem: ServiceError | null | undefined): AuditOutcome {
-  if (problem === null || problem === undefined) return 'success'
+function outcomeOf (problem: ServiceError | undefined): AuditOutcome {
+  if (problem === undefined) return 'success'
   if (denials.has(problem.code)) return 'denied'
   return problem.mayHaveTakenEffect ? 'unknown' : 'failure'
 }

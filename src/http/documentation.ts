@@ -1,8 +1,8 @@
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { pathOf } from './path-of.ts'
-import { problemResponses } from './problem-responses.ts'
+import { pathOf } from './context/path-of.ts'
+import { problemResponses } from './errors/problem-responses.ts'
 import { createSharedDocument, sendSharedDocument } from './shared-document.ts'
 import type { SharedDocument } from './shared-document.ts'
 

@@ -1,11 +1,11 @@
 import type { FastifyInstance } from 'fastify'
 import type { Metrics } from '../metrics.ts'
-import { problemResponses } from './problem-responses.ts'
+import { problemResponses } from './errors/problem-responses.ts'
 
 /** `GET /metrics` in the text format of Prometheus. */
 export async function metricsRoute (app: FastifyInstance, { metrics }: { metrics: Metrics }): Promise<void> {
   app.get('/metrics', {
-    config: { quiet: true },
+    config: { isProbe: true },
     schema: {
       operationId: 'getMetrics',
       tags: ['probes'],

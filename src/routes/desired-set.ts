@@ -2,26 +2,31 @@ import { PassThrough } from 'node:stream'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import Negotiator from 'negotiator'
-import type { DesiredSets, FailedStep, Step, Witness } from '../changes/desired-set.ts'
+import { isChange } from '../changes/desired-set.ts'
+import type { ChangeObserver, DesiredSets, InBucket, Step } from '../changes/desired-set.ts'
 import type { Difference } from '../changes/differences.ts'
 import { DesiredConfigurationSchema, DesiredSetSchema, SetOutcomeSchema, SetProgressSchema } from '../contract/desired-set.ts'
 import type { SetOutcome, SetProgress } from '../contract/desired-set.ts'
 import type { Problem } from '../contract/problem.ts'
 import { BucketPathSchema, maxSetBytes, maxSetValues, SetQuerySchema } from '../contract/requests.ts'
 import { refTo } from '../contract/schema.ts'
+import type { Call } from '../cos/inventories.ts'
 import { ServiceError } from '../errors.ts'
 import { createPauses } from '../event-loop.ts'
 import type { Lifecycle } from '../http/connections/graceful-shutdown.ts'
-import { callOf } from '../http/cos-call.ts'
-import { toJsonInParts } from '../http/json.ts'
-import { refusePreconditions } from '../http/preconditions.ts'
-import { cosHeaders, logProblem, problemOf, toServiceError } from '../http/problem-replies.ts'
-import { commonCosProblems, problemResponses } from '../http/problem-responses.ts'
-import { limitSets } from '../http/set-capacity.ts'
-import { setItemsAside } from '../http/validation.ts'
+import type { AuditTrail } from '../http/audit.ts'
+import { rejectPreconditions } from '../http/body/preconditions.ts'
+import { limitSets } from '../http/body/set-capacity.ts'
+import { setItemsAside } from '../http/body/set-validation.ts'
+import type { BucketCalls } from '../http/bucket-call.ts'
+import { cosHeaders, logProblem, problemOf, toServiceError } from '../http/errors/problem-replies.ts'
+import { commonCosProblems, problemResponses } from '../http/errors/problem-responses.ts'
+import { toJsonInParts } from '../http/json-responses.ts'
 import { content, json, problemsOfAll, problemsOfBodies } from './responses.ts'
 
 interface Options {
+  auditTrail: AuditTrail
+  bucketCalls: BucketCalls
   desiredSets: DesiredSets
   lifecycle: Lifecycle
 }
@@ -29,8 +34,9 @@ interface Options {
 const progressMediaType = 'application/x-ndjson'
 
 /** The desired set of a bucket. */
-export const desiredSetRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { desiredSets, lifecycle }) => {
-  app.decorateRequest('setBody', null)
+export const desiredSetRoutes: FastifyPluginAsyncTypebox<Options> = async (
+  app, { auditTrail, bucketCalls, desiredSets, lifecycle }
+) => {
   app.put('/buckets/:bucket/inventories', {
     attachValidation: true,
     bodyLimit: maxSetBytes,
@@ -41,7 +47,7 @@ export const desiredSetRoutes: FastifyPluginAsyncTypebox<Options> = async (app, 
       itemSchema: DesiredConfigurationSchema,
       maxValues: maxSetValues
     },
-    onRequest: [refusePreconditions, limitSets()],
+    onRequest: [rejectPreconditions, limitSets()],
     preValidation: [setItemsAside],
     schema: {
       operationId: 'putInventories',
@@ -65,52 +71,70 @@ export const desiredSetRoutes: FastifyPluginAsyncTypebox<Options> = async (app, 
       }
     }
   }, async (request, reply) => {
-    const { body, query } = request
+    const { body: { InventoryConfigurations: desired }, query, context: { call } } = request
+    const inBucket: InBucket = operation => bucketCalls.run(request, operation)
     const options = { prune: query.prune === 'true' }
-    const call = callOf(request)
-    const desired = body.InventoryConfigurations
-    const toProgress = progressOf(request)
-    const wantsProgress = prefersProgress(request)
+    const wantsLines = prefersLines(request)
     if (query['dry-run'] === 'true') {
-      const { value, cos } = await desiredSets.plan(call, desired, options)
+      const { value: plan, cos } = await inBucket(each => desiredSets.plan(each, desired, options))
       cosHeaders(reply, cos)
-      const progress = value.flat().map(toProgress)
-      if (!wantsProgress) return sendOutcome(reply, progress)
+      const progress = plan.flat().map(toProgress)
+      if (!wantsLines) return sendOutcome(reply, progress)
       return reply.type(progressMediaType).send(Buffer.from(await toLines(progress)))
     }
-    const lines = new PassThrough()
-    const outcomes = new Map<string, SetProgress>()
-    await desiredSets.apply(call, desired, options, {
-      planned ({ value, cos }) {
-        const witness = witnessOf(request)
-        cosHeaders(reply, cos)
-        // In the order of the plan, whichever is done first.
-        for (const step of value.flat()) outcomes.set(step.id, toProgress(step))
-        if (wantsProgress) sendLines(reply, lines)
-        return witness
-      },
-      taken (step) {
-        const progress = toProgress(step)
-        outcomes.set(step.id, progress)
-        if (wantsProgress) lines.write(toLine(progress))
-      },
-      refusal
-    })
-    const progress = [...outcomes.values()]
-    if (!wantsProgress) return sendOutcome(reply.code(progress.some(isFailure) ? 207 : 200), progress)
+    const lines = wantsLines ? new PassThrough() : undefined
+    const { observer, outcomes } = observe(request, reply, lines)
+    await desiredSets.apply(call as Call, inBucket, desired, options, observer)
+    if (lines === undefined) {
+      const progress = [...outcomes.values()]
+      return sendOutcome(reply.code(progress.some(isFailure) ? 207 : 200), progress)
+    }
     lines.end()
     return reply
   })
 
-  function refusal (): ServiceError | undefined {
-    if (lifecycle.phase !== 'closing') return undefined
-    return new ServiceError('ShuttingDown', 'This replica is stopping. The change was not begun: send the set again.',
-      { retryAfterSeconds: 1 })
+  /** Returns an observer of a set, and what has become of its configurations in the order of the plan. */
+  function observe (
+    request: SetRequest, reply: FastifyReply, lines: PassThrough | undefined
+  ): { observer: ChangeObserver, outcomes: ReadonlyMap<string, SetProgress> } {
+    const outcomes = new Map<string, SetProgress>()
+    const tell = (progress: SetProgress) => {
+      outcomes.set(progress.Id, progress)
+      lines?.write(toLine(progress))
+    }
+    const observer: ChangeObserver = {
+      onPlanned ({ value: plan, cos }) {
+        auditTrail.split(request)
+        cosHeaders(reply, cos)
+        if (lines !== undefined) sendLines(reply, lines)
+        for (const step of plan.flat()) {
+          if (isChange(step)) outcomes.set(step.id, toProgress(step))
+          else tell(toProgress(step))
+        }
+      },
+      mayStart: () => lifecycle.phase === 'closing' ? shuttingDown() : undefined,
+      onChangeStarted (change) { auditTrail.beginChange(request, change) },
+      onChangeFinished (change, result) {
+        const problem = 'error' in result ? toServiceError(result.error) : undefined
+        if (problem !== undefined) logProblem(request.log, problem)
+        auditTrail.endChange(request, change, { problem, cos: problem?.cos ?? ('cos' in result ? result.cos : undefined) })
+        tell(problem === undefined ? toProgress(change.step) : toFailure(request, change.id, problem))
+      },
+      onChangeRejected ({ id }, error) { tell(toFailure(request, id, toServiceError(error))) }
+    }
+    return { observer, outcomes }
   }
 }
 
-/** Whether the client prefers lines to one document. Without a preference it gets the document. */
-function prefersProgress ({ raw }: FastifyRequest): boolean {
+type SetRequest = FastifyRequest<{ Params: { bucket: string } }>
+
+function shuttingDown (): ServiceError {
+  return new ServiceError('ShuttingDown', 'This replica is stopping. The change was not begun: send the set again.',
+    { retryAfterSeconds: 1 })
+}
+
+/** Tells whether the client prefers lines to one document. Without a preference it gets the document. */
+function prefersLines ({ raw }: FastifyRequest): boolean {
   return new Negotiator(raw).mediaType(['application/json', progressMediaType]) === progressMediaType
 }
 
@@ -121,16 +145,15 @@ function sendLines (reply: FastifyReply, lines: PassThrough): void {
   setImmediate(() => { reply.raw.flushHeaders() })
 }
 
-/** Steps as callers see them. */
-function progressOf (request: FastifyRequest<{ Params: { bucket: string } }>) {
-  return (step: Step | FailedStep): SetProgress => {
-    const { id, outcome } = step
-    if (outcome === 'Updated') return { Id: id, Outcome: outcome, Changes: step.changes }
-    if (outcome !== 'Failed') return { Id: id, Outcome: outcome }
-    const error = toServiceError(step.error)
-    const instance = `/buckets/${request.params.bucket}/inventories/${encodeURIComponent(id)}`
-    return { Id: id, Outcome: outcome, problem: problemOf(error, request.id, instance) }
-  }
+/** Returns a step as callers see it. */
+function toProgress (step: Step): SetProgress {
+  const { id, outcome } = step
+  return outcome === 'Updated' ? { Id: id, Outcome: outcome, Changes: step.changes } : { Id: id, Outcome: outcome }
+}
+
+function toFailure (request: SetRequest, id: string, error: ServiceError): SetProgress {
+  const instance = `/buckets/${request.params.bucket}/inventories/${encodeURIComponent(id)}`
+  return { Id: id, Outcome: 'Failed', problem: problemOf(error, request.id, instance) }
 }
 
 function toLine (progress: SetProgress): string {
@@ -167,17 +190,4 @@ function outcomeOf (progress: SetProgress[]): SetOutcome {
 
 function isFailure ({ Outcome: outcome }: SetProgress): boolean {
   return outcome === 'Failed'
-}
-
-/** Each change has its audit line, as if it had been a request. */
-function witnessOf (request: FastifyRequest): Witness {
-  const begin = request.auditEach()
-  return change => {
-    const end = begin(change)
-    return ({ error, cos }) => {
-      const problem = error === undefined ? undefined : toServiceError(error)
-      if (problem !== undefined) logProblem(request.log, problem)
-      end({ problem, cos: problem?.cos ?? cos })
-    }
-  }
 }

@@ -17,21 +17,20 @@ import {
 import { refTo } from '../contract/schema.ts'
 import type { Call, Inventories } from '../cos/inventories.ts'
 import { ServiceError } from '../errors.ts'
-import { refuseDestinations } from '../http/authorization.ts'
-import type { RegionOf } from '../http/authorization.ts'
-import { callOf } from '../http/cos-call.ts'
-import { pageToJson } from '../http/json.ts'
-import { rejectBody } from '../http/json-only.ts'
-import { preconditionsOf, refusePreconditions } from '../http/preconditions.ts'
-import { commonCosProblems, cosProblems, problemResponses } from '../http/problem-responses.ts'
-import { mergePatchMediaType, refusePatchResult } from '../http/validation.ts'
+import { authorize } from '../http/access/authorization.ts'
+import { rejectBody } from '../http/body/json-body.ts'
+import { preconditionsOf, rejectPreconditions } from '../http/body/preconditions.ts'
+import { mergePatchMediaType, rejectPatchResult } from '../http/body/validation.ts'
+import type { BucketCalls } from '../http/bucket-call.ts'
+import { commonCosProblems, cosProblems, problemResponses } from '../http/errors/problem-responses.ts'
+import { pageToJson } from '../http/json-responses.ts'
 import { answer, content, etagHeader, json, noBody, problemsOfAll, problemsOfBodies, sendXml, xmlSchema } from './responses.ts'
 
 interface Options {
   inventories: Inventories
   changes: Changes
+  bucketCalls: BucketCalls
   preflight: Preflight
-  regionOf: RegionOf
 }
 
 interface PreflightRequest { params: { id: string }, query: { preflight?: 'warn' | 'enforce' }, body: object }
@@ -60,9 +59,9 @@ const conditional = 'If-Match and If-None-Match are compared with what COS holds
 
 /** The operations on inventory configurations: schema, then what to do in a few lines. */
 export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (
-  app, { inventories, changes, preflight, regionOf }
+  app, { bucketCalls, inventories, changes, preflight }
 ) => {
-  // Validation collects the faults of all parts before it answers (see refuseFaults).
+  // The validation plugin collects the issues of all parts before it responds.
   const validated = (action: Action) => ({ attachValidation: true, config: { action } })
   const validatedBodyless = (action: Action) => ({ ...validated(action), preParsing: [rejectBody] })
 
@@ -87,11 +86,12 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (
   }, async (request, reply) => {
     const { params: { id }, query, body } = request
     const isDryRun = query['dry-run'] === 'true'
-    const call = callOf(request)
-    await warn(call, request, reply)
     const preconditions = preconditionsOf(request)
-    if (isDryRun) return sendXml(reply, await changes.previewPut(call, id, body, preconditions))
-    return answer(reply.code(204), await changes.put(call, id, body, preconditions))
+    return await bucketCalls.run(request, async call => {
+      await warn(call, request, reply)
+      if (isDryRun) return sendXml(reply, await changes.previewPut(call, id, body, preconditions))
+      return answer(reply.code(204), await changes.put(call, id, body, preconditions))
+    })
   })
 
   /** @throws {ServiceError} ValidationFailed with preflight=enforce, naming every warning */
@@ -124,7 +124,7 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (
   async function sendConfiguration (
     request: FastifyRequest<{ Params: { id: string } }>, reply: FastifyReply
   ): Promise<FastifyReply> {
-    const found = await changes.get(callOf(request), request.params.id)
+    const found = await bucketCalls.run(request, call => changes.get(call, request.params.id))
     const { ifNoneMatch } = preconditionsOf(request)
     const isUnchanged = failedPrecondition({ ifMatch: undefined, ifNoneMatch }, found.etag) !== undefined
     if (isUnchanged) return answer(reply.code(304), { ...found, value: undefined })
@@ -173,13 +173,15 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (
     const { params: { id }, query, body } = request
     const isDryRun = query['dry-run'] === 'true'
     const judge: Judge = (result, present) => {
-      refusePatchResult(request, result, present)
-      request.configuration = result
-      refuseDestinations(request, result, regionOf)
+      rejectPatchResult(request, result, present)
+      request.context.configuration = result
+      authorize(request.context, result)
     }
-    const args = [callOf(request), id, body, preconditionsOf(request), judge] as const
-    if (isDryRun) return sendXml(reply, await changes.previewPatch(...args))
-    return answer<InventoryConfiguration>(reply, await changes.patch(...args))
+    const args = [id, body, preconditionsOf(request), judge] as const
+    return await bucketCalls.run(request, async call => {
+      if (isDryRun) return sendXml(reply, await changes.previewPatch(call, ...args))
+      return answer<InventoryConfiguration>(reply, await changes.patch(call, ...args))
+    })
   })
 
   app.delete('/buckets/:bucket/inventories/:id', {
@@ -198,12 +200,14 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (
       }
     }
   }, async (request, reply) => {
-    return answer(reply.code(204), await changes.delete(callOf(request), request.params.id, preconditionsOf(request)))
+    const preconditions = preconditionsOf(request)
+    return answer(reply.code(204), await bucketCalls.run(request, call =>
+      changes.delete(call, request.params.id, preconditions)))
   })
 
   app.post('/buckets/:bucket/inventories/:id', {
     ...validated('cos:PostBucketInventory'),
-    onRequest: [refusePreconditions],
+    onRequest: [rejectPreconditions],
     schema: {
       operationId: 'postInventory',
       tags,
@@ -223,10 +227,11 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (
     }
   }, async (request, reply) => {
     const { params: { id }, query, body } = request
-    const call = callOf(request)
-    await warn(call, request, reply)
-    if (query['dry-run'] === 'true') return sendXml(reply, inventories.preview(call, id, body))
-    return answer(reply.code(202), await inventories.post(call, id, body))
+    return await bucketCalls.run(request, async call => {
+      await warn(call, request, reply)
+      if (query['dry-run'] === 'true') return sendXml(reply, inventories.preview(call, id, body))
+      return answer(reply.code(202), await inventories.post(call, id, body))
+    })
   })
 
   app.get('/buckets/:bucket/inventories', {
@@ -245,8 +250,8 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (
     }
   }, async (request, reply) => {
     const { all, 'continuation-token': token } = request.query
-    const call = callOf(request)
-    const { value: page, cos } = await (all === 'true' ? inventories.listAll(call) : inventories.list(call, token))
+    const { value: page, cos } = await bucketCalls.run(request, call =>
+      all === 'true' ? inventories.listAll(call) : inventories.list(call, token))
     reply.type('application/json; charset=utf-8')
     return answer(reply, { value: await pageToJson(page), cos })
   })

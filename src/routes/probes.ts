@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
-import { problemResponses } from '../http/problem-responses.ts'
+import { problemResponses } from '../http/errors/problem-responses.ts'
 import { StringEnum } from '../contract/schema.ts'
 import { ServiceError } from '../errors.ts'
 import type { Lifecycle } from '../http/connections/graceful-shutdown.ts'
@@ -19,7 +19,7 @@ interface Options {
 /** `/livez` says that the process answers; `/readyz` whether it should be sent requests. Neither calls COS. */
 export async function probeRoutes (app: FastifyInstance, { lifecycle, fault }: Options): Promise<void> {
   app.get('/livez', {
-    config: { quiet: true },
+    config: { isProbe: true },
     schema: {
       operationId: 'getLiveness',
       tags: ['probes'],
@@ -30,7 +30,7 @@ export async function probeRoutes (app: FastifyInstance, { lifecycle, fault }: O
   }, async () => ({ status: 'ok' }))
 
   app.get('/readyz', {
-    config: { quiet: true },
+    config: { isProbe: true },
     schema: {
       operationId: 'getReadiness',
       tags: ['probes'],

@@ -1,8 +1,8 @@
 import type { FastifyReply } from 'fastify'
 import type { Outcome } from '../cos/inventories.ts'
 import type { ProblemCode } from '../errors.ts'
-import { cosHeaders } from '../http/problem-replies.ts'
-import { rateLimitHeaders } from '../http/problem-responses.ts'
+import { cosHeaders } from '../http/errors/problem-replies.ts'
+import { rateLimitHeaders } from '../http/errors/problem-responses.ts'
 
 /** The problems every operation on a bucket can meet. */
 export const problemsOfAll: ProblemCode[] = [

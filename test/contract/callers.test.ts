@@ -1,8 +1,10 @@
 import { truncateSync } from 'node:fs'
-import Fastify from 'fastify'
 import t from 'tap'
-import { addAuthorization } from '../../src/http/authorization.ts'
-import { addClientAddress } from '../../src/http/client-address.ts'
+import { access } from '../../src/http/access/access.ts'
+import { createRateLimiter } from '../../src/http/access/rate-limits.ts'
+import { auditResponses, createAuditTrail } from '../../src/http/audit.ts'
+import { createLifecycle } from '../../src/http/connections/graceful-shutdown.ts'
+import { createBareApp } from '../bare-app.ts'
 import { as, callersFile, everything, keyOf, withKey } from '../callers-file.ts'
 import type { CallerEntry } from '../callers-file.ts'
 import { startIssuer } from '../doubles/issuer.ts'
@@ -225,17 +227,18 @@ t.test('a token of the issuer names a caller', async t => {
 })
 
 t.test('a route that does not say which action it is stops the start', async t => {
-  const app = Fastify()
-  t.teardown(() => app.close())
-  addAuthorization(app, () => undefined)
+  const app = await createBareApp(t)
+  const auditTrail = createAuditTrail({ isWritable: () => true, record () {} }, createLifecycle())
+  const rateLimiter = await createRateLimiter(app, { perMinute: 0, byAddress: false, redis: undefined }, () => 0)
+  const options = { auditTrail, callers: { identify: async () => undefined }, rateLimiter, regionOf: () => undefined }
+  await app.register(auditResponses, { auditTrail })
+  await app.register(access, options)
   t.throws(() => app.get('/buckets/:bucket/acl', async () => 'open'), { message: /acl does not say which action it is/ })
 })
 
 t.test('an address that is none is not taken for one', async t => {
-  const app = Fastify()
-  t.teardown(() => app.close())
-  addClientAddress(app)
-  app.get('/', async ({ clientAddress }) => clientAddress)
+  const app = await createBareApp(t)
+  app.get('/', async ({ context }) => context.clientAddress)
   t.equal((await app.inject({ url: '/', remoteAddress: '::1' })).body, '::1')
   t.equal((await app.inject({ url: '/', remoteAddress: 'fe80::1%made-up' })).body, 'fe80::1')
   t.equal((await app.inject({ url: '/', remoteAddress: 'nowhere' })).body, 'unknown')

@@ -8,7 +8,7 @@ import { ConfigError } from '../../src/config/environment.ts'
 import { problemMediaType } from '../../src/contract/problem.ts'
 import { refTo } from '../../src/contract/schema.ts'
 import { problemTable } from '../../src/errors.ts'
-import { cosProblems } from '../../src/http/problem-responses.ts'
+import { cosProblems } from '../../src/http/errors/problem-responses.ts'
 import { startTestService } from '../start.ts'
 import type { Answer } from '../start.ts'
 

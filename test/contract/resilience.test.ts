@@ -4,17 +4,17 @@ import type { AddressInfo, Socket } from 'node:net'
 import { join } from 'node:path'
 import { mock } from 'node:test'
 import { createServer as createTlsServer } from 'node:tls'
-import Fastify from 'fastify'
 import { generate } from 'selfsigned'
 import t from 'tap'
 import type { Test as Assertions } from 'tap'
 import { toConfigurationXml } from '../../src/cos/xml/inventory-xml.ts'
 import { createRetryBudget } from '../../src/cos/retry-budget.ts'
-import { addProblems } from '../../src/http/problem-replies.ts'
-import { measureLateness, shedLoad } from '../../src/http/shedding.ts'
+import { admission } from '../../src/http/admission.ts'
+import { measureLateness } from '../../src/http/load-shedding.ts'
 import { startMetadataDouble } from '../doubles/metadata.ts'
 import { startProgram } from '../e2e/program.ts'
 import { secret } from '../secrets.ts'
+import { createBareApp } from '../bare-app.ts'
 import { at, bucket, configuration, otherBucket, secrets, start, startTestEmulator, startTestService, until } from '../start.ts'
 import type { Answer, Running, Test } from '../start.ts'
 
@@ -323,11 +323,13 @@ t.test('the later the event loop, the more is refused, but never probes and metr
   let lateMs = 0
   let chance = 0
   let isMeasured = true
-  const app = Fastify()
-  addProblems(app)
-  shedLoad(app, { ms: () => lateMs, close: () => { isMeasured = false } }, () => chance)
+  const lateness = { ms: () => lateMs, close: () => { isMeasured = false } }
+  const app = await createBareApp(t)
+  await app.register(admission, {
+    lifecycle: { phase: 'serving' }, allowedHosts: undefined, lateness, random: () => chance
+  })
   app.get('/work', async () => 'done')
-  app.get('/probe', { config: { quiet: true } }, async () => 'done')
+  app.get('/probe', { config: { isProbe: true } }, async () => 'done')
   const statuses = async (late: number, random: number) => {
     lateMs = late
     chance = random
@@ -340,8 +342,8 @@ t.test('the later the event loop, the more is refused, but never probes and metr
   t.strictSame(await statuses(750, 0.49), [503, 200])
   t.strictSame(await statuses(750, 0.5), [200, 200])
   for (const late of [1000, 60_000]) t.strictSame(await statuses(late, almostOne), [503, 200], `${late} ms is too late for all`)
-  const refused = await app.inject('/nothing')
-  t.strictSame([refused.statusCode, refused.headers['retry-after']], [503, '1'], 'also where there is nothing')
+  const refused = await app.inject('/work')
+  t.strictSame([refused.statusCode, refused.headers['retry-after']], [503, '1'])
   t.match(refused.json(), { code: 'Overloaded', detail: /more to do than it can\. Nothing was sent to COS\./ })
   t.ok(isMeasured)
   await app.close()

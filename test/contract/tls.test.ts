@@ -221,7 +221,7 @@ t.test('a client that has shaken hands and says nothing does not hold up a stop'
 })
 
 t.test('a certificate that expires while its connection stays open no longer names a caller', async t => {
-  const { certificateOf } = await import('../../src/http/authentication.ts')
+  const { certificateOf } = await import('../../src/http/access/authentication.ts')
   const { cert } = await authority.issue('reporting')
   const certificate = new X509Certificate(cert)
   const socket = { authorized: true, getPeerX509Certificate: () => certificate }

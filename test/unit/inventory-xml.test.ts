@@ -11,7 +11,7 @@ import { escapeText } from '../../src/cos/xml/mapping.ts'
 import { configurationExtent, parseXml } from '../../src/cos/xml/parser.ts'
 import { Waiting } from '../../src/departure.ts'
 import type { Departure } from '../../src/departure.ts'
-import { pageToJson } from '../../src/http/json.ts'
+import { pageToJson } from '../../src/http/json-responses.ts'
 import { configuration } from '../start.ts'
 
 const bytes = (xml: string) => Buffer.from(xml)

@@ -1,13 +1,12 @@
-import Fastify from 'fastify'
 import t from 'tap'
 import { compileGlob } from '../../src/callers/glob.ts'
 import { destinationsOf } from '../../src/callers/permissions.ts'
 import { bucketPattern, regionPattern } from '../../src/contract/inventory.ts'
 import { ChangeHeadersSchema } from '../../src/contract/requests.ts'
-import { addClientAddress } from '../../src/http/client-address.ts'
-import { pathOf } from '../../src/http/path-of.ts'
-import { preconditionsOf } from '../../src/http/preconditions.ts'
+import { pathOf } from '../../src/http/context/path-of.ts'
+import { preconditionsOf } from '../../src/http/body/preconditions.ts'
 import { readTraceContext } from '../../src/tracing.ts'
+import { createBareApp } from '../bare-app.ts'
 import { growsLinearly } from '../growth.ts'
 
 const size = 16_384
@@ -51,10 +50,8 @@ for (const [subject, read, hostile] of table) {
 }
 
 t.test('X-Forwarded-For is read in linear time when it is hostile', async t => {
-  const app = Fastify({ trustProxy: ['10.0.0.0/8', '127.0.0.1', 'fc00::/7'] })
-  t.teardown(() => app.close())
-  addClientAddress(app)
-  app.get('/', async ({ clientAddress }) => clientAddress)
+  const app = await createBareApp(t, { trustProxy: ['10.0.0.0/8', '127.0.0.1', 'fc00::/7'] })
+  app.get('/', async ({ context }) => context.clientAddress)
   const costOf = async (header: string) => {
     const costs: number[] = []
     for (let run = 0; run < 3; run += 1) {

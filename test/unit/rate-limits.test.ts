@@ -1,11 +1,10 @@
 import { mock } from 'node:test'
-import Fastify from 'fastify'
 import t from 'tap'
 import type { Test } from 'tap'
 import type { Caller } from '../../src/callers/callers.ts'
-import { addProblems } from '../../src/http/problem-replies.ts'
-import { addRateLimits, limitCallers } from '../../src/http/rate-limits.ts'
-import { createWindowStore } from '../../src/http/window-store.ts'
+import { createRateLimiter } from '../../src/http/access/rate-limits.ts'
+import { createWindowStore } from '../../src/http/access/window-store.ts'
+import { createBareApp } from '../bare-app.ts'
 
 const hourMs = 3_600_000
 const minuteMs = 60_000
@@ -18,18 +17,16 @@ async function start (t: Test) {
   mock.timers.enable({ apis: ['Date'], now: Date.parse('2026-01-01T00:00:00Z') })
   t.teardown(() => { mock.timers.reset() })
   let steadyMs = 0
-  const app = Fastify()
-  t.teardown(() => app.close())
+  const app = await createBareApp(t)
   const limits = { perMinute: 3, byAddress: false, redis: undefined }
-  addProblems(app)
-  app.decorateRequest('clientAddress', '192.0.2.1').decorateRequest('caller', null)
-  const countFailure = await addRateLimits(app, limits, () => steadyMs)
+  const { countFailure, limitCaller } = await createRateLimiter(app, limits, () => steadyMs)
   app.get('/failure', countFailure)
-  await app.register(async api => {
-    api.addHook('onRequest', async request => { request.caller = { name: String(request.headers['from']) } as Caller })
-    limitCallers(api, limits)
-    api.get('/', async () => '')
-  })
+  app.get('/', {
+    async onRequest (request, reply) {
+      request.context.caller = { name: String(request.headers['from']) } as Caller
+      await limitCaller(request, reply)
+    }
+  }, async () => '')
   return {
     /** Status, remaining requests and seconds until the window ends, as the caller sees them. */
     async request (from = 'one') {

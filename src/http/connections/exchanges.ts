@@ -1,27 +1,19 @@
-import type { FastifyInstance } from 'fastify'
-import type { Connections, Exchange } from './connection-registry.ts'
+import fp from 'fastify-plugin'
+import type { Connections } from './connection-registry.ts'
 import type { Lifecycle } from './graceful-shutdown.ts'
-
-declare module 'fastify' {
-  interface FastifyRequest {
-    /** Set by {@link addExchanges} before anything reads it. */
-    exchange: Exchange
-  }
-}
 
 /** Longer strings become bytes at once. Node would keep the string beside its bytes until the client has taken them. */
 const maxStringLength = 64 * 1024
 
-/** Ties each request to its connection, ends connections after their last response, and counts unsent bytes. */
-export function addExchanges (app: FastifyInstance, connections: Connections, lifecycle: Lifecycle): void {
-  app.decorateRequest('exchange', null as unknown as Exchange)
-  app.addHook('onRequest', (request, reply, done) => {
-    request.exchange = connections.exchangeOf(request.raw, reply.raw)
-    request.exchange.request = request
-    done()
-  })
+interface Options {
+  connections: Connections
+  lifecycle: Pick<Lifecycle, 'phase'>
+}
+
+/** Ends connections with their last response, and counts the bytes of responses until clients have taken them. */
+export const exchanges = fp<Options>(async (app, { connections, lifecycle }) => {
   app.addHook('onSend', (request, reply, payload, done) => {
-    const { exchange, exchange: { connection } } = request
+    const { exchange, exchange: { connection } } = request.context
     const isStopping = lifecycle.phase === 'finishing' || lifecycle.phase === 'closing'
     // An earlier response must not end the connection: those behind it could not be sent, whatever they have changed.
     const isLast = connection === undefined || connection.latest === exchange
@@ -31,4 +23,4 @@ export function addExchanges (app: FastifyInstance, connections: Connections, li
     if (typeof body === 'string' || Buffer.isBuffer(body)) connections.addUnsent(exchange, body.length)
     done(null, body)
   })
-}
+}, { name: 'exchanges', dependencies: ['request-context'], fastify: '5.x' })

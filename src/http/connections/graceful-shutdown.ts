@@ -1,7 +1,6 @@
 import { Server } from 'node:net'
 import { setImmediate as nextIteration, setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
-import { ServiceError } from '../../errors.ts'
 import type { Connections } from './connection-registry.ts'
 
 /**
@@ -33,15 +32,8 @@ const maxFinishingMs = 1_000
 /** How long a connection without a request may stay open once the service is closing: one may be about to arrive. */
 const unusedMs = 2_000
 
-/** Rejects new requests once the service is closing, and lets app.close() end connections without a request. */
-export function rejectWhenClosing (app: FastifyInstance, lifecycle: Lifecycle, connections: Connections): void {
-  app.addHook('onRequest', (_request, _reply, done) => {
-    if (lifecycle.phase !== 'closing') {
-      done()
-      return
-    }
-    throw new ServiceError('ShuttingDown', 'This replica is stopping. Send the request again.', { retryAfterSeconds: 1 })
-  })
+/** Lets app.close() end connections without a request. */
+export function closeUnusedOnClose (app: FastifyInstance, connections: Connections): void {
   app.addHook('preClose', async () => { closeUnusedLater(connections) })
 }
 

@@ -6,23 +6,15 @@ import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import { problemMediaType } from '../../contract/problem.ts'
 import type { Problem } from '../../contract/problem.ts'
 import { problemTable, ServiceError } from '../../errors.ts'
-import { bareHeaders } from '../problem-replies.ts'
+import { bareHeaders } from '../errors/problem-replies.ts'
 import { countParameters, maxQueryParameters } from '../query.ts'
-import { newRequestId } from '../request-ids.ts'
+import { newRequestId } from '../context/request-ids.ts'
 import type { Connections, Exchange } from './connection-registry.ts'
 import { isComplete } from './connection-registry.ts'
 import { maxHeaders } from './server.ts'
 
-/** Rejects requests that only Node's parser accepts. Comes before all hooks that read a request. */
-export function rejectMalformedRequests (app: FastifyInstance): void {
-  app.addHook('onRequest', ({ raw }, _, done) => {
-    const error = malformation(raw)
-    if (error !== undefined) throw error
-    done()
-  })
-}
-
-function malformation (message: IncomingMessage): ServiceError | undefined {
+/** Returns the error of a request that only Node's parser accepts. */
+export function malformation (message: IncomingMessage): ServiceError | undefined {
   const { httpVersion, rawHeaders, headers, url = '' } = message
   if (httpVersion !== '1.1' && httpVersion !== '1.0') {
     return new ServiceError(httpVersion === '0.9' ? 'MalformedRequest' : 'HTTPVersionNotSupported',
@@ -100,7 +92,7 @@ function respond (
   const { status, title } = problemTable[code]
   const requestId = request?.id ?? newRequestId()
   const detail = details[code]
-  if (request !== undefined) request.problem = new ServiceError(code, detail)
+  if (request !== undefined) request.context.problem = new ServiceError(code, detail)
   log.info({ requestId, code, status, address: socket.remoteAddress }, 'answered')
   const body = JSON.stringify({ type: 'about:blank', title, status, detail, code, requestId } satisfies Problem)
   const headers = {

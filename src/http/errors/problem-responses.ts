@@ -1,8 +1,8 @@
-import { problemTable } from '../errors.ts'
-import type { ProblemCode } from '../errors.ts'
-import { problemMediaType, ProblemSchema } from '../contract/problem.ts'
-import type { Problem } from '../contract/problem.ts'
-import { refTo } from '../contract/schema.ts'
+import { problemTable } from '../../errors.ts'
+import type { ProblemCode } from '../../errors.ts'
+import { problemMediaType, ProblemSchema } from '../../contract/problem.ts'
+import type { Problem } from '../../contract/problem.ts'
+import { refTo } from '../../contract/schema.ts'
 
 /** A code COS itself gives, with the status callers get it under. */
 interface CosProblem {

@@ -1,6 +1,3 @@
-import type { FastifyInstance } from 'fastify'
-import { ServiceError } from '../errors.ts'
-
 /** How late timers may be, on average: beyond, attempts would soon time out for this service's own lateness. */
 const toleratedMs = 500
 const sampleMs = 100
@@ -29,21 +26,12 @@ export function measureLateness (): Lateness {
 }
 
 /**
- * Refuses requests while the event loop is late, before anything is done for them: the more the later, from none at
- * 500 ms to all at 1 s, so that about as many are let in as can be served. Probes and metrics are always served: having
- * the process killed, or seeing nothing of it, would make matters worse.
+ * Tells whether a request is rejected for the lateness of the event loop: from none at 500 ms to all at 1 s, so that
+ * about as many are admitted as can be served.
  *
+ * @param lateMs as {@link Lateness.ms} returns it
  * @param random from 0 up to 1
- * @throws {ServiceError} Overloaded
  */
-export function shedLoad (app: FastifyInstance, lateness: Lateness, random = Math.random): void {
-  app.addHook('onRequest', ({ routeOptions: { config } }, _, done) => {
-    if (config.quiet === true || random() >= lateness.ms() / toleratedMs - 1) {
-      done()
-      return
-    }
-    throw new ServiceError('Overloaded', 'The service has more to do than it can. Nothing was sent to COS. ' +
-      'Try again in 1 s or later.', { retryAfterSeconds: 1 })
-  })
-  app.addHook('onClose', async () => { lateness.close() })
+export function isShed (lateMs: number, random: number): boolean {
+  return random < lateMs / toleratedMs - 1
 }

@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
-import type { Preconditions } from '../changes/version.ts'
-import { ServiceError } from '../errors.ts'
+import type { Preconditions } from '../../changes/version.ts'
+import { ServiceError } from '../../errors.ts'
 
 /**
  * The preconditions of a request whose headers are valid (RFC 9110, section 13.1). A weak tag names nothing in
@@ -19,11 +19,11 @@ function tagsOf (header: string | undefined, toTag: (text: string) => string): P
 }
 
 /**
- * For changes that depend on no version: a precondition that would not be looked at is refused (onRequest hook).
+ * Rejects preconditions of an operation that depends on no version (onRequest hook).
  *
  * @throws {ServiceError} ValidationFailed
  */
-export async function refusePreconditions ({ headers }: FastifyRequest): Promise<void> {
+export async function rejectPreconditions ({ headers }: Pick<FastifyRequest, 'headers'>): Promise<void> {
   const given = ['if-match', 'if-none-match'].filter(name => headers[name] !== undefined)
   if (given.length === 0) return
   const errors = given.map(name => ({ in: 'header' as const, pointer: `/${name}`, detail: 'is not possible here' }))

@@ -1,18 +1,9 @@
 import { Readable } from 'node:stream'
 import { parse } from 'content-type'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RequestPayload } from 'fastify'
-import { maxBodyValues } from '../contract/requests.ts'
-import { ServiceError } from '../errors.ts'
-import { nextIteration } from '../event-loop.ts'
-
-declare module 'fastify' {
-  interface FastifyContextConfig {
-    /** The media type of this route's body, when it is not application/json. */
-    mediaType?: string
-    /** How many values the body of this route holds at most, when not {@link maxBodyValues}. */
-    maxValues?: number
-  }
-}
+import { maxBodyValues } from '../../contract/requests.ts'
+import { ServiceError } from '../../errors.ts'
+import { nextIteration } from '../../event-loop.ts'
 
 type PreParsingDone = (error: Error | null, payload?: RequestPayload) => void
 

@@ -1,23 +1,15 @@
 import { isIPv4 } from 'node:net'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { ServiceError } from '../errors.ts'
+import type { FastifyRequest } from 'fastify'
+import { ServiceError } from '../../errors.ts'
 
 /**
- * Rejects requests that a page of another site can make a browser send, for a service that lets everyone in. With DNS
- * rebinding such a page reaches loopback under its own host name. Probes and metrics are served under any name: kubelet
- * and Prometheus ask by address.
+ * Rejects a request that a page of another site can make a browser send, for a service without authentication. With DNS
+ * rebinding such a page reaches loopback under its own host name.
  *
  * @param allowedHosts host names in lower case, without port, besides those of loopback
  * @throws {ServiceError} HostNotAllowed
  */
-export function rejectForeignPages (app: FastifyInstance, allowedHosts: readonly string[]): void {
-  app.addHook('onRequest', (request, _, done) => {
-    if (request.routeOptions.config.quiet !== true) check(request, allowedHosts)
-    done()
-  })
-}
-
-function check ({ method, headers }: FastifyRequest, allowedHosts: readonly string[]): void {
+export function rejectForeignPage ({ method, headers }: FastifyRequest, allowedHosts: readonly string[]): void {
   if (!isAllowedHost(headers.host, allowedHosts)) {
     throw new ServiceError('HostNotAllowed', 'With AUTH=none only requests to localhost are served. Use that name, or ' +
       'have the operator add the host to ALLOWED_HOSTS.')

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { maxSetBytes } from '../contract/requests.ts'
-import { ServiceError } from '../errors.ts'
-import { onExchangeEnd } from './connections/connection-registry.ts'
+import { maxSetBytes } from '../../contract/requests.ts'
+import { ServiceError } from '../../errors.ts'
+import { onExchangeEnd } from '../connections/connection-registry.ts'
 
 /** The bodies of all sets in progress or waiting have this many bytes together: eight of the largest, 80 usual ones. */
 const capacityBytes = 8 * maxSetBytes
@@ -23,7 +23,7 @@ export function limitSets () {
         'Nothing was sent to COS. Retry in 1 s.', { retryAfterSeconds: 1 })
     }
     admittedBytes += bytes
-    onExchangeEnd(request.exchange, () => { admittedBytes -= bytes })
+    onExchangeEnd(request.context.exchange, () => { admittedBytes -= bytes })
     done()
   }
 }

@@ -1,0 +1,64 @@
+import type { FastifyRequest } from 'fastify'
+import type { Caller } from '../../callers/callers.ts'
+import { destinationsOf, permits, permitsDestination } from '../../callers/permissions.ts'
+import { ServiceError } from '../../errors.ts'
+import type { BucketOperation, RequestContext } from '../context/request-context.ts'
+
+/** Returns the region that a request for a bucket goes to; undefined while it is not known. */
+export type RegionOf = (bucket: string, requested: string | undefined) => string | undefined
+
+/** Bucket names have 63 characters. The path can contain any text in their place. */
+const maxNameLength = 100
+
+const contact = 'What a caller may do is decided by whoever runs this service.'
+
+/**
+ * Returns the operation of a request whose route names an action. Parameters are not validated yet: one of a wrong type
+ * names nothing.
+ */
+export function operationOf ({ params, query, routeOptions }: FastifyRequest, regionOf: RegionOf): BucketOperation {
+  const { bucket, id } = params as { bucket: string, id?: string }
+  const { region, prune, 'dry-run': dryRun } = query as Record<string, unknown>
+  const { action, alsoNeeds = [], pruneNeeds } = routeOptions.config as Required<typeof routeOptions.config>
+  const requestedRegion = typeof region === 'string' ? region : undefined
+  return {
+    action,
+    furtherActions: prune === 'true' && pruneNeeds !== undefined ? [...alsoNeeds, pruneNeeds] : alsoNeeds,
+    bucket,
+    id,
+    // DELETE has no dry run. A request for one is rejected, but it was an attempt.
+    isChange: action !== 'cos:GetBucketInventory' && (action === 'cos:DeleteBucketInventory' || dryRun !== 'true'),
+    requestedRegion,
+    region: regionOf(bucket, requestedRegion)
+  }
+}
+
+/**
+ * Rejects what the statements of the caller do not allow: the operation, and each destination that a configuration
+ * names. Called when the caller is known, when the region is known, and when a configuration is known.
+ *
+ * @param configuration what is to be written, or a part of it
+ * @throws {ServiceError} CallerNotAllowed, which says the same whether the bucket exists or not
+ */
+export function authorize ({ caller, operation }: RequestContext, configuration?: unknown): void {
+  const [known, wanted] = [caller as Caller, operation as BucketOperation]
+  rejectOperation(known, wanted)
+  rejectDestinations(known, wanted, configuration)
+}
+
+function rejectOperation (caller: Caller, operation: BucketOperation): void {
+  const { action, furtherActions, bucket, requestedRegion } = operation
+  const denied = [action, ...furtherActions].find(each => !permits(caller, { ...operation, action: each }))
+  if (denied === undefined) return
+  // Where a bucket is is not for callers without rights on it.
+  const where = requestedRegion === undefined ? '' : ` in ${requestedRegion.slice(0, maxNameLength)}`
+  throw new ServiceError('CallerNotAllowed',
+    `${caller.name} may not do ${denied} on ${bucket.slice(0, maxNameLength)}${where}. ${contact}`)
+}
+
+function rejectDestinations (caller: Caller, operation: BucketOperation, configuration: unknown): void {
+  const denied = destinationsOf(configuration).find(each => !permitsDestination(caller, operation, each))
+  if (denied === undefined) return
+  throw new ServiceError('CallerNotAllowed', `${caller.name} may not have reports of ${operation.bucket} written to ` +
+    `${denied.slice(0, maxNameLength)} (${operation.action}). ${contact}`)
+}

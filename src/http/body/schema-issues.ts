@@ -1,0 +1,28 @@
+import type { FastifyRequest } from 'fastify'
+import type { ValidationIssue } from '../../errors.ts'
+import { issuesOfUnknown } from './unknown-elements.ts'
+import { relevantErrors, toIssue } from './validation-issues.ts'
+import type { SchemaError } from './validation-issues.ts'
+
+type Validate = ReturnType<FastifyRequest['compileValidationSchema']>
+
+/**
+ * Validates a value.
+ *
+ * @param allowUnknown as {@link allowsUnknown} returns it
+ * @param where the part of the request
+ * @returns its issues
+ */
+export function issuesOf (
+  validate: Validate, value: unknown, allowUnknown: boolean, where: ValidationIssue['in'] = 'body'
+): ValidationIssue[] {
+  if (validate(value)) return []
+  return relevantErrors(validate.errors as SchemaError[]).flatMap(error => where === 'body' && allowUnknown
+    ? issuesOfUnknown(error, value)
+    : [toIssue(error, where)])
+}
+
+/** Tells whether a request asks for elements and values that this service does not know. */
+export function allowsUnknown ({ query }: Pick<FastifyRequest, 'query'>): boolean {
+  return (query as { 'allow-unknown'?: unknown })['allow-unknown'] === 'true'
+}

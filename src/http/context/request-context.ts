@@ -1,0 +1,97 @@
+/**
+ * The state of a request while it is served. This is the only file that extends Fastify's request: each field names who
+ * sets it and who reads it.
+ */
+import fp from 'fastify-plugin'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Caller } from '../../callers/callers.ts'
+import type { Action } from '../../contract/callers.ts'
+import type { Call } from '../../cos/inventories.ts'
+import type { ServiceError } from '../../errors.ts'
+import { untraced } from '../../tracing.ts'
+import type { RequestTrace } from '../../tracing.ts'
+import type { Connections, Exchange } from '../connections/connection-registry.ts'
+import { clientAddressOf } from './client-address.ts'
+import { securityHeaders } from './security-headers.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    context: RequestContext
+  }
+}
+
+/** What an authenticated route does to a bucket. */
+export interface BucketOperation {
+  readonly action: Action
+  /** Actions that the caller needs besides, such as those of `prune=true`. */
+  readonly furtherActions: readonly Action[]
+  /** The bucket in the path, which validation has not seen yet. */
+  readonly bucket: string
+  /** The id in the path; undefined for operations on all configurations. */
+  readonly id: string | undefined
+  /** Whether COS is asked to change something. A dry run changes nothing. */
+  readonly isChange: boolean
+  /** The region that the caller named. */
+  readonly requestedRegion: string | undefined
+  /** The region that the request goes to, as far as it is known. Set by: access, bucket-call. */
+  region: string | undefined
+}
+
+/** The state of a request. */
+export interface RequestContext {
+  /** Set by: this plugin. Read by: all that acts when the response has been sent or the client disconnected. */
+  readonly exchange: Exchange
+  /** An IP address or `unknown`. Set by: this plugin. Read by: trace, log, audit, rate limits. */
+  readonly clientAddress: string
+  /** Attempts at COS so far. Set by: cos/client. Read by: log. */
+  readonly tally: { attempts: number }
+  /** Set by: instrumentation. Read by: bucket-call. */
+  trace: RequestTrace
+  /** Why the response is a problem document. Set by: problem-replies, protocol-errors. Read by: log, metrics, audit. */
+  problem: ServiceError | undefined
+  /** Set by: access, on routes that need authorization. Read by: authorization, audit, read-only, bucket-call. */
+  operation: BucketOperation | undefined
+  /** Set by: access. Read by: authorization, rate limits, log, metrics, audit. */
+  caller: Caller | undefined
+  /** The whole body of a set while its configurations are set aside. Set by: set-validation. Read by: validation. */
+  wholeBody: object | undefined
+  /** Set by: bucket-call, once the request is valid and its region is known. Read by: routes. */
+  call: Call | undefined
+  /** Whether the region was looked up, so that the bucket can be elsewhere by now. Set and read by: bucket-call. */
+  canMove: boolean
+  /** What a patch writes in place of its body. Set by: the PATCH route. Read by: audit, bucket-call. */
+  configuration: object | undefined
+}
+
+interface Options {
+  connections: Connections
+  /** Whether the server speaks TLS. */
+  isTls: boolean
+}
+
+/** Gives each request its context, and each response its request id and the security headers. Comes first. */
+export const requestContext = fp<Options>(async (app, { connections, isTls }) => {
+  const headers = securityHeaders(isTls)
+  // Every request has a context before anything reads it.
+  app.decorateRequest('context', null as unknown as RequestContext)
+  app.addHook('onRequest', (request: FastifyRequest, reply: FastifyReply, done: () => void) => {
+    const exchange = connections.exchangeOf(request.raw, reply.raw)
+    exchange.request = request
+    request.context = {
+      exchange,
+      clientAddress: clientAddressOf(request),
+      tally: { attempts: 0 },
+      trace: untraced,
+      problem: undefined,
+      operation: undefined,
+      caller: undefined,
+      wholeBody: undefined,
+      call: undefined,
+      canMove: false,
+      configuration: undefined
+    }
+    reply.header('x-request-id', request.id).headers(headers)
+    // Node is still parsing the packet. After it, `raw.complete` says whether a rejection has to end the connection.
+    queueMicrotask(done)
+  })
+}, { name: 'request-context', fastify: '5.x' })

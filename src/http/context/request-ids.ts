@@ -1,0 +1,16 @@
+import { randomUUID } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
+
+/** Valid ids. Others could forge log lines. */
+const requestIdPattern = /^[A-Za-z0-9._-]{1,128}$/
+
+/** Returns a new id: a random UUID. */
+export function newRequestId (): string {
+  return randomUUID()
+}
+
+/** Returns the id of a request: the caller's own x-request-id if it is valid, else a new one. */
+export function requestIdOf (request: Pick<IncomingMessage, 'headers'>): string {
+  const given = request.headers['x-request-id']
+  return typeof given === 'string' && requestIdPattern.test(given) ? given : newRequestId()
+}
