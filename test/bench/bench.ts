@@ -19,6 +19,8 @@ export interface Lengths {
   holds: number
   /** How often each server is started. */
   starts: number
+  /** The last request of each stretch that is measured after a start, in ascending order. */
+  firstRequests: number[]
   /** Milliseconds after the start until memory counts as that of an idle server. */
   idleMs: number
 }
@@ -33,12 +35,22 @@ export const fullLengths: Lengths = {
   latencyMs: 1_300,
   holds: 50,
   starts: 8,
+  firstRequests: [1_000, 5_000],
   idleMs: 2_000
 }
 
 /** Says whether everything works, in some seconds, and nothing about time. */
 export const shortLengths: Lengths = {
-  rounds: 1, warmUp: 0.01, warmUpMs: 50, leadMs: 20, roundMs: 100, latencyMs: 200, holds: 3, starts: 1, idleMs: 200
+  rounds: 1,
+  warmUp: 0.01,
+  warmUpMs: 50,
+  leadMs: 20,
+  roundMs: 100,
+  latencyMs: 200,
+  holds: 3,
+  starts: 1,
+  firstRequests: [20, 100],
+  idleMs: 200
 }
 
 /** What the parts measure, and how. */

@@ -67,17 +67,22 @@ export async function closedLoop (
 }
 
 /**
- * The same for a number of requests in place of a time.
+ * Sends the requests `from` to `to`, the latter excluded, one after the other on each connection.
  *
- * @throws {Error} for the first answer that is not as it should be
+ * @returns milliseconds from sending to the last byte, one for each response
+ * @throws {Error} for the first response with another status or length than it must have
  */
-export async function sendAll (requests: Requests, connections: number, from: number, to: number): Promise<void> {
+export async function sendAll (
+  requests: Requests, connections: number, from: number, to: number
+): Promise<number[]> {
+  const latencies: number[] = []
   let next = from
   await withCallers([requests], connections, async callers => {
     await Promise.all(callers.map(async ({ client }) => {
-      while (next < to) await send(client, requests.at(next++))
+      while (next < to) latencies.push(await send(client, requests.at(next++)))
     }))
   })
+  return latencies
 }
 
 /** A connection, and what is asked over it. */

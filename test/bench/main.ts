@@ -9,6 +9,7 @@ import type { Bench, Part } from './bench.ts'
 import { build } from './build.ts'
 import { checkHonesty } from './honesty.ts'
 import { describeMachine, findCores, pin, watchDisturbance } from './machine.ts'
+import { afterStart } from './parts/after-start.ts'
 import { hold } from './parts/hold.ts'
 import { latency } from './parts/latency.ts'
 import { memory, memoryOver, weigh } from './parts/memory.ts'
@@ -30,6 +31,10 @@ const parts: Record<string, Part> = {
   latency,
   hold,
   start,
+  getAfterStart: afterStart('get', 'GET of one configuration, of 1,000 that do not change'),
+  changedAfterStart: afterStart('changed', 'GET of one configuration that has changed every time'),
+  putAfterStart: afterStart('put', 'PUT of one configuration'),
+  listAfterStart: afterStart('list', 'LIST of 100 configurations, of 1,000 that do not change'),
   slow,
   replicas
 }
