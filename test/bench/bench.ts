@@ -25,7 +25,7 @@ export interface Lengths {
   idleMs: number
 }
 
-/** A full run takes less than five minutes. */
+/** A full run takes about ten minutes on an idle machine. The parts after a start take half of them. */
 export const fullLengths: Lengths = {
   rounds: 5,
   warmUp: 1,
