@@ -25,8 +25,7 @@ import { inviteBody } from './http/body/expect-continue.ts'
 import { acceptJsonOnly } from './http/body/json-body.ts'
 import { ajvOptions, validation } from './http/body/validation.ts'
 import { bucketCall, createBucketCalls } from './http/bucket-call.ts'
-import { createConnections } from './http/connections/connection-registry.ts'
-import type { Connections } from './http/connections/connection-registry.ts'
+import { ConnectionRegistry } from './http/connections/connection-registry.ts'
 import { exchanges } from './http/connections/exchanges.ts'
 import { closeUnusedOnClose, createLifecycle } from './http/connections/graceful-shutdown.ts'
 import type { Lifecycle } from './http/connections/graceful-shutdown.ts'
@@ -55,7 +54,7 @@ export interface Dependencies {
   audit: AuditLog
   callers: Pick<Callers, 'identify'>
   changes: Changes
-  connections: Connections
+  connections: ConnectionRegistry
   /** For a caller's whole request, in milliseconds. */
   deadlineMs: number
   desiredSets: DesiredSets
@@ -134,7 +133,7 @@ async function addBucketRoutes (
 export async function buildMetricsApp (
   { logger, metrics }: Pick<Dependencies, 'logger' | 'metrics'>
 ): Promise<FastifyInstance> {
-  const connections = createConnections({ onClosed: metrics.connectionClosed })
+  const connections = new ConnectionRegistry({ onClosed: metrics.connectionClosed })
   const lifecycle = createLifecycle()
   const options = { connections, logger, tls: undefined, trustedProxies: [] }
   // A scrape is worth nothing to a process that ends.

@@ -3,7 +3,8 @@ import type { CallObserver } from './cos/attempts.ts'
 import type { Occupation, ShedReason } from './cos/bulkheads.ts'
 import type { Connections as CosConnections } from './cos/transport.ts'
 import { problemTable } from './errors.ts'
-import type { ClosingReason, Connections } from './http/connections/connection-registry.ts'
+import type { ClosingReason } from './http/connections/connection-limits.ts'
+import type { ConnectionRegistry } from './http/connections/connection-registry.ts'
 
 /** A request that has been answered, or that its caller has left. */
 export interface AnsweredRequest {
@@ -23,7 +24,7 @@ export interface Readings {
   occupation: () => Occupation
   connections: () => CosConnections
   /** Of clients of this service. */
-  backlog: Connections['backlog']
+  backlog: ConnectionRegistry['backlog']
   /** Milliseconds; undefined when the credentials do not expire or there are none. */
   credentialsExpireAt: () => number | undefined
   credentialsFault: () => string | undefined

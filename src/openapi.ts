@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { pino } from 'pino'
 import { buildApp } from './app.ts'
-import { createConnections } from './http/connections/connection-registry.ts'
+import { ConnectionRegistry } from './http/connections/connection-registry.ts'
 import { createLifecycle } from './http/connections/graceful-shutdown.ts'
 import { createMetrics } from './metrics.ts'
 import { version } from './service.ts'
@@ -13,7 +13,7 @@ const unused = {} as never
 /** Writes `openapi/` from the routes, byte for byte what a running service answers. */
 const app = await buildApp({
   allowedHosts: undefined,
-  connections: createConnections({ onClosed: unused }),
+  connections: new ConnectionRegistry({ onClosed: unused }),
   inventories: unused,
   changes: unused,
   desiredSets: unused,

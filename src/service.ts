@@ -25,7 +25,7 @@ import { createRegions } from './cos/regions.ts'
 import { createRetryBudget } from './cos/retry-budget.ts'
 import { createTransport } from './cos/transport.ts'
 import { createFetcher } from './fetch-json.ts'
-import { createConnections } from './http/connections/connection-registry.ts'
+import { ConnectionRegistry } from './http/connections/connection-registry.ts'
 import { createLifecycle, cutRequests, shutDown } from './http/connections/graceful-shutdown.ts'
 import { addTlsRenewal, readTls } from './http/connections/tls.ts'
 import type { Outputs } from './log.ts'
@@ -107,13 +107,13 @@ export async function startService (config: Config, logger: Logger, outputs: Out
   const inventories = createCheckedInventories(
     createInventories(config.cos, { attempts }), () => { rejectUnaudited(audit) })
   const turns = createTurns({ queueLimit, reserveMs: Math.min(maxWaitMs, deadlineMs / 2), now: steadyNow })
-  const connections = createConnections({ onClosed: metrics.connectionClosed })
+  const connections = new ConnectionRegistry({ onClosed: metrics.connectionClosed })
   const { perMinute, redisUrl } = config.rateLimit
   const redis = redisUrl && await connectRedis(redisUrl, logger)
   metrics.addReadings({
     occupation: bulkheads.occupation,
     connections: transport.connections,
-    backlog: connections.backlog,
+    backlog: () => connections.backlog(),
     credentialsExpireAt: credentials.expiresAt,
     credentialsFault: credentials.fault,
     skewMs: clock.skewMs,

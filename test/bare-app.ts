@@ -1,6 +1,6 @@
 import Fastify from 'fastify'
 import type { FastifyInstance, FastifyServerOptions } from 'fastify'
-import { createConnections } from '../src/http/connections/connection-registry.ts'
+import { ConnectionRegistry } from '../src/http/connections/connection-registry.ts'
 import { requestContext } from '../src/http/context/request-context.ts'
 import { problemReplies } from '../src/http/errors/problem-replies.ts'
 
@@ -10,7 +10,7 @@ export async function createBareApp (
 ): Promise<FastifyInstance> {
   const app = Fastify(options) as FastifyInstance
   t.teardown(() => app.close())
-  await app.register(requestContext, { connections: createConnections({ onClosed () {} }), isTls: false })
+  await app.register(requestContext, { connections: new ConnectionRegistry({ onClosed () {} }), isTls: false })
   await app.register(problemReplies)
   return app
 }

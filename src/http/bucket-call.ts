@@ -6,7 +6,7 @@ import { Waiting } from '../departure.ts'
 import type { Departure } from '../departure.ts'
 import { ServiceError } from '../errors.ts'
 import { authorize } from './access/authorization.ts'
-import { onExchangeEnd } from './connections/connection-registry.ts'
+import { onExchangeEnd } from './connections/connection.ts'
 import type { BucketOperation, RequestContext } from './context/request-context.ts'
 
 interface Dependencies {

@@ -2,7 +2,7 @@ import fp from 'fastify-plugin'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Metrics } from '../metrics.ts'
 import type { Tracer } from '../tracing.ts'
-import { onExchangeEnd } from './connections/connection-registry.ts'
+import { onExchangeEnd } from './connections/connection.ts'
 import { pathOf } from './context/path-of.ts'
 
 /** The status that nginx logs when the client disconnected before it had its response. */

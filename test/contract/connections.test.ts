@@ -5,8 +5,10 @@ import type { Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import t from 'tap'
-import { createConnections, onExchangeEnd } from '../../src/http/connections/connection-registry.ts'
-import type { ClosingReason, Connections, Exchange } from '../../src/http/connections/connection-registry.ts'
+import { ConnectionRegistry } from '../../src/http/connections/connection-registry.ts'
+import type { ClosingReason } from '../../src/http/connections/connection-limits.ts'
+import { onExchangeEnd } from '../../src/http/connections/connection.ts'
+import type { Exchange } from '../../src/http/connections/connection.ts'
 import { createMetrics } from '../../src/metrics.ts'
 import type { Metrics } from '../../src/metrics.ts'
 import { as, callersFile, everything, keyOf, withKey } from '../callers-file.ts'
@@ -209,17 +211,25 @@ t.test('a stop waits until a slow client has read its response', async t => {
   t.equal(await stop, true)
 })
 
+interface TestServer {
+  server: Server
+  connections: ConnectionRegistry
+  url: string
+  closed: ClosingReason[]
+  metrics: Metrics
+}
+
 /** A server of its own with small limits, whose responses are what a test says. */
 async function startServer (
   t: Test, limits: object, respond: (path: string, write: (body: string | Buffer) => void) => void
-): Promise<{ server: Server, connections: Connections, url: string, closed: ClosingReason[], metrics: Metrics }> {
+): Promise<TestServer> {
   const closed: ClosingReason[] = []
   const metrics = createMetrics('0')
   const onClosed = (reason: ClosingReason): void => {
     closed.push(reason)
     metrics.connectionClosed(reason)
   }
-  const connections = createConnections({ onClosed, limits: { checkMs: 10, ...limits } })
+  const connections = new ConnectionRegistry({ onClosed, limits: { checkMs: 10, ...limits } })
   const server = createServer()
   connections.serve(server, (message, response) => {
     respond(String(message.url), bytes => {

@@ -5,7 +5,7 @@ import { text as textOf } from 'node:stream/consumers'
 import t from 'tap'
 import { buildApp } from '../../src/app.ts'
 import { createAnyone } from '../../src/callers/anyone.ts'
-import { createConnections } from '../../src/http/connections/connection-registry.ts'
+import { ConnectionRegistry } from '../../src/http/connections/connection-registry.ts'
 import { createLifecycle } from '../../src/http/connections/graceful-shutdown.ts'
 import { createMetrics } from '../../src/metrics.ts'
 import { createPassingTracer } from '../../src/tracing.ts'
@@ -269,7 +269,7 @@ t.test('a fault of our own says nothing of its inside, and its log has the reaso
     now: Date.now,
     allowedHosts: undefined,
     callers: createAnyone(),
-    connections: createConnections({ onClosed: () => {} }),
+    connections: new ConnectionRegistry({ onClosed: () => {} }),
     audit: { record: () => {}, isWritable: () => true },
     lifecycle: createLifecycle(),
     logger,

@@ -9,7 +9,7 @@ import { text } from 'node:stream/consumers'
 import { connect } from 'node:tls'
 import type { TLSSocket } from 'node:tls'
 import t from 'tap'
-import { createConnections } from '../../src/http/connections/connection-registry.ts'
+import { ConnectionRegistry } from '../../src/http/connections/connection-registry.ts'
 import { replyToClientError } from '../../src/http/connections/protocol-errors.ts'
 import { createHttpServer } from '../../src/http/connections/server.ts'
 import { closeFailedHandshakes, readTls } from '../../src/http/connections/tls.ts'
@@ -196,7 +196,7 @@ t.test('a connection is closed when its handshake fails or takes too long', asyn
   const { TLS_CERT_FILE: certFile, TLS_KEY_FILE: keyFile } = environment
   const options = readTls({ certFile, keyFile, clientCaFile: undefined })
   t.equal(options.handshakeTimeout, 10_000)
-  const connections = createConnections({ onClosed: () => {} })
+  const connections = new ConnectionRegistry({ onClosed: () => {} })
   const hasty = createHttpServer({ ...options, handshakeTimeout: 50 }, connections, () => {})
   hasty.on('clientError', (error, socket) => { replyToClientError(log, connections, error, socket as Socket) })
   closeFailedHandshakes({ server: hasty, log })

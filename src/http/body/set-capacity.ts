@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { maxSetBytes } from '../../contract/requests.ts'
 import { ServiceError } from '../../errors.ts'
-import { onExchangeEnd } from '../connections/connection-registry.ts'
+import { onExchangeEnd } from '../connections/connection.ts'
 
 /** The bodies of all sets in progress or waiting have this many bytes together: eight of the largest, 80 usual ones. */
 const capacityBytes = 8 * maxSetBytes

@@ -1,12 +1,12 @@
 import fp from 'fastify-plugin'
-import type { Connections } from './connection-registry.ts'
+import type { ConnectionRegistry } from './connection-registry.ts'
 import type { Lifecycle } from './graceful-shutdown.ts'
 
 /** Longer strings become bytes at once. Node would keep the string beside its bytes until the client has taken them. */
 const maxStringLength = 64 * 1024
 
 interface Options {
-  connections: Connections
+  connections: ConnectionRegistry
   lifecycle: Pick<Lifecycle, 'phase'>
 }
 

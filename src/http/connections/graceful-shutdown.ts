@@ -1,7 +1,7 @@
 import { Server } from 'node:net'
 import { setImmediate as nextIteration, setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
-import type { Connections } from './connection-registry.ts'
+import type { ConnectionRegistry } from './connection-registry.ts'
 
 /**
  * The state of the process. `finishing` accepts no new connections, but serves what arrives on open ones; `closing`
@@ -33,11 +33,11 @@ const maxFinishingMs = 1_000
 const unusedMs = 2_000
 
 /** Lets app.close() end connections without a request. */
-export function closeUnusedOnClose (app: FastifyInstance, connections: Connections): void {
+export function closeUnusedOnClose (app: FastifyInstance, connections: ConnectionRegistry): void {
   app.addHook('preClose', async () => { closeUnusedLater(connections) })
 }
 
-function closeUnusedLater (connections: Connections): void {
+function closeUnusedLater (connections: ConnectionRegistry): void {
   setTimeout(() => { connections.closeUnused() }, unusedMs).unref()
 }
 
@@ -51,7 +51,7 @@ function closeUnusedLater (connections: Connections): void {
 export async function shutDown (
   app: FastifyInstance,
   lifecycle: Lifecycle,
-  connections: Connections,
+  connections: ConnectionRegistry,
   { delayMs, graceMs }: { delayMs: number, graceMs: number }
 ): Promise<boolean> {
   const { arrived } = connections
@@ -80,7 +80,7 @@ export async function shutDown (
  * Waits for connections that the kernel has established already, of which Node may accept one an iteration. Iterations
  * are counted, because the time of a process that did not run for a while means nothing.
  */
-async function untilAccepted (arrived: Connections['arrived']): Promise<void> {
+async function untilAccepted (arrived: ConnectionRegistry['arrived']): Promise<void> {
   let before = NaN
   for (let rounds = 0; before !== arrived.connections && rounds < maxRounds; rounds++) {
     before = arrived.connections
@@ -89,7 +89,7 @@ async function untilAccepted (arrived: Connections['arrived']): Promise<void> {
 }
 
 /** Waits for requests that are in transit on open connections. */
-async function untilRead (arrived: Connections['arrived']): Promise<void> {
+async function untilRead (arrived: ConnectionRegistry['arrived']): Promise<void> {
   let before = NaN
   for (let waitedMs = 0; before !== arrived.requests && waitedMs < maxFinishingMs; waitedMs += quietMs) {
     before = arrived.requests

@@ -9,8 +9,9 @@ import { problemTable, ServiceError } from '../../errors.ts'
 import { bareHeaders } from '../errors/problem-replies.ts'
 import { countParameters, maxQueryParameters } from '../query.ts'
 import { newRequestId } from '../context/request-ids.ts'
-import type { Connections, Exchange } from './connection-registry.ts'
-import { isComplete } from './connection-registry.ts'
+import type { ConnectionRegistry } from './connection-registry.ts'
+import { isComplete } from './connection.ts'
+import type { Exchange } from './connection.ts'
 import { maxHeaders } from './server.ts'
 
 /** Returns the error of a request that only Node's parser accepts. */
@@ -56,7 +57,7 @@ function countHosts (rawHeaders: string[]): number {
 }
 
 /** Rejects CONNECT, which Node hands over as a bare socket. */
-export function rejectConnect (app: FastifyInstance, connections: Connections): void {
+export function rejectConnect (app: FastifyInstance, connections: ConnectionRegistry): void {
   const server: Server = app.server
   server.on('connect', (_, socket: Socket) => {
     // Node has let go of this socket: its errors have no other listener.
@@ -67,7 +68,7 @@ export function rejectConnect (app: FastifyInstance, connections: Connections): 
 
 /** Responds to what Node's parser reports of a connection, unless a response of the connection is still to be sent. */
 export function replyToClientError (
-  log: FastifyBaseLogger, connections: Connections, error: Error & { code?: string }, socket: Socket
+  log: FastifyBaseLogger, connections: ConnectionRegistry, error: Error & { code?: string }, socket: Socket
 ): void {
   const connection = connections.of(socket)
   if (connection === undefined || !socket.writable || error.code === 'ECONNRESET') {

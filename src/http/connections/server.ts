@@ -1,7 +1,7 @@
 import { createServer } from 'node:http'
 import type { RequestListener, Server, ServerOptions } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
-import type { Connections } from './connection-registry.ts'
+import type { ConnectionRegistry } from './connection-registry.ts'
 import type { TlsOptions } from './tls.ts'
 
 /** Headers of a request. Node drops those above its own limit without an error: one more is let through. */
@@ -18,7 +18,7 @@ const checkMs = 5_000
 
 /** Creates an HTTP/1.1 server, over TLS if options are given. Its requests reach the listener through `connections`. */
 export function createHttpServer (
-  tls: TlsOptions | undefined, connections: Connections, listener: RequestListener
+  tls: TlsOptions | undefined, connections: ConnectionRegistry, listener: RequestListener
 ): Server {
   const options: ServerOptions = {
     headersTimeout: headersMs,

@@ -6,7 +6,7 @@ import type { FastifyInstance } from 'fastify'
 import type { TlsConfig } from '../../config.ts'
 import { ConfigError } from '../../config/environment.ts'
 import { readTextFile } from '../../text-file.ts'
-import type { Connections } from './connection-registry.ts'
+import type { ConnectionRegistry } from './connection-registry.ts'
 
 /** What a server needs to speak TLS: PEM texts, and whether clients must show a certificate. */
 export interface TlsOptions {
@@ -76,7 +76,7 @@ function checkAuthorities (pem: string): void {
  * @returns reads the files again. It throws as {@link readTls} does, and then changes nothing
  */
 export function addTlsRenewal (
-  app: FastifyInstance, config: TlsConfig, options: TlsOptions, connections: Connections
+  app: FastifyInstance, config: TlsConfig, options: TlsOptions, connections: ConnectionRegistry
 ): () => void {
   const server = app.server as unknown as Server
   let present = options

@@ -10,7 +10,8 @@ import type { Call } from '../../cos/inventories.ts'
 import type { ServiceError } from '../../errors.ts'
 import { untraced } from '../../tracing.ts'
 import type { RequestTrace } from '../../tracing.ts'
-import type { Connections, Exchange } from '../connections/connection-registry.ts'
+import type { ConnectionRegistry } from '../connections/connection-registry.ts'
+import type { Exchange } from '../connections/connection.ts'
 import { clientAddressOf } from './client-address.ts'
 import { securityHeaders } from './security-headers.ts'
 
@@ -64,7 +65,7 @@ export interface RequestContext {
 }
 
 interface Options {
-  connections: Connections
+  connections: ConnectionRegistry
   /** Whether the server speaks TLS. */
   isTls: boolean
 }
