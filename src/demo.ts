@@ -3,7 +3,7 @@
  */
 import './inspector-off.ts'
 import { pino } from 'pino'
-import { readConfig } from './config.ts'
+import { readConfig } from './config/config.ts'
 import { configurationExample } from './contract/inventory.ts'
 import { exampleBuckets, exampleCredential } from './emulator/examples.ts'
 import { startEmulator } from './emulator/server.ts'

@@ -2,8 +2,8 @@ import { request } from 'node:http'
 import type { ClientRequest } from 'node:http'
 import { request as requestTls } from 'node:https'
 import { connect } from 'node:tls'
-import { readListener } from './config.ts'
-import type { Listener } from './config.ts'
+import { readListener } from './config/config.ts'
+import type { Listener } from './config/config.ts'
 import type { ConfigError } from './config/environment.ts'
 
 const timeoutMs = 2_000

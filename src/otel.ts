@@ -2,7 +2,7 @@
  * Spans sent to an OpenTelemetry collector over OTLP (HTTP with protobuf or JSON). Loaded only where an exporter is
  * configured, because loading costs start-up time and memory. The SDK reads the variables of the OpenTelemetry
  * specification by itself (`OTEL_EXPORTER_OTLP_*`, `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*`, `OTEL_SERVICE_NAME`,
- * `OTEL_RESOURCE_ATTRIBUTES`), except those that say whether and in which encoding spans are sent (src/config.ts).
+ * `OTEL_RESOURCE_ATTRIBUTES`), except those that say whether and in which encoding spans are sent (src/config/).
  *
  * Parents are passed explicitly: following them through asynchronous calls would slow down every promise.
  */
@@ -16,7 +16,7 @@ import { defaultResource, detectResources, envDetector, resourceFromAttributes }
 import { BasicTracerProvider, BatchSpanProcessor } from '@opentelemetry/sdk-trace-base'
 import type { SpanExporter } from '@opentelemetry/sdk-trace-base'
 import type { Logger } from 'pino'
-import type { TraceProtocol } from './config.ts'
+import type { TraceProtocol } from './config/config.ts'
 import { readTraceContext } from './tracing.ts'
 import type { AttemptFields, RequestFields, TraceContext, Tracer } from './tracing.ts'
 

@@ -1,4 +1,4 @@
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import { ServiceError } from '../errors.ts'
 
 /** Where a request goes: `https://host` and the Host header, which COS signs. */

@@ -1,4 +1,4 @@
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import type { CosContext } from '../errors.ts'
 import { serviceAddress, serviceTarget } from './addresses.ts'
 import { cosContext } from './answers.ts'

@@ -1,4 +1,4 @@
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import type { InventoryJob } from '../contract/inventory.ts'
 import type { Departure } from '../departure.ts'
 import { ServiceError } from '../errors.ts'

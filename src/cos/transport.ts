@@ -4,7 +4,7 @@
 import { hash } from 'node:crypto'
 import { Agent, buildConnector, errors as undiciErrors } from 'undici'
 import type { Dispatcher } from 'undici'
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import type { Credentials } from '../config/credentials.ts'
 import type { Departure } from '../departure.ts'
 import { createProxiedAgent, ProxyError } from '../proxied-agent.ts'

@@ -7,7 +7,7 @@ import { setTimeout as timer } from 'node:timers/promises'
 import { GCProfiler, getHeapStatistics } from 'node:v8'
 import type { HeapInfo } from 'node:v8'
 import { pino } from 'pino'
-import { readConfig } from '../../src/config.ts'
+import { readConfig } from '../../src/config/config.ts'
 import { startService } from '../../src/service.ts'
 import { outputsTo } from '../outputs.ts'
 

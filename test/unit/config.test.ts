@@ -2,8 +2,8 @@ import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
 import t from 'tap'
-import { isPlace, readConfig, readListener } from '../../src/config.ts'
-import type { Config } from '../../src/config.ts'
+import { isPlace, readConfig, readListener } from '../../src/config/config.ts'
+import type { Config } from '../../src/config/config.ts'
 import { ConfigError } from '../../src/config/environment.ts'
 
 const required = { AUTH: 'none', COS_SECRET_ID: 'AKIDexample', COS_SECRET_KEY: 'keyOfTheExample' }

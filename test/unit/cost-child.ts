@@ -76,7 +76,7 @@ async function costsOfParts () {
 
 /** Whole requests to the service that the environment describes, one after another on one connection. */
 async function costsOfRequests () {
-  const { readConfig } = await built('config') as typeof import('../../src/config.ts')
+  const { readConfig } = await built('config/config') as typeof import('../../src/config/config.ts')
   const { startService } = await built('service') as typeof import('../../src/service.ts')
   const nowhere = { write () {} }
   const { url } = await startService(readConfig(process.env), pino({ level: 'info' }, nowhere), outputsTo(nowhere.write))

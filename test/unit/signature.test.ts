@@ -7,7 +7,7 @@ import {
   serviceTarget
 } from '../../src/cos/addresses.ts'
 import { authorization, keyTimeAt } from '../../src/cos/signature.ts'
-import { readConfig } from '../../src/config.ts'
+import { readConfig } from '../../src/config/config.ts'
 import { secrets } from '../start.ts'
 
 interface Vector {

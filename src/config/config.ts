@@ -1,11 +1,11 @@
 import { isIP, isIPv4, isIPv6 } from 'node:net'
-import { bucketMaxLength, bucketPattern, regionPattern } from './contract/inventory.ts'
-import { namesOfOtherSources, readCredentials } from './config/credentials.ts'
-import type { CredentialsConfig } from './config/credentials.ts'
-import { ConfigError, EnvironmentReader } from './config/environment.ts'
-import type { Environment } from './config/environment.ts'
-import type { Proxy } from './proxied-agent.ts'
-import { Secret } from './secret.ts'
+import { bucketMaxLength, bucketPattern, regionPattern } from '../contract/inventory.ts'
+import { namesOfOtherSources, readCredentials } from './credentials.ts'
+import type { CredentialsConfig } from './credentials.ts'
+import { ConfigError, EnvironmentReader } from './environment.ts'
+import type { Environment } from './environment.ts'
+import type { Proxy } from '../proxied-agent.ts'
+import { Secret } from '../secret.ts'
 
 /** How the tokens of callers are checked. */
 export interface JwtConfig {
