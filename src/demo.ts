@@ -10,14 +10,14 @@ import { startEmulator } from './emulator/server.ts'
 import { openOutputs } from './log.ts'
 import { startService } from './service.ts'
 
-const { PORT: port = '8080', LOG_LEVEL: logLevel = 'info' } = process.env
+const { PORT, LOG_LEVEL } = process.env
 
 async function main (): Promise<void> {
   const emulator = await startEmulator({ credentials: [exampleCredential], buckets: exampleBuckets })
   const config = readConfig({
     AUTH: 'none',
-    PORT: port,
-    LOG_LEVEL: logLevel,
+    PORT,
+    LOG_LEVEL,
     COS_SECRET_ID: exampleCredential.secretId,
     COS_SECRET_KEY: exampleCredential.secretKey,
     COS_SCHEME: 'http',
@@ -45,7 +45,7 @@ curl -i '${inventories}?all=true'
 }
 
 main().catch((error: unknown) => {
-  const { code, message } = error as NodeJS.ErrnoException
+  const { code, message, port } = error as NodeJS.ErrnoException & { port?: number }
   console.error(code === 'EADDRINUSE' ? `Port ${port} is taken: set PORT to another one.` : message)
   process.exit(1)
 })

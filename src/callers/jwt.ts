@@ -1,6 +1,6 @@
 import { decodeProtectedHeader, errors, jwtVerify } from 'jose'
 import type { JWTPayload, JWTVerifyGetKey, JWTVerifyOptions, LocalJWKSet } from 'jose'
-import type { JwtConfig } from '../config/config.ts'
+import type { JwtConfig } from '../config/access.ts'
 import { ServiceError } from '../errors.ts'
 import { createKeySet } from './key-set.ts'
 import type { KeySetOptions } from './key-set.ts'

@@ -1,5 +1,7 @@
 import { Secret } from '../secret.ts'
 import { readTextFile } from '../text-file.ts'
+import type { Variable, VariableType } from './variable-types.ts'
+import { variables } from './variables.ts'
 
 /** Environment variables as a process gets them. */
 export type Environment = Readonly<Record<string, string | undefined>>
@@ -21,13 +23,19 @@ export class ConfigError extends Error {
   }
 }
 
-/** `COS_CREDENTIALS_FILE` is a variable of its own, not the file form of `COS_CREDENTIALS`. */
-const withoutFileForm = new Set(['COS_CREDENTIALS'])
+/** The name of a configuration variable. */
+export type VariableName = keyof typeof variables
+
+type Parsed<V> = V extends { secret: true } ? Secret : V extends { type: VariableType<infer T> } ? T : never
+
+/** The value that {@link EnvironmentReader.read} returns for a variable. */
+export type ValueOf<N extends VariableName> =
+  Parsed<typeof variables[N]> | (typeof variables[N] extends { default: string } ? never : undefined)
 
 /**
- * Reads variables one by one and collects what is wrong with them in {@link EnvironmentReader.faults}. Each may also be
- * given as `NAME_FILE`, a file that holds the value. An empty variable counts as not set. White space around a value is
- * left out, and so are quotation marks, which `docker run --env-file` passes on.
+ * Reads the variables of the table and collects configuration errors in {@link EnvironmentReader.faults}. Each
+ * variable may also be given as `NAME_FILE`, a file that contains the value. An empty variable counts as not set. The
+ * reader removes white space and quotation marks around a value. `docker run --env-file` passes the latter on.
  */
 export class EnvironmentReader {
   readonly faults: string[] = []
@@ -37,100 +45,81 @@ export class EnvironmentReader {
     this.#environment = environment
   }
 
-  /** The value of a variable, from itself or from the file it names. */
-  value (name: string): string | undefined {
+  /** Returns the value of a variable, or its default when the variable is not set or malformed. */
+  read <N extends VariableName>(name: N): ValueOf<N> {
+    const { type, default: fallback, secret }: Variable = variables[name]
+    const reject = (issue: string) => {
+      const sentence = issue.startsWith(':') ? name + issue : `${name} ${issue}`
+      this.#reject(secret ? `${sentence} (its value is not shown)` : sentence)
+    }
+    const parse = (text: string | undefined) => text === undefined ? undefined : type.parse(text, reject)
+    const value = parse(this.text(name)) ?? parse(fallback)
+    return (secret && value !== undefined ? new Secret(String(value)) : value) as ValueOf<N>
+  }
+
+  /** Returns the text of a variable, from the variable or from the file that `NAME_FILE` names. */
+  text (name: VariableName): string | undefined {
+    const { lowerCase }: Variable = variables[name]
+    return (lowerCase ? this.#textOf(name.toLowerCase(), `${name.toLowerCase()}_FILE`) : undefined) ??
+      this.#textOf(name, fileFormOf(name))
+  }
+
+  /** Returns the path in the `NAME_FILE` form of a variable. */
+  path (name: VariableName): string | undefined {
+    return this.#set(fileFormOf(name))
+  }
+
+  /** Returns whether a variable is set, in either form. */
+  has (name: VariableName): boolean {
+    return this.#set(name) !== undefined || this.path(name) !== undefined
+  }
+
+  /** Returns whether a variable is free of quotation marks and blanks around its value, which other readers see. */
+  isExact (name: VariableName): boolean {
+    return (this.#environment[name] ?? '') === (this.#set(name) ?? '')
+  }
+
+  #textOf (name: string, fileForm: string | undefined): string | undefined {
     const direct = this.#set(name)
-    const path = this.path(name)
+    const path = this.#set(fileForm)
     if (path === undefined) return this.#unquoted(name, direct)
     if (direct !== undefined) {
-      this.faults.push(`${name} and ${name}_FILE are both set: use one`)
+      this.#reject(`${name} and ${fileForm} are both set: use one`)
       return undefined
     }
     try {
       const text = unquote(readTextFile(path))
       if (text !== '') return this.#unquoted(name, text)
-      this.#add(`${name}_FILE is empty`)
+      this.#reject(`${fileForm} is empty`)
       return undefined
     } catch (error) {
-      // Not the path: whoever takes NAME_FILE for NAME has put the secret there.
-      this.#add(`${name}_FILE cannot be read: ${(error as NodeJS.ErrnoException).code}`)
+      // Without the path: an operator who confuses NAME_FILE with NAME has put the secret there.
+      this.#reject(`${fileForm} cannot be read: ${(error as NodeJS.ErrnoException).code}`)
       return undefined
     }
   }
 
-  /** Where the file form of a variable points to. */
-  path (name: string): string | undefined {
-    return withoutFileForm.has(name) ? undefined : this.#set(`${name}_FILE`)
-  }
-
-  /** Whether a variable is set, in either form. */
-  has (name: string): boolean {
-    return this.#set(name) !== undefined || this.path(name) !== undefined
-  }
-
-  /** Returns whether a variable is free of quotation marks and blanks around its value, which other readers see. */
-  isExact (name: string): boolean {
-    return (this.#environment[name] ?? '') === (this.#set(name) ?? '')
-  }
-
-  integer (name: string, fallback: number, min: number, max: number): number {
-    const text = this.value(name)
-    if (text === undefined) return fallback
-    const number = /^[0-9]{1,10}$/.test(text) ? Number(text) : NaN
-    if (number >= min && number <= max) return number
-    this.faults.push(`${name} must be an integer from ${min} to ${max}`)
-    return fallback
-  }
-
-  choice <const T extends string> (name: string, fallback: T, choices: readonly T[]): T {
-    const text = this.value(name)
-    if (text === undefined) return fallback
-    const found = choices.find(each => each === text)
-    if (found !== undefined) return found
-    this.faults.push(`${name} must be one of ${choices.join(', ')}`)
-    return fallback
-  }
-
-  flag (name: string): boolean {
-    return this.choice(name, 'false', ['true', 'false']) === 'true'
-  }
-
-  /** A value that is never shown: visible ASCII without blanks, as keys and tokens are. */
-  secret (name: string): Secret | undefined {
-    const text = this.value(name)
-    if (text === undefined) return undefined
-    if (!/^[\x21-\x7E]+$/.test(text)) {
-      this.faults.push(`${name} must be visible ASCII without blanks (its value is not shown)`)
-    }
-    return new Secret(text)
-  }
-
-  /** An absolute URL of one of the protocols, such as `https:`. User and password have no place in it. */
-  url (name: string, protocols: string[]): string | undefined {
-    const text = this.value(name)
-    if (text === undefined) return undefined
-    const url = URL.parse(text)
-    if (url !== null && protocols.includes(url.protocol) && url.username === '' && url.password === '') return text
-    this.faults.push(`${name} must be a URL that begins with ${protocols.map(each => `${each}//`).join(' or ')}`)
-    return undefined
-  }
-
-  #set (name: string): string | undefined {
-    const text = unquote(this.#environment[name] ?? '')
+  #set (name: string | undefined): string | undefined {
+    const text = unquote(name === undefined ? '' : this.#environment[name] ?? '')
     return text === '' ? undefined : text
   }
 
   /** Rejects a value with one half of a pair of quotation marks, without showing it. */
   #unquoted (name: string, text: string | undefined): string | undefined {
     if (text === undefined || !/^["']|["']$/.test(text)) return text
-    this.#add(`${name} must not begin or end with an unpaired quotation mark (its value is not shown)`)
+    this.#reject(`${name} must not begin or end with an unpaired quotation mark (its value is not shown)`)
     return undefined
   }
 
-  /** A variable can be read more than once. */
-  #add (fault: string): void {
+  /** Adds an error once: a variable can be read more than once. */
+  #reject (fault: string): void {
     if (!this.faults.includes(fault)) this.faults.push(fault)
   }
+}
+
+function fileFormOf (name: VariableName): string | undefined {
+  const { fileForm }: Variable = variables[name]
+  return fileForm === false ? undefined : `${name}_FILE`
 }
 
 function unquote (text: string): string {

@@ -2,9 +2,15 @@ import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
 import t from 'tap'
-import { isPlace, readConfig, readListener } from '../../src/config/config.ts'
+import { readConfig, readListener } from '../../src/config/config.ts'
 import type { Config } from '../../src/config/config.ts'
-import { ConfigError } from '../../src/config/environment.ts'
+import { ConfigError, EnvironmentReader } from '../../src/config/environment.ts'
+import type { VariableName } from '../../src/config/environment.ts'
+import { isPlace } from '../../src/config/formats.ts'
+import type { Variable } from '../../src/config/variable-types.ts'
+import { sections, variables } from '../../src/config/variables.ts'
+import { Secret } from '../../src/secret.ts'
+import { variablesRead } from '../variables-read.ts'
 
 const required = { AUTH: 'none', COS_SECRET_ID: 'AKIDexample', COS_SECRET_KEY: 'keyOfTheExample' }
 
@@ -23,6 +29,35 @@ function faultsOf (environment: Record<string, string>): string[] {
     return (error as ConfigError).faults
   }
 }
+
+const rows = Object.entries(variables) as Array<[VariableName, Variable]>
+
+t.test('the table lists every variable that the service reads, no others', async t => {
+  t.strictSame(Object.keys(variables).sort(), [...variablesRead()].sort())
+  const listed = sections.flatMap(section => Object.keys(section.variables))
+  t.strictSame(listed.sort(), Object.keys(variables).sort(), 'each once, in one section')
+})
+
+t.test('every default of the table is valid', async t => {
+  const reader = new EnvironmentReader({})
+  for (const [name, variable] of rows) {
+    t.equal(reader.read(name) !== undefined, variable.default !== undefined, name)
+    t.strictSame(reader.faults, [], name)
+  }
+})
+
+t.test('a secret variable has a Secret as value and is not shown when malformed', async t => {
+  const secret = rows.filter(([, variable]) => variable.secret).map(([name]) => name)
+  t.strictSame(secret.sort(), [
+    'COS_SECRET_ID', 'COS_SECRET_KEY', 'COS_TOKEN', 'HTTPS_PROXY', 'HTTP_PROXY', 'RATE_LIMIT_REDIS_URL', 'REDIS_URL'
+  ])
+  for (const name of secret) {
+    const reader = new EnvironmentReader({ [name]: 'hidden text' })
+    t.ok(reader.read(name) instanceof Secret, name)
+    t.match(reader.faults, [/ \(its value is not shown\)$/], name)
+    t.notMatch(reader.faults.join(), /hidden/, name)
+  }
+})
 
 t.test('the defaults are those of the documentation', async t => {
   const { cos: { credentials, ...cos }, ...config } = readConfig(required)
