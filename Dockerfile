@@ -23,7 +23,7 @@ COPY src ./src
 RUN npm run build \
  && mkdir -p /service/dist /emulator/dist \
  && mv dist/emulator /emulator/dist/ \
- && rm -f dist/demo.js* dist/openapi.js* \
+ && rm -f dist/demo.js* dist/docs.js* dist/openapi.js* \
  && mv dist/* /service/dist/ \
  && install -m 644 package.json /service/ \
  && install -m 644 package.json /emulator/

@@ -3,14 +3,13 @@ import { Type } from '@sinclair/typebox'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import t from 'tap'
 import { parse } from 'yaml'
-import { readConfig } from '../../src/config/config.ts'
-import { ConfigError } from '../../src/config/environment.ts'
 import { problemMediaType } from '../../src/contract/problem.ts'
 import { refTo } from '../../src/contract/schema.ts'
 import { problemTable } from '../../src/errors.ts'
 import { cosProblems } from '../../src/http/errors/problem-responses.ts'
 import { startTestService } from '../start.ts'
 import type { Answer } from '../start.ts'
+import { variablesRead } from '../variables-read.ts'
 
 interface Media {
   schema?: object
@@ -138,10 +137,9 @@ t.test('the README lists the error table as it is', async t => {
   t.strictSame(rows.filter(({ code, status }) => (cos[code]?.status ?? status) !== status), [])
 })
 
-t.test('the README lists the variables the service reads, and no others', async t => {
-  const listed = [...readRepositoryFile('README.md').matchAll(/^\| *((?:`[A-Z][A-Z0-9_]*`[, ]*)+)\|/gm)]
+t.test('docs/configuration.md lists the variables that the service reads, no others', async t => {
+  const listed = [...readRepositoryFile('docs/configuration.md').matchAll(/^\| *((?:`[A-Z][A-Z0-9_]*`[, ]*)+)\|/gm)]
     .flatMap(([, names = '']) => names.match(/[A-Z][A-Z0-9_]*/g) ?? [])
-    .filter(name => !name.startsWith('EMULATOR_'))
   t.strictSame(listed.sort(), [...variablesRead()].sort())
 })
 
@@ -234,26 +232,6 @@ function * findExamples (node: unknown, pointer = ''): Generator<Example> {
     if (key === 'example' || key === 'examples') continue
     yield * findExamples(child, `${pointer}/${encodeURIComponent(key.replaceAll('~', '~0').replaceAll('/', '~1'))}`)
   }
-}
-
-/** The names readConfig asks for, less the file forms of others. COS_CREDENTIALS_FILE is a variable of its own. */
-function variablesRead (): Set<string> {
-  const asked: string[] = []
-  const environment = new Proxy<Record<string, string>>({}, {
-    get (_, name) {
-      asked.push(String(name))
-      // Without an endpoint the other variables of traces are not read.
-      return name === 'OTEL_EXPORTER_OTLP_ENDPOINT' ? 'http://127.0.0.1' : undefined
-    }
-  })
-  try {
-    readConfig(environment)
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error
-  }
-  const fileForms = new Set(asked.filter(name => name !== 'COS_CREDENTIALS').map(name => `${name}_FILE`))
-  // The lower-case names of proxies are other spellings.
-  return new Set(asked.filter(name => !fileForms.has(name) && name === name.toUpperCase()))
 }
 
 /** The routes out of the tree Fastify prints: each line continues the path of the lines it hangs on. */

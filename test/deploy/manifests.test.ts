@@ -10,20 +10,20 @@ import type { KubernetesDocument } from './kubernetes-types.ts'
 import { temporaryFolder } from './nginx.ts'
 import { pathOf, read } from './tools.ts'
 
-/** The variables of the first column of the README's configuration table. */
+/** The variables in the first column of the configuration reference. */
 const configurable = new Set(
-  (/^## Configuration$(.*?)^## /ms.exec(read('README.md'))?.[1] ?? '')
+  read('docs/configuration.md')
     .split('\n')
     .flatMap(line => [.../^\| (`[^|]+`) \|/.exec(line)?.[1]?.matchAll(/`([A-Z_]+)`/g) ?? []].map(([, name = '']) => name)))
 
-/** Variables that the README does not know, neither by themselves nor as the file form of one it knows. */
+/** Returns the names that are neither a variable of the reference nor the file form of one. */
 const unknown = (names: string[]) => names.filter(name => !configurable.has(name) && !configurable.has(name.replace(/_FILE$/, '')))
 
 /** Whether a platform waits long enough for a shutdown in order, with two seconds to spare. */
 const waitsFor = ({ shutdownDelayMs, shutdownGraceMs }: Config, seconds: number) =>
   seconds * 1000 >= shutdownDelayMs + shutdownGraceMs + 2000
 
-test('the table of the README is read', async t => {
+test('the variables of the configuration reference are read', async t => {
   t.ok(configurable.size > 40)
   t.strictSame(unknown(['PORT', 'COS_SECRET_KEY_FILE', 'CALLERS_FILE', 'COS_SECRETKEY', 'FILE']), ['COS_SECRETKEY', 'FILE'])
 })
@@ -130,7 +130,7 @@ test('deploy/kubernetes.yaml', async t => {
     t.match(one('PodDisruptionBudget'), { spec: { maxUnavailable: 1 } })
   })
 
-  t.test('sets only what the README knows', async t => {
+  t.test('sets only variables of the reference', async t => {
     t.strictSame(unknown(Object.keys(environment)), [])
   })
 
@@ -242,7 +242,7 @@ test('docker-compose.yml', async t => {
     t.strictSame([...new Set(written)], nginx.tmpfs, 'nginx writes where it can')
   })
 
-  t.test('sets only what the README knows, and the service takes it', async t => {
+  t.test('sets only variables of the reference, and the service accepts them', async t => {
     for (const [name, service] of Object.entries(services)) {
       t.strictSame(unknown(Object.keys(service.environment ?? {})), [], name)
     }

@@ -359,6 +359,14 @@ t.test('what `npm run openapi` runs writes the document as it is committed', asy
   }
 })
 
+t.test('npm run docs writes docs/configuration.md as it is committed', async t => {
+  const program = startProgram(t, 'docs', {})
+  t.strictSame([await program.exit, program.stdout(), program.stderr()], [0, '', ''])
+  const [written, committed] = [builtPackage, new URL('../../', import.meta.url)]
+    .map(base => readFileSync(new URL('docs/configuration.md', base), 'utf8'))
+  t.ok(written === committed, 'as the table is now; if not, write it with `npm run docs`')
+})
+
 /** The service as a process, once it listens. */
 async function startService (
   t: Test, connectTo: string, environment: Record<string, string> = {}

@@ -50,7 +50,7 @@ check_stop() {
   ok "$1 ends by itself on SIGTERM"
 }
 
-check_contents cos-inventory-proxy server.js '!emulator' '!demo.js' '!openapi.js'
+check_contents cos-inventory-proxy server.js '!emulator' '!demo.js' '!docs.js' '!openapi.js'
 check_contents cos-inventory-proxy-emulator emulator '!server.js'
 check_contents service-distroless server.js '!emulator'
 check_health_check_fails cos-inventory-proxy --env AUTH=none --env AUTH_NONE_ANYWHERE=true \

@@ -1,4 +1,4 @@
-import { rmSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
 import t from 'tap'
@@ -7,6 +7,7 @@ import type { Config } from '../../src/config/config.ts'
 import { ConfigError, EnvironmentReader } from '../../src/config/environment.ts'
 import type { VariableName } from '../../src/config/environment.ts'
 import { isPlace } from '../../src/config/formats.ts'
+import { configurationReference } from '../../src/config/reference.ts'
 import type { Variable } from '../../src/config/variable-types.ts'
 import { sections, variables } from '../../src/config/variables.ts'
 import { Secret } from '../../src/secret.ts'
@@ -36,6 +37,14 @@ t.test('the table lists every variable that the service reads, no others', async
   t.strictSame(Object.keys(variables).sort(), [...variablesRead()].sort())
   const listed = sections.flatMap(section => Object.keys(section.variables))
   t.strictSame(listed.sort(), Object.keys(variables).sort(), 'each once, in one section')
+})
+
+t.test('docs/configuration.md is what the table prints', async t => {
+  const document = readFileSync(new URL('../../docs/configuration.md', import.meta.url), 'utf8')
+  t.ok(document === configurationReference(), 'as the table is now; if not, write it with `npm run docs`')
+  t.strictSame(document.split('\n').filter(line => line.length > 120 && !line.startsWith('|')), [])
+  const cells = document.split('\n').filter(line => line.startsWith('|')).map(line => line.split('|').length)
+  t.strictSame([...new Set(cells)], [6], 'no description splits a row')
 })
 
 t.test('every default of the table is valid', async t => {
@@ -268,6 +277,7 @@ t.test('traces are configured as the OpenTelemetry specification says', async t 
     [{ OTEL_TRACES_EXPORTER: 'console' }, undefined, [['OTEL_TRACES_EXPORTER', 'none']]],
     [{ OTEL_TRACES_EXPORTER: 'console, OTLP' }, protobuf, [['OTEL_TRACES_EXPORTER', 'otlp']]],
     [{ [protocol]: 'http/json' }, { protocol: 'http/json' }],
+    [{ [protocol]: ' , ' }, protobuf],
     [{ [protocol]: 'HTTP/Protobuf' }, protobuf],
     [{ [protocol]: 'http/xml' }, protobuf, [[protocol, 'http/protobuf']]],
     [{ [protocol]: 'grpc', [tracesProtocol]: 'http/json' }, { protocol: 'http/json' }],
