@@ -1,7 +1,7 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
-import type { CallObserver } from './cos/attempts.ts'
-import type { Occupation, ShedReason } from './cos/bulkheads.ts'
-import type { Connections as CosConnections } from './cos/transport.ts'
+import type { CallObserver } from './cos/client/retry.ts'
+import type { Occupation, ShedReason } from './cos/client/concurrency-limiter.ts'
+import type { Connections as CosConnections } from './cos/client/transport.ts'
 import { problemTable } from './errors.ts'
 import type { ClosingReason, Connections } from './http/connections/connection-registry.ts'
 

@@ -5,7 +5,7 @@
  */
 import { apply as mergePatch } from 'tiny-merge-patch'
 import type { InventoryConfiguration } from '../contract/inventory.ts'
-import { isNotFound } from '../cos/answers.ts'
+import { isNotFound } from '../cos/client/response-errors.ts'
 import type { Call, Inventories, Outcome } from '../cos/inventories.ts'
 import { normalise } from '../cos/xml/inventory-xml.ts'
 import type { CosDocument } from '../cos/xml/cos-document.ts'

@@ -4,7 +4,7 @@
  */
 import type { Action } from '../contract/callers.ts'
 import { maxSetSize } from '../contract/desired-set.ts'
-import { cancelled } from '../cos/bulkheads.ts'
+import { canceled } from '../cos/upstream-error.ts'
 import type { Call, Inventories, Outcome } from '../cos/inventories.ts'
 import { normalise } from '../cos/xml/inventory-xml.ts'
 import type { CosDocument } from '../cos/xml/cos-document.ts'
@@ -145,7 +145,7 @@ export function createDesiredSets ({ inventories, turns, deadlineMs, now }: Depe
   ): Promise<void> {
     // What begins has its whole deadline, and the set is over in time.
     const lastBeginAt = now() + (deadlinesOfSet - 1) * deadlineMs
-    const mayNotBegin = () => call.signal.aborted ? cancelled() : now() > lastBeginAt ? outOfTime() : refusal()
+    const mayNotBegin = () => call.signal.aborted ? canceled() : now() > lastBeginAt ? outOfTime() : refusal()
 
     async function take (step: Step): Promise<void> {
       try {

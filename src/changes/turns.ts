@@ -1,5 +1,5 @@
-import { cancelled } from '../cos/bulkheads.ts'
-import type { Departure } from '../departure.ts'
+import { canceled } from '../cos/upstream-error.ts'
+import type { Departure } from '../concurrency/cancel-signal.ts'
 import { ServiceError } from '../errors.ts'
 
 /** The instant of the monotonic clock at which the work must be over, and the signal that cancels it. */
@@ -45,7 +45,7 @@ export function createTurns ({ queueLimit, reserveMs, now }: Dependencies): Turn
         act()
       }
       const come = settle(resolve)
-      const leave = settle(() => { reject(cancelled()) })
+      const leave = settle(() => { reject(canceled()) })
       const timer = setTimeout(settle(() => { reject(overloaded()) }), Math.max(0, deadlineAt - reserveMs - now()))
       waitingInAll += 1
       waiters.add(come)
@@ -60,7 +60,7 @@ export function createTurns ({ queueLimit, reserveMs, now }: Dependencies): Turn
 
   return {
     async take (key, patience, work) {
-      if (patience.signal.aborted) throw cancelled()
+      if (patience.signal.aborted) throw canceled()
       const present = waiting.get(key)
       const waiters = present ?? new Set()
       if (present === undefined) waiting.set(key, waiters)

@@ -46,3 +46,13 @@ export class UpstreamError extends ServiceError {
     this.cosTime = options.cosTime
   }
 }
+
+/**
+ * Creates the error of a call whose caller disconnected. Only the log, the metrics and the audit show it.
+ *
+ * @param wasSent whether anything of the call was written to a socket
+ */
+export function canceled (wasSent = false): UpstreamError {
+  return new UpstreamError({ code: 'CallerLeft', status: 499, title: 'Client Closed Request' },
+    'The caller disconnected before the response.', { class: 'cancelled', wasSent })
+}

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Call } from '../cos/inventories.ts'
-import type { Regions } from '../cos/regions.ts'
+import type { Regions } from '../cos/regions/regions.ts'
 import { refuseDestinations, refuseUnlessPermitted } from './authorization.ts'
 import { callerLeft } from './observation.ts'
 

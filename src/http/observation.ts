@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { Waiting } from '../departure.ts'
-import type { Departure } from '../departure.ts'
+import { Waiting } from '../concurrency/cancel-signal.ts'
+import type { Departure } from '../concurrency/cancel-signal.ts'
 import type { Metrics } from '../metrics.ts'
 import type { RequestTrace, Tracer } from '../tracing.ts'
 import { onExchangeEnd } from './connections/connection-registry.ts'

@@ -1,8 +1,8 @@
 import { mock } from 'node:test'
 import fc from 'fast-check'
 import t from 'tap'
-import { createBulkheads } from '../../src/cos/bulkheads.ts'
-import type { ShedReason, Slot } from '../../src/cos/bulkheads.ts'
+import { createBulkheads } from '../../src/cos/client/concurrency-limiter.ts'
+import type { ShedReason, Slot } from '../../src/cos/client/concurrency-limiter.ts'
 import type { UpstreamError } from '../../src/cos/upstream-error.ts'
 
 const nobodyLeaves = new AbortController().signal

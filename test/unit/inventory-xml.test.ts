@@ -9,8 +9,8 @@ import {
 } from '../../src/cos/xml/inventory-xml.ts'
 import { escapeText } from '../../src/cos/xml/mapping.ts'
 import { configurationExtent, parseXml } from '../../src/cos/xml/parser.ts'
-import { Waiting } from '../../src/departure.ts'
-import type { Departure } from '../../src/departure.ts'
+import { Waiting } from '../../src/concurrency/cancel-signal.ts'
+import type { Departure } from '../../src/concurrency/cancel-signal.ts'
 import { pageToJson } from '../../src/http/json.ts'
 import { configuration } from '../start.ts'
 

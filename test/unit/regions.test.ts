@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { setImmediate as settled } from 'node:timers/promises'
 import t from 'tap'
-import type { LookUp } from '../../src/cos/regions.ts'
-import { createRegions } from '../../src/cos/regions.ts'
+import type { LookUp } from '../../src/cos/regions/regions.ts'
+import { createRegions } from '../../src/cos/regions/regions.ts'
 import { UpstreamError } from '../../src/cos/upstream-error.ts'
 import { createPassingTracer } from '../../src/tracing.ts'
 

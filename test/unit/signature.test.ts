@@ -5,8 +5,8 @@ import t from 'tap'
 import {
   assertAllowed, assertInventoryTarget, createAddressBook, inventoryTarget, percentEncode, regionOf, serviceAddress,
   serviceTarget
-} from '../../src/cos/addresses.ts'
-import { authorization, keyTimeAt } from '../../src/cos/signature.ts'
+} from '../../src/cos/client/endpoints.ts'
+import { authorization, keyTimeAt } from '../../src/cos/client/signature.ts'
 import { readConfig } from '../../src/config.ts'
 import { secrets } from '../start.ts'
 

@@ -1,9 +1,9 @@
 import { hash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { InventoryConfiguration } from '../../contract/inventory.ts'
-import type { Departure } from '../../departure.ts'
+import type { Departure } from '../../concurrency/cancel-signal.ts'
 import { nextIteration } from '../../event-loop.ts'
-import { cancelled } from '../bulkheads.ts'
+import { canceled } from '../upstream-error.ts'
 import { fromConfigurationXml, fromListXml } from './inventory-xml.ts'
 import type { StoredConfiguration, StoredPage } from './inventory-xml.ts'
 import { meaningOf } from './mapping.ts'
@@ -61,7 +61,7 @@ export function createDocumentReader (): DocumentReader {
   async function readPage (xml: string, caller: Departure): Promise<CosPage> {
     const wait = async () => {
       await nextIteration()
-      if (caller.aborted) throw cancelled()
+      if (caller.aborted) throw canceled()
     }
     await wait()
     const { stored, ...page } = await fromListXml(xml, wait)
@@ -102,7 +102,7 @@ function createPageQueue () {
     return new Promise((resolve, reject) => {
       const leave = () => {
         waiting.delete(admit)
-        reject(cancelled())
+        reject(canceled())
       }
       const admit = () => {
         caller.removeEventListener('abort', leave)

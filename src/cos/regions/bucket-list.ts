@@ -1,13 +1,13 @@
-import type { Config } from '../config.ts'
-import type { CosContext } from '../errors.ts'
-import { serviceAddress, serviceTarget } from './addresses.ts'
-import { cosContext } from './answers.ts'
-import type { Attempts, CosCall } from './attempts.ts'
-import type { CosAnswer } from './transport.ts'
-import { UpstreamError } from './upstream-error.ts'
-import { Waiting } from '../departure.ts'
-import { bucketListExtent, parseXml, XmlError } from './xml/parser.ts'
-import type { XmlElement } from './xml/parser.ts'
+import type { Config } from '../../config.ts'
+import type { CosContext } from '../../errors.ts'
+import { serviceAddress, serviceTarget } from '../client/endpoints.ts'
+import { cosContext } from '../client/response-errors.ts'
+import type { Attempts, CosCall } from '../client/retry.ts'
+import type { CosAnswer } from '../client/transport.ts'
+import { UpstreamError } from '../upstream-error.ts'
+import { Waiting } from '../../concurrency/cancel-signal.ts'
+import { bucketListExtent, parseXml, XmlError } from '../xml/parser.ts'
+import type { XmlElement } from '../xml/parser.ts'
 
 /** Far more than an account has buckets: a page holds 2,000. */
 const maxPages = 50

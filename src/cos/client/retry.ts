@@ -2,20 +2,20 @@
  * One call of a caller as one or more attempts at COS: when another one is made, what is mended before it, and what the
  * caller is told in the end.
  */
-import type { Credentials } from '../config/credentials.ts'
-import type { Departure } from '../departure.ts'
-import type { AttemptTrace, RequestTrace } from '../tracing.ts'
-import type { Address } from './addresses.ts'
-import { cosContext, isErrorDocument, toUpstreamError } from './answers.ts'
-import type { Bulkheads, Slot } from './bulkheads.ts'
+import type { Credentials } from '../../config/credentials.ts'
+import type { Departure } from '../../concurrency/cancel-signal.ts'
+import type { AttemptTrace, RequestTrace } from '../../tracing.ts'
+import type { Address } from './endpoints.ts'
+import { cosContext, isErrorDocument, toUpstreamError } from './response-errors.ts'
+import type { Bulkheads, Slot } from './concurrency-limiter.ts'
 import type { CosClock } from './clock.ts'
-import type { CredentialProvider } from './credentials/provider.ts'
-import { successes } from './operations.ts'
-import type { Operation } from './operations.ts'
+import type { CredentialProvider } from '../credentials/provider.ts'
+import { successes } from '../operations.ts'
+import type { Operation } from '../operations.ts'
 import type { RetryBudget } from './retry-budget.ts'
 import type { AttemptLog, CosAnswer, CosRequest, Transport } from './transport.ts'
-import { UpstreamError } from './upstream-error.ts'
-import type { FailureClass, Remedy } from './upstream-error.ts'
+import { UpstreamError } from '../upstream-error.ts'
+import type { FailureClass, Remedy } from '../upstream-error.ts'
 
 /** How an attempt or a call ended; `internal` is a fault of this service. */
 export type CallClass = 'ok' | FailureClass | 'internal'

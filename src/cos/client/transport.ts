@@ -4,20 +4,19 @@
 import { hash } from 'node:crypto'
 import { Agent, buildConnector, errors as undiciErrors } from 'undici'
 import type { Dispatcher } from 'undici'
-import type { Config } from '../config.ts'
-import type { Credentials } from '../config/credentials.ts'
-import type { Departure } from '../departure.ts'
-import { createProxiedAgent, ProxyError } from '../proxied-agent.ts'
-import { Secret } from '../secret.ts'
-import { assertAllowed, serviceAddress } from './addresses.ts'
-import type { Address } from './addresses.ts'
-import { cancelled } from './bulkheads.ts'
+import type { Config } from '../../config.ts'
+import type { Credentials } from '../../config/credentials.ts'
+import type { Departure } from '../../concurrency/cancel-signal.ts'
+import { createProxiedAgent, ProxyError } from '../../proxied-agent.ts'
+import { Secret } from '../../secret.ts'
+import { assertAllowed, serviceAddress } from './endpoints.ts'
+import type { Address } from './endpoints.ts'
 import type { CosClock } from './clock.ts'
-import { maxErrorBytes } from './operations.ts'
-import type { Success } from './operations.ts'
+import { maxErrorBytes } from '../operations.ts'
+import type { Success } from '../operations.ts'
 import { authorization, keyTimeAt, signKeyOf } from './signature.ts'
 import type { KeyTime } from './signature.ts'
-import { UpstreamError } from './upstream-error.ts'
+import { canceled, UpstreamError } from '../upstream-error.ts'
 
 /** Where attempts are logged. Headers and bodies never are. */
 export interface AttemptLog {
@@ -137,7 +136,7 @@ export function createTransport (config: Config['cos'], { now, clock, userAgent 
         const { cause, wasSent, hasBegun } = error as BrokenExchange
         const fault = codeOf(cause)
         log.debug({ method, host, attempt: number, fault, durationMs: Math.round(now() - startedAt) }, 'COS did not answer')
-        if (cause === left) throw cancelled(wasSent)
+        if (cause === left) throw canceled(wasSent)
         if (cause === late || cause instanceof undiciErrors.ConnectTimeoutError) {
           throw timedOut(request, { wasSent, isSilence: !hasBegun && limitMs >= enoughMs })
         }

@@ -1,5 +1,5 @@
-import type { Departure } from '../departure.ts'
-import { UpstreamError } from './upstream-error.ts'
+import type { Departure } from '../../concurrency/cancel-signal.ts'
+import { canceled, UpstreamError } from '../upstream-error.ts'
 
 /** Where a call goes: one host of many in a region. */
 export interface Place {
@@ -163,7 +163,7 @@ export function createBulkheads (
   }
 
   function refusal (reason: ShedReason | 'cancelled', host: Host): UpstreamError {
-    if (reason === 'cancelled') return cancelled()
+    if (reason === 'cancelled') return canceled()
     shed(reason)
     const detail = {
       queue_full: 'The service has as many calls to COS waiting as it takes.',
@@ -177,7 +177,7 @@ export function createBulkheads (
   return {
     async enter (place, until, signal) {
       const host = hostOf(place)
-      if (signal?.aborted === true) throw cancelled()
+      if (signal?.aborted === true) throw canceled()
       if (hasRoom(host)) return start(host)
       if (!makeRoomToWait(host)) throw refusal('queue_full', host)
       return await new Promise<Slot>((resolve, reject) => {
@@ -212,10 +212,4 @@ export function createBulkheads (
       silentHosts: [...hosts.values()].filter(({ isSilent }) => isSilent).length
     })
   }
-}
-
-/** What becomes of a call that nobody waits for any more. Nobody sees it but the log, the metrics and the audit. */
-export function cancelled (wasSent = false): UpstreamError {
-  return new UpstreamError({ code: 'CallerLeft', status: 499, title: 'Client Closed Request' },
-    'The caller did not wait for the answer.', { class: 'cancelled', wasSent })
 }

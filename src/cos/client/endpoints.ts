@@ -1,5 +1,5 @@
-import type { Config } from '../config.ts'
-import { ServiceError } from '../errors.ts'
+import type { Config } from '../../config.ts'
+import { ServiceError } from '../../errors.ts'
 
 /** Where a request goes: `https://host` and the Host header, which COS signs. */
 export interface Address {

@@ -2,10 +2,10 @@
  * Where buckets are: as a caller or the operator says, else, with COS_REGION_DISCOVERY=true, as COS does. One list
  * names all buckets of the account, so that it is fetched once for all of them; the last one is all that is remembered.
  */
-import type { Config } from '../config.ts'
-import { ServiceError } from '../errors.ts'
-import { regionOf } from './addresses.ts'
-import type { CosCall } from './attempts.ts'
+import type { Config } from '../../config.ts'
+import { ServiceError } from '../../errors.ts'
+import { regionOf } from '../client/endpoints.ts'
+import type { CosCall } from '../client/retry.ts'
 import type { BucketRegions } from './bucket-list.ts'
 
 /** How long a bucket is taken to be where a list has it. */

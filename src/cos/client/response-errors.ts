@@ -2,13 +2,13 @@
  * What COS's refusals mean for callers. COS answers errors as XML, sometimes as JSON or in headers only;
  * gateways in between answer HTML or nothing.
  */
-import { ServiceError } from '../errors.ts'
-import type { CosContext } from '../errors.ts'
+import { ServiceError } from '../../errors.ts'
+import type { CosContext } from '../../errors.ts'
 import type { CosAnswer } from './transport.ts'
-import { UpstreamError } from './upstream-error.ts'
-import type { Remedy } from './upstream-error.ts'
-import { maxErrorBytes } from './operations.ts'
-import { errorExtent, parseXml } from './xml/parser.ts'
+import { UpstreamError } from '../upstream-error.ts'
+import type { Remedy } from '../upstream-error.ts'
+import { maxErrorBytes } from '../operations.ts'
+import { errorExtent, parseXml } from '../xml/parser.ts'
 
 /** A COS error document (COS document 7730), whatever form it came in. */
 interface CosError {
