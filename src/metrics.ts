@@ -137,7 +137,7 @@ export function createMetrics (version: string): Metrics {
         each => { each.set(backlog().unsentBytes) })
       gauge('cos_calls_in_flight', 'Calls that hold a slot.', [], each => { each.set(occupation().inFlight) })
       gauge('cos_calls_waiting', 'Calls that wait for a slot.', [], each => { each.set(occupation().waiting) })
-      gauge('cos_silent_hosts', 'Hosts of COS that answer nobody.', [], each => { each.set(occupation().silentHosts) })
+      gauge('cos_silent_hosts', 'Hosts of COS that answer nobody.', [], each => { each.set(occupation().unresponsiveHosts) })
       gauge('cos_connections', 'Connections to COS.', ['state'], each => {
         const { open, busy } = connections()
         each.set({ state: 'open' }, open)

@@ -11,10 +11,10 @@ import type { CosDocument } from '../cos/xml/cos-document.ts'
 import { ServiceError } from '../errors.ts'
 import type { CosContext, Fault } from '../errors.ts'
 import { createPauses } from '../event-loop.ts'
-import { turnOf } from './changes.ts'
+import { lockKeyOf } from './changes.ts'
 import { differencesOf } from './differences.ts'
 import type { Difference } from './differences.ts'
-import type { Turns } from './turns.ts'
+import type { Locks } from './locks.ts'
 
 /** What is to become of one configuration, and what has. An update keeps the form of the stored XML. */
 export type Step = { id: string } & (
@@ -75,7 +75,7 @@ export interface DesiredSets {
 
 interface Dependencies {
   inventories: Inventories
-  turns: Turns
+  locks: Locks
   /** For each change, in milliseconds. */
   deadlineMs: number
   /** Monotonic clock, in milliseconds. */
@@ -89,7 +89,7 @@ const changesAtOnce = 8
 export const deadlinesOfSet = 20
 
 /** Builds the sets on the operations of COS. */
-export function createDesiredSets ({ inventories, turns, deadlineMs, now }: Dependencies): DesiredSets {
+export function createDesiredSets ({ inventories, locks, deadlineMs, now }: Dependencies): DesiredSets {
   /** @param updates the stored XML of the configurations to look at; undefined looks at all, as new ones */
   async function rejectTooLarge (desired: Desired, updates?: ReadonlyMap<string, string>): Promise<void> {
     const errors: Fault[] = []
@@ -130,7 +130,7 @@ export function createDesiredSets ({ inventories, turns, deadlineMs, now }: Depe
       ? witness({ action: 'cos:DeleteBucketInventory', id })
       : witness({ action: 'cos:PutBucketInventory', id, configuration })
     try {
-      const { cos } = await turns.take<Outcome<undefined>>(turnOf(call, id), call, () => configuration === undefined
+      const { cos } = await locks.run<Outcome<undefined>>(lockKeyOf(call, id), call, () => configuration === undefined
         ? inventories.delete(call, id)
         : inventories.put(call, id, configuration, 'stored' in step ? step.stored : undefined))
       end({ cos })
@@ -171,7 +171,7 @@ export function createDesiredSets ({ inventories, turns, deadlineMs, now }: Depe
   return {
     plan,
 
-    apply: (call, desired, options, following) => turns.take(call.bucket, call, async () => {
+    apply: (call, desired, options, following) => locks.run(call.bucket, call, async () => {
       const planned = await plan(call, desired, options)
       await follow(call, planned.value, following.planned(planned), following)
     })

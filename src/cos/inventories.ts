@@ -1,6 +1,6 @@
 import type { Config } from '../config.ts'
 import type { InventoryJob } from '../contract/inventory.ts'
-import type { Departure } from '../concurrency/cancel-signal.ts'
+import type { CancelSignal } from '../concurrency/cancel-signal.ts'
 import { ServiceError } from '../errors.ts'
 import type { CosContext } from '../errors.ts'
 import type { RequestTrace } from '../tracing.ts'
@@ -33,7 +33,7 @@ export interface Call {
   log: AttemptLog
   trace: RequestTrace
   /** Aborted when nobody waits for the answer any more: reads are broken off, changes that were not sent never are. */
-  signal: Departure
+  signal: CancelSignal
   /** Counts what was sent to COS for the request. */
   tally: { attempts: number }
   /**

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { Waiting } from '../concurrency/cancel-signal.ts'
-import type { Departure } from '../concurrency/cancel-signal.ts'
+import { CancelSource } from '../concurrency/cancel-signal.ts'
+import type { CancelSignal } from '../concurrency/cancel-signal.ts'
 import type { Metrics } from '../metrics.ts'
 import type { RequestTrace, Tracer } from '../tracing.ts'
 import { onExchangeEnd } from './connections/connection-registry.ts'
@@ -49,8 +49,8 @@ export function addObservation (app: FastifyInstance, { metrics, tracer }: { met
 }
 
 /** Tells when the caller has closed its connection before it had its answer. */
-export function callerLeft (request: FastifyRequest, reply: FastifyReply): Departure {
-  const caller = new Waiting()
-  onExchangeEnd(request.exchange, () => { if (!reply.raw.writableFinished) caller.leave() })
+export function callerLeft (request: FastifyRequest, reply: FastifyReply): CancelSignal {
+  const caller = new CancelSource()
+  onExchangeEnd(request.exchange, () => { if (!reply.raw.writableFinished) caller.cancel() })
   return caller
 }

@@ -5,7 +5,7 @@ import t from 'tap'
 import { isPlace, readConfig } from '../../src/config.ts'
 import { createAttempts } from '../../src/cos/client/retry.ts'
 import { createBucketList } from '../../src/cos/regions/bucket-list.ts'
-import { createBulkheads } from '../../src/cos/client/concurrency-limiter.ts'
+import { createConcurrencyLimiter } from '../../src/cos/client/concurrency-limiter.ts'
 import { createCosClock } from '../../src/cos/client/clock.ts'
 import { createRetryBudget } from '../../src/cos/client/retry-budget.ts'
 import { createTransport } from '../../src/cos/client/transport.ts'
@@ -44,7 +44,7 @@ async function startList (
   const keys = { secretId, secretKey: new Secret(secretKey), token: new Secret(token) }
   const bounds = { maxConcurrency, maxPerHost, queueLimit, maxWaitMs }
   const attempts = createAttempts(cos, {
-    bulkheads: createBulkheads(bounds, { now: Date.now, shed: observer.shed }),
+    limiter: createConcurrencyLimiter(bounds, { now: Date.now, shed: observer.shed }),
     budget: createRetryBudget(Date.now),
     clock,
     credentials: { get: async () => keys, renew: async () => undefined },

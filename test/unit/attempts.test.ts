@@ -42,7 +42,7 @@ interface Setting {
   onPause?: () => void
   /** Makes tracing fail. */
   traceFails?: boolean
-  refuseSlot?: (number: number) => UpstreamError | undefined
+  rejectPermit?: (number: number) => UpstreamError | undefined
 }
 
 /** One call over a transport that follows a plan, in a time of its own. */
@@ -66,9 +66,9 @@ function run (setting: Setting) {
   }
   let key = 0
   const attempts = createAttempts({ maxAttempts }, {
-    bulkheads: {
-      enter: async (_, __, signal) => {
-        const error = setting.refuseSlot?.(sent.length + 1)
+    limiter: {
+      acquire: async (_, __, signal) => {
+        const error = setting.rejectPermit?.(sent.length + 1)
         if (error !== undefined) throw error
         if (signal?.aborted === true) throw fault('cancelled', { remedy: 'none', wasSent: false })
         return { release: ending => { endings.push(ending) } }
@@ -176,7 +176,7 @@ t.test('an answer that cannot be read is tried again like one that did not come'
   const { result, sent, endings, events } = run({ plan: [success], read })
   t.match(await result, { value: 'read' })
   t.equal(sent.length, 3)
-  t.strictSame(endings, ['answered', 'answered', 'answered'], 'its host answers all the same')
+  t.strictSame(endings, ['responded', 'responded', 'responded'], 'its host answers all the same')
   t.strictSame(events, [
     'attempt GetBucketInventory invalid UpstreamUnreachable', 'retry invalid', 'attempt GetBucketInventory invalid UpstreamUnreachable',
     'retry invalid', 'attempt GetBucketInventory ok ', 'call GetBucketInventory ok'
@@ -359,8 +359,8 @@ t.test('a change that may have been made says so, whatever came after', async t 
 
 t.test('a repeat that cannot be made is answered with what made it necessary', async t => {
   const overloaded = new UpstreamError('Overloaded', 'full', { class: 'overloaded', wasSent: false })
-  t.match(await run({ plan: [success], refuseSlot: () => overloaded }).result, { error: { code: 'Overloaded' } })
-  const { result, events } = run({ method: 'PUT', plan: [fault('timeout')], refuseSlot: number => number > 1 ? overloaded : undefined })
+  t.match(await run({ plan: [success], rejectPermit: () => overloaded }).result, { error: { code: 'Overloaded' } })
+  const { result, events } = run({ method: 'PUT', plan: [fault('timeout')], rejectPermit: number => number > 1 ? overloaded : undefined })
   t.match(await result, { error: { code: 'UpstreamUnreachable', mayHaveTakenEffect: true } })
   t.equal(events.at(-1), 'call PutBucketInventory timeout')
 })
@@ -389,7 +389,7 @@ t.test('a silent host is told from one that answers and one that says nothing ei
   const timeout = (isSilence: boolean) => new UpstreamError('UpstreamTimeout', 'late', { class: 'timeout', remedy: 'repeat', isSilence })
   const { result, endings } = run({ maxAttempts: 4, plan: [timeout(true), timeout(false), fault('unreachable'), busy] })
   await result
-  t.strictSame(endings, ['silent', 'other', 'other', 'answered'])
+  t.strictSame(endings, ['unresponsive', 'other', 'other', 'responded'])
 })
 
 t.test('a fault of our own is no failure of COS, and frees its slot', async t => {

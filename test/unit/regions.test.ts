@@ -15,6 +15,10 @@ interface Setting {
   endpoint?: string
 }
 
+// The limit of a wait does not keep the process alive.
+const alive = setInterval(() => {}, 1_000)
+t.teardown(() => { clearInterval(alive) })
+
 /** Regions in a time of their own; every list is ended by the test. */
 function bench (setting: Setting = {}) {
   let time = 1_000_000

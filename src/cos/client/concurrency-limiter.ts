@@ -1,43 +1,35 @@
-import type { Departure } from '../../concurrency/cancel-signal.ts'
+import { createAbortableQueue } from '../../concurrency/abortable-queue.ts'
+import type { CancelSignal } from '../../concurrency/cancel-signal.ts'
 import { canceled, UpstreamError } from '../upstream-error.ts'
+import { createCompartments, isOpen, recordEnd } from './compartments.ts'
+import type { CallEnd, Host as HostOf, Place } from './compartments.ts'
 
-/** Where a call goes: one host of many in a region. */
-export interface Place {
-  host: string
-  /** What the hosts of a region have in common. */
-  region: string
-}
-
-/** Why a call was refused: too many wait, it waited too long, or its host does not answer anybody. */
+/** Why a call was rejected: the queue is full, the call waited too long, or its host is unresponsive. */
 export type ShedReason = 'queue_full' | 'waited' | 'silent_host'
 
 /** The right to make one call. */
-export interface Slot {
-  /**
-   * Gives it back.
-   *
-   * @param ending `answered`, whatever the answer; `silent` when an answer did not come in the time an attempt has;
-   *   `other` when the call says nothing about the host, such as one that was cancelled
-   */
-  release (ending: 'answered' | 'silent' | 'other'): void
+export interface Permit {
+  /** Gives the permit back. Must be called once. */
+  release (end: CallEnd): void
 }
 
-/** What is under way at the moment. */
+/** The calls of this moment. */
 export interface Occupation {
   inFlight: number
   waiting: number
-  silentHosts: number
+  unresponsiveHosts: number
 }
 
-export interface Bulkheads {
+export interface ConcurrencyLimiter {
   /**
-   * Waits for a slot, in turn with calls to other hosts.
+   * Waits for a permit, round-robin with calls to other hosts.
    *
    * @param until instant of the monotonic clock, in milliseconds
-   * @param signal ends the waiting
-   * @throws {UpstreamError} Overloaded; `cancelled` when the signal ended it
+   * @param signal ends the wait when it is canceled
+   * @throws {UpstreamError} Overloaded; `cancelled` when the signal ended the wait
    */
-  enter (place: Place, until: number, signal: Departure | undefined): Promise<Slot>
+  acquire (place: Place, until: number, signal: CancelSignal | undefined): Promise<Permit>
+  /** Returns the numbers of calls and of unresponsive hosts. */
   occupation (): Occupation
 }
 
@@ -56,160 +48,94 @@ interface Dependencies {
   shed: (reason: ShedReason) => void
 }
 
-/** A host or a region: one that stays silent holds few slots, until it answers. */
-interface Compartment {
-  active: number
-  limit: number
-  silentLimit: number
-  isSilent: boolean
-  answeredAt: number
-}
-
-interface Host extends Compartment {
-  name: string
-  region: Compartment
-  waiting: Set<Waiter>
-}
-
-interface Waiter {
-  admit (slot: Slot): void
-  refuse (reason: ShedReason | 'cancelled'): void
-}
-
-/** Hosts that are remembered although nothing is under way with them. */
-const mostIdleHosts = 1_000
+type Host = HostOf<Permit, ShedReason>
 
 /**
- * Bounds the calls to COS: in all, for each host, and those that wait. Slots that become free go round the hosts, and a
- * full queue gives up the latest of the host with most waiting, so that one that is slow or much in demand takes
- * nothing from the others. Of a host that timed out and answered nobody meanwhile, one call at a time finds out whether
- * it is back; the others wait for what comes of it. For a region of which no host answers, an eighth of all slots do.
+ * Limits the calls to COS in flight: in all, for each host, and those that wait. Free permits are handed out
+ * round-robin across hosts. A full queue rejects the latest call of the host with most waiting calls. So a slow or busy
+ * host takes nothing from the others. A host is unresponsive when a call timed out and no other call got a response
+ * meanwhile. One call at a time then probes it, and the others wait for the result.
  */
-export function createBulkheads (
+export function createConcurrencyLimiter (
   { maxConcurrency, maxPerHost, queueLimit, maxWaitMs }: Limits, { now, shed }: Dependencies
-): Bulkheads {
-  const hosts = new Map<string, Host>()
-  const regions = new Map<string, Compartment>()
-  /** Hosts that calls wait for, in the order of their turn. */
-  const inTurn = new Set<Host>()
+): ConcurrencyLimiter {
+  /** Hosts that calls wait for, in round-robin order. */
+  const waitingHosts = new Set<Host>()
   let inFlight = 0
   let waiting = 0
+  const { hostOf, unresponsiveHosts } = createCompartments<Permit, ShedReason>({
+    maxConcurrency,
+    maxPerHost,
+    createQueue: host => createAbortableQueue({
+      toError: reason => reason === 'canceled' ? canceled() : rejected(reason === 'timeout' ? 'waited' : reason, host()),
+      onLeave () {
+        waiting -= 1
+        if (host().queue.size() === 0) waitingHosts.delete(host())
+      }
+    })
+  })
 
-  function compartment (limit: number, silentLimit: number): Compartment {
-    return { active: 0, limit, silentLimit, isSilent: false, answeredAt: 0 }
-  }
+  const hasCapacity = (host: Host) => inFlight < maxConcurrency && isOpen(host) && isOpen(host.region)
 
-  function hostOf (place: Place): Host {
-    const known = hosts.get(place.host)
-    if (known !== undefined) return known
-    if (hosts.size >= mostIdleHosts) forgetIdleHosts()
-    const region = regions.get(place.region) ?? compartment(maxConcurrency, Math.max(1, maxConcurrency >> 3))
-    regions.set(place.region, region)
-    const host = { ...compartment(maxPerHost, 1), name: place.host, region, waiting: new Set<Waiter>() }
-    hosts.set(place.host, host)
-    return host
-  }
-
-  function forgetIdleHosts (): void {
-    for (const { name, active, waiting: { size } } of hosts.values()) if (active + size === 0) hosts.delete(name)
-    const inUse = new Set([...hosts.values()].map(({ region }) => region))
-    for (const [name, region] of regions) if (!inUse.has(region)) regions.delete(name)
-  }
-
-  const isOpen = ({ active, limit, silentLimit, isSilent }: Compartment) => active < (isSilent ? silentLimit : limit)
-  const hasRoom = (host: Host) => inFlight < maxConcurrency && isOpen(host) && isOpen(host.region)
-
-  function start (host: Host): Slot {
+  function start (host: Host): Permit {
     const startedAt = now()
     inFlight += 1
     host.active += 1
     host.region.active += 1
     return {
-      release (ending) {
+      release (end) {
         inFlight -= 1
-        for (const each of [host, host.region]) {
-          each.active -= 1
-          if (ending === 'answered') {
-            each.isSilent = false
-            each.answeredAt = now()
-          } else if (ending === 'silent' && each.answeredAt < startedAt) {
-            each.isSilent = true
-          }
-        }
-        if (ending === 'silent' && host.isSilent) for (const waiter of host.waiting) waiter.refuse('silent_host')
+        recordEnd(host, end, startedAt, now)
+        recordEnd(host.region, end, startedAt, now)
+        if (end === 'unresponsive' && host.isUnresponsive) host.queue.rejectAll('silent_host')
         admitNext()
       }
     }
   }
 
   function admitNext (): void {
-    for (const host of inTurn) {
-      if (!hasRoom(host)) continue
-      const [first] = host.waiting
-      // Behind all others for the next slot, which the loop then comes to.
-      inTurn.delete(host)
-      inTurn.add(host)
-      first?.admit(start(host))
+    for (const host of waitingHosts) {
+      if (!hasCapacity(host)) continue
+      // The host goes behind all others, and the loop comes to it again.
+      waitingHosts.delete(host)
+      waitingHosts.add(host)
+      host.queue.admitFirst(start(host))
     }
   }
 
-  function makeRoomToWait (host: Host): boolean {
+  function makeRoomInQueue (host: Host): boolean {
     if (waiting < queueLimit) return true
-    const longest = [...inTurn].reduce((a, b) => b.waiting.size > a.waiting.size ? b : a, host)
-    if (longest.waiting.size <= host.waiting.size + 1) return false
-    const latest = [...longest.waiting].at(-1)
-    latest?.refuse('queue_full')
+    const longest = [...waitingHosts].reduce((a, b) => b.queue.size() > a.queue.size() ? b : a, host)
+    if (longest.queue.size() <= host.queue.size() + 1) return false
+    longest.queue.rejectLast('queue_full')
     return true
   }
 
-  function refusal (reason: ShedReason | 'cancelled', host: Host): UpstreamError {
-    if (reason === 'cancelled') return canceled()
+  function rejected (reason: ShedReason, { name }: Host): UpstreamError {
     shed(reason)
-    const detail = {
-      queue_full: 'The service has as many calls to COS waiting as it takes.',
-      waited: `The service has not got round to calling ${host.name} in time.`,
-      silent_host: `COS (${host.name}) does not answer anybody at the moment.`
-    }[reason]
-    return new UpstreamError('Overloaded', `${detail} Nothing was sent. Try again in 1 s or later.`,
-      { class: 'overloaded', wasSent: false, retryAfterSeconds: 1 })
+    return overloaded(reason, name)
   }
 
   return {
-    async enter (place, until, signal) {
+    async acquire (place, until, signal) {
       const host = hostOf(place)
       if (signal?.aborted === true) throw canceled()
-      if (hasRoom(host)) return start(host)
-      if (!makeRoomToWait(host)) throw refusal('queue_full', host)
-      return await new Promise<Slot>((resolve, reject) => {
-        const leave = () => {
-          waiting -= 1
-          host.waiting.delete(waiter)
-          if (host.waiting.size === 0) inTurn.delete(host)
-          clearTimeout(timer)
-          signal?.removeEventListener('abort', cancel)
-        }
-        const waiter: Waiter = {
-          admit (slot) {
-            leave()
-            resolve(slot)
-          },
-          refuse (reason) {
-            leave()
-            reject(refusal(reason, host))
-          }
-        }
-        const cancel = () => { waiter.refuse('cancelled') }
-        const timer = setTimeout(() => { waiter.refuse('waited') }, Math.max(0, Math.min(maxWaitMs, until - now()))).unref()
-        signal?.addEventListener('abort', cancel)
-        waiting += 1
-        host.waiting.add(waiter)
-        inTurn.add(host)
-      })
+      if (hasCapacity(host)) return start(host)
+      if (!makeRoomInQueue(host)) throw rejected('queue_full', host)
+      waiting += 1
+      waitingHosts.add(host)
+      return await host.queue.wait(signal, Math.min(maxWaitMs, until - now()))
     },
-    occupation: () => ({
-      inFlight,
-      waiting,
-      silentHosts: [...hosts.values()].filter(({ isSilent }) => isSilent).length
-    })
+    occupation: () => ({ inFlight, waiting, unresponsiveHosts: unresponsiveHosts() })
   }
+}
+
+function overloaded (reason: ShedReason, host: string): UpstreamError {
+  const detail = {
+    queue_full: 'The service has as many calls to COS waiting as it takes.',
+    waited: `The service has not got round to calling ${host} in time.`,
+    silent_host: `COS (${host}) does not answer anybody at the moment.`
+  }[reason]
+  return new UpstreamError('Overloaded', `${detail} Nothing was sent. Try again in 1 s or later.`,
+    { class: 'overloaded', wasSent: false, retryAfterSeconds: 1 })
 }

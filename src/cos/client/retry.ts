@@ -2,12 +2,13 @@
  * One call of a caller as one or more attempts at COS: when another one is made, what is mended before it, and what the
  * caller is told in the end.
  */
+import { sleep } from '../../concurrency/abortable-sleep.ts'
 import type { Credentials } from '../../config/credentials.ts'
-import type { Departure } from '../../concurrency/cancel-signal.ts'
+import type { CancelSignal } from '../../concurrency/cancel-signal.ts'
 import type { AttemptTrace, RequestTrace } from '../../tracing.ts'
 import type { Address } from './endpoints.ts'
 import { cosContext, isErrorDocument, toUpstreamError } from './response-errors.ts'
-import type { Bulkheads, Slot } from './concurrency-limiter.ts'
+import type { ConcurrencyLimiter, Permit } from './concurrency-limiter.ts'
 import type { CosClock } from './clock.ts'
 import type { CredentialProvider } from '../credentials/provider.ts'
 import { successes } from '../operations.ts'
@@ -42,7 +43,7 @@ export interface CallObserver {
 export interface CosCall extends Pick<CosRequest, 'method' | 'target' | 'body' | 'deadlineAt'> {
   operation: Operation
   address: Address
-  call: { log: AttemptLog, trace: RequestTrace, signal: Departure, tally: { attempts: number } }
+  call: { log: AttemptLog, trace: RequestTrace, signal: CancelSignal, tally: { attempts: number } }
 }
 
 /** Makes of a success what is asked for. */
@@ -59,7 +60,7 @@ export interface Attempts {
 }
 
 interface Dependencies {
-  bulkheads: Pick<Bulkheads, 'enter'>
+  limiter: Pick<ConcurrencyLimiter, 'acquire'>
   budget: RetryBudget
   clock: CosClock
   credentials: Pick<CredentialProvider, 'get' | 'renew'>
@@ -70,7 +71,7 @@ interface Dependencies {
   /** From 0 up to 1. */
   random?: () => number
   /** Waits for so many milliseconds, or until the signal is aborted. */
-  pause?: (ms: number, signal: Departure | undefined) => Promise<void>
+  pause?: (ms: number, signal: CancelSignal | undefined) => Promise<void>
 }
 
 /** The longest wait before the first repeat; twice as long before each further one. */
@@ -89,12 +90,12 @@ export function createAttempts (
   { maxAttempts }: { maxAttempts: number },
   dependencies: Dependencies
 ): Attempts {
-  const { bulkheads, budget, clock, credentials, observer, transport } = dependencies
-  const { now, random = Math.random, pause = sleepOrLeave } = dependencies
+  const { limiter, budget, clock, credentials, observer, transport } = dependencies
+  const { now, random = Math.random, pause = sleep } = dependencies
   const secondsSince = (at: number) => (now() - at) / 1000
 
   async function attempt<T> (
-    cosCall: CosCall, read: Read<T>, keys: Credentials, number: number, slot: Slot
+    cosCall: CosCall, read: Read<T>, keys: Credentials, number: number, permit: Permit
   ): Promise<{ value: T } | { failure: UpstreamError }> {
     const { operation, method, target, address, body, deadlineAt, call } = cosCall
     const success = successes[operation]
@@ -124,7 +125,7 @@ export function createAttempts (
       result = { error }
     }
     const failure = 'error' in result && result.error instanceof UpstreamError ? result.error : undefined
-    slot.release(answer !== undefined ? 'answered' : failure?.isSilence === true ? 'silent' : 'other')
+    permit.release(answer !== undefined ? 'responded' : failure?.isSilence === true ? 'unresponsive' : 'other')
     const ending: Ending = failure !== undefined
       ? { class: failure.class, code: failure.cosCode ?? failure.code }
       : 'value' in result ? { class: 'ok', code: '' } : { class: 'internal', code: 'InternalError' }
@@ -177,19 +178,19 @@ export function createAttempts (
     for (;;) {
       number += 1
       let keys: Credentials
-      let slot: Slot
+      let permit: Permit
       try {
         // Anew for each attempt: while this one waited its turn they may have been replaced.
         keys = await credentials.get(deadlineAt)
         const askedAt = now()
-        slot = await bulkheads.enter(place, deadlineAt, signal())
+        permit = await limiter.acquire(place, deadlineAt, signal())
         observer.waited(secondsSince(askedAt))
       } catch (error) {
         // What keeps a repeat from being made says less than what made one necessary.
         throw last === undefined ? error : concluded(last, method, inDoubt)
       }
       const clockOffsetMs = clock.offsetMs()
-      const result = await attempt(cosCall, read, keys, number, slot)
+      const result = await attempt(cosCall, read, keys, number, permit)
       if ('value' in result) return result.value
       const { failure } = result
       last = failure
@@ -199,7 +200,7 @@ export function createAttempts (
       if (delayMs === undefined) throw concluded(failure, method, inDoubt)
       observer.retried(operation, failure.class)
       call.log.debug({ operation, attempt: number, after: failure.cosCode ?? failure.code, delayMs }, 'trying COS again')
-      // Who has left, or leaves meanwhile, is met by the bulkheads.
+      // Who has left, or leaves meanwhile, is met by the limiter.
       if (delayMs > 0 && signal()?.aborted !== true) await pause(delayMs, signal())
     }
   }
@@ -232,18 +233,6 @@ export function createAttempts (
       while (underWay.size > 0) await Promise.allSettled(underWay)
     }
   }
-}
-
-function sleepOrLeave (ms: number, signal: Departure | undefined): Promise<void> {
-  return new Promise(resolve => {
-    const wake = () => {
-      clearTimeout(timer)
-      signal?.removeEventListener('abort', wake)
-      resolve()
-    }
-    const timer = setTimeout(wake, ms)
-    signal?.addEventListener('abort', wake)
-  })
 }
 
 /** What the caller is told of the last failure when an attempt may have been carried out. */

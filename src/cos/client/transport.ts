@@ -6,7 +6,7 @@ import { Agent, buildConnector, errors as undiciErrors } from 'undici'
 import type { Dispatcher } from 'undici'
 import type { Config } from '../../config.ts'
 import type { Credentials } from '../../config/credentials.ts'
-import type { Departure } from '../../concurrency/cancel-signal.ts'
+import type { CancelSignal } from '../../concurrency/cancel-signal.ts'
 import { createProxiedAgent, ProxyError } from '../../proxied-agent.ts'
 import { Secret } from '../../secret.ts'
 import { assertAllowed, serviceAddress } from './endpoints.ts'
@@ -41,7 +41,7 @@ export interface CosRequest {
   /** Instant of the monotonic clock at which the caller's whole request must be over, in milliseconds. */
   deadlineAt: number
   /** Breaks the attempt off. */
-  signal?: Departure | undefined
+  signal?: CancelSignal | undefined
   log: AttemptLog
 }
 
@@ -201,7 +201,7 @@ function exchange (
 class Exchange implements Dispatcher.DispatchHandler {
   readonly #resolve: (answer: Omit<CosAnswer, 'confidential'>) => void
   readonly #reject: (error: BrokenExchange) => void
-  readonly #signal: Departure | undefined
+  readonly #signal: CancelSignal | undefined
   readonly #timer: NodeJS.Timeout
   readonly #success: Success
   readonly #leave = () => { this.#breakOff(left) }
@@ -215,7 +215,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   constructor (
     resolve: (answer: Omit<CosAnswer, 'confidential'>) => void,
     reject: (error: BrokenExchange) => void,
-    signal: Departure | undefined,
+    signal: CancelSignal | undefined,
     limitMs: number,
     success: Success
   ) {

@@ -1,3 +1,4 @@
+import { CancelSource } from '../../concurrency/cancel-signal.ts'
 import type { Config } from '../../config.ts'
 import type { CosContext } from '../../errors.ts'
 import { serviceAddress, serviceTarget } from '../client/endpoints.ts'
@@ -5,7 +6,6 @@ import { cosContext } from '../client/response-errors.ts'
 import type { Attempts, CosCall } from '../client/retry.ts'
 import type { CosAnswer } from '../client/transport.ts'
 import { UpstreamError } from '../upstream-error.ts'
-import { Waiting } from '../../concurrency/cancel-signal.ts'
 import { bucketListExtent, parseXml, XmlError } from '../xml/parser.ts'
 import type { XmlElement } from '../xml/parser.ts'
 
@@ -64,7 +64,7 @@ export function createBucketList (
 
   return async ({ log, trace, tally }) => {
     try {
-      return await list({ log, trace, tally, signal: new Waiting() })
+      return await list({ log, trace, tally, signal: new CancelSource() })
     } catch (error) {
       throw error instanceof UpstreamError ? attributed(error) : error
     }
