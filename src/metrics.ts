@@ -1,5 +1,5 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
-import type { CallObserver } from './cos/client/retry.ts'
+import type { CallObserver } from './cos/client/call-observer.ts'
 import type { Occupation, ShedReason } from './cos/client/concurrency-limiter.ts'
 import type { Connections as CosConnections } from './cos/client/transport.ts'
 import { problemTable } from './errors.ts'

@@ -6,11 +6,13 @@ import type { CosContext } from '../errors.ts'
 import type { RequestTrace } from '../tracing.ts'
 import { createAddressBook, inventoryTarget } from './client/endpoints.ts'
 import type { InventoryParameters } from './client/endpoints.ts'
-import { cosContext, isNoSuchBucket, isNotFound } from './client/response-errors.ts'
-import type { Attempts, Read } from './client/retry.ts'
+import { isNoSuchBucket, isNotFound } from './client/response-errors.ts'
+import { cosContext } from './client/response-headers.ts'
+import type { Read } from './client/attempt.ts'
+import type { Attempts } from './client/retry.ts'
 import { maxListBytes } from './operations.ts'
 import type { Operation } from './operations.ts'
-import type { AttemptLog, CosAnswer, CosRequest } from './client/transport.ts'
+import type { AttemptLog, CosResponse, CosRequest } from './client/messages.ts'
 import { UpstreamError } from './upstream-error.ts'
 import { createDocumentReader } from './xml/cos-document.ts'
 import type { CosDocument, CosPage } from './xml/cos-document.ts'
@@ -236,7 +238,7 @@ function checkTokens (page: CosPage, token: string | undefined): CosPage {
 }
 
 /** An empty success proves nothing by itself: without COS's request id, or with a page of HTML, it is not COS's. */
-function acknowledge (answer: CosAnswer): Outcome<undefined> {
+function acknowledge (answer: CosResponse): Outcome<undefined> {
   const cos = cosContext(answer)
   if (cos.requestId === undefined || !isBlank(answer.body)) {
     throw invalid('The change was acknowledged, but not as COS does: a gateway in between may have answered.', { cos })
@@ -249,5 +251,5 @@ function isBlank (bytes: Uint8Array): boolean {
 }
 
 function invalid (detail: string, more: { cause?: unknown, cos: CosContext }): UpstreamError {
-  return new UpstreamError('UpstreamInvalidResponse', detail, { class: 'invalid', remedy: 'repeat', ...more })
+  return new UpstreamError('UpstreamInvalidResponse', detail, { class: 'invalid', remedy: 'retry', ...more })
 }

@@ -160,7 +160,7 @@ t.test('what cannot be part of a host name is left out', async t => {
 
 t.test('an answer that is no list is none, and asked for again', async t => {
   const { emulator, answer, list } = await startList(t)
-  const invalid = { code: 'UpstreamInvalidResponse', class: 'invalid', remedy: 'repeat', detail: /not the XML it should be.*GET Service/ }
+  const invalid = { code: 'UpstreamInvalidResponse', class: 'invalid', remedy: 'retry', detail: /not the XML it should be.*GET Service/ }
   answer('', 'html')
   await t.rejects(list(), { ...invalid, cos: { requestId: 'aWQ=' } })
   answer('<Buckets>')

@@ -103,14 +103,6 @@ export function createConcurrencyLimiter (
     }
   }
 
-  function makeRoomInQueue (host: Host): boolean {
-    if (waiting < queueLimit) return true
-    const longest = [...waitingHosts].reduce((a, b) => b.queue.size() > a.queue.size() ? b : a, host)
-    if (longest.queue.size() <= host.queue.size() + 1) return false
-    longest.queue.rejectLast('queue_full')
-    return true
-  }
-
   function rejected (reason: ShedReason, { name }: Host): UpstreamError {
     shed(reason)
     return overloaded(reason, name)
@@ -121,13 +113,23 @@ export function createConcurrencyLimiter (
       const host = hostOf(place)
       if (signal?.aborted === true) throw canceled()
       if (hasCapacity(host)) return start(host)
-      if (!makeRoomInQueue(host)) throw rejected('queue_full', host)
+      if (waiting >= queueLimit) {
+        const longest = longestQueue(waitingHosts, host)
+        if (longest === undefined) throw rejected('queue_full', host)
+        longest.rejectLast('queue_full')
+      }
       waiting += 1
       waitingHosts.add(host)
       return await host.queue.wait(signal, Math.min(maxWaitMs, until - now()))
     },
     occupation: () => ({ inFlight, waiting, unresponsiveHosts: unresponsiveHosts() })
   }
+}
+
+/** Returns the longest queue; undefined when it would not be longer than that of the host with one more call. */
+function longestQueue (waitingHosts: Iterable<Host>, host: Host): Host['queue'] | undefined {
+  const { queue } = [...waitingHosts].reduce((a, b) => b.queue.size() > a.queue.size() ? b : a, host)
+  return queue.size() > host.queue.size() + 1 ? queue : undefined
 }
 
 function overloaded (reason: ShedReason, host: string): UpstreamError {

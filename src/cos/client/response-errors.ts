@@ -1,27 +1,21 @@
 /**
- * What COS's refusals mean for callers. COS answers errors as XML, sometimes as JSON or in headers only;
- * gateways in between answer HTML or nothing.
+ * Turns error responses of COS into errors for callers. COS returns errors as XML, sometimes as JSON or in headers
+ * only. Gateways in between return HTML or nothing.
  */
 import { ServiceError } from '../../errors.ts'
 import type { CosContext } from '../../errors.ts'
-import type { CosAnswer } from './transport.ts'
+import { isErrorDocument, readError } from './error-document.ts'
+import type { CosResponse } from './messages.ts'
+import { cosContext, cosTime, retryAfterMs } from './response-headers.ts'
 import { UpstreamError } from '../upstream-error.ts'
 import type { Remedy } from '../upstream-error.ts'
-import { maxErrorBytes } from '../operations.ts'
-import { errorExtent, parseXml } from '../xml/parser.ts'
 
-/** A COS error document (COS document 7730), whatever form it came in. */
-interface CosError {
-  code: string
-  message: string
-}
-
-/** COS says these about the caller's request; the status is passed on. */
+/** COS returns these statuses because of the caller's request. They are passed on. */
 const titles: ReadonlyMap<number, string> = new Map([
   [400, 'Bad Request'], [403, 'Forbidden'], [404, 'Not Found'], [409, 'Conflict'], [412, 'Precondition Failed']
 ])
 
-/** A code-less answer that has COS's request id still says this much. */
+/** Codes of responses with COS's request id but without an error code. */
 const codelessCodes: ReadonlyMap<number, string> = new Map([
   [400, 'BadRequest'], [403, 'AccessDenied'], [404, 'NotFound'], [409, 'Conflict'], [412, 'PreconditionFailed'],
   [429, 'SlowDown'], [503, 'ServiceUnavailable']
@@ -41,60 +35,32 @@ const notFoundCodes = new Set([
   'InventoryConfigurationNotFoundError', 'NoSuchConfiguration', 'NoSuchInventoryConfiguration'
 ])
 
-/** The statuses COS refuses a request with. Another one says nothing about credentials, whatever words it holds. */
-const refusals = new Set([400, 401, 403])
+/** Statuses with which COS rejects credentials. Another status says nothing about credentials, whatever its text. */
+const rejections = new Set([400, 401, 403])
 
-/** Credentials that another key mends at once, and ones that another time does; COS writes either as a message, too. */
+/** Rejections that refreshed credentials or a corrected clock fix. COS also writes either as a message. */
 const keyRejection = /^(InvalidAccessKeyId|ExpiredToken|InvalidToken)$/
 const keyRejectionMessage = /InvalidAccessKeyId|ExpiredToken/i
 const timeRejection = /^(RequestTimeTooSkewed|RequestExpired|Request has expired)$/
 const timeRejectionMessage = /RequestTimeTooSkewed|request has expired/i
 
-/** Statuses after which the same request may succeed a moment later. 501 and its like do not pass. */
-const passing = new Set([429, 500, 502, 503, 504])
+/** Statuses after which the same request may succeed a moment later. 501 does not pass. */
+const transient = new Set([429, 500, 502, 503, 504])
 
-/** 400s about what became of the request on its way (COS document 7730). */
+/** Codes of status 400 for a request that was damaged in transit (COS document 7730). */
 const transitDamage: ReadonlyMap<string, Remedy> = new Map([
-  ['BadDigest', 'repeat-once'], ['InvalidDigest', 'repeat-once'], ['EntitySizeNotMatch', 'repeat'],
-  ['IncompleteBody', 'repeat'], ['RequestTimeout', 'repeat'], ['UserNetworkTooSlow', 'repeat']
+  ['BadDigest', 'retry-once'], ['InvalidDigest', 'retry-once'], ['EntitySizeNotMatch', 'retry'],
+  ['IncompleteBody', 'retry'], ['RequestTimeout', 'retry'], ['UserNetworkTooSlow', 'retry']
 ])
 
-const longestMessage = 500
-
-const reflectedLabels = /q-(ak|signature|sign-algorithm|sign-time|key-time)|x-cos-security-token/i
-
-function quotes (confidential: readonly string[], text: string): boolean {
-  return reflectedLabels.test(text) || confidential.some(each => text.includes(each))
-}
-
-/** Something between COS and us may quote our request; what is or looks like its credentials goes no further. */
-function reflects ({ confidential }: CosAnswer, text: string): boolean {
-  return /AKID/.test(text) || quotes(confidential, text)
-}
-
-/** COS's request and trace id of an answer, from its headers. */
-export function cosContext (answer: CosAnswer): CosContext {
-  const { headers } = answer
-  return { requestId: cosId(answer, headers['x-cos-request-id']), traceId: cosId(answer, headers['x-cos-trace-id']) }
-}
-
-/** Whether an error says that the configuration (or, for LIST, every configuration) does not exist. */
+/** Tells whether an error says that the configuration (or, for LIST, every configuration) does not exist. */
 export function isNotFound (error: unknown): error is ServiceError & { cos: CosContext } {
   return error instanceof ServiceError && error.status === 404 && error.code === 'InventoryConfigurationNotFoundError'
 }
 
-/** Whether COS says that there is no such bucket in the region it was asked in. */
+/** Tells whether COS says that there is no such bucket in the region of the call. */
 export function isNoSuchBucket (error: unknown): error is UpstreamError {
   return error instanceof UpstreamError && error.code === 'NoSuchBucket'
-}
-
-/**
- * Whether a response is an error whatever its status says: some gateways, and COS for what takes long, have responded
- * 200 before an error occurred.
- */
-export function isErrorDocument ({ body }: CosAnswer): boolean {
-  return body.length <= maxErrorBytes && Buffer.from(body.buffer, body.byteOffset, body.length).includes('<Error') &&
-    fromXml(body) !== undefined
 }
 
 /** Statuses of the codes that may follow a success (COS document 7730). Another code is a failure of COS. */
@@ -107,41 +73,41 @@ const documentedStatuses: ReadonlyMap<string, number> = new Map([
 ])
 
 /**
- * Turns an answer that is not a success into what the caller is told. COS's code, request id and trace id are kept;
- * its StringToSign and FormatString, which describe our signature, are never read. An error document with a status of
- * success gets the status that COS documents for its code.
+ * Turns a response that is not a success into the error for the caller. COS's code, request id and trace id are kept.
+ * StringToSign and FormatString, which describe the service's signature, are never read. An error document with a
+ * status of success gets the status that COS documents for its code.
  */
-export function toUpstreamError (received: CosAnswer): UpstreamError {
+export function toUpstreamError (received: CosResponse): UpstreamError {
   const cos = cosContext(received)
   const error = readError(received)
   const isSuccess = received.status >= 200 && received.status <= 299
   if (isSuccess && (error === undefined || !isErrorDocument(received))) return undocumented(received.status, cos)
-  const answer = isSuccess && error !== undefined
+  const response = isSuccess && error !== undefined
     ? { ...received, status: documentedStatuses.get(error.code) ?? 500 }
     : received
-  if (error === undefined) return codeless(answer, cos)
-  const { status } = answer
+  if (error === undefined) return codeless(response, cos)
+  const { status } = response
   const code = notFoundCodes.has(error.code) ? 'InventoryConfigurationNotFoundError' : error.code
   const isAboutUs = credentialCodes.has(code) || (code === 'AccessDenied' && credentialMessage.test(error.message))
-  if (isAboutUs && refusals.has(status)) {
+  if (isAboutUs && rejections.has(status)) {
     const says = (codes: RegExp, messages: RegExp) =>
       codes.test(code) || (code === 'AccessDenied' && messages.test(error.message))
     const remedy = says(keyRejection, keyRejectionMessage)
-      ? 'renew-key'
+      ? 'refresh-credentials'
       : says(timeRejection, timeRejectionMessage) ? 'correct-clock' : 'none'
     return new UpstreamError('UpstreamCredentialsRejected', 'COS does not accept the credentials, the signature or the ' +
       'clock of this service. This is for its operator to mend; the request itself may be right.',
-    { class: 'credentials', remedy, cosTime: cosTime(answer, cos), cos, cosCode: code })
+    { class: 'credentials', remedy, cosTime: cosTime(response, cos), cos, cosCode: code })
   }
   const said = error.message === '' ? `COS answered ${code}.` : `COS answered ${code}: ${error.message.replace(/\.?$/, '.')}`
-  return refusal(answer, code, said, cos)
+  return rejection(response, code, said, cos)
 }
 
-function refusal (answer: CosAnswer, code: string, said: string, cos: CosContext): UpstreamError {
-  const { status } = answer
-  const remedy = passing.has(status) || code === 'SlowDown' ? 'repeat' : transitDamage.get(code) ?? 'none'
+function rejection (response: CosResponse, code: string, said: string, cos: CosContext): UpstreamError {
+  const { status } = response
+  const remedy = transient.has(status) || code === 'SlowDown' ? 'retry' : transitDamage.get(code) ?? 'none'
   if (code === 'SlowDown' || status === 429 || status === 503) {
-    const waitMs = retryAfterMs(answer)
+    const waitMs = retryAfterMs(response)
     const retryAfterSeconds = Math.max(1, Math.ceil((waitMs ?? 0) / 1000))
     const detail = `${said} Try again in ${retryAfterSeconds} s or later.`
     return new UpstreamError({ code, status: 503, title: 'Service Unavailable' }, detail,
@@ -152,7 +118,7 @@ function refusal (answer: CosAnswer, code: string, said: string, cos: CosContext
     return new UpstreamError({ code, status, title }, `${said}${advice.get(code) ?? ''}`, { class: 'caller', remedy, cos })
   }
   return new UpstreamError({ code, status: 502, title: 'Bad Gateway' }, said,
-    { class: status >= 500 ? 'server' : 'caller', remedy, waitMs: retryAfterMs(answer), cos })
+    { class: status >= 500 ? 'server' : 'caller', remedy, waitMs: retryAfterMs(response), cos })
 }
 
 const advice: ReadonlyMap<string, string> = new Map([
@@ -165,89 +131,24 @@ const advice: ReadonlyMap<string, string> = new Map([
     'then the job is running, and its report is what tells. If you have sent this for the first time, take another id.']
 ])
 
-/** The response may be a part of one, or a gateway's. */
+/** The response may be truncated, or come from a gateway. */
 function undocumented (status: number, cos: CosContext): UpstreamError {
   return new UpstreamError('UpstreamInvalidResponse',
     `COS returned status ${status}, which does not belong to this operation. Retry; if it persists, contact the operator.`,
-    { class: 'invalid', remedy: 'repeat', cos })
+    { class: 'invalid', remedy: 'retry', cos })
 }
 
-function codeless (answer: CosAnswer, cos: CosContext): UpstreamError {
-  const { status } = answer
+function codeless (response: CosResponse, cos: CosContext): UpstreamError {
+  const { status } = response
   const code = codelessCodes.get(status)
   if (cos.requestId !== undefined && code !== undefined) {
-    return refusal(answer, code, `COS answered ${status} without saying why.`, cos)
+    return rejection(response, code, `COS answered ${status} without saying why.`, cos)
   }
   return new UpstreamError('UpstreamInvalidResponse',
     `The answer (status ${status}) is not one of COS: a gateway in between may have spoken.`, {
       class: 'invalid',
-      remedy: passing.has(status) ? 'repeat' : 'none',
-      waitMs: retryAfterMs(answer),
+      remedy: transient.has(status) ? 'retry' : 'none',
+      waitMs: retryAfterMs(response),
       cos
     })
-}
-
-function readError (answer: CosAnswer): CosError | undefined {
-  const { headers, body } = answer
-  const type = headerText(headers['content-type'])
-  const stated = (type.includes('json') ? fromJson(body) : fromXml(body)) ??
-    { code: headerText(headers['x-cos-error-code']), message: headerText(headers['x-cos-error-message']) }
-  const code = stated.code.trim()
-  if (!/^[A-Za-z0-9][A-Za-z0-9 ._-]{0,127}$/.test(code) || reflects(answer, code)) return undefined
-  // A log for people would show a second line as one of ours.
-  const message = stated.message.replace(/\p{Cc}+/gu, ' ').trim()
-  return { code, message: reflects(answer, message) ? '' : message.slice(0, longestMessage) }
-}
-
-function fromXml (body: Uint8Array): CosError | undefined {
-  try {
-    const root = parseXml(body, errorExtent)
-    if (root.name !== 'Error') return undefined
-    const textOf = (name: string) => root.children.find(child => child.name === name)?.text ?? ''
-    return { code: textOf('Code'), message: textOf('Message') }
-  } catch {
-    return undefined
-  }
-}
-
-function fromJson (body: Uint8Array): CosError | undefined {
-  try {
-    const json = JSON.parse(Buffer.from(body).toString()) as Record<string, unknown> | null
-    const textOf = (...names: string[]) =>
-      String(names.map(name => json?.[name]).find(value => ['string', 'number'].includes(typeof value)) ?? '')
-    return { code: textOf('code', 'Code'), message: textOf('message', 'Message') }
-  } catch {
-    return undefined
-  }
-}
-
-function headerText (value: string | string[] | undefined): string {
-  return (Array.isArray(value) ? value[0] : value) ?? ''
-}
-
-/** COS's ids are Base64, in which AKID may come by chance. Anything else is not one, and not passed on. */
-function cosId ({ confidential }: CosAnswer, value: string | string[] | undefined): string | undefined {
-  const text = headerText(value)
-  return /^[A-Za-z0-9+/=_.-]{1,256}$/.test(text) && !quotes(confidential, text) ? text : undefined
-}
-
-/** More than an hour is not meant. */
-const longestWaitMs = 3_600_000
-
-/** `Retry-After` in milliseconds: seconds, or a date (RFC 9110, section 10.2.3) by the clock of whoever answered. */
-function retryAfterMs ({ headers }: CosAnswer): number | undefined {
-  const text = headerText(headers['retry-after'])
-  const waitMs = /^[0-9]+$/.test(text) ? Number(text) * 1000 : httpDate(text) - httpDate(headerText(headers['date']))
-  return waitMs >= 0 ? Math.min(waitMs, longestWaitMs) : undefined
-}
-
-/** Milliseconds since 1970 of a date in the one form that is to be written (RFC 9110, section 5.6.7), else NaN. */
-function httpDate (text: string): number {
-  return /^[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} 20\d\d \d\d:\d\d:\d\d GMT$/.test(text) ? Date.parse(text) : NaN
-}
-
-/** What COS's clock showed. Something in between may have another one. */
-function cosTime ({ headers }: CosAnswer, { requestId }: CosContext): number | undefined {
-  const time = httpDate(headerText(headers['date']))
-  return requestId === undefined || Number.isNaN(time) ? undefined : time
 }

@@ -1,61 +1,31 @@
 /**
- * One call of a caller as one or more attempts at COS: when another one is made, what is mended before it, and what the
- * caller is told in the end.
+ * Makes one call as one or more attempts at COS.
  */
 import { sleep } from '../../concurrency/abortable-sleep.ts'
-import type { Credentials } from '../../config/credentials.ts'
 import type { CancelSignal } from '../../concurrency/cancel-signal.ts'
-import type { AttemptTrace, RequestTrace } from '../../tracing.ts'
-import type { Address } from './endpoints.ts'
-import { cosContext, isErrorDocument, toUpstreamError } from './response-errors.ts'
-import type { ConcurrencyLimiter, Permit } from './concurrency-limiter.ts'
-import type { CosClock } from './clock.ts'
+import { createInFlight } from '../../concurrency/in-flight.ts'
+import type { Credentials } from '../../config/credentials.ts'
 import type { CredentialProvider } from '../credentials/provider.ts'
-import { successes } from '../operations.ts'
-import type { Operation } from '../operations.ts'
-import type { RetryBudget } from './retry-budget.ts'
-import type { AttemptLog, CosAnswer, CosRequest, Transport } from './transport.ts'
 import { UpstreamError } from '../upstream-error.ts'
 import type { FailureClass, Remedy } from '../upstream-error.ts'
-
-/** How an attempt or a call ended; `internal` is a fault of this service. */
-export type CallClass = 'ok' | FailureClass | 'internal'
-
-/** How an attempt ended, with the code of what went wrong. */
-export interface Ending {
-  class: CallClass
-  code: string
-}
-
-/** Why a retry that could have helped was not made. */
-export type RetryDenial = 'budget' | 'deadline'
-
-/** What is counted and timed, in seconds. */
-export interface CallObserver {
-  attempted (operation: Operation, ending: Ending, seconds: number): void
-  called (operation: Operation, ending: CallClass, seconds: number): void
-  retried (operation: Operation, after: FailureClass): void
-  retryDenied (reason: RetryDenial): void
-  waited (seconds: number): void
-}
-
-/** What is to be sent, and the request of a caller it belongs to. */
-export interface CosCall extends Pick<CosRequest, 'method' | 'target' | 'body' | 'deadlineAt'> {
-  operation: Operation
-  address: Address
-  call: { log: AttemptLog, trace: RequestTrace, signal: CancelSignal, tally: { attempts: number } }
-}
-
-/** Makes of a success what is asked for. */
-export type Read<T> = (answer: CosAnswer) => T | Promise<T>
+import { createAttempt } from './attempt.ts'
+import type { CosCall, Read } from './attempt.ts'
+import type { CallClass, CallObserver } from './call-observer.ts'
+import type { CosClock } from './clock.ts'
+import type { ConcurrencyLimiter, Permit } from './concurrency-limiter.ts'
+import type { RetryBudget } from './retry-budget.ts'
+import { decideRetry } from './retry-policy.ts'
+import type { Transport } from './transport.ts'
 
 export interface Attempts {
   /**
-   * @param read makes of a success what is asked for; an {@link UpstreamError} of it is a failed attempt like others
+   * Makes a call, with retries as {@link decideRetry} decides.
+   *
+   * @param read turns a success into the result; an {@link UpstreamError} of it is a failed attempt like others
    * @throws {ServiceError} of the last attempt, which says so when COS may have made a change all the same
    */
   run<T> (cosCall: CosCall, read: Read<T>): Promise<T>
-  /** Waits until no call is under way. */
+  /** Waits until no call is in flight. */
   settled (): Promise<void>
 }
 
@@ -70,173 +40,154 @@ interface Dependencies {
   now: () => number
   /** From 0 up to 1. */
   random?: () => number
-  /** Waits for so many milliseconds, or until the signal is aborted. */
+  /** Waits for so many milliseconds, or until the signal is canceled. */
   pause?: (ms: number, signal: CancelSignal | undefined) => Promise<void>
 }
 
-/** The longest wait before the first repeat; twice as long before each further one. */
-const firstBackOffMs = 100
-const longestBackOffMs = 2_000
+/** What the failed attempts of a call leave behind. */
+interface Progress {
+  /** The latest failure. */
+  failure: UpstreamError | undefined
+  /** Whether anything of the call was written to a socket. */
+  wasSent: boolean
+  /** Whether COS may have made the change. */
+  inDoubt: boolean
+  used: Remedy[]
+}
 
 /** Failures after which COS may have carried out what it was sent. */
 const unsettled: ReadonlySet<FailureClass> = new Set(['timeout', 'unreachable', 'server', 'invalid', 'cancelled'])
 
-/**
- * At most `maxAttempts`, with full jitter between them, or as long as COS asks with `Retry-After`, within the deadline
- * and the budget. A POST starts a job: it is not sent again once anything of it was, unless COS refused the key or the
- * time, which it looks at before anything else. Those two are mended first, once a call, and repeated at once.
- */
-export function createAttempts (
-  { maxAttempts }: { maxAttempts: number },
-  dependencies: Dependencies
-): Attempts {
-  const { limiter, budget, clock, credentials, observer, transport } = dependencies
-  const { now, random = Math.random, pause = sleep } = dependencies
+/** Creates the calls to COS. */
+export function createAttempts ({ maxAttempts }: { maxAttempts: number }, dependencies: Dependencies): Attempts {
+  const { limiter, credentials, clock, budget, observer, now, pause = sleep } = dependencies
+  const attempt = createAttempt(dependencies)
+  const prepareRetry = createRetryPreparation({ maxAttempts }, dependencies)
   const secondsSince = (at: number) => (now() - at) / 1000
+  const inFlight = createInFlight()
 
-  async function attempt<T> (
-    cosCall: CosCall, read: Read<T>, keys: Credentials, number: number, permit: Permit
-  ): Promise<{ value: T } | { failure: UpstreamError }> {
-    const { operation, method, target, address, body, deadlineAt, call } = cosCall
-    const success = successes[operation]
-    const startedAt = now()
-    let span: AttemptTrace | undefined
-    let answer: CosAnswer | undefined
-    let result: { value: T } | { error: unknown }
-    call.tally.attempts += 1
-    try {
-      span = call.trace.startAttempt({ operation, method, origin: address.origin, target, number })
-      answer = await transport.send({
-        method,
-        address,
-        target,
-        body,
-        deadlineAt,
-        success,
-        credentials: keys,
-        number,
-        traceHeaders: span.headers,
-        signal: method === 'GET' ? call.signal : undefined,
-        log: call.log
-      })
-      if (answer.status !== success.status || isErrorDocument(answer)) throw toUpstreamError(answer)
-      result = { value: await read(answer) }
-    } catch (error) {
-      result = { error }
-    }
-    const failure = 'error' in result && result.error instanceof UpstreamError ? result.error : undefined
-    permit.release(answer !== undefined ? 'responded' : failure?.isSilence === true ? 'unresponsive' : 'other')
-    const ending: Ending = failure !== undefined
-      ? { class: failure.class, code: failure.cosCode ?? failure.code }
-      : 'value' in result ? { class: 'ok', code: '' } : { class: 'internal', code: 'InternalError' }
-    observer.attempted(operation, ending, secondsSince(startedAt))
-    span?.end({
-      status: answer?.status,
-      cosRequestId: answer && cosContext(answer).requestId,
-      error: ending.class === 'ok' ? undefined : ending.code
-    })
-    if ('value' in result) return result
-    if (failure === undefined) throw result.error
-    return { failure }
-  }
-
-  async function repeatedly<T> (cosCall: CosCall, read: Read<T>): Promise<T> {
-    const { operation, method, address: { host }, deadlineAt, call } = cosCall
+  async function runAttempts<T> (cosCall: CosCall, read: Read<T>): Promise<T> {
+    const { address: { host }, deadlineAt } = cosCall
     const place = { host, region: host.slice(host.indexOf('.') + 1) }
-    const isChange = method !== 'GET'
-    const tried = new Set<Remedy>()
-    let last: UpstreamError | undefined
-    let wasSent = false
-    let inDoubt = false
-    // A change that was sent is driven to its end, whether or not anybody waits: the audit will say what it was.
-    const signal = () => isChange && wasSent ? undefined : call.signal
+    const progress: Progress = { failure: undefined, wasSent: false, inDoubt: false, used: [] }
     budget.earn(host)
-
-    async function msUntilRepeat (
-      failure: UpstreamError, number: number, keys: Credentials, clockOffsetMs: number
-    ): Promise<number | undefined> {
-      const { remedy, cosTime, waitMs } = failure
-      if (remedy === 'none' || (remedy !== 'repeat' && tried.has(remedy))) return undefined
-      tried.add(remedy)
-      const isLast = number >= maxAttempts
-      if (remedy === 'correct-clock') return clock.correct(cosTime, clockOffsetMs) && !isLast ? 0 : undefined
-      if (remedy === 'renew-key') {
-        const renewal = credentials.renew(keys, deadlineAt)
-        // Of no use to this call any more, but to the next.
-        if (isLast) return undefined
-        return await renewal === undefined || now() >= deadlineAt ? undefined : 0
-      }
-      if (isLast || (method === 'POST' && failure.wasSent)) return undefined
-      const delayMs = waitMs + random() * Math.min(longestBackOffMs, firstBackOffMs * 2 ** (number - 1))
-      const denial = now() + delayMs >= deadlineAt ? 'deadline' : budget.spend(host) ? undefined : 'budget'
-      if (denial === undefined) return delayMs
-      observer.retryDenied(denial)
-      return undefined
-    }
-
-    let number = 0
-    for (;;) {
-      number += 1
+    for (let number = 1; ; number++) {
       let keys: Credentials
       let permit: Permit
       try {
-        // Anew for each attempt: while this one waited its turn they may have been replaced.
+        // While the previous attempt failed, the credentials may have been replaced.
         keys = await credentials.get(deadlineAt)
         const askedAt = now()
-        permit = await limiter.acquire(place, deadlineAt, signal())
+        permit = await limiter.acquire(place, deadlineAt, signalOf(cosCall, progress))
         observer.waited(secondsSince(askedAt))
       } catch (error) {
-        // What keeps a repeat from being made says less than what made one necessary.
-        throw last === undefined ? error : concluded(last, method, inDoubt)
+        // The failure that made a retry necessary says more than the error that prevents the retry.
+        throw progress.failure === undefined ? error : concluded(progress.failure, cosCall, progress)
       }
       const clockOffsetMs = clock.offsetMs()
       const result = await attempt(cosCall, read, keys, number, permit)
       if ('value' in result) return result.value
       const { failure } = result
-      last = failure
-      wasSent ||= failure.wasSent
-      inDoubt ||= isChange && failure.wasSent && unsettled.has(failure.class)
-      const delayMs = await msUntilRepeat(failure, number, keys, clockOffsetMs)
-      if (delayMs === undefined) throw concluded(failure, method, inDoubt)
-      observer.retried(operation, failure.class)
-      call.log.debug({ operation, attempt: number, after: failure.cosCode ?? failure.code, delayMs }, 'trying COS again')
-      // Who has left, or leaves meanwhile, is met by the limiter.
-      if (delayMs > 0 && signal()?.aborted !== true) await pause(delayMs, signal())
+      recordFailure(progress, failure, cosCall)
+      const delayMs = await prepareRetry(cosCall, progress, { failure, number, keys, clockOffsetMs })
+      if (delayMs === undefined) throw concluded(failure, cosCall, progress)
+      const signal = signalOf(cosCall, progress)
+      // The limiter rejects the call of a caller that disconnects during the pause.
+      if (delayMs > 0 && signal?.aborted !== true) await pause(delayMs, signal)
     }
   }
-
-  async function observed<T> (cosCall: CosCall, read: Read<T>): Promise<T> {
-    const startedAt = now()
-    const observe = (ending: CallClass) => { observer.called(cosCall.operation, ending, secondsSince(startedAt)) }
-    try {
-      const value = await repeatedly(cosCall, read)
-      observe('ok')
-      return value
-    } catch (error) {
-      observe(error instanceof UpstreamError ? error.class : 'internal')
-      throw error
-    }
-  }
-
-  const underWay = new Set<Promise<unknown>>()
 
   return {
-    run (cosCall, read) {
-      const call = observed(cosCall, read)
-      underWay.add(call)
-      const leave = () => { underWay.delete(call) }
-      call.then(leave, leave)
-      return call
+    async run (cosCall, read) {
+      const startedAt = now()
+      let ending: CallClass = 'internal'
+      inFlight.start()
+      try {
+        const value = await runAttempts(cosCall, read)
+        ending = 'ok'
+        return value
+      } catch (error) {
+        if (error instanceof UpstreamError) ending = error.class
+        throw error
+      } finally {
+        inFlight.end()
+        observer.called(cosCall.operation, ending, secondsSince(startedAt))
+      }
     },
 
-    async settled () {
-      while (underWay.size > 0) await Promise.allSettled(underWay)
-    }
+    settled: inFlight.settled
   }
 }
 
-/** What the caller is told of the last failure when an attempt may have been carried out. */
-function concluded (failure: UpstreamError, method: string, inDoubt: boolean): UpstreamError {
+interface Failed {
+  failure: UpstreamError
+  /** 1 for the first attempt. */
+  number: number
+  keys: Credentials
+  /** Offset of the clock that signed the attempt. */
+  clockOffsetMs: number
+}
+
+/** Creates the function that carries out a decision. It returns the pause before the retry; undefined to give up. */
+function createRetryPreparation (
+  { maxAttempts }: { maxAttempts: number },
+  { budget, clock, credentials, observer, now, random = Math.random }: Dependencies
+) {
+  async function delayMsOf (
+    { method, address: { host }, deadlineAt }: CosCall, { used }: Progress, failed: Failed
+  ): Promise<number | undefined> {
+    const { failure, number, keys, clockOffsetMs } = failed
+    const decision = decideRetry({
+      failure,
+      method,
+      number,
+      maxAttempts,
+      used,
+      remainingMs: deadlineAt - now(),
+      hasBudget: budget.has(host),
+      random: random()
+    })
+    used.push(failure.remedy)
+    switch (decision.action) {
+      case 'give-up':
+        if (decision.denial !== undefined) observer.retryDenied(decision.denial)
+        return undefined
+      case 'retry':
+        budget.spend(host)
+        return decision.delayMs
+      case 'correct-clock':
+        return clock.correct(failure.cosTime, clockOffsetMs) && decision.thenRetry ? 0 : undefined
+      case 'refresh-credentials': {
+        const refreshed = credentials.renew(keys, deadlineAt)
+        return decision.thenRetry && await refreshed !== undefined && now() < deadlineAt ? 0 : undefined
+      }
+    }
+  }
+
+  return async (cosCall: CosCall, progress: Progress, failed: Failed): Promise<number | undefined> => {
+    const delayMs = await delayMsOf(cosCall, progress, failed)
+    if (delayMs === undefined) return undefined
+    const { operation, call } = cosCall
+    const { failure, number } = failed
+    observer.retried(operation, failure.class)
+    call.log.debug({ operation, attempt: number, after: failure.cosCode ?? failure.code, delayMs }, 'trying COS again')
+    return delayMs
+  }
+}
+
+/** Returns the signal that ends a call. A change that was sent runs to its end: the audit records its outcome. */
+function signalOf ({ method, call }: CosCall, { wasSent }: Progress): CancelSignal | undefined {
+  return method !== 'GET' && wasSent ? undefined : call.signal
+}
+
+function recordFailure (progress: Progress, failure: UpstreamError, { method }: CosCall): void {
+  progress.failure = failure
+  progress.wasSent ||= failure.wasSent
+  progress.inDoubt ||= method !== 'GET' && failure.wasSent && unsettled.has(failure.class)
+}
+
+/** Returns what the caller is told about the last failure. An earlier attempt may have been carried out. */
+function concluded (failure: UpstreamError, { method }: CosCall, { inDoubt }: Progress): UpstreamError {
   if (!inDoubt) return failure
   const doubt = method === 'POST'
     ? 'Whether COS has taken the job is not known. Sent again, DuplicateInventoryId means that it has, unless the id was used before.'

@@ -6,7 +6,7 @@ import { withTimeout } from '../../concurrency/with-timeout.ts'
 import type { Config } from '../../config.ts'
 import { ServiceError } from '../../errors.ts'
 import { regionOf } from '../client/endpoints.ts'
-import type { CosCall } from '../client/retry.ts'
+import type { CosCall } from '../client/attempt.ts'
 import type { BucketRegions } from './bucket-list.ts'
 
 /** How long a bucket is taken to be where a list has it. */
