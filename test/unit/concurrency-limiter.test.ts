@@ -10,7 +10,7 @@ const region = 'cos.ap-guangzhou.myqcloud.com'
 
 interface Limits { maxConcurrency?: number, maxPerHost?: number, queueLimit?: number, maxWaitMs?: number }
 
-/** Bulkheads in a time of their own; what becomes of each call is kept by its name. */
+/** Creates a limiter with a clock of its own. The outcome of each call is kept by its name. */
 function build ({ maxConcurrency = 4, maxPerHost = 2, queueLimit = 10, maxWaitMs = 5_000 }: Limits = {}) {
   let time = 1_000_000
   const shed: ShedReason[] = []
@@ -53,25 +53,25 @@ function build ({ maxConcurrency = 4, maxPerHost = 2, queueLimit = 10, maxWaitMs
   }
 }
 
-t.test('a host has so many calls at once, all have so many together, and the rest wait', async t => {
+t.test('calls wait when the limit of their host or of all hosts is reached', async t => {
   const { admitted, enterAll, release, limiter } = build()
   await enterAll('a1', 'a2', 'a3', 'b1', 'c1', 'c2')
   t.strictSame(admitted, ['a1', 'a2', 'b1', 'c1'])
   t.strictSame(limiter.occupation(), { inFlight: 4, waiting: 2, unresponsiveHosts: 0 })
   await release('b1')
-  t.strictSame(admitted.slice(4), ['c2'], 'a has no permit free')
+  t.strictSame(admitted.slice(4), ['c2'], 'host a has no free permit')
   await release('a2')
   t.strictSame(admitted.slice(5), ['a3'])
 })
 
-t.test('free permits go round the hosts, in order of arrival within each', async t => {
+t.test('free permits are handed out round-robin across hosts', async t => {
   const { admitted, enterAll, release, permits } = build({ maxConcurrency: 1 })
   await enterAll('x1', 'a1', 'a2', 'a3', 'b1', 'b2', 'c1')
   while (permits.size > 0) await release(String([...permits.keys()][0]))
   t.strictSame(admitted, ['x1', 'a1', 'b1', 'c1', 'a2', 'b2', 'a3'])
 })
 
-t.test('a full queue gives up the latest of the host with most waiting, or refuses who would have more', async t => {
+t.test('a full queue rejects the latest call of the host with most waiting', async t => {
   const { enterAll, refused, shed } = build({ maxConcurrency: 1, queueLimit: 4 })
   await enterAll('x1', 'a1', 'a2', 'a3', 'a4', 'a5')
   t.strictSame([...refused.keys()], ['a5'])
@@ -86,7 +86,7 @@ t.test('a full queue gives up the latest of the host with most waiting, or refus
   t.strictSame([...none.refused.keys()], ['a2', 'b1'])
 })
 
-t.test('nobody waits longer than is allowed, nor past the deadline', async t => {
+t.test('a wait ends at its limit or at the deadline', async t => {
   mock.timers.enable({ apis: ['setTimeout'] })
   t.teardown(() => { mock.timers.reset() })
   const { enter, refused, release, admitted, limiter, settle, pass } = build({ maxConcurrency: 1, maxWaitMs: 5_000 })
@@ -109,10 +109,10 @@ t.test('nobody waits longer than is allowed, nor past the deadline', async t => 
   t.match(refused.get('a2'), { code: 'Overloaded', detail: /not got round to calling a\.cos/ })
   t.equal(limiter.occupation().waiting, 0)
   await release('a1')
-  t.strictSame(admitted, ['a1'], 'and none of them comes back')
+  t.strictSame(admitted, ['a1'], 'none of them gets a permit later')
 })
 
-t.test('who leaves waits no more, and takes no permit', async t => {
+t.test('a call whose caller disconnects gets no permit', async t => {
   const { enter, enterAll, refused, release, admitted, settle, shed } = build({ maxConcurrency: 1 })
   const controller = new AbortController()
   await enter('a1')
@@ -125,10 +125,10 @@ t.test('who leaves waits no more, and takes no permit', async t => {
   t.strictSame(admitted, ['a1', 'a3'])
   await enter('a4', { signal: controller.signal })
   t.match(refused.get('a4'), { code: 'CallerLeft' })
-  t.strictSame(shed, [], 'which is nothing of ours')
+  t.strictSame(shed, [], 'the service did not reject it')
 })
 
-t.test('of a host that answers nobody one call at a time finds out whether it is back', async t => {
+t.test('one call at a time probes an unresponsive host', async t => {
   const { enterAll, refused, release, admitted, pass, limiter, shed } = build({ maxConcurrency: 8 })
   await enterAll('a1', 'a2', 'a3', 'b1')
   pass(100)
@@ -140,9 +140,9 @@ t.test('of a host that answers nobody one call at a time finds out whether it is
   await release('a2', 'unresponsive')
   t.equal(limiter.occupation().unresponsiveHosts, 1)
   await enterAll('a4', 'a5', 'a6', 'b2')
-  t.strictSame(admitted, ['a1', 'a2', 'b1', 'a4', 'b2'], 'others are not concerned')
+  t.strictSame(admitted, ['a1', 'a2', 'b1', 'a4', 'b2'], 'other hosts are not affected')
   await release('a4', 'other')
-  t.equal(admitted.at(-1), 'a5', 'a call that was broken off has not found out')
+  t.equal(admitted.at(-1), 'a5', 'a canceled call says nothing')
   await release('a5', 'responded')
   t.strictSame(admitted.slice(6), ['a6'])
   t.equal(limiter.occupation().unresponsiveHosts, 0)
@@ -150,7 +150,7 @@ t.test('of a host that answers nobody one call at a time finds out whether it is
   t.equal(admitted.at(-1), 'a7')
 })
 
-t.test('a time-out beside answers is no silence', async t => {
+t.test('a host is not unresponsive when other calls get responses', async t => {
   const { enterAll, release, pass, limiter } = build({ maxConcurrency: 8 })
   await enterAll('a1', 'a2')
   pass(100)
@@ -160,7 +160,7 @@ t.test('a time-out beside answers is no silence', async t => {
   t.equal(limiter.occupation().unresponsiveHosts, 0)
 })
 
-t.test('a region that answers nobody holds an eighth of the permits, however many hosts it has', async t => {
+t.test('an unresponsive region gets an eighth of the permits', async t => {
   const dead = 'cos.ap-dead.myqcloud.com'
   const { enter, admitted, release, pass, settle } = build({ maxConcurrency: 16, maxPerHost: 16 })
   void enter('a1', { in: dead })
@@ -172,10 +172,10 @@ t.test('a region that answers nobody holds an eighth of the permits, however man
   await settle()
   t.strictSame(admitted.slice(1), ['b1', 'c1', 'x1', 'x2', 'y1'])
   await release('b1', 'responded')
-  t.strictSame(admitted.slice(6), ['d1', 'e1', 'f1'], 'one that answers speaks for all')
+  t.strictSame(admitted.slice(6), ['d1', 'e1', 'f1'], 'one responsive host is enough')
 })
 
-t.test('hosts nobody calls any more are forgotten', async t => {
+t.test('idle hosts are forgotten', async t => {
   const limiter = createConcurrencyLimiter(
     { maxConcurrency: 4, maxPerHost: 2, queueLimit: 0, maxWaitMs: 1 }, { now: () => 1, shed: () => {} }
   )
@@ -189,7 +189,7 @@ t.test('hosts nobody calls any more are forgotten', async t => {
   t.equal(limiter.occupation().inFlight, 0)
 })
 
-t.test('whatever happens, no bound is passed, nothing is lost and nothing is left', async () => {
+t.test('no sequence of calls exceeds a limit or loses a permit', async () => {
   const step = fc.oneof(
     { weight: 3, arbitrary: fc.record({ kind: fc.constant('enter' as const), host: fc.constantFrom('a', 'b', 'c') }) },
     { weight: 2, arbitrary: fc.record({ kind: fc.constant('release' as const), index: fc.nat(20), ending: fc.constantFrom('responded' as const, 'unresponsive' as const, 'other' as const) }) },

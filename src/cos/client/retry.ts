@@ -71,7 +71,9 @@ export function createAttempts ({ maxAttempts }: { maxAttempts: number }, depend
     const place = { host, region: host.slice(host.indexOf('.') + 1) }
     const progress: Progress = { failure: undefined, wasSent: false, inDoubt: false, used: [] }
     budget.earn(host)
-    for (let number = 1; ; number++) {
+    let number = 0
+    for (;;) {
+      number += 1
       let keys: Credentials
       let permit: Permit
       try {

@@ -1,8 +1,10 @@
 import { mock } from 'node:test'
+import { setImmediate as nextIteration } from 'node:timers/promises'
 import t from 'tap'
 import { createAbortableQueue } from '../../src/concurrency/abortable-queue.ts'
 import { sleep } from '../../src/concurrency/abortable-sleep.ts'
 import { CancelSource } from '../../src/concurrency/cancel-signal.ts'
+import { createInFlight } from '../../src/concurrency/in-flight.ts'
 import { withTimeout } from '../../src/concurrency/with-timeout.ts'
 
 function createQueue () {
@@ -114,4 +116,23 @@ t.test('withTimeout waits for days when the limit is longer than a timer can be'
   t.equal(await Promise.race([wait, Promise.resolve('waiting')]), 'waiting')
   mock.timers.tick(1)
   t.equal(await wait, 'late')
+})
+
+t.test('in-flight counter settles when all work has ended', async t => {
+  const inFlight = createInFlight()
+  await inFlight.settled()
+  let isSettled = false
+  inFlight.start()
+  inFlight.start()
+  const settled = inFlight.settled().then(() => { isSettled = true })
+  inFlight.end()
+  await nextIteration()
+  t.notOk(isSettled)
+  inFlight.end()
+  inFlight.start()
+  await nextIteration()
+  t.notOk(isSettled, 'work that started meanwhile is waited for')
+  inFlight.end()
+  await settled
+  t.ok(isSettled)
 })
