@@ -1,7 +1,7 @@
 import type { CosContext } from '../../errors.ts'
 import type { CosResponse } from './messages.ts'
 
-/** `Retry-After` is never longer in practice. */
+/** Longer waits that `Retry-After` asks for are cut. */
 const longestWaitMs = 3_600_000
 
 const reflectedLabels = /q-(ak|signature|sign-algorithm|sign-time|key-time)|x-cos-security-token/i
