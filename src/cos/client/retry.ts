@@ -63,7 +63,6 @@ export function createAttempts ({ maxAttempts }: { maxAttempts: number }, depend
   const { limiter, credentials, clock, budget, observer, now, pause = sleep } = dependencies
   const attempt = createAttempt(dependencies)
   const prepareRetry = createRetryPreparation({ maxAttempts }, dependencies)
-  const secondsSince = (at: number) => (now() - at) / 1000
   const inFlight = createInFlight()
 
   async function runAttempts<T> (cosCall: CosCall, read: Read<T>): Promise<T> {
@@ -81,7 +80,7 @@ export function createAttempts ({ maxAttempts }: { maxAttempts: number }, depend
         keys = await credentials.get(deadlineAt)
         const askedAt = now()
         permit = await limiter.acquire(place, deadlineAt, signalOf(cosCall, progress))
-        observer.waited(secondsSince(askedAt))
+        observer.waited((now() - askedAt) / 1000)
       } catch (error) {
         // The failure that made a retry necessary says more than the error that prevents the retry.
         throw progress.failure === undefined ? error : concluded(progress.failure, cosCall, progress)
@@ -90,7 +89,6 @@ export function createAttempts ({ maxAttempts }: { maxAttempts: number }, depend
       const result = await attempt(cosCall, read, keys, number, permit)
       if ('value' in result) return result.value
       const { failure } = result
-      recordFailure(progress, failure, cosCall)
       const delayMs = await prepareRetry(cosCall, progress, { failure, number, keys, clockOffsetMs })
       if (delayMs === undefined) throw concluded(failure, cosCall, progress)
       const signal = signalOf(cosCall, progress)
@@ -99,21 +97,22 @@ export function createAttempts ({ maxAttempts }: { maxAttempts: number }, depend
     }
   }
 
+  function recordEnd ({ operation }: CosCall, startedAt: number, ending: CallClass): void {
+    inFlight.end()
+    observer.called(operation, ending, (now() - startedAt) / 1000)
+  }
+
   return {
     async run (cosCall, read) {
       const startedAt = now()
-      let ending: CallClass = 'internal'
       inFlight.start()
       try {
         const value = await runAttempts(cosCall, read)
-        ending = 'ok'
+        recordEnd(cosCall, startedAt, 'ok')
         return value
       } catch (error) {
-        if (error instanceof UpstreamError) ending = error.class
+        recordEnd(cosCall, startedAt, error instanceof UpstreamError ? error.class : 'internal')
         throw error
-      } finally {
-        inFlight.end()
-        observer.called(cosCall.operation, ending, secondsSince(startedAt))
       }
     },
 
@@ -167,6 +166,7 @@ function createRetryPreparation (
   }
 
   return async (cosCall: CosCall, progress: Progress, failed: Failed): Promise<number | undefined> => {
+    recordFailure(progress, failed.failure, cosCall)
     const delayMs = await delayMsOf(cosCall, progress, failed)
     if (delayMs === undefined) return undefined
     const { operation, call } = cosCall
