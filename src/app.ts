@@ -6,7 +6,7 @@ import type { Changes } from './changes/changes.ts'
 import type { DesiredSets } from './changes/desired-set.ts'
 import { preflight } from './changes/preflight.ts'
 import type { Inventories } from './cos/inventories.ts'
-import type { Regions } from './cos/regions.ts'
+import type { Regions } from './cos/regions/regions.ts'
 import {
   DesiredSetSchema, InventoryConfigurationPatchSchema, SetOutcomeSchema, SetProgressSchema
 } from './contract/desired-set.ts'

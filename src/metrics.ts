@@ -1,7 +1,7 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
-import type { CallObserver } from './cos/attempts.ts'
-import type { Occupation, ShedReason } from './cos/bulkheads.ts'
-import type { Connections as CosConnections } from './cos/transport.ts'
+import type { CallObserver } from './cos/client/call-observer.ts'
+import type { Occupation, ShedReason } from './cos/client/concurrency-limiter.ts'
+import type { Connections as CosConnections } from './cos/client/transport.ts'
 import { problemTable } from './errors.ts'
 import type { ClosingReason } from './http/connections/connection-limits.ts'
 import type { ConnectionRegistry } from './http/connections/connection-registry.ts'
@@ -138,7 +138,7 @@ export function createMetrics (version: string): Metrics {
         each => { each.set(backlog().unsentBytes) })
       gauge('cos_calls_in_flight', 'Calls that hold a slot.', [], each => { each.set(occupation().inFlight) })
       gauge('cos_calls_waiting', 'Calls that wait for a slot.', [], each => { each.set(occupation().waiting) })
-      gauge('cos_silent_hosts', 'Hosts of COS that answer nobody.', [], each => { each.set(occupation().silentHosts) })
+      gauge('cos_silent_hosts', 'Hosts of COS that answer nobody.', [], each => { each.set(occupation().unresponsiveHosts) })
       gauge('cos_connections', 'Connections to COS.', ['state'], each => {
         const { open, busy } = connections()
         each.set({ state: 'open' }, open)

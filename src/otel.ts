@@ -16,6 +16,7 @@ import { defaultResource, detectResources, envDetector, resourceFromAttributes }
 import { BasicTracerProvider, BatchSpanProcessor } from '@opentelemetry/sdk-trace-base'
 import type { SpanExporter } from '@opentelemetry/sdk-trace-base'
 import type { Logger } from 'pino'
+import { withTimeout } from './concurrency/with-timeout.ts'
 import type { TraceProtocol } from './config/traces.ts'
 import { readTraceContext } from './tracing.ts'
 import type { AttemptFields, RequestFields, TraceContext, Tracer } from './tracing.ts'
@@ -114,10 +115,8 @@ export async function startOtelTracer ({ log, protocol, scheme, steadyNow, versi
 
     async close () {
       const flushed = provider.shutdown().then(() => true, () => false)
-      let timer: NodeJS.Timeout | undefined
-      const limit = new Promise<boolean>(resolve => { timer = setTimeout(resolve, closeLimitMs, false) })
-      if (!await Promise.race([flushed, limit])) log.warn('traces: the collector did not take the last spans in time')
-      clearTimeout(timer)
+      const inTime = await withTimeout(flushed, closeLimitMs, () => false)
+      if (!inTime) log.warn('traces: the collector did not take the last spans in time')
     }
   }
 }

@@ -10,20 +10,20 @@ import type { JwtOptions, JwtVerifier } from './callers/jwt.ts'
 import { createChanges } from './changes/changes.ts'
 import { createCheckedInventories } from './changes/checked-inventories.ts'
 import { createDesiredSets } from './changes/desired-set.ts'
-import { createTurns } from './changes/turns.ts'
+import { createLocks } from './changes/locks.ts'
 import { isPlace } from './config/formats.ts'
 import type { Config, TlsConfig } from './config/config.ts'
 import { ConfigError } from './config/environment.ts'
-import { createAttempts } from './cos/attempts.ts'
-import { createBucketList } from './cos/bucket-list.ts'
-import { createBulkheads } from './cos/bulkheads.ts'
-import { createCosClock } from './cos/clock.ts'
+import { createAttempts } from './cos/client/retry.ts'
+import { createBucketList } from './cos/regions/bucket-list.ts'
+import { createConcurrencyLimiter } from './cos/client/concurrency-limiter.ts'
+import { createCosClock } from './cos/client/clock.ts'
 import { createCredentialProvider } from './cos/credentials/provider.ts'
 import { createCredentialSource } from './cos/credentials/source.ts'
 import { createInventories } from './cos/inventories.ts'
-import { createRegions } from './cos/regions.ts'
-import { createRetryBudget } from './cos/retry-budget.ts'
-import { createTransport } from './cos/transport.ts'
+import { createRegions } from './cos/regions/regions.ts'
+import { createRetryBudget } from './cos/client/retry-budget.ts'
+import { createTransport } from './cos/client/transport.ts'
 import { createFetcher } from './fetch-json.ts'
 import { ConnectionRegistry } from './http/connections/connection-registry.ts'
 import { createLifecycle, cutRequests, shutDown } from './http/connections/graceful-shutdown.ts'
@@ -94,24 +94,24 @@ export async function startService (config: Config, logger: Logger, outputs: Out
   const tracer = await openTracer(config, { version, steadyNow, log: logger, scheme })
   const clock = createCosClock({ now, steadyNow, log: logger })
   const { deadlineMs, maxConcurrency, maxConnections: maxPerHost, queueLimit, timeoutMs: maxWaitMs } = config.cos
-  const bulkheads = createBulkheads(
+  const limiter = createConcurrencyLimiter(
     { maxConcurrency, maxPerHost, queueLimit, maxWaitMs }, { now: steadyNow, shed: metrics.shed })
   const userAgent = `cos-inventory-proxy/${version}`
   const transport = createTransport(config.cos, { now: steadyNow, clock, userAgent })
   const budget = createRetryBudget(steadyNow)
   const observer = metrics
   const attempts = createAttempts(
-    config.cos, { bulkheads, budget, clock, credentials, observer, transport, now: steadyNow })
+    config.cos, { limiter, budget, clock, credentials, observer, transport, now: steadyNow })
   const listBuckets = createBucketList(config.cos, { attempts, now: steadyNow, isPlace })
   const regions = createRegions(config.cos, { listBuckets, log: logger, now: steadyNow })
   const inventories = createCheckedInventories(
     createInventories(config.cos, { attempts }), () => { rejectUnaudited(audit) })
-  const turns = createTurns({ queueLimit, reserveMs: Math.min(maxWaitMs, deadlineMs / 2), now: steadyNow })
+  const locks = createLocks({ queueLimit, reserveMs: Math.min(maxWaitMs, deadlineMs / 2), now: steadyNow })
   const connections = new ConnectionRegistry({ onClosed: metrics.connectionClosed })
   const { perMinute, redisUrl } = config.rateLimit
   const redis = redisUrl && await connectRedis(redisUrl, logger)
   metrics.addReadings({
-    occupation: bulkheads.occupation,
+    occupation: limiter.occupation,
     connections: transport.connections,
     backlog: () => connections.backlog(),
     credentialsExpireAt: credentials.expiresAt,
@@ -125,10 +125,10 @@ export async function startService (config: Config, logger: Logger, outputs: Out
     allowedHosts: config.allowedHosts,
     audit,
     callers,
-    changes: createChanges({ inventories, turns }),
+    changes: createChanges({ inventories, locks }),
     connections,
     deadlineMs,
-    desiredSets: createDesiredSets({ inventories, turns, deadlineMs, now: steadyNow }),
+    desiredSets: createDesiredSets({ inventories, locks, deadlineMs, now: steadyNow }),
     inventories,
     lifecycle,
     logger,

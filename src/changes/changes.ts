@@ -5,12 +5,12 @@
  */
 import { apply as mergePatch } from 'tiny-merge-patch'
 import type { InventoryConfiguration } from '../contract/inventory.ts'
-import { isNotFound } from '../cos/answers.ts'
+import { isNotFound } from '../cos/client/response-errors.ts'
 import type { Call, Inventories, Outcome } from '../cos/inventories.ts'
 import { normalise } from '../cos/xml/inventory-xml.ts'
 import type { CosDocument } from '../cos/xml/cos-document.ts'
 import { ServiceError } from '../errors.ts'
-import type { Turns } from './turns.ts'
+import type { Locks } from './locks.ts'
 import { etagOf, failedPrecondition } from './version.ts'
 import type { Preconditions } from './version.ts'
 
@@ -57,12 +57,12 @@ export interface Changes {
 
 interface Dependencies {
   inventories: Inventories
-  turns: Turns
+  locks: Locks
 }
 
 /** Builds the changes on the operations of COS. */
-export function createChanges ({ inventories, turns }: Dependencies): Changes {
-  const inTurn = <T>(call: Call, id: string, work: () => Promise<T>) => turns.take(turnOf(call, id), call, work)
+export function createChanges ({ inventories, locks }: Dependencies): Changes {
+  const locked = <T>(call: Call, id: string, work: () => Promise<T>) => locks.run(lockKeyOf(call, id), call, work)
 
   async function check (call: Call, id: string, preconditions: Preconditions): Promise<void> {
     if (!isConditional(preconditions)) return
@@ -113,7 +113,7 @@ export function createChanges ({ inventories, turns }: Dependencies): Changes {
       return { value, cos, etag: value.etag() }
     },
 
-    put: (call, id, input, preconditions) => inTurn(call, id, async () => {
+    put: (call, id, input, preconditions) => locked(call, id, async () => {
       // A configuration that cannot be sent is rejected before anything is read.
       if (isConditional(preconditions)) inventories.preview(call, id, input)
       await check(call, id, preconditions)
@@ -123,13 +123,13 @@ export function createChanges ({ inventories, turns }: Dependencies): Changes {
       return { value, cos, etag }
     }),
 
-    delete: (call, id, preconditions) => inTurn(call, id, async () => {
+    delete: (call, id, preconditions) => locked(call, id, async () => {
       await check(call, id, preconditions)
       return await inventories.delete(call, id)
     }),
 
     patch: (call, id, patch, preconditions, judge) =>
-      inTurn(call, id, () => mergeAndWrite(call, id, patch, preconditions, judge)),
+      locked(call, id, () => mergeAndWrite(call, id, patch, preconditions, judge)),
 
     async previewPut (call, id, input, preconditions) {
       const xml = inventories.preview(call, id, input)
@@ -144,8 +144,8 @@ export function createChanges ({ inventories, turns }: Dependencies): Changes {
   }
 }
 
-/** The key under which changes of a configuration take turns. */
-export function turnOf ({ bucket }: Call, id: string): string {
+/** Returns the key of the lock on a configuration. */
+export function lockKeyOf ({ bucket }: Call, id: string): string {
   return `${bucket}/${id}`
 }
 

@@ -4,17 +4,17 @@
  */
 import type { Action } from '../contract/callers.ts'
 import { maxSetSize } from '../contract/desired-set.ts'
-import { cancelled } from '../cos/bulkheads.ts'
+import { canceled } from '../cos/upstream-error.ts'
 import type { Call, Inventories, Outcome } from '../cos/inventories.ts'
 import { normalise } from '../cos/xml/inventory-xml.ts'
 import type { CosDocument } from '../cos/xml/cos-document.ts'
 import { ServiceError } from '../errors.ts'
 import type { CosContext, ValidationIssue } from '../errors.ts'
 import { createPauses } from '../event-loop.ts'
-import { turnOf } from './changes.ts'
+import { lockKeyOf } from './changes.ts'
 import { differencesOf } from './differences.ts'
 import type { Difference } from './differences.ts'
-import type { Turns } from './turns.ts'
+import type { Locks } from './locks.ts'
 
 /** What is to become of one configuration, and what has. An update keeps the form of the stored XML. */
 export type Step = { id: string } & (
@@ -82,7 +82,7 @@ export interface DesiredSets {
 
 interface Dependencies {
   inventories: Inventories
-  turns: Turns
+  locks: Locks
   /** For each change, in milliseconds. */
   deadlineMs: number
   /** Monotonic clock, in milliseconds. */
@@ -96,7 +96,7 @@ const changesAtOnce = 8
 export const deadlinesOfSet = 20
 
 /** Builds the sets on the operations of COS. */
-export function createDesiredSets ({ inventories, turns, deadlineMs, now }: Dependencies): DesiredSets {
+export function createDesiredSets ({ inventories, locks, deadlineMs, now }: Dependencies): DesiredSets {
   /** @param updates the stored XML of the configurations to look at; undefined looks at all, as new ones */
   async function rejectTooLarge (desired: Desired, updates?: ReadonlyMap<string, string>): Promise<void> {
     const errors: ValidationIssue[] = []
@@ -131,7 +131,7 @@ export function createDesiredSets ({ inventories, turns, deadlineMs, now }: Depe
   }
 
   function write (call: Call, { id, step, configuration }: Change): Promise<Outcome<undefined>> {
-    return turns.take(turnOf(call, id), call, () => configuration === undefined
+    return locks.run(lockKeyOf(call, id), call, () => configuration === undefined
       ? inventories.delete(call, id)
       : inventories.put(call, id, configuration, 'stored' in step ? step.stored : undefined))
   }
@@ -150,7 +150,7 @@ export function createDesiredSets ({ inventories, turns, deadlineMs, now }: Depe
   ): Promise<void> {
     // A change that starts has its whole deadline, and the set ends in time.
     const lastStartAt = now() + (deadlinesOfSet - 1) * deadlineMs
-    const rejection = () => signal.aborted ? cancelled() : now() > lastStartAt ? outOfTime() : observer.mayStart()
+    const rejection = () => signal.aborted ? canceled() : now() > lastStartAt ? outOfTime() : observer.mayStart()
 
     async function make (change: Change): Promise<void> {
       const error = rejection()
@@ -173,7 +173,7 @@ export function createDesiredSets ({ inventories, turns, deadlineMs, now }: Depe
   return {
     plan,
 
-    apply: (call, inBucket, desired, options, observer) => turns.take(call.bucket, call, async () => {
+    apply: (call, inBucket, desired, options, observer) => locks.run(call.bucket, call, async () => {
       const planned = await inBucket(each => plan(each, desired, options))
       observer.onPlanned(planned)
       await carryOut(call, inBucket, planned.value, observer)

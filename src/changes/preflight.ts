@@ -1,7 +1,7 @@
 import type { InventoryConfiguration } from '../contract/inventory.ts'
 import type { Call } from '../cos/inventories.ts'
 import { normalise } from '../cos/xml/inventory-xml.ts'
-import type { Regions } from '../cos/regions.ts'
+import type { Regions } from '../cos/regions/regions.ts'
 import { ServiceError } from '../errors.ts'
 
 /** Something COS takes but makes no useful report of. Printable ASCII: it may stand in a header. */

@@ -1,16 +1,18 @@
 import type { Config } from '../config/config.ts'
 import type { InventoryJob } from '../contract/inventory.ts'
-import type { Departure } from '../departure.ts'
+import type { CancelSignal } from '../concurrency/cancel-signal.ts'
 import { ServiceError } from '../errors.ts'
 import type { CosContext } from '../errors.ts'
 import type { RequestTrace } from '../tracing.ts'
-import { createAddressBook, inventoryTarget } from './addresses.ts'
-import type { InventoryParameters } from './addresses.ts'
-import { cosContext, isNotFound } from './answers.ts'
-import type { Attempts, Read } from './attempts.ts'
+import { createAddressBook, inventoryTarget } from './client/endpoints.ts'
+import type { InventoryParameters } from './client/endpoints.ts'
+import { isNotFound } from './client/response-errors.ts'
+import { cosContext } from './client/response-headers.ts'
+import type { Read } from './client/attempt.ts'
+import type { Attempts } from './client/retry.ts'
 import { maxListBytes } from './operations.ts'
 import type { Operation } from './operations.ts'
-import type { AttemptLog, CosAnswer, CosRequest } from './transport.ts'
+import type { AttemptLog, CosResponse, CosRequest } from './client/messages.ts'
 import { UpstreamError } from './upstream-error.ts'
 import { createDocumentReader } from './xml/cos-document.ts'
 import type { CosDocument, CosPage } from './xml/cos-document.ts'
@@ -33,7 +35,7 @@ export interface Call {
   log: AttemptLog
   trace: RequestTrace
   /** Aborted when nobody waits for the answer any more: reads are broken off, changes that were not sent never are. */
-  signal: Departure
+  signal: CancelSignal
   /** Counts what was sent to COS for the request. */
   tally: { attempts: number }
 }
@@ -215,7 +217,7 @@ function checkTokens (page: CosPage, token: string | undefined): CosPage {
 }
 
 /** An empty success proves nothing by itself: without COS's request id, or with a page of HTML, it is not COS's. */
-function acknowledge (answer: CosAnswer): Outcome<undefined> {
+function acknowledge (answer: CosResponse): Outcome<undefined> {
   const cos = cosContext(answer)
   if (cos.requestId === undefined || !isBlank(answer.body)) {
     throw invalid('The change was acknowledged, but not as COS does: a gateway in between may have answered.', { cos })
@@ -228,5 +230,5 @@ function isBlank (bytes: Uint8Array): boolean {
 }
 
 function invalid (detail: string, more: { cause?: unknown, cos: CosContext }): UpstreamError {
-  return new UpstreamError('UpstreamInvalidResponse', detail, { class: 'invalid', remedy: 'repeat', ...more })
+  return new UpstreamError('UpstreamInvalidResponse', detail, { class: 'invalid', remedy: 'retry', ...more })
 }

@@ -2,25 +2,27 @@ import { ServiceError } from '../errors.ts'
 import type { ProblemCode, ServiceErrorOptions } from '../errors.ts'
 
 /**
- * Who or what a failure of a call is due to: the request (`caller`), our key, signature or clock (`credentials`), COS
- * or the network in five ways, this service's own load (`overloaded`), or a caller that did not wait (`cancelled`).
+ * The cause of a failed call: the request (`caller`), the service's key, signature or clock (`credentials`), COS or the
+ * network in five ways, the service's own load (`overloaded`), or a caller that disconnected (`cancelled`).
  */
 export type FailureClass = 'caller' | 'credentials' | 'throttled' | 'server' | 'invalid' | 'unreachable' | 'timeout' |
   'overloaded' | 'cancelled'
 
-/** What can be done about a failure: send the same again, once or more often, or mend something first. */
-export type Remedy = 'none' | 'repeat' | 'repeat-once' | 'renew-key' | 'correct-clock'
+/**
+ * What can help after a failure: a retry, a single retry, or a retry with refreshed credentials or a corrected clock.
+ */
+export type Remedy = 'none' | 'retry' | 'retry-once' | 'refresh-credentials' | 'correct-clock'
 
 interface UpstreamErrorOptions extends ServiceErrorOptions {
   class: FailureClass
   remedy?: Remedy
   /** False when nothing of the request has been written to a socket. */
   wasSent?: boolean
-  /** Whether no answer had begun in all the time an attempt has, rather than in what was left until the deadline. */
-  isSilence?: boolean
+  /** Whether no response had begun in all the time that an attempt can have. */
+  isUnresponsive?: boolean
   /** How long COS asks to wait before another attempt, in milliseconds. */
   waitMs?: number | undefined
-  /** What COS's clock showed when it answered, in milliseconds since 1970. */
+  /** What COS's clock showed in the response, in milliseconds since 1970. */
   cosTime?: number | undefined
 }
 
@@ -29,7 +31,7 @@ export class UpstreamError extends ServiceError {
   readonly class: FailureClass
   readonly remedy: Remedy
   readonly wasSent: boolean
-  readonly isSilence: boolean
+  readonly isUnresponsive: boolean
   readonly waitMs: number
   readonly cosTime: number | undefined
 
@@ -41,8 +43,18 @@ export class UpstreamError extends ServiceError {
     this.class = options.class
     this.remedy = options.remedy ?? 'none'
     this.wasSent = options.wasSent ?? true
-    this.isSilence = options.isSilence ?? false
+    this.isUnresponsive = options.isUnresponsive ?? false
     this.waitMs = options.waitMs ?? 0
     this.cosTime = options.cosTime
   }
+}
+
+/**
+ * Creates the error of a call whose caller disconnected. Only the log, the metrics and the audit show it.
+ *
+ * @param wasSent whether anything of the call was written to a socket
+ */
+export function canceled (wasSent = false): UpstreamError {
+  return new UpstreamError({ code: 'CallerLeft', status: 499, title: 'Client Closed Request' },
+    'The caller disconnected before the response.', { class: 'cancelled', wasSent })
 }

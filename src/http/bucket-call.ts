@@ -1,9 +1,9 @@
 import fp from 'fastify-plugin'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Call } from '../cos/inventories.ts'
-import type { Regions } from '../cos/regions.ts'
-import { Waiting } from '../departure.ts'
-import type { Departure } from '../departure.ts'
+import type { Regions } from '../cos/regions/regions.ts'
+import { CancelSource } from '../concurrency/cancel-signal.ts'
+import type { CancelSignal } from '../concurrency/cancel-signal.ts'
 import { ServiceError } from '../errors.ts'
 import { authorize } from './access/authorization.ts'
 import { onExchangeEnd } from './connections/connection.ts'
@@ -97,10 +97,10 @@ export const bucketCall = fp<Options>(async (app, { bucketCalls, isReadOnly }) =
 }, { name: 'bucket-call', dependencies: ['access', 'validation'], fastify: '5.x' })
 
 /** Returns a signal that is aborted when the client disconnects before it has its response. */
-function disconnection ({ context: { exchange } }: FastifyRequest, reply: FastifyReply): Departure {
-  const caller = new Waiting()
-  onExchangeEnd(exchange, () => { if (!reply.raw.writableFinished) caller.leave() })
-  return caller
+function disconnection ({ context: { exchange } }: FastifyRequest, reply: FastifyReply): CancelSignal {
+  const source = new CancelSource()
+  onExchangeEnd(exchange, () => { if (!reply.raw.writableFinished) source.cancel() })
+  return source
 }
 
 function isNoSuchBucket (error: unknown): error is ServiceError {

@@ -4,12 +4,12 @@ import { pino } from 'pino'
 import t from 'tap'
 import { readConfig } from '../../src/config/config.ts'
 import { isPlace } from '../../src/config/formats.ts'
-import { createAttempts } from '../../src/cos/attempts.ts'
-import { createBucketList } from '../../src/cos/bucket-list.ts'
-import { createBulkheads } from '../../src/cos/bulkheads.ts'
-import { createCosClock } from '../../src/cos/clock.ts'
-import { createRetryBudget } from '../../src/cos/retry-budget.ts'
-import { createTransport } from '../../src/cos/transport.ts'
+import { createAttempts } from '../../src/cos/client/retry.ts'
+import { createBucketList } from '../../src/cos/regions/bucket-list.ts'
+import { createConcurrencyLimiter } from '../../src/cos/client/concurrency-limiter.ts'
+import { createCosClock } from '../../src/cos/client/clock.ts'
+import { createRetryBudget } from '../../src/cos/client/retry-budget.ts'
+import { createTransport } from '../../src/cos/client/transport.ts'
 import type { Emulator, EmulatorOptions } from '../../src/emulator/server.ts'
 import { createMetrics } from '../../src/metrics.ts'
 import { Secret } from '../../src/secret.ts'
@@ -45,7 +45,7 @@ async function startList (
   const keys = { secretId, secretKey: new Secret(secretKey), token: new Secret(token) }
   const bounds = { maxConcurrency, maxPerHost, queueLimit, maxWaitMs }
   const attempts = createAttempts(cos, {
-    bulkheads: createBulkheads(bounds, { now: Date.now, shed: observer.shed }),
+    limiter: createConcurrencyLimiter(bounds, { now: Date.now, shed: observer.shed }),
     budget: createRetryBudget(Date.now),
     clock,
     credentials: { get: async () => keys, renew: async () => undefined },
@@ -161,7 +161,7 @@ t.test('what cannot be part of a host name is left out', async t => {
 
 t.test('an answer that is no list is none, and asked for again', async t => {
   const { emulator, answer, list } = await startList(t)
-  const invalid = { code: 'UpstreamInvalidResponse', class: 'invalid', remedy: 'repeat', detail: /not the XML it should be.*GET Service/ }
+  const invalid = { code: 'UpstreamInvalidResponse', class: 'invalid', remedy: 'retry', detail: /not the XML it should be.*GET Service/ }
   answer('', 'html')
   await t.rejects(list(), { ...invalid, cos: { requestId: 'aWQ=' } })
   answer('<Buckets>')

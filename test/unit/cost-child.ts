@@ -47,7 +47,7 @@ async function costOfBatch (operation: () => unknown, times: number): Promise<nu
 
 async function costsOfParts () {
   const { authorization, keyTimeAt, signKeyOf } =
-    await built('cos/signature') as typeof import('../../src/cos/signature.ts')
+    await built('cos/client/signature') as typeof import('../../src/cos/client/signature.ts')
   const { fromConfigurationXml, fromListXml, toConfigurationXml } =
     await built('cos/xml/inventory-xml') as typeof import('../../src/cos/xml/inventory-xml.ts')
   const { etagOf } = await built('changes/version') as typeof import('../../src/changes/version.ts')

@@ -9,15 +9,15 @@ import {
 } from '../../src/cos/xml/inventory-xml.ts'
 import { escapeText } from '../../src/cos/xml/mapping.ts'
 import { configurationExtent, parseXml } from '../../src/cos/xml/parser.ts'
-import { Waiting } from '../../src/departure.ts'
-import type { Departure } from '../../src/departure.ts'
+import { CancelSource } from '../../src/concurrency/cancel-signal.ts'
+import type { CancelSignal } from '../../src/concurrency/cancel-signal.ts'
 import { pageToJson } from '../../src/http/json-responses.ts'
 import { configuration } from '../start.ts'
 
 const bytes = (xml: string) => Buffer.from(xml)
 const read = (xml: string) => fromConfigurationXml(xml) as unknown as Record<string, unknown>
 const readPage = async (page: Buffer) =>
-  JSON.parse(await pageToJson(await createDocumentReader().page(page, new Waiting()))) as InventoryPage
+  JSON.parse(await pageToJson(await createDocumentReader().page(page, new CancelSource()))) as InventoryPage
 const inConfiguration = (xml: string) => `<InventoryConfiguration><Id>a</Id>${xml}</InventoryConfiguration>`
 
 /** Texts that parsers and builders like to change. */
@@ -351,11 +351,11 @@ t.test('a page that comes again is read once', async t => {
   const reader = createDocumentReader()
   const page = (...ids: string[]) => bytes('<ListInventoryConfigurationResult>' +
     ids.map(id => toConfigurationXml(id, configuration)).join('') + '<IsTruncated>false</IsTruncated></ListInventoryConfigurationResult>')
-  const first = await reader.page(page('a', 'b'), new Waiting())
-  t.equal(await reader.page(page('a', 'b'), new Waiting()), first)
-  t.not(await reader.page(page('b', 'a'), new Waiting()), first)
+  const first = await reader.page(page('a', 'b'), new CancelSource())
+  t.equal(await reader.page(page('a', 'b'), new CancelSource()), first)
+  t.not(await reader.page(page('b', 'a'), new CancelSource()), first)
   const large = page(...Array.from({ length: 1_000 }, (_, index) => String(index)))
-  t.not(await reader.page(large, new Waiting()), await reader.page(large, new Waiting()), 'a large one is not kept')
+  t.not(await reader.page(large, new CancelSource()), await reader.page(large, new CancelSource()), 'a large one is not kept')
 })
 
 t.test('pages take turns, however many there are', async t => {
@@ -364,9 +364,10 @@ t.test('pages take turns, however many there are', async t => {
     Array.from({ length: count }, (_, index) => toConfigurationXml(`${id}-${index}`, configuration)).join('') +
     '<IsTruncated>false</IsTruncated></ListInventoryConfigurationResult>')
   const order: string[] = []
-  const reading = (name: string, bytes: Buffer, caller: Departure = new Waiting()) => reader.page(bytes, caller).then(
-    ({ documents: { length } }) => order.push(`${name} ${length}`),
-    (error: Error) => order.push(`${name} ${error.name}`))
+  const reading = (name: string, bytes: Buffer, caller: CancelSignal = new CancelSource()) =>
+    reader.page(bytes, caller).then(
+      ({ documents: { length } }) => order.push(`${name} ${length}`),
+      (error: Error) => order.push(`${name} ${error.name}`))
   await Promise.all([reading('large', page('a', 1_000)), reading('odd', bytes('<a/>')), reading('small', page('b', 1))])
   t.strictSame(order, ['odd XmlError', 'small 1', 'large 1000'], 'a small one does not wait for the end of a large one')
 
@@ -392,10 +393,10 @@ t.test('pages take turns, however many there are', async t => {
   t.ok(Number(over) > 0, 'the fifth is not begun before one of four is over')
 
   order.length = 0
-  const impatient = new Waiting()
+  const impatient = new CancelSource()
   const pagesOf = ['k', 'l', 'm', 'n', 'o'].map(name => reading(name, page(name, 1_000)))
   const leftAlready = reading('impatient', page('p', 1), impatient)
-  impatient.leave()
+  impatient.cancel()
   await Promise.all([...pagesOf, leftAlready])
   t.equal(order[0], 'impatient UpstreamError', 'who leaves while waiting to be begun does not wait on')
   t.strictSame(new Set(order.slice(1)), new Set(['k 1000', 'l 1000', 'm 1000', 'n 1000', 'o 1000']))
@@ -406,16 +407,16 @@ t.test('pages take turns, however many there are', async t => {
   t.strictSame([order, looks], [['third UpstreamError'], 3], 'read no further than to the turn for which nobody waits')
 
   order.length = 0
-  const [leaving, gone] = [new Waiting(), new Waiting()]
-  gone.leave()
+  const [leaving, gone] = [new CancelSource(), new CancelSource()]
+  gone.cancel()
   const left = reading('leaving', page('c', 1_000), leaving)
-  setImmediate(() => { leaving.leave() })
+  setImmediate(() => { leaving.cancel() })
   await Promise.all([left, reading('gone', page('d', 1), gone), reading('small', page('q', 1))])
   t.strictSame(order.sort(), ['gone UpstreamError', 'leaving UpstreamError', 'small 1'])
 })
 
 /** A caller who is asked, when a turn of the page has come, whether he has left. */
-function lookedAt (hasLeft: () => boolean | void): Departure {
+function lookedAt (hasLeft: () => boolean | void): CancelSignal {
   return {
     get aborted () { return hasLeft() === true },
     addEventListener () {},

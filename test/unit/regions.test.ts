@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { setImmediate as settled } from 'node:timers/promises'
 import t from 'tap'
-import type { LookUp } from '../../src/cos/regions.ts'
-import { createRegions } from '../../src/cos/regions.ts'
+import type { LookUp } from '../../src/cos/regions/regions.ts'
+import { createRegions } from '../../src/cos/regions/regions.ts'
 import { UpstreamError } from '../../src/cos/upstream-error.ts'
 import { createPassingTracer } from '../../src/tracing.ts'
 
@@ -14,6 +14,10 @@ interface Setting {
   region?: string
   endpoint?: string
 }
+
+// The limit of a wait does not keep the process alive.
+const alive = setInterval(() => {}, 1_000)
+t.teardown(() => { clearInterval(alive) })
 
 /** Regions in a time of their own; every list is ended by the test. */
 function bench (setting: Setting = {}) {

@@ -1,10 +1,8 @@
 import assert from 'node:assert/strict'
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import fc from 'fast-check'
 import t from 'tap'
 import { apply as mergePatch } from 'tiny-merge-patch'
 import { differencesOf, escapePointer } from '../../src/changes/differences.ts'
-import { createTurns } from '../../src/changes/turns.ts'
 import { etagOf, failedPrecondition, meaningOf } from '../../src/changes/version.ts'
 import type { Preconditions } from '../../src/changes/version.ts'
 import { fromConfigurationXml, normalise, toConfigurationXml } from '../../src/cos/xml/inventory-xml.ts'
@@ -422,120 +420,6 @@ t.test('preconditions hold or fail as RFC 9110 has it', async t => {
     const request = JSON.stringify({ ifMatch, ifNoneMatch, present })
     t.equal(failedPrecondition({ ifMatch, ifNoneMatch }, present), failed, request)
   }
-})
-
-const forever = { deadlineAt: 3_600_000, signal: new AbortController().signal }
-
-/** Turns on a clock that stands, and work that ends when it is told to, be that before it begins. */
-function turnsForTest ({ queueLimit = 10 } = {}) {
-  const turns = createTurns({ queueLimit, reserveMs: 1_000, now: () => 0 })
-  const begun: string[] = []
-  const works = new Map<string, { ended: Promise<string>, end: () => void, fail: (error: Error) => void }>()
-  const work = (name: string) => {
-    let [end, fail]: [() => void, (error: Error) => void] = [() => {}, () => {}]
-    const ended = new Promise<string>((resolve, reject) => { [end, fail] = [() => { resolve(name) }, reject] })
-    const present = works.get(name) ?? { ended, end, fail }
-    works.set(name, present)
-    return present
-  }
-  const take = (key: string, name: string, patience = forever) => turns.take(key, patience, () => {
-    begun.push(name)
-    return work(name).ended
-  })
-  const end = (...names: string[]) => { for (const name of names) work(name).end() }
-  return { turns, begun, take, end, fail: (name: string) => { work(name).fail(new Error(`${name} failed`)) } }
-}
-
-t.test('changes with one key are made one at a time in the order they came, others at once', async t => {
-  const { turns, begun, take, end } = turnsForTest()
-  const results = [take('a', 'first'), take('a', 'second'), take('a', 'third')]
-  const apart = take('b', 'other')
-  t.strictSame(begun, ['first', 'other'])
-  t.equal(turns.size(), 2)
-  end('other')
-  t.equal(await apart, 'other')
-  t.equal(turns.size(), 1, 'a key nobody uses is forgotten')
-  end('third', 'first')
-  t.equal(await results[0], 'first')
-  await nextTurn()
-  t.strictSame(begun, ['first', 'other', 'second'])
-  t.equal(turns.size(), 1)
-  end('second')
-  t.strictSame(await Promise.all(results), ['first', 'second', 'third'])
-  t.strictSame(begun, ['first', 'other', 'second', 'third'])
-  t.equal(turns.size(), 0)
-  end('again')
-  t.equal(await take('a', 'again'), 'again')
-  t.equal(turns.size(), 0)
-})
-
-t.test('work that fails passes the turn on', async t => {
-  const { turns, take, end, fail } = turnsForTest()
-  const [failing, next] = [take('a', 'first'), take('a', 'second')]
-  fail('first')
-  end('second')
-  await t.rejects(failing, { message: 'first failed' })
-  t.equal(await next, 'second')
-  t.equal(turns.size(), 0)
-})
-
-t.test('who waits too long gives up, and its work is never begun', async t => {
-  const { turns, begun, take, end } = turnsForTest()
-  const held = take('a', 'first')
-  const overloaded = { code: 'Overloaded', status: 503, retryAfterSeconds: 1, detail: /Nothing was sent/ }
-  const refusals = [
-    t.rejects(take('a', 'late', { ...forever, deadlineAt: 1_001 }), overloaded),
-    t.rejects(take('a', 'later', { ...forever, deadlineAt: -1000 }), overloaded)
-  ]
-  const next = take('a', 'patient')
-  await Promise.all(refusals)
-  t.strictSame(begun, ['first'])
-  end('patient', 'first')
-  t.strictSame(await Promise.all([held, next]), ['first', 'patient'], 'who is behind keeps its place')
-  t.strictSame(begun, ['first', 'patient'])
-  t.equal(turns.size(), 0)
-})
-
-t.test('who leaves while waiting, or before, has no work begun', async t => {
-  const { turns, begun, take, end } = turnsForTest({ queueLimit: 1 })
-  const caller = new AbortController()
-  const held = take('a', 'first')
-  const leaving = take('a', 'gone', { ...forever, signal: caller.signal })
-  caller.abort()
-  await t.rejects(leaving, { code: 'CallerLeft', wasSent: false })
-  await t.rejects(take('b', 'gone before', { ...forever, signal: caller.signal }), { code: 'CallerLeft' })
-  t.equal(turns.size(), 1, 'no key is taken for who is gone')
-  const next = take('a', 'next')
-  end('first', 'next')
-  t.strictSame(await Promise.all([held, next]), ['first', 'next'], 'and the place in the queue is free again')
-  t.strictSame(begun, ['first', 'next'])
-  t.equal(turns.size(), 0)
-})
-
-t.test('who leaves once its turn has come has its work done', async t => {
-  const { turns, take, end } = turnsForTest({ queueLimit: 1 })
-  const caller = new AbortController()
-  const [held, waiting] = [take('a', 'first'), take('a', 'second', { ...forever, signal: caller.signal })]
-  end('first')
-  await held
-  caller.abort()
-  const next = take('a', 'third')
-  await t.rejects(take('a', 'fourth'), { code: 'Overloaded' }, 'and it has left the queue once')
-  end('second', 'third')
-  t.strictSame(await Promise.all([waiting, next]), ['second', 'third'])
-  t.equal(turns.size(), 0)
-})
-
-t.test('the queue has a limit over all keys', async t => {
-  const { turns, begun, take, end } = turnsForTest({ queueLimit: 2 })
-  const results = [take('a', 'a'), take('b', 'b'), take('a', 'waits for a'), take('b', 'waits for b')]
-  await t.rejects(take('a', 'refused'), { code: 'Overloaded', status: 503, retryAfterSeconds: 1 })
-  end('free')
-  t.equal(await take('c', 'free'), 'free', 'who need not wait is not refused')
-  end('a', 'b', 'waits for a', 'waits for b')
-  await Promise.all(results)
-  t.notOk(begun.includes('refused'))
-  t.equal(turns.size(), 0)
 })
 
 type Json = string | number | boolean | null | Json[] | { [name: string]: Json }

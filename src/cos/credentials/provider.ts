@@ -3,6 +3,7 @@
  * after a failure, and those that a caller asks for; whoever needs one while it runs waits for that one. A failed load
  * changes nothing but the time of the next one, so the old credentials serve until the instant they expire.
  */
+import { withTimeout } from '../../concurrency/with-timeout.ts'
 import type { Credentials } from '../../config/credentials.ts'
 import { UpstreamError } from '../upstream-error.ts'
 import type { CredentialSource } from './source.ts'
@@ -18,8 +19,6 @@ const minBackOffMs = 500
 const maxBackOffMs = 5_000
 /** From one renewal to the next, so that a key COS never takes does not make a call to the source of every request. */
 const renewFloorMs = 1_000
-/** `setTimeout` takes 25 days at most, and a deadline can be further away. */
-const longestDelayMs = 86_400_000
 /** How often the expiry is compared with the wall clock, which can step past it while the next load is far away. */
 const expiryCheckMs = 60_000
 
@@ -95,6 +94,11 @@ export function createCredentialProvider (
     return loading
   }
 
+  /** Waits for a load, but no longer than until the deadline. */
+  function loadedBy (deadlineAt: number): Promise<void> {
+    return withTimeout(load(), deadlineAt - steadyNow(), () => {})
+  }
+
   function succeed (loaded: SourcedCredentials): void {
     const { credentials, expiresAt } = loaded
     failure = undefined
@@ -147,7 +151,7 @@ export function createCredentialProvider (
       const present = valid()
       if (present !== undefined) return present
       const backingOff = failure !== undefined && steadyNow() < failure.retryAt
-      if (loading !== undefined || !backingOff) await within(load(), deadlineAt - steadyNow())
+      if (loading !== undefined || !backingOff) await loadedBy(deadlineAt)
       const loaded = valid()
       if (loaded !== undefined) return loaded
       throw new UpstreamError('UpstreamCredentialsUnavailable', `There are no valid credentials for COS: ${fault()}.`, {
@@ -165,9 +169,9 @@ export function createCredentialProvider (
       if (present !== undefined) return present
       const joins = loading !== undefined
       if (!joins && steadyNow() < noRenewalUntil) return undefined
-      await within(load(), deadlineAt - steadyNow())
+      await loadedBy(deadlineAt)
       // One that was under way may have begun before the credentials were replaced.
-      if (joins && failure === undefined && other() === undefined) await within(load(), deadlineAt - steadyNow())
+      if (joins && failure === undefined && other() === undefined) await loadedBy(deadlineAt)
       noRenewalUntil = steadyNow() + renewFloorMs
       return other()
     },
@@ -194,14 +198,4 @@ function same (a: Credentials, b: Credentials): boolean {
 
 function isoTime (at: number | undefined): string | undefined {
   return at === undefined ? undefined : new Date(at).toISOString()
-}
-
-/** Waits for a promise, but not longer than this many milliseconds. */
-async function within (promise: Promise<void>, limitMs: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<void>(resolve => {
-    timer = setTimeout(resolve, Math.max(0, Math.min(limitMs, longestDelayMs))).unref()
-  })
-  await Promise.race([promise, late])
-  clearTimeout(timer)
 }

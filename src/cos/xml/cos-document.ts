@@ -1,9 +1,10 @@
 import { hash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
+import { createAbortableQueue } from '../../concurrency/abortable-queue.ts'
+import type { CancelSignal } from '../../concurrency/cancel-signal.ts'
 import type { InventoryConfiguration } from '../../contract/inventory.ts'
-import type { Departure } from '../../departure.ts'
 import { nextIteration } from '../../event-loop.ts'
-import { cancelled } from '../bulkheads.ts'
+import { canceled } from '../upstream-error.ts'
 import { fromConfigurationXml, fromListXml } from './inventory-xml.ts'
 import type { StoredConfiguration, StoredPage } from './inventory-xml.ts'
 import { meaningOf } from './mapping.ts'
@@ -48,7 +49,7 @@ export interface DocumentReader {
    * @throws {XmlError} when the bytes are not a page of configurations
    * @throws {UpstreamError} `cancelled` when the caller has disconnected
    */
-  page (bytes: Uint8Array, caller: Departure): Promise<CosPage>
+  page (bytes: Uint8Array, caller: CancelSignal): Promise<CosPage>
 }
 
 /** Creates a reader, with its own memory and its own limit of pages that are read at once. */
@@ -56,12 +57,12 @@ export function createDocumentReader (): DocumentReader {
   const sizeCalculation = (_: unknown, xml: string) => xml.length
   const documents = new LRUCache<string, CosDocument>({ maxSize: maxKept, sizeCalculation })
   const pages = new LRUCache<string, CosPage>({ maxSize: maxKept, sizeCalculation })
-  const inTurn = createPageQueue()
+  const queued = createPageQueue()
 
-  async function readPage (xml: string, caller: Departure): Promise<CosPage> {
+  async function readPage (xml: string, caller: CancelSignal): Promise<CosPage> {
     const wait = async () => {
       await nextIteration()
-      if (caller.aborted) throw cancelled()
+      if (caller.aborted) throw canceled()
     }
     await wait()
     const { stored, ...page } = await fromListXml(xml, wait)
@@ -82,50 +83,26 @@ export function createDocumentReader (): DocumentReader {
       const xml = decodeUtf8(bytes)
       const known = pages.get(xml)
       if (known !== undefined) return known
-      const page = await inTurn(caller, () => readPage(xml, caller))
+      const page = await queued(caller, () => readPage(xml, caller))
       if (xml.length <= maxKeptPageLength) pages.set(xml, page)
       return page
     }
   }
 }
 
-/** Lets some pages be read at once; the others wait in order of arrival, until their callers disconnect. */
+/** Lets some pages be read at once. The others wait in order of arrival, until their callers disconnect. */
 function createPageQueue () {
   let reading = 0
-  const waiting = new Set<() => void>()
+  const queue = createAbortableQueue<void>({ toError: () => canceled() })
 
-  function begin (caller: Departure): Promise<void> {
-    if (reading < maxPages) {
-      reading += 1
-      return Promise.resolve()
+  return async <T>(caller: CancelSignal, read: () => Promise<T>): Promise<T> => {
+    if (reading < maxPages) reading += 1
+    else await queue.wait(caller, undefined)
+    try {
+      return await read()
+    } finally {
+      if (!queue.admitFirst()) reading -= 1
     }
-    return new Promise((resolve, reject) => {
-      const leave = () => {
-        waiting.delete(admit)
-        reject(cancelled())
-      }
-      const admit = () => {
-        caller.removeEventListener('abort', leave)
-        resolve()
-      }
-      waiting.add(admit)
-      caller.addEventListener('abort', leave)
-    })
-  }
-
-  function end (): void {
-    const [next] = waiting
-    if (next === undefined) {
-      reading -= 1
-      return
-    }
-    waiting.delete(next)
-    next()
-  }
-
-  return async <T>(caller: Departure, read: () => Promise<T>): Promise<T> => {
-    await begin(caller)
-    return await read().finally(end)
   }
 }
 

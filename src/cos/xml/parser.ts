@@ -187,3 +187,13 @@ export function decodeUtf8 (bytes: Uint8Array): string {
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString()
   return text.startsWith(byteOrderMark) ? text.slice(1) : text
 }
+
+/** Returns the child elements with a name, in order. */
+export function childrenNamed ({ children }: XmlElement, name: string): XmlElement[] {
+  return children.filter(child => child.name === name)
+}
+
+/** Returns the text of the first child element with a name, or an empty string. */
+export function childText ({ children }: XmlElement, name: string): string {
+  return children.find(child => child.name === name)?.text ?? ''
+}

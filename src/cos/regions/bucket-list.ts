@@ -1,13 +1,13 @@
-import type { Config } from '../config/config.ts'
-import type { CosContext } from '../errors.ts'
-import { serviceAddress, serviceTarget } from './addresses.ts'
-import { cosContext } from './answers.ts'
-import type { Attempts, CosCall } from './attempts.ts'
-import type { CosAnswer } from './transport.ts'
-import { UpstreamError } from './upstream-error.ts'
-import { Waiting } from '../departure.ts'
-import { bucketListExtent, parseXml, XmlError } from './xml/parser.ts'
-import type { XmlElement } from './xml/parser.ts'
+import { CancelSource } from '../../concurrency/cancel-signal.ts'
+import type { Config } from '../../config/config.ts'
+import type { CosContext } from '../../errors.ts'
+import { serviceAddress, serviceTarget } from '../client/endpoints.ts'
+import { cosContext } from '../client/response-headers.ts'
+import type { CosCall } from '../client/attempt.ts'
+import type { Attempts } from '../client/retry.ts'
+import type { CosResponse } from '../client/messages.ts'
+import { UpstreamError } from '../upstream-error.ts'
+import { bucketListExtent, childrenNamed, childText, parseXml, XmlError } from '../xml/parser.ts'
 
 /** Far more than an account has buckets: a page holds 2,000. */
 const maxPages = 50
@@ -31,8 +31,8 @@ interface Page {
 }
 
 /**
- * Lists the buckets of the account with GET Service (COS document 8291), all pages within one deadline. It goes on when
- * the caller has left: others may wait for the same list.
+ * Lists the buckets of the account with GET Service (COS document 8291), all pages within one deadline. The list
+ * continues when the caller disconnects, because other callers may wait for it.
  *
  * @throws {UpstreamError} what GET Service fails with, whose detail says that it was GET Service;
  *   UpstreamInvalidResponse when it does not come to an end
@@ -64,7 +64,7 @@ export function createBucketList (
 
   return async ({ log, trace, tally }) => {
     try {
-      return await list({ log, trace, tally, signal: new Waiting() })
+      return await list({ log, trace, tally, signal: new CancelSource() })
     } catch (error) {
       throw error instanceof UpstreamError ? attributed(error) : error
     }
@@ -77,35 +77,28 @@ function attributed (failure: UpstreamError): UpstreamError {
     'which needs cos:GetService.', { ...failure, cause: failure.cause })
 }
 
-function readPage (answer: CosAnswer): Page {
-  const cos = cosContext(answer)
+function readPage (response: CosResponse): Page {
+  const cos = cosContext(response)
   try {
-    return { ...toPage(answer.body), cos }
+    return { ...toPage(response.body), cos }
   } catch (error) {
     throw new UpstreamError('UpstreamInvalidResponse',
       'COS answered something that is not the XML it should be. Try again; if it stays, tell the operator.',
-      { class: 'invalid', remedy: 'repeat', cause: error, cos })
+      { class: 'invalid', remedy: 'retry', cause: error, cos })
   }
 }
 
 function toPage (bytes: Uint8Array): Omit<Page, 'cos'> {
   const root = parseXml(bytes, bucketListExtent)
   if (root.name !== 'ListAllMyBucketsResult') throw new XmlError('its root element is not ListAllMyBucketsResult')
-  const buckets = childrenOf([root], 'Buckets')
-  const next = textOf(root, 'NextMarker')
-  // Older answers, which are never truncated, do not say so.
-  const isTruncated = /^true$/i.test(textOf(root, 'IsTruncated'))
+  const next = childText(root, 'NextMarker').trim()
+  // Older responses are never truncated and do not say so.
+  const isTruncated = /^true$/i.test(childText(root, 'IsTruncated').trim())
   if (isTruncated && next === '') throw new XmlError('it is truncated without a marker')
   return {
-    buckets: childrenOf(buckets, 'Bucket').map(bucket => [textOf(bucket, 'Name'), textOf(bucket, 'Location')]),
+    buckets: childrenNamed(root, 'Buckets')
+      .flatMap(buckets => childrenNamed(buckets, 'Bucket'))
+      .map(bucket => [childText(bucket, 'Name').trim(), childText(bucket, 'Location').trim()]),
     next: isTruncated ? next : undefined
   }
-}
-
-function childrenOf (elements: XmlElement[], name: string): XmlElement[] {
-  return elements.flatMap(({ children }) => children).filter(child => child.name === name)
-}
-
-function textOf ({ children }: XmlElement, name: string): string {
-  return children.find(child => child.name === name)?.text.trim() ?? ''
 }

@@ -1,8 +1,8 @@
 import { mock } from 'node:test'
 import fc from 'fast-check'
 import t from 'tap'
-import { createBulkheads } from '../../src/cos/bulkheads.ts'
-import type { ShedReason, Slot } from '../../src/cos/bulkheads.ts'
+import { createConcurrencyLimiter } from '../../src/cos/client/concurrency-limiter.ts'
+import type { ShedReason, Permit } from '../../src/cos/client/concurrency-limiter.ts'
 import type { UpstreamError } from '../../src/cos/upstream-error.ts'
 
 const nobodyLeaves = new AbortController().signal
@@ -10,38 +10,38 @@ const region = 'cos.ap-guangzhou.myqcloud.com'
 
 interface Limits { maxConcurrency?: number, maxPerHost?: number, queueLimit?: number, maxWaitMs?: number }
 
-/** Bulkheads in a time of their own; what becomes of each call is kept by its name. */
+/** Creates a limiter with a clock of its own. The outcome of each call is kept by its name. */
 function build ({ maxConcurrency = 4, maxPerHost = 2, queueLimit = 10, maxWaitMs = 5_000 }: Limits = {}) {
   let time = 1_000_000
   const shed: ShedReason[] = []
-  const bulkheads = createBulkheads({ maxConcurrency, maxPerHost, queueLimit, maxWaitMs }, {
+  const limiter = createConcurrencyLimiter({ maxConcurrency, maxPerHost, queueLimit, maxWaitMs }, {
     now: () => time, shed: reason => { shed.push(reason) }
   })
   const admitted: string[] = []
   const refused = new Map<string, UpstreamError>()
-  const slots = new Map<string, Slot>()
+  const permits = new Map<string, Permit>()
   /** A call to the host that its name begins with: `a1` goes to host a. */
   const enter = async (name: string, { signal = nobodyLeaves, until = time + 15_000, in: where = region } = {}) => {
     try {
-      const slot = await bulkheads.enter({ host: `${name[0]}.${where}`, region: where }, until, signal)
+      const permit = await limiter.acquire({ host: `${name[0]}.${where}`, region: where }, until, signal)
       admitted.push(name)
-      slots.set(name, slot)
+      permits.set(name, permit)
     } catch (error) {
       refused.set(name, error as UpstreamError)
     }
   }
   const settle = () => new Promise(resolve => { setImmediate(resolve) })
-  const release = async (name: string, ending: Parameters<Slot['release']>[0] = 'answered') => {
-    slots.get(name)?.release(ending)
-    slots.delete(name)
+  const release = async (name: string, ending: Parameters<Permit['release']>[0] = 'responded') => {
+    permits.get(name)?.release(ending)
+    permits.delete(name)
     await settle()
   }
   return {
-    bulkheads,
+    limiter,
     shed,
     admitted,
     refused,
-    slots,
+    permits,
     release,
     settle,
     enter,
@@ -53,25 +53,25 @@ function build ({ maxConcurrency = 4, maxPerHost = 2, queueLimit = 10, maxWaitMs
   }
 }
 
-t.test('a host has so many calls at once, all have so many together, and the rest wait', async t => {
-  const { admitted, enterAll, release, bulkheads } = build()
+t.test('calls wait when the limit of their host or of all hosts is reached', async t => {
+  const { admitted, enterAll, release, limiter } = build()
   await enterAll('a1', 'a2', 'a3', 'b1', 'c1', 'c2')
   t.strictSame(admitted, ['a1', 'a2', 'b1', 'c1'])
-  t.strictSame(bulkheads.occupation(), { inFlight: 4, waiting: 2, silentHosts: 0 })
+  t.strictSame(limiter.occupation(), { inFlight: 4, waiting: 2, unresponsiveHosts: 0 })
   await release('b1')
-  t.strictSame(admitted.slice(4), ['c2'], 'a has no slot free')
+  t.strictSame(admitted.slice(4), ['c2'], 'host a has no free permit')
   await release('a2')
   t.strictSame(admitted.slice(5), ['a3'])
 })
 
-t.test('free slots go round the hosts, in order of arrival within each', async t => {
-  const { admitted, enterAll, release, slots } = build({ maxConcurrency: 1 })
+t.test('free permits are handed out round-robin across hosts', async t => {
+  const { admitted, enterAll, release, permits } = build({ maxConcurrency: 1 })
   await enterAll('x1', 'a1', 'a2', 'a3', 'b1', 'b2', 'c1')
-  while (slots.size > 0) await release(String([...slots.keys()][0]))
+  while (permits.size > 0) await release(String([...permits.keys()][0]))
   t.strictSame(admitted, ['x1', 'a1', 'b1', 'c1', 'a2', 'b2', 'a3'])
 })
 
-t.test('a full queue gives up the latest of the host with most waiting, or refuses who would have more', async t => {
+t.test('a full queue rejects the latest call of the host with most waiting', async t => {
   const { enterAll, refused, shed } = build({ maxConcurrency: 1, queueLimit: 4 })
   await enterAll('x1', 'a1', 'a2', 'a3', 'a4', 'a5')
   t.strictSame([...refused.keys()], ['a5'])
@@ -86,10 +86,10 @@ t.test('a full queue gives up the latest of the host with most waiting, or refus
   t.strictSame([...none.refused.keys()], ['a2', 'b1'])
 })
 
-t.test('nobody waits longer than is allowed, nor past the deadline', async t => {
+t.test('a wait ends at its limit or at the deadline', async t => {
   mock.timers.enable({ apis: ['setTimeout'] })
   t.teardown(() => { mock.timers.reset() })
-  const { enter, refused, release, admitted, bulkheads, settle, pass } = build({ maxConcurrency: 1, maxWaitMs: 5_000 })
+  const { enter, refused, release, admitted, limiter, settle, pass } = build({ maxConcurrency: 1, maxWaitMs: 5_000 })
   await enter('a1')
   void enter('a2')
   void enter('a3', { until: 1_000_000 + 2_000 })
@@ -107,12 +107,12 @@ t.test('nobody waits longer than is allowed, nor past the deadline', async t => 
   mock.timers.tick(1)
   await settle()
   t.match(refused.get('a2'), { code: 'Overloaded', detail: /not got round to calling a\.cos/ })
-  t.equal(bulkheads.occupation().waiting, 0)
+  t.equal(limiter.occupation().waiting, 0)
   await release('a1')
-  t.strictSame(admitted, ['a1'], 'and none of them comes back')
+  t.strictSame(admitted, ['a1'], 'none of them gets a permit later')
 })
 
-t.test('who leaves waits no more, and takes no slot', async t => {
+t.test('a call whose caller disconnects gets no permit', async t => {
   const { enter, enterAll, refused, release, admitted, settle, shed } = build({ maxConcurrency: 1 })
   const controller = new AbortController()
   await enter('a1')
@@ -125,78 +125,78 @@ t.test('who leaves waits no more, and takes no slot', async t => {
   t.strictSame(admitted, ['a1', 'a3'])
   await enter('a4', { signal: controller.signal })
   t.match(refused.get('a4'), { code: 'CallerLeft' })
-  t.strictSame(shed, [], 'which is nothing of ours')
+  t.strictSame(shed, [], 'the service did not reject it')
 })
 
-t.test('of a host that answers nobody one call at a time finds out whether it is back', async t => {
-  const { enterAll, refused, release, admitted, pass, bulkheads, shed } = build({ maxConcurrency: 8 })
+t.test('one call at a time probes an unresponsive host', async t => {
+  const { enterAll, refused, release, admitted, pass, limiter, shed } = build({ maxConcurrency: 8 })
   await enterAll('a1', 'a2', 'a3', 'b1')
   pass(100)
-  await release('b1', 'answered')
+  await release('b1', 'responded')
   pass(4_900)
-  await release('a1', 'silent')
+  await release('a1', 'unresponsive')
   t.match(refused.get('a3'), { code: 'Overloaded', detail: /a\.cos\S+\) does not answer anybody/ })
   t.strictSame(shed, ['silent_host'])
-  await release('a2', 'silent')
-  t.equal(bulkheads.occupation().silentHosts, 1)
+  await release('a2', 'unresponsive')
+  t.equal(limiter.occupation().unresponsiveHosts, 1)
   await enterAll('a4', 'a5', 'a6', 'b2')
-  t.strictSame(admitted, ['a1', 'a2', 'b1', 'a4', 'b2'], 'others are not concerned')
+  t.strictSame(admitted, ['a1', 'a2', 'b1', 'a4', 'b2'], 'other hosts are not affected')
   await release('a4', 'other')
-  t.equal(admitted.at(-1), 'a5', 'a call that was broken off has not found out')
-  await release('a5', 'answered')
+  t.equal(admitted.at(-1), 'a5', 'a canceled call says nothing')
+  await release('a5', 'responded')
   t.strictSame(admitted.slice(6), ['a6'])
-  t.equal(bulkheads.occupation().silentHosts, 0)
+  t.equal(limiter.occupation().unresponsiveHosts, 0)
   await enterAll('a7')
   t.equal(admitted.at(-1), 'a7')
 })
 
-t.test('a time-out beside answers is no silence', async t => {
-  const { enterAll, release, pass, bulkheads } = build({ maxConcurrency: 8 })
+t.test('a host is not unresponsive when other calls get responses', async t => {
+  const { enterAll, release, pass, limiter } = build({ maxConcurrency: 8 })
   await enterAll('a1', 'a2')
   pass(100)
-  await release('a2', 'answered')
+  await release('a2', 'responded')
   pass(4_900)
-  await release('a1', 'silent')
-  t.equal(bulkheads.occupation().silentHosts, 0)
+  await release('a1', 'unresponsive')
+  t.equal(limiter.occupation().unresponsiveHosts, 0)
 })
 
-t.test('a region that answers nobody holds an eighth of the slots, however many hosts it has', async t => {
+t.test('an unresponsive region gets an eighth of the permits', async t => {
   const dead = 'cos.ap-dead.myqcloud.com'
   const { enter, admitted, release, pass, settle } = build({ maxConcurrency: 16, maxPerHost: 16 })
   void enter('a1', { in: dead })
   await settle()
   pass(5_000)
-  await release('a1', 'silent')
+  await release('a1', 'unresponsive')
   for (const name of ['b1', 'c1', 'd1', 'e1', 'f1']) void enter(name, { in: dead })
   for (const name of ['x1', 'x2', 'y1']) void enter(name)
   await settle()
   t.strictSame(admitted.slice(1), ['b1', 'c1', 'x1', 'x2', 'y1'])
-  await release('b1', 'answered')
-  t.strictSame(admitted.slice(6), ['d1', 'e1', 'f1'], 'one that answers speaks for all')
+  await release('b1', 'responded')
+  t.strictSame(admitted.slice(6), ['d1', 'e1', 'f1'], 'one responsive host is enough')
 })
 
-t.test('hosts nobody calls any more are forgotten', async t => {
-  const bulkheads = createBulkheads(
+t.test('idle hosts are forgotten', async t => {
+  const limiter = createConcurrencyLimiter(
     { maxConcurrency: 4, maxPerHost: 2, queueLimit: 0, maxWaitMs: 1 }, { now: () => 1, shed: () => {} }
   )
-  const kept = await bulkheads.enter({ host: 'kept', region: 'r0' }, 10, nobodyLeaves)
+  const kept = await limiter.acquire({ host: 'kept', region: 'r0' }, 10, nobodyLeaves)
   for (let count = 0; count < 5_000; count++) {
-    const slot = await bulkheads.enter({ host: `h${count}`, region: `r${count}` }, 10, nobodyLeaves)
-    slot.release('silent')
+    const permit = await limiter.acquire({ host: `h${count}`, region: `r${count}` }, 10, nobodyLeaves)
+    permit.release('unresponsive')
   }
-  t.ok(bulkheads.occupation().silentHosts <= 1_000)
-  kept.release('silent')
-  t.equal(bulkheads.occupation().inFlight, 0)
+  t.ok(limiter.occupation().unresponsiveHosts <= 1_000)
+  kept.release('unresponsive')
+  t.equal(limiter.occupation().inFlight, 0)
 })
 
-t.test('whatever happens, no bound is passed, nothing is lost and nothing is left', async () => {
+t.test('no sequence of calls exceeds a limit or loses a permit', async () => {
   const step = fc.oneof(
     { weight: 3, arbitrary: fc.record({ kind: fc.constant('enter' as const), host: fc.constantFrom('a', 'b', 'c') }) },
-    { weight: 2, arbitrary: fc.record({ kind: fc.constant('release' as const), index: fc.nat(20), ending: fc.constantFrom('answered' as const, 'silent' as const, 'other' as const) }) },
+    { weight: 2, arbitrary: fc.record({ kind: fc.constant('release' as const), index: fc.nat(20), ending: fc.constantFrom('responded' as const, 'unresponsive' as const, 'other' as const) }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('leave' as const), index: fc.nat(20) }) }
   )
   await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 80 }), async steps => {
-    const { bulkheads, enter, slots, refused, settle, release, admitted, pass } = build(
+    const { limiter, enter, permits, refused, settle, release, admitted, pass } = build(
       { maxConcurrency: 3, maxPerHost: 2, queueLimit: 4, maxWaitMs: 60_000 })
     const controllers: AbortController[] = []
     let entered = 0
@@ -208,19 +208,19 @@ t.test('whatever happens, no bound is passed, nothing is lost and nothing is lef
         void enter(`${each.host}${++entered}`, { signal: controller.signal, until: 1_000_000_000 })
         await settle()
       } else if (each.kind === 'release') {
-        await release([...slots.keys()][each.index % (slots.size || 1)] ?? '', each.ending)
+        await release([...permits.keys()][each.index % (permits.size || 1)] ?? '', each.ending)
       } else {
         controllers[each.index % (controllers.length || 1)]?.abort()
         await settle()
       }
-      const { inFlight, waiting } = bulkheads.occupation()
-      const hosts = [...slots.keys()].map(name => name[0])
-      if (inFlight > 3 || waiting > 4 || inFlight !== slots.size) return false
+      const { inFlight, waiting } = limiter.occupation()
+      const hosts = [...permits.keys()].map(name => name[0])
+      if (inFlight > 3 || waiting > 4 || inFlight !== permits.size) return false
       if (['a', 'b', 'c'].some(host => hosts.filter(other => other === host).length > 2)) return false
       if (admitted.length + refused.size + waiting !== entered) return false
     }
-    while (slots.size > 0) await release(String([...slots.keys()][0]))
-    const { inFlight, waiting } = bulkheads.occupation()
+    while (permits.size > 0) await release(String([...permits.keys()][0]))
+    const { inFlight, waiting } = limiter.occupation()
     return inFlight === 0 && waiting === 0
   }))
 })

@@ -2,10 +2,11 @@
  * Where buckets are: as a caller or the operator says, else, with COS_REGION_DISCOVERY=true, as COS does. One list
  * names all buckets of the account, so that it is fetched once for all of them; the last one is all that is remembered.
  */
-import type { Config } from '../config/config.ts'
-import { ServiceError } from '../errors.ts'
-import { regionOf } from './addresses.ts'
-import type { CosCall } from './attempts.ts'
+import { withTimeout } from '../../concurrency/with-timeout.ts'
+import type { Config } from '../../config/config.ts'
+import { ServiceError } from '../../errors.ts'
+import { regionOf } from '../client/endpoints.ts'
+import type { CosCall } from '../client/attempt.ts'
 import type { BucketRegions } from './bucket-list.ts'
 
 /** How long a bucket is taken to be where a list has it. */
@@ -99,7 +100,7 @@ export function createRegions (
         throw error
       })
       .finally(() => { underWay = undefined })
-    return inTime(underWay, call.deadlineAt - now())
+    return withTimeout(underWay, call.deadlineAt - now(), lookUpTimedOut)
   }
 
   async function find (bucket: string, call: LookUp): Promise<string | undefined> {
@@ -166,13 +167,7 @@ export function createRegions (
   }
 }
 
-/** The list goes on for others when one of those who wait for it has no more time. */
-async function inTime<T> (list: Promise<T>, limitMs: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => {
-      reject(new ServiceError('UpstreamTimeout', "The look-up of the bucket's region (GET Service) did not end in time."))
-    }, Math.max(0, limitMs))
-  })
-  return await Promise.race([list, late]).finally(() => { clearTimeout(timer) })
+/** Throws what a caller is told whose time is over before the list has come. The list continues for other callers. */
+function lookUpTimedOut (): never {
+  throw new ServiceError('UpstreamTimeout', "The look-up of the bucket's region (GET Service) did not end in time.")
 }

@@ -1,13 +1,13 @@
-import type { Config } from '../config/config.ts'
-import { ServiceError } from '../errors.ts'
+import type { Config } from '../../config/config.ts'
+import { ServiceError } from '../../errors.ts'
 
-/** Where a request goes: `https://host` and the Host header, which COS signs. */
+/** The origin of a request, such as `https://host`, and its Host header, which is signed. */
 export interface Address {
   origin: string
   host: string
 }
 
-/** The part of a bucket a request is for: one configuration, or a page of all. */
+/** Names one configuration of a bucket, or a page of all. */
 export type InventoryParameters = { id: string } | { continuationToken?: string | undefined }
 
 const unreserved = /^[A-Za-z0-9._~-]*$/
@@ -21,21 +21,21 @@ export function percentEncode (text: string): string {
   return unreserved.test(text) ? text : encodeURIComponent(text).replace(/[!'()*]/g, char => `%${char.charCodeAt(0).toString(16).toUpperCase()}`)
 }
 
-/** The request target of an inventory call. `inventory` comes first: COS routes by the first parameter. */
+/** Returns the request target of an inventory call. `inventory` comes first: COS routes by the first parameter. */
 export function inventoryTarget (parameters: InventoryParameters): string {
   if ('id' in parameters) return `/?inventory&id=${percentEncode(parameters.id)}`
   const token = parameters.continuationToken
   return token === undefined || token === '' ? '/?inventory' : `/?inventory&continuation-token=${percentEncode(token)}`
 }
 
-/** The request target of GET Service: a page of as many buckets as COS gives (COS document 8291). */
+/** Returns the request target of GET Service, for a page of the largest size (COS document 8291). */
 export function serviceTarget (marker?: string): string {
   return marker === undefined ? '/?max-keys=2000' : `/?max-keys=2000&marker=${percentEncode(marker)}`
 }
 
 /**
- * The safety invariant of this service: nothing leaves for a bucket host but calls of the inventory API. PUT and
- * DELETE of `/` without `?inventory` in front create and delete buckets.
+ * Checks the safety invariant of this service: a bucket host gets only calls of the inventory API. PUT and DELETE of
+ * `/` without `?inventory` in front create and delete buckets.
  *
  * @throws {Error} which callers see as an InternalError, before anything is sent
  */
@@ -46,7 +46,7 @@ export function assertInventoryTarget (target: string): void {
 }
 
 /**
- * The same with GET Service: what is for its host is nothing else, and nothing else is for its host.
+ * Checks that the host of GET Service gets only GET Service, and any other host only calls of the inventory API.
  *
  * @param serviceHost as {@link serviceAddress} gives it
  * @throws {Error} which callers see as an InternalError, before anything is sent
@@ -62,8 +62,8 @@ export function assertAllowed (
 }
 
 /**
- * The region of a call: the requested one, else the configured one of the bucket, else the one of all. A host without a
- * region in its name is in one region only, whatever a caller says.
+ * Returns the region of a call: the requested one, else the configured one of the bucket, else the default. A host
+ * without a region in its name is in one region only, whatever the caller requests.
  */
 export function regionOf (
   { bucketRegions, endpoint, region }: Pick<Config['cos'], 'bucketRegions' | 'endpoint' | 'region'>,
@@ -75,8 +75,8 @@ export function regionOf (
 }
 
 /**
- * Gives the address of a bucket. The host is lower case and has no default port, so that Host, the TLS name and
- * what is signed are one and the same.
+ * Creates the function that returns the address of a bucket. The host is lower case and has no default port. So the
+ * Host header, the TLS name and the signed host are the same.
  *
  * @throws {ServiceError} ValidationFailed when no region is known for the bucket
  */
@@ -93,8 +93,8 @@ export function createAddressBook (config: Config['cos']) {
 }
 
 /**
- * The address of GET Service: in the domain of the buckets where that is one of COS's two, else in the older one, and
- * at their port (COS documents 6224 and 8291).
+ * Returns the address of GET Service. It has the port of the buckets, and their domain if that is one of COS's two,
+ * else the older one (COS documents 6224 and 8291).
  */
 export function serviceAddress ({ endpoint, scheme }: Pick<Config['cos'], 'endpoint' | 'scheme'>): Address {
   const port = endpoint.replace(/^[^:]*/, '')

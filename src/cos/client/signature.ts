@@ -1,5 +1,5 @@
 import { createHmac, hash } from 'node:crypto'
-import { percentEncode } from './addresses.ts'
+import { percentEncode } from './endpoints.ts'
 
 /** A request as the signature sees it. */
 export interface SignableRequest {

@@ -1,15 +1,15 @@
 /**
- * Tells when nobody waits for an answer any more. An AbortSignal is one; making one costs as much as signing a request,
- * which is why those of requests are made here.
+ * Tells its listeners when a caller disconnects. An AbortSignal is one. Creating an AbortSignal costs as much as
+ * signing a request. So each request gets a {@link CancelSource} instead.
  */
-export interface Departure {
+export interface CancelSignal {
   readonly aborted: boolean
   addEventListener (type: 'abort', listener: () => void): void
   removeEventListener (type: 'abort', listener: () => void): void
 }
 
-/** Somebody who may leave, or never will. */
-export class Waiting implements Departure {
+/** A signal together with the function that cancels it. */
+export class CancelSource implements CancelSignal {
   aborted = false
   readonly #listeners = new Set<() => void>()
 
@@ -21,8 +21,8 @@ export class Waiting implements Departure {
     this.#listeners.delete(listener)
   }
 
-  /** Tells the listeners, which must not throw. To be called at most once. */
-  leave (): void {
+  /** Calls the listeners, which must not throw. Must be called at most once. */
+  cancel (): void {
     this.aborted = true
     for (const listener of this.#listeners) listener()
   }

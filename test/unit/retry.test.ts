@@ -1,11 +1,13 @@
+import { setImmediate as nextIteration } from 'node:timers/promises'
 import fc from 'fast-check'
 import t from 'tap'
-import { createAttempts } from '../../src/cos/attempts.ts'
-import type { CallObserver, CosCall } from '../../src/cos/attempts.ts'
-import { toUpstreamError } from '../../src/cos/answers.ts'
-import { createCosClock } from '../../src/cos/clock.ts'
-import { createRetryBudget } from '../../src/cos/retry-budget.ts'
-import type { CosAnswer, CosRequest } from '../../src/cos/transport.ts'
+import { createAttempts } from '../../src/cos/client/retry.ts'
+import type { CosCall } from '../../src/cos/client/attempt.ts'
+import type { CallObserver } from '../../src/cos/client/call-observer.ts'
+import { toUpstreamError } from '../../src/cos/client/response-errors.ts'
+import { createCosClock } from '../../src/cos/client/clock.ts'
+import { createRetryBudget } from '../../src/cos/client/retry-budget.ts'
+import type { CosRequest, CosResponse } from '../../src/cos/client/messages.ts'
 import { UpstreamError } from '../../src/cos/upstream-error.ts'
 import type { FailureClass, Remedy } from '../../src/cos/upstream-error.ts'
 import { Secret } from '../../src/secret.ts'
@@ -14,8 +16,8 @@ import { createPassingTracer } from '../../src/tracing.ts'
 const secretId = 'AKIDexampleexampleexampleexample0000'
 const keysNamed = (name: string) => ({ secretId: `${secretId}${name}`, secretKey: new Secret('key'), token: undefined })
 
-/** An error answer as COS gives it. */
-function refusal (status: number, code: string, headers: Record<string, string> = {}): CosAnswer {
+/** Returns an error response as COS sends it. */
+function errorResponse (status: number, code: string, headers: Record<string, string> = {}): CosResponse {
   return {
     status,
     headers: { 'content-type': 'application/xml', 'x-cos-request-id': 'aWQ=', ...headers },
@@ -24,9 +26,9 @@ function refusal (status: number, code: string, headers: Record<string, string> 
   }
 }
 
-const success: CosAnswer = { status: 200, headers: { 'x-cos-request-id': 'aWQ=' }, body: Buffer.from(''), confidential: [] }
+const success: CosResponse = { status: 200, headers: { 'x-cos-request-id': 'aWQ=' }, body: Buffer.from(''), confidential: [] }
 
-function fault (kind: FailureClass, { remedy = 'repeat', wasSent = true }: { remedy?: Remedy, wasSent?: boolean } = {}): UpstreamError {
+function fault (kind: FailureClass, { remedy = 'retry', wasSent = true }: { remedy?: Remedy, wasSent?: boolean } = {}): UpstreamError {
   return new UpstreamError('UpstreamUnreachable', 'It failed.', { class: kind, remedy, wasSent })
 }
 
@@ -37,12 +39,12 @@ interface Setting {
   random?: number
   renewals?: number
   /** What the transport does, one for each attempt; the last one for all further ones. */
-  plan: Array<CosAnswer | Error>
-  read?: (answer: CosAnswer) => unknown
+  plan: Array<CosResponse | Error>
+  read?: (answer: CosResponse) => unknown
   onPause?: () => void
   /** Makes tracing fail. */
   traceFails?: boolean
-  refuseSlot?: (number: number) => UpstreamError | undefined
+  rejectPermit?: (number: number) => UpstreamError | undefined
 }
 
 /** One call over a transport that follows a plan, in a time of its own. */
@@ -66,9 +68,9 @@ function run (setting: Setting) {
   }
   let key = 0
   const attempts = createAttempts({ maxAttempts }, {
-    bulkheads: {
-      enter: async (_, __, signal) => {
-        const error = setting.refuseSlot?.(sent.length + 1)
+    limiter: {
+      acquire: async (_, __, signal) => {
+        const error = setting.rejectPermit?.(sent.length + 1)
         if (error !== undefined) throw error
         if (signal?.aborted === true) throw fault('cancelled', { remedy: 'none', wasSent: false })
         return { release: ending => { endings.push(ending) } }
@@ -83,7 +85,7 @@ function run (setting: Setting) {
     observer,
     transport: {
       send: async request => {
-        const step = plan[Math.min(sent.length, plan.length - 1)] as CosAnswer | Error
+        const step = plan[Math.min(sent.length, plan.length - 1)] as CosResponse | Error
         sent.push({
           number: request.number,
           key: request.credentials.secretId.slice(secretId.length),
@@ -125,16 +127,16 @@ function run (setting: Setting) {
   }
   const result = attempts.run(cosCall, read).then(
     value => ({ value, error: undefined }), (error: UpstreamError) => ({ value: undefined, error }))
-  return { result, sent, events, endings, delays, controller, warnings, tally, clock }
+  return { attempts, result, sent, events, endings, delays, controller, warnings, tally, clock }
 }
 
-const busy = refusal(503, 'SlowDown')
+const busy = errorResponse(503, 'SlowDown')
 
-t.test('what passes is tried again, at most as often as there are attempts', async t => {
+t.test('transient failures are retried while attempts are left', async t => {
   const passing = [
-    refusal(500, 'InternalError'), refusal(502, 'BadGateway'), refusal(503, 'ServiceUnavailable'), busy, refusal(504, 'GatewayTimeout'),
-    refusal(429, 'TooManyRequests'), refusal(400, 'SlowDown'), refusal(400, 'EntitySizeNotMatch'), refusal(400, 'IncompleteBody'),
-    refusal(400, 'RequestTimeout'), refusal(400, 'UserNetworkTooSlow'), fault('timeout'), fault('unreachable'), fault('invalid'),
+    errorResponse(500, 'InternalError'), errorResponse(502, 'BadGateway'), errorResponse(503, 'ServiceUnavailable'), busy, errorResponse(504, 'GatewayTimeout'),
+    errorResponse(429, 'TooManyRequests'), errorResponse(400, 'SlowDown'), errorResponse(400, 'EntitySizeNotMatch'), errorResponse(400, 'IncompleteBody'),
+    errorResponse(400, 'RequestTimeout'), errorResponse(400, 'UserNetworkTooSlow'), fault('timeout'), fault('unreachable'), fault('invalid'),
     { ...success, status: 502, body: Buffer.from('<html>') }
   ]
   for (const failure of passing) {
@@ -153,11 +155,11 @@ t.test('what passes is tried again, at most as often as there are attempts', asy
   }
 })
 
-t.test('what stays is not tried again', async t => {
+t.test('permanent failures are not retried', async t => {
   const lasting = [
-    refusal(400, 'InvalidArgument'), refusal(403, 'AccessDenied'), refusal(404, 'NoSuchBucket'), refusal(405, 'MethodNotAllowed'),
-    refusal(409, 'InvalidBucketState'), refusal(412, 'PreconditionFailed'), refusal(451, 'UnavailableForLegalReasons'),
-    refusal(501, 'NotImplemented'), refusal(403, 'SignatureDoesNotMatch'), { ...success, status: 301 }, { ...success, status: 404 },
+    errorResponse(400, 'InvalidArgument'), errorResponse(403, 'AccessDenied'), errorResponse(404, 'NoSuchBucket'), errorResponse(405, 'MethodNotAllowed'),
+    errorResponse(409, 'InvalidBucketState'), errorResponse(412, 'PreconditionFailed'), errorResponse(451, 'UnavailableForLegalReasons'),
+    errorResponse(501, 'NotImplemented'), errorResponse(403, 'SignatureDoesNotMatch'), { ...success, status: 301 }, { ...success, status: 404 },
     fault('unreachable', { remedy: 'none' })
   ]
   for (const failure of lasting) {
@@ -167,7 +169,7 @@ t.test('what stays is not tried again', async t => {
   }
 })
 
-t.test('an answer that cannot be read is tried again like one that did not come', async t => {
+t.test('a response that cannot be read is retried', async t => {
   let reads = 0
   const read = () => {
     if (++reads < 3) throw fault('invalid')
@@ -176,27 +178,27 @@ t.test('an answer that cannot be read is tried again like one that did not come'
   const { result, sent, endings, events } = run({ plan: [success], read })
   t.match(await result, { value: 'read' })
   t.equal(sent.length, 3)
-  t.strictSame(endings, ['answered', 'answered', 'answered'], 'its host answers all the same')
+  t.strictSame(endings, ['responded', 'responded', 'responded'], 'the host responds all the same')
   t.strictSame(events, [
     'attempt GetBucketInventory invalid UpstreamUnreachable', 'retry invalid', 'attempt GetBucketInventory invalid UpstreamUnreachable',
     'retry invalid', 'attempt GetBucketInventory ok ', 'call GetBucketInventory ok'
   ])
 })
 
-t.test('a digest that COS does not find right is given one more chance', async t => {
+t.test('a rejected digest is retried once', async t => {
   for (const code of ['BadDigest', 'InvalidDigest']) {
-    t.match(await run({ method: 'PUT', plan: [refusal(400, code), success] }).result, { value: 200 })
-    const always = run({ method: 'PUT', plan: [refusal(400, code)] })
+    t.match(await run({ method: 'PUT', plan: [errorResponse(400, code), success] }).result, { value: 200 })
+    const always = run({ method: 'PUT', plan: [errorResponse(400, code)] })
     t.match(await always.result, { error: { status: 400, code } })
     t.equal(always.sent.length, 2)
   }
 })
 
-t.test('a POST is sent again only when nothing of it was sent', async t => {
+t.test('POST is retried only when nothing of it was sent', async t => {
   const unsent = run({ method: 'POST', plan: [fault('unreachable', { wasSent: false }), fault('timeout', { wasSent: false }), success] })
   t.match(await unsent.result, { value: 200 })
   t.equal(unsent.sent.length, 3)
-  for (const failure of [fault('unreachable'), fault('timeout'), fault('invalid'), busy, refusal(500, 'InternalError'), refusal(400, 'BadDigest')]) {
+  for (const failure of [fault('unreachable'), fault('timeout'), fault('invalid'), busy, errorResponse(500, 'InternalError'), errorResponse(400, 'BadDigest')]) {
     const { result, sent } = run({ method: 'POST', plan: [failure, success] })
     t.ok((await result).error instanceof UpstreamError)
     t.equal(sent.length, 1)
@@ -205,8 +207,8 @@ t.test('a POST is sent again only when nothing of it was sent', async t => {
   t.match(await result, { error: { mayHaveTakenEffect: true, detail: /DuplicateInventoryId means that it has/ } })
 })
 
-t.test('a key that COS does not know is changed and the call repeated at once, once', async t => {
-  for (const failure of [refusal(403, 'InvalidAccessKeyId'), refusal(400, 'ExpiredToken'), refusal(403, 'AccessDenied')]) {
+t.test('rejected credentials are refreshed and the call retried at once, once', async t => {
+  for (const failure of [errorResponse(403, 'InvalidAccessKeyId'), errorResponse(400, 'ExpiredToken'), errorResponse(403, 'AccessDenied')]) {
     const isPermission = failure.body.toString().includes('AccessDenied')
     for (const method of ['GET', 'POST'] as const) {
       const { result, sent, delays } = run({ method, plan: [failure, success] })
@@ -216,120 +218,70 @@ t.test('a key that COS does not know is changed and the call repeated at once, o
       t.strictSame(delays, [])
     }
   }
-  const twice = run({ plan: [refusal(403, 'InvalidAccessKeyId')], renewals: 5 })
+  const twice = run({ plan: [errorResponse(403, 'InvalidAccessKeyId')], renewals: 5 })
   t.match(await twice.result, { error: { code: 'UpstreamCredentialsRejected', cosCode: 'InvalidAccessKeyId' } })
   t.equal(twice.sent.length, 2)
-  t.equal((await run({ plan: [refusal(403, 'InvalidAccessKeyId'), success], renewals: 0 }).result).value, undefined, 'unless there is no other')
-  const alone = run({ maxAttempts: 1, plan: [refusal(403, 'InvalidAccessKeyId'), success] })
+  t.equal((await run({ plan: [errorResponse(403, 'InvalidAccessKeyId'), success], renewals: 0 }).result).value, undefined, 'unless there is no other')
+  const alone = run({ maxAttempts: 1, plan: [errorResponse(403, 'InvalidAccessKeyId'), success] })
   t.match(await alone.result, { error: { code: 'UpstreamCredentialsRejected' } })
 })
 
-t.test('a time that COS does not take is corrected and the call repeated at once, once', async t => {
+t.test('a rejected time is corrected and the call retried at once, once', async t => {
   const hours9 = 9 * 3_600_000
   const at = (offsetMs: number) => ({ date: new Date(1_800_000_000_000 + offsetMs).toUTCString() })
   for (const [status, code, offsetMs] of [
     [403, 'RequestTimeTooSkewed', hours9], [403, 'RequestTimeTooSkewed', -hours9], [403, 'Request has expired', hours9], [403, 'RequestExpired', hours9]
   ] as const) {
-    const { result, sent, delays, warnings, clock } = run({ method: 'POST', plan: [refusal(status, code, at(offsetMs)), success] })
+    const { result, sent, delays, warnings, clock } = run({ method: 'POST', plan: [errorResponse(status, code, at(offsetMs)), success] })
     t.match(await result, { value: 200 })
     t.strictSame(delays, [])
     t.ok(Math.abs((sent[1]?.signed ?? 0) - (1_800_000_000_000 + offsetMs)) < 1_000, 'signed by the time of COS')
     t.ok(Math.abs(clock.skewMs() - offsetMs) < 1_000)
     t.match(warnings, [{ skewMs: clock.skewMs() }])
   }
-  const always = run({ plan: [refusal(403, 'RequestTimeTooSkewed', at(hours9))] })
+  const always = run({ plan: [errorResponse(403, 'RequestTimeTooSkewed', at(hours9))] })
   t.match(await always.result, { error: { code: 'UpstreamCredentialsRejected', cosCode: 'RequestTimeTooSkewed' } })
   t.equal(always.sent.length, 2)
   for (const headers of [at(0), {}, { date: 'noon' }, { date: '1' }, { date: 'Fri, 31 Dec 9999 23:59:59 GMT' }, { ...at(hours9), 'x-cos-request-id': '' }]) {
-    const { result, sent, warnings } = run({ plan: [refusal(403, 'RequestTimeTooSkewed', headers as Record<string, string>), success] })
+    const { result, sent, warnings } = run({ plan: [errorResponse(403, 'RequestTimeTooSkewed', headers as Record<string, string>), success] })
     t.match(await result, { error: { code: 'UpstreamCredentialsRejected' } }, 'unless there is nothing to correct')
     t.equal(sent.length, 1)
     t.strictSame(warnings, [])
   }
-  const alone = run({ maxAttempts: 1, plan: [refusal(403, 'RequestTimeTooSkewed', at(hours9)), success] })
+  const alone = run({ maxAttempts: 1, plan: [errorResponse(403, 'RequestTimeTooSkewed', at(hours9)), success] })
   t.match(await alone.result, { error: { code: 'UpstreamCredentialsRejected' } })
   t.not(alone.clock.skewMs(), 0, 'the next call is right')
 })
 
-t.test('a clock that another call has corrected meanwhile is right for this one', async t => {
-  let time = 1_000_000
-  const clock = createCosClock({ now: () => time, steadyNow: () => time, log: { warn: () => {} } })
-  const then = clock.offsetMs()
-  t.ok(clock.correct(5_000_000, then))
-  t.ok(clock.correct(5_000_000, then), 'the second call was signed by the old time too')
-  t.notOk(clock.correct(5_000_000, clock.offsetMs()), 'a third that was signed by the new one is refused for something else')
-  t.equal(clock.now(), 5_000_000)
-  time += 1_000
-  t.equal(clock.now(), 5_001_000)
-  t.notOk(clock.correct(5_005_000, clock.offsetMs()), 'a few seconds are the way')
-})
-
-for (const [direction, stepMs] of [['back', -3_600_000], ['forward', 3_600_000]] as const) {
-  t.test(`a corrected clock stays right when the wall clock steps ${direction}`, async t => {
-    const trueTime = 1_800_000_000_000
-    let steadyMs = 500
-    let wallAheadMs = -stepMs
-    const warnings: object[] = []
-    const clock = createCosClock({
-      now: () => trueTime + steadyMs + wallAheadMs,
-      steadyNow: () => steadyMs,
-      log: { warn: fields => { warnings.push(fields) } }
-    })
-    const cosTime = () => trueTime + steadyMs
-    t.strictSame([clock.now() - cosTime(), clock.skewMs()], [-stepMs, 0], 'the wall clock is trusted at first')
-    t.ok(clock.correct(cosTime(), clock.offsetMs()))
-    t.strictSame([clock.now(), clock.skewMs()], [cosTime(), stepMs])
-    steadyMs += 60_000
-    const offsetThenMs = clock.offsetMs()
-    wallAheadMs += stepMs
-    t.strictSame([clock.now(), clock.skewMs()], [cosTime(), 0])
-    t.notOk(clock.correct(cosTime(), offsetThenMs), 'a request signed before the step has the same time')
-    steadyMs += 60_000
-    t.equal(clock.now(), cosTime())
-    t.strictSame(warnings, [{ skewMs: stepMs }])
-  })
-
-  t.test(`a request signed before the wall clock stepped ${direction} is signed again`, async t => {
-    let time = 1_800_000_000_000
-    const warnings: object[] = []
-    const log = { warn: (fields: object) => { warnings.push(fields) } }
-    const clock = createCosClock({ now: () => time, steadyNow: () => 0, log })
-    const offsetThenMs = clock.offsetMs()
-    time += stepMs
-    t.ok(clock.correct(time, offsetThenMs))
-    t.strictSame([warnings, clock.skewMs()], [[], 0], 'nothing needs a correction')
-  })
-}
-
-t.test('the wait between attempts is random, grows, and is what COS asks for at least', async t => {
-  const wait = async (random: number, ...plan: CosAnswer[]) => {
+t.test('the pause before a retry is random, grows, and respects Retry-After', async t => {
+  const wait = async (random: number, ...plan: CosResponse[]) => {
     const { result, delays } = run({ maxAttempts: 10, random, plan, deadlineMs: 3_600_000 })
     await result
     return delays
   }
   t.strictSame(await wait(0, busy), [], 'none at all at best')
   t.strictSame(await wait(0.5, busy), [50, 100, 200, 400, 800, 1000, 1000, 1000, 1000])
-  const asked = refusal(503, 'SlowDown', { 'retry-after': '7' })
+  const asked = errorResponse(503, 'SlowDown', { 'retry-after': '7' })
   t.strictSame((await wait(0, asked)).slice(0, 2), [7000, 7000])
   t.strictSame((await wait(0.5, asked)).slice(0, 2), [7050, 7100], 'not everybody at the same instant')
   const date = (seconds: number) => new Date(1_700_000_000_000 + seconds * 1000).toUTCString()
-  t.strictSame((await wait(0, refusal(503, 'SlowDown', { 'retry-after': date(9), date: date(0) }))).slice(0, 1), [9000])
-  t.match(toUpstreamError(refusal(503, 'SlowDown', { 'retry-after': '99999' })), { retryAfterSeconds: 3600 }, 'an hour at most')
+  t.strictSame((await wait(0, errorResponse(503, 'SlowDown', { 'retry-after': date(9), date: date(0) }))).slice(0, 1), [9000])
+  t.match(toUpstreamError(errorResponse(503, 'SlowDown', { 'retry-after': '99999' })), { retryAfterSeconds: 3600 }, 'an hour at most')
   for (const headers of [
     { 'retry-after': date(0), date: date(9) }, { 'retry-after': date(9) }, { 'retry-after': 'soon' }, { 'retry-after': '-1' },
     { 'retry-after': 'Fri, 31 Dec 9999 23:59:59 GMT', date: date(0) }
   ] as Array<Record<string, string>>) {
-    t.strictSame((await wait(0.5, refusal(503, 'SlowDown', headers))).slice(0, 1), [50])
+    t.strictSame((await wait(0.5, errorResponse(503, 'SlowDown', headers))).slice(0, 1), [50])
   }
 })
 
-t.test('no attempt begins at or after the deadline, whatever is asked for', async t => {
+t.test('no attempt starts at or after the deadline', async t => {
   await fc.assert(fc.asyncProperty(
     fc.integer({ min: 1, max: 20_000 }), fc.integer({ min: 0, max: 20 }),
     fc.double({ min: 0, max: 0.999, noNaN: true }), fc.integer({ min: 1, max: 10 }),
     async (deadlineMs, retryAfter, random, maxAttempts) => {
       const { result, sent, events } = run({
-        maxAttempts, deadlineMs, random, plan: [refusal(503, 'SlowDown', { 'retry-after': String(retryAfter) })]
+        maxAttempts, deadlineMs, random, plan: [errorResponse(503, 'SlowDown', { 'retry-after': String(retryAfter) })]
       })
       const { error } = await result
       const first = sent[0]?.at ?? 0
@@ -337,14 +289,14 @@ t.test('no attempt begins at or after the deadline, whatever is asked for', asyn
         (sent.length === maxAttempts || events.includes('denied deadline'))
     }
   ))
-  const { result } = run({ deadlineMs: 1_000, plan: [refusal(503, 'SlowDown', { 'retry-after': '5' })] })
+  const { result } = run({ deadlineMs: 1_000, plan: [errorResponse(503, 'SlowDown', { 'retry-after': '5' })] })
   t.match(await result, { error: { code: 'SlowDown', retryAfterSeconds: 5 } }, 'and the caller is told what COS asked for')
 })
 
-t.test('a change that may have been made says so, whatever came after', async t => {
-  for (const failure of [fault('timeout'), fault('unreachable'), fault('invalid'), refusal(500, 'InternalError')]) {
+t.test('the error says when a change may have been made by an earlier attempt', async t => {
+  for (const failure of [fault('timeout'), fault('unreachable'), fault('invalid'), errorResponse(500, 'InternalError')]) {
     for (const method of ['PUT', 'DELETE'] as const) {
-      const refused = run({ method, plan: [failure, refusal(403, 'AccessDenied')] })
+      const refused = run({ method, plan: [failure, errorResponse(403, 'AccessDenied')] })
       t.match((await refused.result).error, {
         status: 403, code: 'AccessDenied', cos: { requestId: 'aWQ=' }, mayHaveTakenEffect: true, detail: /is not known: read the configuration/
       })
@@ -352,20 +304,20 @@ t.test('a change that may have been made says so, whatever came after', async t 
     }
     t.match((await run({ plan: [failure] }).result).error, { mayHaveTakenEffect: false }, 'a read is no change')
   }
-  for (const failure of [fault('unreachable', { wasSent: false }), busy, refusal(403, 'AccessDenied'), refusal(403, 'SignatureDoesNotMatch')]) {
+  for (const failure of [fault('unreachable', { wasSent: false }), busy, errorResponse(403, 'AccessDenied'), errorResponse(403, 'SignatureDoesNotMatch')]) {
     t.match((await run({ method: 'PUT', plan: [failure] }).result).error, { mayHaveTakenEffect: false })
   }
 })
 
-t.test('a repeat that cannot be made is answered with what made it necessary', async t => {
+t.test('a retry that gets no permit fails with the failure before it', async t => {
   const overloaded = new UpstreamError('Overloaded', 'full', { class: 'overloaded', wasSent: false })
-  t.match(await run({ plan: [success], refuseSlot: () => overloaded }).result, { error: { code: 'Overloaded' } })
-  const { result, events } = run({ method: 'PUT', plan: [fault('timeout')], refuseSlot: number => number > 1 ? overloaded : undefined })
+  t.match(await run({ plan: [success], rejectPermit: () => overloaded }).result, { error: { code: 'Overloaded' } })
+  const { result, events } = run({ method: 'PUT', plan: [fault('timeout')], rejectPermit: number => number > 1 ? overloaded : undefined })
   t.match(await result, { error: { code: 'UpstreamUnreachable', mayHaveTakenEffect: true } })
   t.equal(events.at(-1), 'call PutBucketInventory timeout')
 })
 
-t.test('who leaves is waited for only by changes that were sent', async t => {
+t.test('only a change that was sent continues when the caller disconnects', async t => {
   const leaving = (setting: Omit<Setting, 'onPause'>) => {
     const started = run({ ...setting, onPause: () => { started.controller.abort() } })
     return started
@@ -382,17 +334,17 @@ t.test('who leaves is waited for only by changes that were sent', async t => {
   t.equal(unsent.sent.length, 1)
   const left = run({ plan: [success], read: () => { left.controller.abort(); throw fault('invalid') } })
   t.match(await left.result, { error: { code: 'UpstreamUnreachable' } })
-  t.strictSame(left.delays, [], 'for who has left already there is no pause')
+  t.strictSame(left.delays, [], 'there is no pause for a caller that disconnected')
 })
 
-t.test('a silent host is told from one that answers and one that says nothing either way', async t => {
-  const timeout = (isSilence: boolean) => new UpstreamError('UpstreamTimeout', 'late', { class: 'timeout', remedy: 'repeat', isSilence })
+t.test('the permit is given back with what the attempt says about the host', async t => {
+  const timeout = (isUnresponsive: boolean) => new UpstreamError('UpstreamTimeout', 'late', { class: 'timeout', remedy: 'retry', isUnresponsive })
   const { result, endings } = run({ maxAttempts: 4, plan: [timeout(true), timeout(false), fault('unreachable'), busy] })
   await result
-  t.strictSame(endings, ['silent', 'other', 'other', 'answered'])
+  t.strictSame(endings, ['unresponsive', 'other', 'other', 'responded'])
 })
 
-t.test('a fault of our own is no failure of COS, and frees its slot', async t => {
+t.test('an internal error is no failure of COS, and gives back the permit', async t => {
   for (const setting of [{ plan: [new Error('a bug')] }, { plan: [success], traceFails: true }]) {
     const { result, endings, events } = run(setting)
     t.match(await result, { error: { message: 'a bug' } })
@@ -401,52 +353,21 @@ t.test('a fault of our own is no failure of COS, and frees its slot', async t =>
   }
 })
 
-t.test('a key that comes at the deadline comes too late for the call', async t => {
-  const { result, sent } = run({ deadlineMs: 10, plan: [refusal(403, 'InvalidAccessKeyId'), success] })
+t.test('credentials refreshed at the deadline come too late for a retry', async t => {
+  const { result, sent } = run({ deadlineMs: 10, plan: [errorResponse(403, 'InvalidAccessKeyId'), success] })
   t.match(await result, { error: { code: 'UpstreamCredentialsRejected' } })
   t.equal(sent.length, 1)
 })
 
-t.test('retries are a tenth of the calls, and some that were saved', async t => {
-  let time = 0
-  const budget = createRetryBudget(() => time)
-  const outage = (host: string, calls: number, msBetween: number) => {
-    let retries = 0
-    for (let count = 0; count < calls; count++) {
-      time += msBetween
-      budget.earn(host)
-      while (budget.spend(host)) retries += 1
-    }
-    return retries
-  }
-  const first = outage('a', 1_000, 1)
-  t.ok(first <= 20 + 100 + 1 && first >= 118, `${first} for 1,000 calls`)
-  t.ok(outage('a', 1_000, 1) <= 101, 'what was saved is gone')
-  t.ok(outage('b', 10, 1) >= 20, 'another host has its own')
-  t.ok(outage('a', 60, 60_000) > 60, 'a few calls may each be repeated')
-  const many = Array.from({ length: 3_000 }, (_, index) => outage(`host-${index}`, 1, 0)).reduce((sum, count) => sum + count, 0)
-  t.ok(many <= 50 + 300 + 1, `${many} retries over 3,000 hosts with a call each`)
-})
-
-t.test('a host whose fault is over has saved everything again', async t => {
-  let time = 0
-  const budget = createRetryBudget(() => time)
-  for (let count = 0; count < 20; count++) t.ok(budget.spend('a'))
-  t.notOk(budget.spend('a'))
-  time += 3_600_000
-  budget.earn('a')
-  for (let count = 0; count < 20; count++) t.ok(budget.spend('a'))
-  time -= 7_200_000
-  t.notOk(budget.spend('a'), 'a clock that is set back takes nothing and gives nothing')
-})
-
-t.test('the refusals of a credential are told apart by code and, where COS writes AccessDenied, by message', async t => {
-  const remedyOf = (code: string, message: string) => toUpstreamError({
-    ...refusal(403, code), body: Buffer.from(`<Error><Code>${code}</Code><Message>${message}</Message></Error>`)
-  }).remedy
-  t.equal(remedyOf('AccessDenied', 'Request has expired'), 'correct-clock')
-  t.equal(remedyOf('AccessDenied', 'RequestTimeTooSkewed'), 'correct-clock')
-  t.equal(remedyOf('AccessDenied', 'InvalidAccessKeyId'), 'renew-key')
-  t.equal(remedyOf('AccessDenied', 'SignatureDoesNotMatch'), 'none')
-  t.equal(remedyOf('InvalidToken', 'RequestTimeTooSkewed'), 'renew-key')
+t.test('settled waits for every call in flight', async t => {
+  let finish = () => {}
+  const ended = new Promise<void>(resolve => { finish = resolve })
+  const { attempts, result } = run({ plan: [success], read: () => ended })
+  let isSettled = false
+  const settled = attempts.settled().then(() => { isSettled = true })
+  await nextIteration()
+  t.notOk(isSettled)
+  finish()
+  await Promise.all([settled, result])
+  await attempts.settled()
 })

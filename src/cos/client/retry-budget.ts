@@ -1,17 +1,19 @@
-/** Retries that a call, or a second without any, earns. */
+/** Retries that each call earns, and each second. */
 const earned = 0.1
-/** What a host can save, and has at the start. */
+/** Retries that a host can save, and has at the start. */
 const mostOfHost = 20
-/** What all can save together: enough for several hosts in trouble at a time. */
+/** Retries that all hosts can save together: enough for several failing hosts at a time. */
 const mostOfAll = 50
-/** Hosts that are remembered; one that is forgotten starts with everything again, within what all have together. */
+/** Hosts that are remembered. A forgotten host starts with a full account, within the total. */
 const mostHosts = 1_000
 
-/** Keeps an outage from being multiplied by retries, of one host and of all together. */
+/** Keeps retries from multiplying an outage, of one host and of all together. */
 export interface RetryBudget {
-  /** A call begins. */
+  /** Records the start of a call, which earns a part of a retry. */
   earn (host: string): void
-  /** Whether there may be one more retry, which is then spent. */
+  /** Tells whether one more retry may be spent. */
+  has (host: string): boolean
+  /** Spends a retry, if there is one, and tells whether there was. */
   spend (host: string): boolean
 }
 
@@ -23,8 +25,8 @@ interface Account {
 }
 
 /**
- * Retries may be a tenth of all calls, and one every ten seconds besides for services that have few; twenty can be
- * saved up for a short fault of one host, and fifty for several.
+ * Creates a budget with full accounts. Retries may be a tenth of all calls, plus one every ten seconds for services
+ * with few calls. Twenty can be saved for a short outage of one host, and fifty for several hosts.
  *
  * @param now monotonic clock, in milliseconds
  */
@@ -40,6 +42,16 @@ export function createRetryBudget (now: () => number): RetryBudget {
     account.updatedAt = at
   }
 
+  /** Returns the account of a host, up to date, which is not kept yet when it is new. */
+  function accountOf (host: string): Account {
+    const account = hosts.get(host) ?? open(mostOfHost)
+    add(account, 0)
+    add(total, 0)
+    return account
+  }
+
+  const isCovered = (account: Account) => account.balance >= 1 && total.balance >= 1
+
   return {
     earn (host) {
       add(total, earned)
@@ -49,11 +61,10 @@ export function createRetryBudget (now: () => number): RetryBudget {
       // A full account says no more than none.
       if (account.balance === account.most) hosts.delete(host)
     },
+    has: host => isCovered(accountOf(host)),
     spend (host) {
-      const account = hosts.get(host) ?? open(mostOfHost)
-      add(account, 0)
-      add(total, 0)
-      if (account.balance < 1 || total.balance < 1) return false
+      const account = accountOf(host)
+      if (!isCovered(account)) return false
       account.balance -= 1
       total.balance -= 1
       hosts.set(host, account)

@@ -1,0 +1,22 @@
+import { createKeyedMutex } from '../concurrency/keyed-mutex.ts'
+import type { KeyedMutex, LockFailure } from '../concurrency/keyed-mutex.ts'
+import { canceled } from '../cos/upstream-error.ts'
+import { ServiceError } from '../errors.ts'
+
+/** Locks on configurations and on buckets, for changes of this process. */
+export type Locks = KeyedMutex
+
+/**
+ * Creates the locks. A change that does not get its lock fails with a {@link ServiceError}: Overloaded when the wait
+ * takes too long or too many wait, CallerLeft when the caller disconnected. COS was sent nothing then.
+ */
+export function createLocks (options: Omit<Parameters<typeof createKeyedMutex>[0], 'toError'>): Locks {
+  return createKeyedMutex({ ...options, toError })
+}
+
+function toError (reason: LockFailure): ServiceError {
+  return reason === 'canceled'
+    ? canceled()
+    : new ServiceError('Overloaded', 'Another change to this configuration or bucket is still in progress. Nothing was sent to COS; ' +
+      'retry in 1 s.', { retryAfterSeconds: 1 })
+}

@@ -1,0 +1,60 @@
+import { ProxyError } from '../../proxied-agent.ts'
+import { canceled, UpstreamError } from '../upstream-error.ts'
+import { canceledByCaller, timedOut, tooLarge } from './exchange.ts'
+import type { BrokenExchange } from './exchange.ts'
+import type { CosRequest } from './messages.ts'
+
+interface Circumstances {
+  request: Pick<CosRequest, 'address'>
+  /** Whether the attempt had all the time that an attempt can have, rather than a rest until the deadline. */
+  hadFullTime: boolean
+  /** Host of COS_CONNECT_TO, if there is one. */
+  connectTo: string | undefined
+}
+
+/** Codes of undici for bytes that are not a response. */
+const notResponses = /^(UND_ERR_HEADERS_OVERFLOW|ERR_ASSERTION)/
+
+/** Returns what the caller is told about an exchange without a whole response. */
+export function toTransportError (
+  { cause, wasSent, hasResponse }: BrokenExchange, { request, hadFullTime, connectTo }: Circumstances
+): UpstreamError {
+  if (cause === canceledByCaller) return canceled(wasSent)
+  // By name: only the transport may import undici.
+  const { name } = cause as Error
+  if (cause === timedOut || name === 'ConnectTimeoutError') {
+    return toTimeout(request, { wasSent, isUnresponsive: !hasResponse && hadFullTime })
+  }
+  const { host } = request.address
+  const code = codeOf(cause)
+  const invalid = (detail: string, remedy: 'none' | 'retry') =>
+    new UpstreamError('UpstreamInvalidResponse', detail, { class: 'invalid', remedy, cause })
+  const unreachable = (hint: string, remedy: 'none' | 'retry') =>
+    new UpstreamError('UpstreamUnreachable', `COS cannot be reached: ${hint}`,
+      { class: 'unreachable', remedy, cause, wasSent })
+  if (cause === tooLarge) return invalid(`The response of ${host} is larger than any of COS to this operation.`, 'none')
+  if (name === 'HTTPParserError' || notResponses.test(code)) {
+    return invalid(`The answer of ${host} is not HTTP as COS speaks it.`, 'retry')
+  }
+  if (cause instanceof ProxyError) {
+    return unreachable(`the proxy did not connect to ${host} (${code}). Is the proxy right?`, 'retry')
+  }
+  if (code === 'ENOTFOUND') {
+    const hint = connectTo === undefined ? 'Is the region right?' : 'Is COS_CONNECT_TO right?'
+    return unreachable(`there is no host ${connectTo ?? host}. ${hint}`, 'none')
+  }
+  return unreachable(`${host} could not be reached or cut the connection (${code}).`, 'retry')
+}
+
+/** Returns the error of an attempt that had no response in time. */
+export function toTimeout (
+  { address }: Pick<CosRequest, 'address'>, { wasSent, isUnresponsive }: { wasSent: boolean, isUnresponsive: boolean }
+): UpstreamError {
+  return new UpstreamError('UpstreamTimeout', `COS (${address.host}) did not answer in time.`,
+    { class: 'timeout', remedy: 'retry', wasSent, isUnresponsive })
+}
+
+/** Returns the code of an error. Errors of the network, of TLS and nearly all of undici have one. */
+export function codeOf (error: unknown): string {
+  return String((error as { code?: unknown }).code)
+}

@@ -1,0 +1,111 @@
+/**
+ * Sends every request to COS. Nothing else in this service uses a connection to COS.
+ */
+import { Agent, buildConnector } from 'undici'
+import type { Dispatcher } from 'undici'
+import type { Config } from '../../config/config.ts'
+import { createProxiedAgent } from '../../proxied-agent.ts'
+import type { CosClock } from './clock.ts'
+import { assertAllowed, serviceAddress } from './endpoints.ts'
+import { exchange } from './exchange.ts'
+import type { BrokenExchange } from './exchange.ts'
+import type { CosRequest, CosResponse } from './messages.ts'
+import { confidentialIn, createHeaderSigner } from './signed-headers.ts'
+import { codeOf, toTimeout, toTransportError } from './transport-errors.ts'
+
+/** Connections to COS: all that are open, and those with a request on them. */
+export interface Connections {
+  open: number
+  busy: number
+}
+
+export interface Transport {
+  /**
+   * Sends one attempt and reads the whole response, whatever its status. Redirects are not followed.
+   *
+   * @throws {UpstreamError} UpstreamTimeout, UpstreamUnreachable, or UpstreamInvalidResponse for a response that
+   *   is too large or not HTTP; `cancelled` when the signal ended the attempt
+   * @throws {Error} when it is neither an inventory call nor GET Service; nothing is sent then
+   */
+  send (request: CosRequest): Promise<CosResponse>
+  /** Counts the connections, except those through a proxy. */
+  connections (): Connections
+  /** Waits for requests in flight, then closes every connection. */
+  close (): Promise<void>
+}
+
+interface Dependencies {
+  /** Monotonic clock, in milliseconds. */
+  now: () => number
+  clock: Pick<CosClock, 'now'>
+  userAgent: string
+}
+
+/** Creates keep-alive pools, one for each host, with at most `COS_MAX_CONNECTIONS` sockets each. */
+export function createTransport (config: Config['cos'], { now, clock, userAgent }: Dependencies): Transport {
+  const { host: serviceHost } = serviceAddress(config)
+  const connectTo = config.connectTo?.host
+  // A request that has just arrived has used a moment already.
+  const fullTimeMs = 0.9 * Math.min(config.timeoutMs, config.deadlineMs)
+  const agent = createAgent(config)
+  const signedHeaders = createHeaderSigner({ clock, userAgent })
+
+  return {
+    async send (request) {
+      assertAllowed(request, serviceHost)
+      const { method, address: { host }, number, log } = request
+      const limitMs = Math.min(config.timeoutMs, request.deadlineAt - now())
+      if (limitMs <= 0) throw toTimeout(request, { wasSent: false, isUnresponsive: false })
+      const headers = signedHeaders(request)
+      const startedAt = now()
+      try {
+        const { status, headers: received, body } = await exchange(agent, request, headers, limitMs)
+        log.debug({ method, host, attempt: number, status, durationMs: Math.round(now() - startedAt) }, 'COS answered')
+        return { status, headers: received, body, confidential: confidentialIn(headers, request) }
+      } catch (error) {
+        const broken = error as BrokenExchange
+        const fault = codeOf(broken.cause)
+        log.debug({ method, host, attempt: number, fault, durationMs: Math.round(now() - startedAt) }, 'COS did not answer')
+        throw toTransportError(broken, { request, hadFullTime: limitMs >= fullTimeMs, connectTo })
+      }
+    },
+
+    connections () {
+      // An agent with proxies does not know its connections.
+      const pools = agent instanceof Agent ? Object.values(agent.stats) : []
+      const sum = (what: 'connected' | 'running') => pools.reduce((total, pool) => total + Number(pool[what]), 0)
+      return { open: sum('connected'), busy: sum('running') }
+    },
+
+    close: () => agent.close()
+  }
+}
+
+function createAgent (config: Config['cos']): Dispatcher {
+  const options = {
+    connections: config.maxConnections,
+    pipelining: 1,
+    // The attempt's own timer bounds connecting, headers and body together.
+    headersTimeout: 0,
+    bodyTimeout: 0,
+    connect: connector(config)
+  }
+  const { proxies, connectTo, scheme, timeoutMs } = config
+  const proxy = connectTo === undefined ? proxies[scheme] : undefined
+  return proxy === undefined ? new Agent(options) : createProxiedAgent(proxy, timeoutMs, options)
+}
+
+/** Connects to COS_CONNECT_TO if it is set. Host, TLS name and certificate check stay those of the bucket host. */
+function connector ({ connectTo, timeoutMs }: Config['cos']): buildConnector.connector {
+  // An aborted request leaves a connection attempt behind; this ends it, before later requests queue on it.
+  const connect = buildConnector({ timeout: timeoutMs })
+  if (connectTo === undefined) return connect
+  return (options, callback) => {
+    connect({
+      ...options,
+      servername: options.servername ?? options.hostname,
+      hostname: connectTo.host,
+      port: String(connectTo.port)
+    }, callback)
+  }
+}
