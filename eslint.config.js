@@ -1,5 +1,6 @@
 import neostandard from 'neostandard'
 import tseslint from 'typescript-eslint'
+import { ownership } from './eslint.ownership.js'
 
 export default [
   { ignores: ['dist/', '.tap/', 'coverage/'] },
@@ -26,6 +27,7 @@ export default [
       '@typescript-eslint/await-thenable': 'error'
     }
   },
+  ...ownership,
   {
     files: ['src/server.ts', 'src/demo.ts', 'src/health-check.ts', 'src/emulator/main.ts', 'src/openapi.ts'],
     rules: { 'n/no-process-env': 'off', 'no-console': 'off' }

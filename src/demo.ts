@@ -7,7 +7,7 @@ import { readConfig } from './config/config.ts'
 import { configurationExample } from './contract/inventory.ts'
 import { exampleBuckets, exampleCredential } from './emulator/examples.ts'
 import { startEmulator } from './emulator/server.ts'
-import { openOutputs } from './log.ts'
+import { openOutputs } from './logging/log.ts'
 import { startService } from './service.ts'
 
 const { PORT, LOG_LEVEL } = process.env

@@ -5,7 +5,7 @@ import { ConnectionRegistry } from './http/connections/connection-registry.ts'
 import { createLifecycle } from './http/connections/graceful-shutdown.ts'
 import { createMetrics } from './metrics.ts'
 import { version } from './service.ts'
-import { createPassingTracer } from './tracing.ts'
+import { createPassingTracer } from './tracing/tracing.ts'
 
 // The document comes from the routes' schemas; nothing is called.
 const unused = {} as never

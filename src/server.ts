@@ -5,7 +5,7 @@ import type { Logger } from 'pino'
 import { readConfig } from './config/config.ts'
 import type { Config } from './config/config.ts'
 import { ConfigError } from './config/environment.ts'
-import { openOutputs } from './log.ts'
+import { openOutputs } from './logging/log.ts'
 import { startService } from './service.ts'
 import type { Service } from './service.ts'
 

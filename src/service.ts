@@ -2,12 +2,12 @@ import { readFileSync } from 'node:fs'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { buildApp, buildMetricsApp } from './app.ts'
-import { createAuditLog, rejectUnaudited } from './audit.ts'
+import { createAuditLog, rejectUnaudited } from './logging/audit-log.ts'
 import { createAnyone } from './callers/anyone.ts'
 import { createCallers } from './callers/callers.ts'
 import type { Callers } from './callers/callers.ts'
 import type { JwtOptions, JwtVerifier } from './callers/jwt.ts'
-import { createChanges } from './changes/changes.ts'
+import { createChanges } from './changes/versioned-inventories.ts'
 import { createCheckedInventories } from './changes/checked-inventories.ts'
 import { createDesiredSets } from './changes/desired-set.ts'
 import { createLocks } from './changes/locks.ts'
@@ -24,20 +24,20 @@ import { createInventories } from './cos/inventories.ts'
 import { createRegions } from './cos/regions/regions.ts'
 import { createRetryBudget } from './cos/client/retry-budget.ts'
 import { createTransport } from './cos/client/transport.ts'
-import { createFetcher } from './fetch-json.ts'
+import { createFetcher } from './outbound/fetch-json.ts'
 import { ConnectionRegistry } from './http/connections/connection-registry.ts'
 import { createLifecycle, cutRequests, shutDown } from './http/connections/graceful-shutdown.ts'
 import { addTlsRenewal, readTls } from './http/connections/tls.ts'
-import type { Outputs } from './log.ts'
+import type { Outputs } from './logging/log.ts'
 import { createMetrics } from './metrics.ts'
-import type { OtelOptions } from './otel.ts'
-import { connectRedis } from './redis.ts'
-import { createReloader } from './reload.ts'
-import type { Reloader } from './reload.ts'
-import { readTextFile } from './text-file.ts'
-import { createPassingTracer, withoutPropagation } from './tracing.ts'
-import type { Tracer } from './tracing.ts'
-import { logWarnings } from './warnings.ts'
+import type { OtelOptions } from './tracing/otel.ts'
+import { connectRedis } from './outbound/redis.ts'
+import { createReloader } from './files/reload.ts'
+import type { Reloader } from './files/reload.ts'
+import { readTextFile } from './files/text-file.ts'
+import { createPassingTracer, withoutPropagation } from './tracing/tracing.ts'
+import type { Tracer } from './tracing/tracing.ts'
+import { logWarnings } from './logging/warnings.ts'
 
 /** A running service. */
 export interface Service {
@@ -186,7 +186,7 @@ async function openTracer (
 ): Promise<Tracer> {
   const tracer = traces === undefined
     ? createPassingTracer()
-    : await (await import('./otel.ts')).startOtelTracer({ ...options, ...traces })
+    : await (await import('./tracing/otel.ts')).startOtelTracer({ ...options, ...traces })
   return propagation ? tracer : withoutPropagation(tracer)
 }
 

@@ -1,4 +1,4 @@
-import type { Outputs } from '../src/log.ts'
+import type { Outputs } from '../src/logging/log.ts'
 
 /** Outputs of a service in this process: all lines go to `write`, which takes every one. */
 export function outputsTo (write: (line: string) => void): Outputs {

@@ -2,8 +2,8 @@ import { createLocalJWKSet } from 'jose'
 import type { JWK, LocalJWKSet } from 'jose'
 import type { Logger } from 'pino'
 import { ServiceError } from '../errors.ts'
-import { directFetcher } from '../fetch-json.ts'
-import type { Fetcher } from '../fetch-json.ts'
+import { directFetcher } from '../outbound/fetch-json.ts'
+import type { Fetcher } from '../outbound/fetch-json.ts'
 
 /** From one failed fetch to the next, as long as there has been no set. */
 const firstFloorMs = 1_000

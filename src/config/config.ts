@@ -1,4 +1,4 @@
-import type { Proxy } from '../proxied-agent.ts'
+import type { Proxy } from '../outbound/proxied-agent.ts'
 import type { Secret } from '../secret.ts'
 import { readAllowedHosts, readAuth } from './access.ts'
 import type { AuthConfig } from './access.ts'

@@ -1,5 +1,5 @@
 import { Secret } from '../secret.ts'
-import { readTextFile } from '../text-file.ts'
+import { readTextFile } from '../files/text-file.ts'
 import type { Variable, VariableType } from './variable-types.ts'
 import { variables } from './variables.ts'
 

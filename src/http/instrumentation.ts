@@ -1,7 +1,7 @@
 import fp from 'fastify-plugin'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Metrics } from '../metrics.ts'
-import type { Tracer } from '../tracing.ts'
+import type { Tracer } from '../tracing/tracing.ts'
 import { onExchangeEnd } from './connections/connection.ts'
 import { pathOf } from './context/path-of.ts'
 

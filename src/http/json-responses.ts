@@ -1,5 +1,5 @@
 import type { CosPage } from '../cos/xml/cos-document.ts'
-import { createPauses } from '../event-loop.ts'
+import { createPauses } from '../concurrency/event-loop.ts'
 
 /**
  * Serializes an object whose lists may be long, one item after another with iterations of the event loop in between.

@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Changes, Judge } from '../changes/changes.ts'
+import type { Changes, Judge } from '../changes/versioned-inventories.ts'
 import type { Warning } from '../changes/preflight.ts'
 import { failedPrecondition } from '../changes/version.ts'
 import type { Action } from '../contract/callers.ts'

@@ -8,7 +8,7 @@ import { createAnyone } from '../../src/callers/anyone.ts'
 import { ConnectionRegistry } from '../../src/http/connections/connection-registry.ts'
 import { createLifecycle } from '../../src/http/connections/graceful-shutdown.ts'
 import { createMetrics } from '../../src/metrics.ts'
-import { createPassingTracer } from '../../src/tracing.ts'
+import { createPassingTracer } from '../../src/tracing/tracing.ts'
 import { at, bucket, configuration, recordingLogger, secrets, start, startTestService } from '../start.ts'
 
 const xmlError = (code: string, message = '', more = '') => "<?xml version='1.0' encoding='utf-8' ?>\n<Error>\n\t" +

@@ -153,6 +153,13 @@ t.test('the document has every route the service answers, and no others', async 
   t.strictSame(documented.filter(isHead), ['HEAD /buckets/:bucket/inventories/:id'])
 })
 
+t.test('a bucket route has at most six onRequest hooks', async t => {
+  const routes = service.app.printRoutes({ commonPrefix: false, includeHooks: true })
+  const counts = [...routes.matchAll(/\(onRequest\) (\[.*\])/g)].map(([, hooks = '']) => (JSON.parse(hooks) as string[]).length)
+  t.ok(counts.length > 0)
+  t.ok(Math.max(...counts) <= 6, `${Math.max(...counts)} hooks`)
+})
+
 t.test('/docs leads to Swagger UI by a relative redirect, which holds behind any path prefix', async t => {
   for (const [path, to] of [
     ['/docs', 'docs/'],

@@ -4,8 +4,8 @@ import { connect } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import { request } from 'undici'
-import { createFetcher } from '../../src/fetch-json.ts'
-import { createProxiedAgent } from '../../src/proxied-agent.ts'
+import { createFetcher } from '../../src/outbound/fetch-json.ts'
+import { createProxiedAgent } from '../../src/outbound/proxied-agent.ts'
 import { Secret } from '../../src/secret.ts'
 
 t.test('fetchText uses the proxy of the scheme', async t => {

@@ -5,7 +5,7 @@ import { bucketPattern, regionPattern } from '../../src/contract/inventory.ts'
 import { ChangeHeadersSchema } from '../../src/contract/requests.ts'
 import { pathOf } from '../../src/http/context/path-of.ts'
 import { preconditionsOf } from '../../src/http/body/preconditions.ts'
-import { readTraceContext } from '../../src/tracing.ts'
+import { readTraceContext } from '../../src/tracing/tracing.ts'
 import { createBareApp } from '../bare-app.ts'
 import { growsLinearly } from '../growth.ts'
 

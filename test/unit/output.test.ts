@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process'
 import { closeSync, constants, openSync, readSync } from 'node:fs'
 import t from 'tap'
-import { openTerminal } from '../../src/log.ts'
-import { createOutput } from '../../src/output.ts'
-import type { Output } from '../../src/output.ts'
+import { openTerminal } from '../../src/logging/log.ts'
+import { createOutput } from '../../src/logging/output.ts'
+import type { Output } from '../../src/logging/output.ts'
 import { until } from '../start.ts'
 
 interface Test {

@@ -4,7 +4,7 @@ import t from 'tap'
 import type { LookUp } from '../../src/cos/regions/regions.ts'
 import { createRegions } from '../../src/cos/regions/regions.ts'
 import { UpstreamError } from '../../src/cos/upstream-error.ts'
-import { createPassingTracer } from '../../src/tracing.ts'
+import { createPassingTracer } from '../../src/tracing/tracing.ts'
 
 const endpoint = '{bucket}.cos.{region}.myqcloud.com'
 const minuteMs = 60_000

@@ -11,7 +11,7 @@ import type { CosRequest, CosResponse } from '../../src/cos/client/messages.ts'
 import { UpstreamError } from '../../src/cos/upstream-error.ts'
 import type { FailureClass, Remedy } from '../../src/cos/upstream-error.ts'
 import { Secret } from '../../src/secret.ts'
-import { createPassingTracer } from '../../src/tracing.ts'
+import { createPassingTracer } from '../../src/tracing/tracing.ts'
 
 const secretId = 'AKIDexampleexampleexampleexample0000'
 const keysNamed = (name: string) => ({ secretId: `${secretId}${name}`, secretKey: new Secret('key'), token: undefined })

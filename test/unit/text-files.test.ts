@@ -5,7 +5,7 @@ import { readConfig } from '../../src/config/config.ts'
 import type { Config } from '../../src/config/config.ts'
 import { fromFile, readText } from '../../src/cos/credentials/file.ts'
 import { readTls } from '../../src/http/connections/tls.ts'
-import { readTextFile } from '../../src/text-file.ts'
+import { readTextFile } from '../../src/files/text-file.ts'
 import { createAuthority } from '../certificates.ts'
 
 interface Kind {

@@ -1,6 +1,6 @@
 import type { CancelSignal } from '../../concurrency/cancel-signal.ts'
 import type { Credentials } from '../../config/credentials.ts'
-import type { AttemptTrace, RequestTrace } from '../../tracing.ts'
+import type { AttemptTrace, RequestTrace } from '../../tracing/tracing.ts'
 import { successes } from '../operations.ts'
 import type { Operation } from '../operations.ts'
 import { UpstreamError } from '../upstream-error.ts'

@@ -1,4 +1,4 @@
-import { ProxyError } from '../../proxied-agent.ts'
+import { ProxyError } from '../../outbound/proxied-agent.ts'
 import { canceled, UpstreamError } from '../upstream-error.ts'
 import { canceledByCaller, timedOut, tooLarge } from './exchange.ts'
 import type { BrokenExchange } from './exchange.ts'

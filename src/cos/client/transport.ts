@@ -4,7 +4,7 @@
 import { Agent, buildConnector } from 'undici'
 import type { Dispatcher } from 'undici'
 import type { Config } from '../../config/config.ts'
-import { createProxiedAgent } from '../../proxied-agent.ts'
+import { createProxiedAgent } from '../../outbound/proxied-agent.ts'
 import type { CosClock } from './clock.ts'
 import { assertAllowed, serviceAddress } from './endpoints.ts'
 import { exchange } from './exchange.ts'

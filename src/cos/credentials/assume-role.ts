@@ -1,7 +1,7 @@
 import type { CredentialsConfig } from '../../config/credentials.ts'
 import { fromVariables } from './env.ts'
 import type { SourcedCredentials } from './sourced-credentials.ts'
-import type { Fetcher } from '../../fetch-json.ts'
+import type { Fetcher } from '../../outbound/fetch-json.ts'
 import { callSts } from './sts.ts'
 
 /**

@@ -1,4 +1,4 @@
-import { directFetcher } from '../../fetch-json.ts'
+import { directFetcher } from '../../outbound/fetch-json.ts'
 import { codeOf, CredentialSourceError, fieldsOf, fromDocument } from './sourced-credentials.ts'
 import type { SourcedCredentials } from './sourced-credentials.ts'
 

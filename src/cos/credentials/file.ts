@@ -1,5 +1,5 @@
 import { parse } from 'ini'
-import { readTextFile } from '../../text-file.ts'
+import { readTextFile } from '../../files/text-file.ts'
 import { CredentialSourceError, fromDocument } from './sourced-credentials.ts'
 import type { SourcedCredentials } from './sourced-credentials.ts'
 

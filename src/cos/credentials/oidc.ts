@@ -2,7 +2,7 @@ import type { CredentialsConfig } from '../../config/credentials.ts'
 import { readText } from './file.ts'
 import { CredentialSourceError, isSecret } from './sourced-credentials.ts'
 import type { SourcedCredentials } from './sourced-credentials.ts'
-import type { Fetcher } from '../../fetch-json.ts'
+import type { Fetcher } from '../../outbound/fetch-json.ts'
 import { callSts } from './sts.ts'
 
 const origin = 'the web identity token file'

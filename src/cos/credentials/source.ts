@@ -1,6 +1,6 @@
 import type { CredentialsConfig } from '../../config/credentials.ts'
-import { directFetcher, FetchError } from '../../fetch-json.ts'
-import type { Fetcher } from '../../fetch-json.ts'
+import { directFetcher, FetchError } from '../../outbound/fetch-json.ts'
+import type { Fetcher } from '../../outbound/fetch-json.ts'
 import { assumeRole } from './assume-role.ts'
 import { fromInstanceRole } from './cvm-role.ts'
 import { fromVariables } from './env.ts'

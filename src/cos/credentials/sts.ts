@@ -1,5 +1,5 @@
 import type { Credentials } from '../../config/credentials.ts'
-import type { Fetcher } from '../../fetch-json.ts'
+import type { Fetcher } from '../../outbound/fetch-json.ts'
 import { codeOf, CredentialSourceError, fieldsOf, fromDocument } from './sourced-credentials.ts'
 import type { SourcedCredentials } from './sourced-credentials.ts'
 import { tc3Authorization } from './tc3-signature.ts'

@@ -6,7 +6,7 @@
  */
 import type { InventoryConfiguration, InventoryJob } from '../../contract/inventory.ts'
 import { ServiceError } from '../../errors.ts'
-import { nextIteration } from '../../event-loop.ts'
+import { nextIteration } from '../../concurrency/event-loop.ts'
 import { filterElement, fromWireFilter, toStoredFilter, toWireFilter } from './filter.ts'
 import {
   asRead, isObject, isSame, mapMembers, members, merge, own, readMembers, writeElement

@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import { SaxesParser } from 'saxes'
-import { createPauses } from '../../event-loop.ts'
+import { createPauses } from '../../concurrency/event-loop.ts'
 import { maxConfigurationBytes, maxErrorBytes, maxListBytes } from '../operations.ts'
 
 /** An element: its child elements in order, and its text. White space between child elements is part of the text. */

@@ -1,7 +1,7 @@
 import fp from 'fastify-plugin'
 import type { Callers } from '../../callers/callers.ts'
 import { ServiceError } from '../../errors.ts'
-import type { AuditTrail } from '../audit.ts'
+import type { AuditTrail } from '../audit-trail.ts'
 import { authenticate } from './authentication.ts'
 import { authorize, operationOf } from './authorization.ts'
 import type { RegionOf } from './authorization.ts'

@@ -15,7 +15,7 @@ export async function authenticate (
   request: FastifyRequest, callers: Pick<Callers, 'identify'>, countFailure: FailureLimit
 ): Promise<Caller> {
   const { authorization } = request.headers
-  const certificate = certificateOf(request.raw.socket as Socket, Date.now())
+  const certificate = certificateOf(request.raw.socket as CertificateSource, Date.now())
   const caller = await callers.identify({ authorization, certificate })
   if (caller !== undefined) return caller
   const { isExceeded, retryAfterSeconds } = await countFailure(request)
@@ -45,14 +45,14 @@ function unauthenticated (hasToken: boolean, hasCertificate: boolean): ServiceEr
 }
 
 /** The part of a socket that knows the client certificate. Plain sockets have none of it. */
-type Socket = Partial<Pick<TLSSocket, 'authorized' | 'getPeerX509Certificate'>>
+type CertificateSource = Partial<Pick<TLSSocket, 'authorized' | 'getPeerX509Certificate'>>
 
 /**
  * Returns the certificate that a connection was opened with, unless it has expired since.
  *
  * @param now milliseconds since 1970
  */
-export function certificateOf (socket: Socket, now: number): PresentedCertificate | undefined {
+export function certificateOf (socket: CertificateSource, now: number): PresentedCertificate | undefined {
   const certificate = socket.authorized === true ? socket.getPeerX509Certificate?.() : undefined
   if (certificate === undefined || Date.parse(certificate.validTo) <= now) return undefined
   return { subject: certificate.subject, subjectAltName: certificate.subjectAltName }

@@ -2,7 +2,7 @@ import rateLimit, { normalizeIP } from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Caller } from '../../callers/callers.ts'
 import { ServiceError } from '../../errors.ts'
-import type { RedisCounters } from '../../redis.ts'
+import type { RedisCounters } from '../../outbound/redis.ts'
 import { createRedisStore } from './redis-store.ts'
 import { createWindowStore } from './window-store.ts'
 

@@ -1,5 +1,5 @@
 import type { FastifyRateLimitStore, FastifyRateLimitStoreCtor } from '@fastify/rate-limit'
-import type { RedisCounters } from '../../redis.ts'
+import type { RedisCounters } from '../../outbound/redis.ts'
 
 /**
  * Creates a store for `@fastify/rate-limit` that counts in Redis. The plugin's own store hides rejected commands, and a

@@ -3,7 +3,7 @@ import { parse } from 'content-type'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RequestPayload } from 'fastify'
 import { maxBodyValues } from '../../contract/requests.ts'
 import { ServiceError } from '../../errors.ts'
-import { nextIteration } from '../../event-loop.ts'
+import { nextIteration } from '../../concurrency/event-loop.ts'
 
 type PreParsingDone = (error: Error | null, payload?: RequestPayload) => void
 

@@ -5,7 +5,7 @@ import type { TLSSocket } from 'node:tls'
 import type { FastifyInstance } from 'fastify'
 import type { TlsConfig } from '../../config/config.ts'
 import { ConfigError } from '../../config/environment.ts'
-import { readTextFile } from '../../text-file.ts'
+import { readTextFile } from '../../files/text-file.ts'
 import type { ConnectionRegistry } from './connection-registry.ts'
 
 /** What a server needs to speak TLS: PEM texts, and whether clients must show a certificate. */

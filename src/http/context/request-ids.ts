@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { IncomingMessage } from 'node:http'
+import type { IncomingHttpHeaders } from 'node:http'
 
 /** Valid ids. Others could forge log lines. */
 const requestIdPattern = /^[A-Za-z0-9._-]{1,128}$/
@@ -10,7 +10,7 @@ export function newRequestId (): string {
 }
 
 /** Returns the id of a request: the caller's own x-request-id if it is valid, else a new one. */
-export function requestIdOf (request: Pick<IncomingMessage, 'headers'>): string {
+export function requestIdOf (request: { headers: IncomingHttpHeaders }): string {
   const given = request.headers['x-request-id']
   return typeof given === 'string' && requestIdPattern.test(given) ? given : newRequestId()
 }

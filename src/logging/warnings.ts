@@ -1,6 +1,6 @@
 import { isIP } from 'node:net'
 import type { Logger } from 'pino'
-import type { Config } from './config/config.ts'
+import type { Config } from '../config/config.ts'
 
 const hourMs = 3_600_000
 

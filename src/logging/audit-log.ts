@@ -1,7 +1,7 @@
 import { appendFileSync, closeSync, openSync } from 'node:fs'
 import { pino } from 'pino'
 import type { Logger } from 'pino'
-import { ServiceError } from './errors.ts'
+import { ServiceError } from '../errors.ts'
 import type { Outputs } from './log.ts'
 import type { Output } from './output.ts'
 

@@ -16,8 +16,8 @@ import { defaultResource, detectResources, envDetector, resourceFromAttributes }
 import { BasicTracerProvider, BatchSpanProcessor } from '@opentelemetry/sdk-trace-base'
 import type { SpanExporter } from '@opentelemetry/sdk-trace-base'
 import type { Logger } from 'pino'
-import { withTimeout } from './concurrency/with-timeout.ts'
-import type { TraceProtocol } from './config/traces.ts'
+import { withTimeout } from '../concurrency/with-timeout.ts'
+import type { TraceProtocol } from '../config/traces.ts'
 import { readTraceContext } from './tracing.ts'
 import type { AttemptFields, RequestFields, TraceContext, Tracer } from './tracing.ts'
 

@@ -1,6 +1,6 @@
 import { EnvHttpProxyAgent, Pool } from 'undici'
 import type { buildConnector, Dispatcher } from 'undici'
-import type { Secret } from './secret.ts'
+import type { Secret } from '../secret.ts'
 
 /** An HTTP proxy, and what is reached without it. */
 export interface Proxy {

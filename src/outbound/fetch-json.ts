@@ -1,6 +1,6 @@
 import { Agent, request } from 'undici'
 import type { Dispatcher } from 'undici'
-import type { Proxies } from './config/config.ts'
+import type { Proxies } from '../config/config.ts'
 import { createProxiedAgent } from './proxied-agent.ts'
 
 /** Credentials and key sets are a few KiB. */

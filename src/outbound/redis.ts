@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import type { Secret } from './secret.ts'
+import type { Secret } from '../secret.ts'
 
 /** Limit of a connection attempt and of a silence while a response is outstanding. */
 const patienceMs = 500
