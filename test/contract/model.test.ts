@@ -92,7 +92,7 @@ function asElement (value: Json): Json {
 function isRefused (result: Configuration, present: Configuration, allowUnknown: boolean): boolean {
   const { IsEnabled: enabled, Schedule: schedule, Filter: filter } = result
   if (enabled === undefined || !isObject(schedule)) return true
-  if ((schedule['Frequency'] === 'Monthly') !== ('MonthlyDate' in schedule)) return true
+  if (!allowUnknown && contradicts(schedule)) return true
   const conditions = ['Prefix', 'Tag', 'StorageClass']
   const has = (object: Json | undefined) => isObject(object) && conditions.some(name => name in object)
   if (isObject(filter) && has(filter) && has(filter['And'])) return true
@@ -105,10 +105,15 @@ function isRefused (result: Configuration, present: Configuration, allowUnknown:
     after[name] !== undefined && (before[name] === undefined || !same(after[name], before[name])))
 }
 
-/** What the emulator says of a filter by tag. */
-function isRefusedByCos ({ Filter: filter, OptionalFields: fields }: Configuration): boolean {
+/** Monthly goes with a date, and a date with Monthly. allow-unknown=true leaves this rule to COS. */
+function contradicts (schedule: Configuration): boolean {
+  return (schedule['Frequency'] === 'Monthly') !== ('MonthlyDate' in schedule)
+}
+
+/** What the emulator says of a schedule, and of a filter by tag. */
+function isRefusedByCos ({ Filter: filter, OptionalFields: fields, Schedule: schedule }: Configuration): boolean {
   const tags = isObject(filter) && 'Tag' in filter
-  return tags && !(isObject(fields) && (fields['Field'] as Json[]).includes('Tag'))
+  return contradicts(schedule as Configuration) || (tags && !(isObject(fields) && (fields['Field'] as Json[]).includes('Tag')))
 }
 
 const optional = <T>(values: T[]) => fc.option(fc.constantFrom(...values), { nil: undefined })
