@@ -2,10 +2,8 @@ import Fastify, { LogController } from 'fastify'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import type { AuditLog } from './logging/audit-log.ts'
 import type { Callers } from './callers/callers.ts'
-import type { Changes } from './changes/versioned-inventories.ts'
+import type { VersionedInventories } from './changes/versioned-inventories.ts'
 import type { DesiredSets } from './changes/desired-set.ts'
-import { preflight } from './changes/preflight.ts'
-import type { Inventories } from './cos/inventories.ts'
 import type { Regions } from './cos/regions/regions.ts'
 import {
   DesiredSetSchema, InventoryConfigurationPatchSchema, SetOutcomeSchema, SetProgressSchema
@@ -53,12 +51,11 @@ export interface Dependencies {
   allowedHosts: readonly string[] | undefined
   audit: AuditLog
   callers: Pick<Callers, 'identify'>
-  changes: Changes
   connections: ConnectionRegistry
   /** For a caller's whole request, in milliseconds. */
   deadlineMs: number
   desiredSets: DesiredSets
-  inventories: Inventories
+  inventories: VersionedInventories
   lifecycle: Lifecycle
   logger: FastifyBaseLogger
   metrics: Metrics
@@ -112,7 +109,7 @@ export async function buildApp (dependencies: Dependencies): Promise<FastifyInst
 async function addBucketRoutes (
   api: FastifyInstance, dependencies: Dependencies, rateLimiter: RateLimiter
 ): Promise<void> {
-  const { callers, changes, desiredSets, inventories, lifecycle, regions } = dependencies
+  const { callers, desiredSets, inventories, lifecycle, regions } = dependencies
   const auditTrail = createAuditTrail(dependencies.audit, lifecycle)
   const bucketCalls = createBucketCalls(dependencies)
   await api.register(auditResponses, { auditTrail })
@@ -120,12 +117,7 @@ async function addBucketRoutes (
   api.addHook('preParsing', inviteBody)
   await api.register(validation)
   await api.register(bucketCall, { bucketCalls, isReadOnly: dependencies.readOnly })
-  await api.register(inventoryRoutes, {
-    bucketCalls,
-    inventories,
-    changes,
-    preflight: (call, id, input, isStrict) => preflight(call, id, input, isStrict, regions)
-  })
+  await api.register(inventoryRoutes, { bucketCalls, inventories })
   await api.register(desiredSetRoutes, { auditTrail, bucketCalls, desiredSets, lifecycle })
 }
 

@@ -15,7 +15,6 @@ const app = await buildApp({
   allowedHosts: undefined,
   connections: new ConnectionRegistry({ onClosed: unused }),
   inventories: unused,
-  changes: unused,
   desiredSets: unused,
   regions: unused,
   deadlineMs: 0,

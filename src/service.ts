@@ -7,7 +7,7 @@ import { createAnyone } from './callers/anyone.ts'
 import { createCallers } from './callers/callers.ts'
 import type { Callers } from './callers/callers.ts'
 import type { JwtOptions, JwtVerifier } from './callers/jwt.ts'
-import { createChanges } from './changes/versioned-inventories.ts'
+import { createVersionedInventories } from './changes/versioned-inventories.ts'
 import { createCheckedInventories } from './changes/checked-inventories.ts'
 import { createDesiredSets } from './changes/desired-set.ts'
 import { createLocks } from './changes/locks.ts'
@@ -125,11 +125,10 @@ export async function startService (config: Config, logger: Logger, outputs: Out
     allowedHosts: config.allowedHosts,
     audit,
     callers,
-    changes: createChanges({ inventories, locks }),
+    inventories: createVersionedInventories({ inventories, locks, regions }),
     connections,
     deadlineMs,
     desiredSets: createDesiredSets({ inventories, locks, deadlineMs, now: steadyNow }),
-    inventories,
     lifecycle,
     logger,
     metrics,

@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Changes, Judge } from '../changes/versioned-inventories.ts'
+import type { PatchCheck, VersionedInventories } from '../changes/versioned-inventories.ts'
 import type { Warning } from '../changes/preflight.ts'
 import { failedPrecondition } from '../changes/version.ts'
 import type { Action } from '../contract/callers.ts'
@@ -15,7 +15,7 @@ import {
   RegionQuerySchema, WriteQuerySchema
 } from '../contract/requests.ts'
 import { refTo } from '../contract/schema.ts'
-import type { Call, Inventories } from '../cos/inventories.ts'
+import type { Call } from '../cos/inventories.ts'
 import { ServiceError } from '../errors.ts'
 import { authorize } from '../http/access/authorization.ts'
 import { rejectBody } from '../http/body/json-body.ts'
@@ -27,16 +27,11 @@ import { pageToJson } from '../http/json-responses.ts'
 import { answer, content, etagHeader, json, noBody, problemsOfAll, problemsOfBodies, sendXml, xmlSchema } from './responses.ts'
 
 interface Options {
-  inventories: Inventories
-  changes: Changes
   bucketCalls: BucketCalls
-  preflight: Preflight
+  inventories: VersionedInventories
 }
 
 interface PreflightRequest { params: { id: string }, query: { preflight?: 'warn' | 'enforce' }, body: object }
-
-/** What COS takes, but makes no useful report of. */
-type Preflight = (call: Call, id: string, input: object, isStrict: boolean) => Promise<Warning[]>
 
 const notFound = cosProblems.InventoryConfigurationNotFoundError
 const problemsOfWrites = [
@@ -59,7 +54,7 @@ const conditional = 'If-Match and If-None-Match are compared with what COS holds
 
 /** The operations on inventory configurations: schema, then what to do in a few lines. */
 export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (
-  app, { bucketCalls, inventories, changes, preflight }
+  app, { bucketCalls, inventories }
 ) => {
   // The validation plugin collects the issues of all parts before it responds.
   const validated = (action: Action) => ({ attachValidation: true, config: { action } })
@@ -89,8 +84,8 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (
     const preconditions = preconditionsOf(request)
     return await bucketCalls.run(request, async call => {
       await warn(call, request, reply)
-      if (isDryRun) return sendXml(reply, await changes.previewPut(call, id, body, preconditions))
-      return answer(reply.code(204), await changes.put(call, id, body, preconditions))
+      if (isDryRun) return sendXml(reply, await inventories.previewPut(call, id, body, preconditions))
+      return answer(reply.code(204), await inventories.put(call, id, body, preconditions))
     })
   })
 
@@ -99,10 +94,8 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (
     call: Call, { params: { id }, query, body }: PreflightRequest, reply: FastifyReply
   ): Promise<void> {
     if (query.preflight === undefined) return
-    // A configuration that cannot be sent is rejected before anything is looked up.
-    inventories.preview(call, id, body)
     const isEnforced = query.preflight === 'enforce'
-    const warnings = await preflight(call, id, body, isEnforced)
+    const warnings = await inventories.preflight(call, id, body, isEnforced)
     if (warnings.length > 0 && isEnforced) throw refusalOf(warnings)
     if (warnings.length > 0) reply.header('preflight-warnings', JSON.stringify(warnings))
   }
@@ -124,7 +117,7 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (
   async function sendConfiguration (
     request: FastifyRequest<{ Params: { id: string } }>, reply: FastifyReply
   ): Promise<FastifyReply> {
-    const found = await bucketCalls.run(request, call => changes.get(call, request.params.id))
+    const found = await bucketCalls.run(request, call => inventories.get(call, request.params.id))
     const { ifNoneMatch } = preconditionsOf(request)
     const isUnchanged = failedPrecondition({ ifMatch: undefined, ifNoneMatch }, found.etag) !== undefined
     if (isUnchanged) return answer(reply.code(304), { ...found, value: undefined })
@@ -172,15 +165,15 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (
   }, async (request, reply) => {
     const { params: { id }, query, body } = request
     const isDryRun = query['dry-run'] === 'true'
-    const judge: Judge = (result, present) => {
+    const check: PatchCheck = (result, present) => {
       rejectPatchResult(request, result, present)
       request.context.configuration = result
       authorize(request.context, result)
     }
-    const args = [id, body, preconditionsOf(request), judge] as const
+    const args = [id, body, preconditionsOf(request), check] as const
     return await bucketCalls.run(request, async call => {
-      if (isDryRun) return sendXml(reply, await changes.previewPatch(call, ...args))
-      return answer<InventoryConfiguration>(reply, await changes.patch(call, ...args))
+      if (isDryRun) return sendXml(reply, await inventories.previewPatch(call, ...args))
+      return answer<InventoryConfiguration>(reply, await inventories.patch(call, ...args))
     })
   })
 
@@ -202,7 +195,7 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (
   }, async (request, reply) => {
     const preconditions = preconditionsOf(request)
     return answer(reply.code(204), await bucketCalls.run(request, call =>
-      changes.delete(call, request.params.id, preconditions)))
+      inventories.delete(call, request.params.id, preconditions)))
   })
 
   app.post('/buckets/:bucket/inventories/:id', {
@@ -229,7 +222,7 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (
     const { params: { id }, query, body } = request
     return await bucketCalls.run(request, async call => {
       await warn(call, request, reply)
-      if (query['dry-run'] === 'true') return sendXml(reply, inventories.preview(call, id, body))
+      if (query['dry-run'] === 'true') return sendXml(reply, inventories.previewPost(call, id, body))
       return answer(reply.code(202), await inventories.post(call, id, body))
     })
   })

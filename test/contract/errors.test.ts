@@ -261,8 +261,19 @@ t.test('a fault of our own says nothing of its inside, and its log has the reaso
   const { logger, logs } = recordingLogger(t)
   const fail = async () => { throw new Error('inner detail') }
   const app = await buildApp({
-    inventories: { put: fail, get: fail, delete: fail, post: fail, list: fail, listAll: fail, preview: () => '', sizeError: () => '' },
-    changes: { get: fail, put: fail, delete: fail, patch: fail, previewPut: fail, previewPatch: fail },
+    inventories: {
+      get: fail,
+      list: fail,
+      listAll: fail,
+      put: fail,
+      delete: fail,
+      patch: fail,
+      post: fail,
+      previewPut: fail,
+      previewPatch: fail,
+      previewPost: () => '',
+      preflight: fail
+    },
     desiredSets: { plan: fail, apply: fail },
     regions: { known: () => undefined, resolve: fail, moved: fail, find: undefined },
     deadlineMs: 1000,
