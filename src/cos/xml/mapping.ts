@@ -201,12 +201,12 @@ function unknownMembers (object: JsonObject, order: Members['order']): Map<strin
 
 /** Returns text as the content of an element. A CR is a reference, or it would read back as LF (XML 1.0, 2.11). */
 export function escapeText (text: string): string {
-  return mustBeEscaped.test(text) ? text.replace(/[&<>\r]/g, char => escapes[char as keyof typeof escapes]) : text
+  if (!mustBeEscaped.test(text)) return text
+  // Not one replacement with a function: its calls take 100 ms for a text of 250,000 ampersands.
+  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('\r', '&#13;')
 }
 
 const mustBeEscaped = /[&<>\r]/
-
-const escapes = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '\r': '&#13;' }
 
 /**
  * Returns the canonical form of a value: two values mean the same exactly when these are equal. Order never counts:
