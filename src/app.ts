@@ -135,7 +135,7 @@ export async function buildMetricsApp (
   await app.register(problemReplies)
   await app.register(exchanges, { connections, lifecycle })
   rejectConnect(app, connections)
-  await app.register(admission, { lifecycle, allowedHosts: undefined, lateness: { ms: () => 0, close () {} } })
+  await app.register(admission, { lifecycle, allowedHosts: undefined, lateness: measureLateness() })
   await app.register(metricsRoute, { metrics })
   return app
 }

@@ -36,8 +36,8 @@ export function createProxiedAgent ({ url, except }: Proxy, timeoutMs: number, o
     httpProxy: href,
     httpsProxy: href,
     noProxy: except,
-    // undici waits 300 s for the response to CONNECT.
-    clientFactory: (origin, poolOptions) => new Pool(origin, { ...poolOptions, headersTimeout: timeoutMs }),
+    // undici waits 300 s for the response to CONNECT. This is after the attempt's own limit, whose error is clearer.
+    clientFactory: (origin, poolOptions) => new Pool(origin, { ...poolOptions, headersTimeout: timeoutMs + 1_000 }),
     factory (origin, poolOptions) {
       const { connect } = poolOptions as { connect?: unknown }
       const isDirect = connect === options.connect || typeof connect !== 'function'

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { connect } from 'node:net'
 import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
 import t from 'tap'
 import { request } from 'undici'
 import { createFetcher } from '../../src/outbound/fetch-json.ts'
@@ -35,18 +36,23 @@ t.test('fetchText uses the proxy of the scheme', async t => {
   await t.rejects(closed.fetchText('https://issuer.example/keys'), { name: 'FetchError', message: 'issuer.example did not answer (ECONNREFUSED)' })
 })
 
-t.test('a connection attempt that timed out leaves no connection to the proxy', async t => {
-  const proxy = createServer().listen(0, '127.0.0.1')
-  const ends: Array<Promise<unknown>> = []
-  proxy.on('connect', (_, socket) => {
-    ends.push(once(socket, 'end'))
-    socket.resume().on('end', () => { socket.end() })
+for (const [kind, response] of [['never responds', ''], ['responds too late', 'HTTP/1.1 200 OK\r\n\r\n']] as const) {
+  t.test(`a connection attempt leaves no connection to a proxy that ${kind}`, async t => {
+    const proxy = createServer().listen(0, '127.0.0.1')
+    const sockets: Duplex[] = []
+    const ends: Array<Promise<unknown>> = []
+    proxy.on('connect', (_, socket) => {
+      sockets.push(socket)
+      ends.push(once(socket, 'end'))
+      socket.resume().on('end', () => { socket.end() })
+    })
+    await once(proxy, 'listening')
+    t.teardown(() => { proxy.close() })
+    const url = new Secret(`http://127.0.0.1:${(proxy.address() as AddressInfo).port}`)
+    const agent = createProxiedAgent({ url, except: '' }, 300, {})
+    await t.rejects(request('http://target.example/', { dispatcher: agent }), { name: 'ProxyError', code: 'TIMEOUT' })
+    for (const socket of sockets) socket.write(response)
+    await Promise.all(ends)
+    t.equal(ends.length, 1)
   })
-  await once(proxy, 'listening')
-  t.teardown(() => { proxy.close() })
-  const url = new Secret(`http://127.0.0.1:${(proxy.address() as AddressInfo).port}`)
-  const agent = createProxiedAgent({ url, except: '' }, 300, {})
-  await t.rejects(request('https://target.example/', { dispatcher: agent }), { name: 'ProxyError', code: 'TIMEOUT' })
-  await Promise.all(ends)
-  t.equal(ends.length, 1)
-})
+}
