@@ -19,12 +19,14 @@ FROM source AS build
 RUN npm ci --ignore-scripts
 COPY tsconfig.json ./
 COPY src ./src
+COPY openapi ./openapi
 # The modes are set here because those of the files copied in are the checkout's.
 RUN npm run build \
- && mkdir -p /service/dist /emulator/dist \
+ && mkdir -p /service/dist /service/openapi /emulator/dist \
  && mv dist/emulator /emulator/dist/ \
  && rm -f dist/demo.js* dist/docs.js* dist/openapi.js* \
  && mv dist/* /service/dist/ \
+ && install -m 644 openapi/* /service/openapi/ \
  && install -m 644 package.json /service/ \
  && install -m 644 package.json /emulator/
 

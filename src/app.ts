@@ -34,10 +34,12 @@ import type { TlsOptions } from './http/connections/tls.ts'
 import { requestContext } from './http/context/request-context.ts'
 import { requestIdOf } from './http/context/request-ids.ts'
 import { addDocumentation } from './http/documentation.ts'
+import type { OpenApiDocuments } from './http/documentation.ts'
 import { problemReplies, replyToRouterError } from './http/errors/problem-replies.ts'
 import { instrumentation } from './http/instrumentation.ts'
 import { measureLateness } from './http/load-shedding.ts'
 import { metricsRoute } from './http/metrics-route.ts'
+import { describeRoutes } from './http/openapi-document.ts'
 import { parseQuery } from './http/query.ts'
 import type { Metrics } from './metrics.ts'
 import { desiredSetRoutes } from './routes/desired-set.ts'
@@ -55,6 +57,8 @@ export interface Dependencies {
   /** For a caller's whole request, in milliseconds. */
   deadlineMs: number
   desiredSets: DesiredSets
+  /** Undefined to collect the document from the routes: `app.swagger()` returns it, and none is served. */
+  documents: OpenApiDocuments | undefined
   inventories: VersionedInventories
   lifecycle: Lifecycle
   logger: FastifyBaseLogger
@@ -97,7 +101,8 @@ export async function buildApp (dependencies: Dependencies): Promise<FastifyInst
     InventoryPageSchema, InventoryConfigurationPatchSchema, DesiredSetSchema, SetOutcomeSchema, SetProgressSchema,
     ProblemSchema
   ]) app.addSchema(schema)
-  await addDocumentation(app, dependencies.version)
+  if (dependencies.documents === undefined) await describeRoutes(app, dependencies.version)
+  await addDocumentation(app, dependencies.documents ?? { json: '', yaml: '' })
   await app.register(probeRoutes, { lifecycle, fault: dependencies.fault })
   if (dependencies.metricsHere) await app.register(metricsRoute, { metrics })
   const rateLimiter = await createRateLimiter(app, dependencies.rateLimits, dependencies.now)

@@ -26,6 +26,7 @@ import { createRetryBudget } from './cos/client/retry-budget.ts'
 import { createTransport } from './cos/client/transport.ts'
 import { createFetcher } from './outbound/fetch-json.ts'
 import { ConnectionRegistry } from './http/connections/connection-registry.ts'
+import { readOpenApiDocuments } from './http/documentation.ts'
 import { createLifecycle, cutRequests, shutDown } from './http/connections/graceful-shutdown.ts'
 import { addTlsRenewal, readTls } from './http/connections/tls.ts'
 import type { Outputs } from './logging/log.ts'
@@ -128,6 +129,7 @@ export async function startService (config: Config, logger: Logger, outputs: Out
     inventories: createVersionedInventories({ inventories, locks, regions }),
     connections,
     deadlineMs,
+    documents: readOpenApiDocuments(),
     desiredSets: createDesiredSets({ inventories, locks, deadlineMs, now: steadyNow }),
     lifecycle,
     logger,

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { cpSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { cpSync, readFileSync, rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
@@ -13,8 +13,9 @@ const built = new URL('dist/bench/', root)
  */
 export async function build (): Promise<void> {
   rmSync(built, { recursive: true, force: true })
-  mkdirSync(new URL('service/openapi', built), { recursive: true })
-  cpSync(new URL('package.json', root), new URL('service/package.json', built))
+  for (const name of ['package.json', 'openapi']) {
+    cpSync(new URL(name, root), new URL(`service/${name}`, built), { recursive: true })
+  }
   const compile = async (project: string, ...more: string[]) => {
     await promisify(execFile)(process.execPath, [compiler, '-p', project, '--noCheck', ...more], { cwd: root })
   }

@@ -277,6 +277,7 @@ t.test('a fault of our own says nothing of its inside, and its log has the reaso
     desiredSets: { plan: fail, apply: fail },
     regions: { known: () => undefined, resolve: fail, moved: fail, find: undefined },
     deadlineMs: 1000,
+    documents: { json: '{}', yaml: '' },
     now: Date.now,
     allowedHosts: undefined,
     callers: createAnyone(),

@@ -41,12 +41,11 @@ const problems = operations.flatMap(({ name, responses }) => Object.entries(resp
   .filter(([status]) => Number(status) >= 400)
   .map(([status, { content = {} }]) => ({ at: `${name} ${status}`, status: Number(status), content })))
 
-t.test('the committed document is, byte for byte, what a running service answers', async t => {
+t.test('GET returns the committed document byte for byte', async t => {
   for (const [name, type] of [['openapi.json', 'application/json'], ['openapi.yaml', 'application/yaml']]) {
     const { status, headers, text } = await call('GET', `/${name}`)
     t.strictSame([status, headers['content-type']], [200, `${type}; charset=utf-8`])
-    const isSame = readRepositoryFile(`openapi/${name}`) === text
-    t.ok(isSame, `openapi/${name} is as the routes are now; if not, write it with \`npm run openapi\` and commit it`)
+    t.ok(readRepositoryFile(`openapi/${name}`) === text, `/${name}`)
   }
 })
 

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { EventEmitter, once } from 'node:events'
-import { cpSync, mkdirSync, rmSync } from 'node:fs'
+import { cpSync, rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { refuseSecrets } from '../secrets.ts'
 
@@ -27,8 +27,9 @@ export const builtPackage = new URL('dist/e2e/', root)
 /** Compiles `src` as `npm run build` does. Types are the type check's business; leaving them out saves seconds. */
 export function build (): void {
   rmSync(builtPackage, { recursive: true, force: true })
-  for (const folder of ['docs', 'openapi']) mkdirSync(new URL(folder, builtPackage), { recursive: true })
-  cpSync(new URL('package.json', root), new URL('package.json', builtPackage))
+  for (const name of ['package.json', 'openapi', 'docs']) {
+    cpSync(new URL(name, root), new URL(name, builtPackage), { recursive: true })
+  }
   const compiler = fileURLToPath(new URL('node_modules/typescript/bin/tsc', root))
   const outDir = fileURLToPath(new URL('dist', builtPackage))
   execFileSync(process.execPath, [compiler, '-p', 'src', '--noCheck', '--outDir', outDir], { cwd: root })

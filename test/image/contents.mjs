@@ -5,7 +5,8 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 const [app, ...expectations] = process.argv.slice(2)
-assert.deepEqual(readdirSync(app).sort(), ['dist', 'node_modules', 'package.json'])
+const isService = expectations.includes('server.js')
+assert.deepEqual(readdirSync(app).sort(), ['dist', 'node_modules', ...isService ? ['openapi'] : [], 'package.json'])
 
 const programs = readdirSync(join(app, 'dist'))
 for (const name of expectations) {
