@@ -13,7 +13,7 @@ The service reads environment variables once, at startup. An empty variable coun
 - Files of callers, certificates and credentials are read again when they change, and on SIGHUP.
 - A configuration error stops the start with exit code 1. One message on stderr names all errors and shows no secret.
 
-The emulator has variables of its own, which begin with \`EMULATOR_\`. The [README](../README.md) lists them.
+The emulator has variables of its own, which begin with \`EMULATOR_\`. The [emulator page](emulator.md) lists them.
 `
 
 /** Returns the reference of all configuration variables in Markdown, as `docs/configuration.md` contains it. */
