@@ -22,8 +22,8 @@ ${JSON.stringify(ProblemSchema['examples'][0], null, 2)}
 | \`cosRequestId\`, \`cosTraceId\` | The ids of COS, where COS responded. Tencent Cloud support asks for them. |
 | \`type\`, \`title\`, \`status\`, \`instance\` | As RFC 9457 defines them; \`type\` is always \`about:blank\`. |
 
-A program decides by \`status\` and \`code\` together. COS has codes that are spelled like codes of this service, such as
-\`InternalError\`, but they have another status.
+A program decides by \`status\` and \`code\` together. COS has codes that are spelled like codes of this service, such
+as \`InternalError\`, but they have another status.
 
 \`\`\`console
 $ B=http://127.0.0.1:8080/buckets/examplebucket-1250000000/inventories
@@ -38,17 +38,17 @@ $ curl -s "$B?colour=red" | grep -o '"errors":.*'
 
 const ofCos = `## Codes of COS
 
-The service passes on the status and code of COS for 400, 403, 404, 409 and 412. Any other 4xx or 5xx of COS becomes a 502
-with the code of COS. \`SlowDown\`, 429 and 503 become a 503 with \`Retry-After\`. These codes are the most frequent:
+The service passes on the status and code of COS for 400, 403, 404, 409 and 412. Any other 4xx or 5xx of COS becomes a
+502 with the code of COS. \`SlowDown\`, 429 and 503 become a 503 with \`Retry-After\`. These codes are the most frequent:
 `
 
 const unknownOutcome = `## Unknown outcome of a change
 
-COS may have made a change although its response was lost. Most 502 and 504 responses to a change are of this kind, and so
-is any error after an attempt without a response. \`detail\` then says that the outcome is not known.
+COS may have made a change although its response was lost. Most 502 and 504 responses to a change are of this kind, and
+so is any error after an attempt without a response. \`detail\` then says that the outcome is not known.
 
-- PUT, PATCH and DELETE: send the same request again. With \`If-Match\` or \`If-None-Match: *\`, the second request may get
-  412 because the first one succeeded. Read the configuration before you decide.
+- PUT, PATCH and DELETE: send the same request again. With \`If-Match\` or \`If-None-Match: *\`, the second request may
+  get 412 because the first one succeeded. Read the configuration before you decide.
 - POST: send the same request again. If \`DuplicateInventoryId\` follows, the first request has started the job, unless
   the id was used before.
 
