@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The browser test needs Chromium, which it looks up by the same names; others a real Redis, a real nginx, faketime, and
-# promtool, which Debian has in prometheus.
+# The browser test needs Chromium, which it looks up by the same names. Other tests need a real Redis, a real nginx,
+# faketime, curl for the examples of the documentation, and promtool, which Debian has in prometheus.
 set -euo pipefail
 
 missing=()
@@ -9,6 +9,7 @@ for name in "${CHROMIUM_PATH:-}" chromium chromium-browser google-chrome google-
   if [ -n "$name" ] && command -v "$name" >/dev/null; then found=$name; break; fi
 done
 [ -n "$found" ] || missing+=(chromium)
+command -v curl >/dev/null || missing+=(curl)
 command -v redis-server >/dev/null || missing+=(redis-server)
 command -v faketime >/dev/null || missing+=(faketime)
 command -v promtool >/dev/null || missing+=(prometheus)

@@ -176,7 +176,7 @@ const jobMembers = {
   Destination
 }
 
-/** Example used by the document, the demo and the README; the COS Python SDK's own sample reads like it. */
+/** Example of the OpenAPI document and the demo. The sample of the COS Python SDK is similar. */
 export const configurationExample = {
   Id: 'daily-report',
   IsEnabled: true,

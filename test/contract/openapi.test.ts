@@ -6,6 +6,7 @@ import { parse } from 'yaml'
 import { problemMediaType } from '../../src/contract/problem.ts'
 import { refTo } from '../../src/contract/schema.ts'
 import { problemTable } from '../../src/errors.ts'
+import { errorReference } from '../../src/http/errors/error-reference.ts'
 import { cosProblems } from '../../src/http/errors/problem-responses.ts'
 import { startTestService } from '../start.ts'
 import type { Answer } from '../start.ts'
@@ -126,14 +127,18 @@ t.test('the codes of the error table are the ones in the document', async t => {
   t.strictSame([...new Set([...documented, ...elsewhere])].sort(), Object.keys(problemTable).sort())
 })
 
-t.test('the README lists the error table as it is', async t => {
-  const rows = [...readRepositoryFile('README.md').matchAll(/^\| *(\d{3}) *\| *`([A-Za-z]+)` *\|/gm)]
+t.test('docs/errors.md lists the error table as it is', async t => {
+  const rows = [...readRepositoryFile('docs/errors.md').matchAll(/^\| *(\d{3}) *\| *`([A-Za-z]+)` *\|/gm)]
     .map(([, status, code = '']) => ({ code, status: Number(status) }))
   const ours = rows.filter(({ code }) => !Object.hasOwn(cosProblems, code))
   const table = Object.entries(problemTable).map(([code, { status }]) => ({ code, status }))
   t.strictSame(ours.sort(byCode), table.sort(byCode))
   const cos: Record<string, { status: number }> = cosProblems
   t.strictSame(rows.filter(({ code, status }) => (cos[code]?.status ?? status) !== status), [])
+})
+
+t.test('docs/errors.md is what the tables print', async t => {
+  t.ok(readRepositoryFile('docs/errors.md') === errorReference(), 'as the tables are now; if not, write it with `npm run docs`')
 })
 
 t.test('docs/configuration.md lists the variables that the service reads, no others', async t => {

@@ -280,8 +280,8 @@ function isRefused ({ code, text }: Reply): boolean {
   return (code === 'Overloaded' || code === 'AccessDenied') && !/ is not known/.test(text)
 }
 
-/** The tables of the READMEs: status and code of every error of the service, and the codes of COS. */
-const ours = new Set(rowsOf('../../README.md').map(([status, code]) => `${status} ${code}`))
+/** The documented errors: status and code of every error of the service, and the codes of COS. */
+const ours = new Set(rowsOf('../../docs/errors.md').map(([status, code]) => `${status} ${code}`))
 const ofCos = new Set([...rowsOf('../../src/emulator/README.md').map(([, code]) => code), 'SlowDown', 'ServiceUnavailable', 'RequestTimeout'])
 
 function rowsOf (path: string): Array<[status: string, code: string]> {

@@ -4,32 +4,40 @@ import { problemMediaType, ProblemSchema } from '../../contract/problem.ts'
 import type { Problem } from '../../contract/problem.ts'
 import { refTo } from '../../contract/schema.ts'
 
-/** A code COS itself gives, with the status callers get it under. */
+/** A code of COS, with the status under which callers get it. */
 interface CosProblem {
   status: number
   title: string
   code: string
   meaning: string
+  /** What the caller does about it, in Markdown. */
+  action: string
 }
 
-const cosProblem = (status: number, title: string, code: string, meaning: string): CosProblem =>
-  ({ status, title, code, meaning })
+const cosProblem = (status: number, title: string, code: string, meaning: string, action: string): CosProblem =>
+  ({ status, title, code, meaning, action })
 
-/** The codes of COS that callers meet most (COS document 7730); any other is passed on the same way. */
+/** The codes of COS that callers meet most (COS document 7730). Any other code is passed on the same way. */
 export const cosProblems = {
-  InvalidArgument: cosProblem(400, 'Bad Request', 'InvalidArgument', 'COS does not take a value of the request.'),
-  InventoryFull: cosProblem(400, 'Bad Request', 'InventoryFull', 'The bucket holds 1,000 configurations already.'),
+  InvalidArgument: cosProblem(400, 'Bad Request', 'InvalidArgument', 'COS rejects a value of the request.',
+    'Fix the value that `detail` names.'),
+  InventoryFull: cosProblem(400, 'Bad Request', 'InventoryFull', 'The bucket has 1,000 configurations already.',
+    'Delete a configuration first.'),
   TargetBucketNameInvalid: cosProblem(400, 'Bad Request', 'TargetBucketNameInvalid',
-    'The destination bucket is not valid, or in another region.'),
+    'The destination bucket is not valid, or in another region.', 'Name a bucket in the region of the source.'),
   AccessDenied: cosProblem(403, 'Forbidden', 'AccessDenied',
-    'The credentials of this service may not do this to this bucket.'),
-  NoSuchBucket: cosProblem(404, 'Not Found', 'NoSuchBucket', 'The bucket does not exist, or is in another region.'),
+    'The credentials of this service may not do this to this bucket.', 'Tell the operator.'),
+  NoSuchBucket: cosProblem(404, 'Not Found', 'NoSuchBucket', 'The bucket does not exist, or is in another region.',
+    'Check the name and the query parameter `region`.'),
   InventoryConfigurationNotFoundError: cosProblem(404, 'Not Found', 'InventoryConfigurationNotFoundError',
-    'The bucket has no configuration of this id.'),
-  InvalidBucketState: cosProblem(409, 'Conflict', 'InvalidBucketState', 'Another change of the bucket is in the way.'),
+    'The bucket has no configuration of this id.', 'Check the id, or create the configuration.'),
+  InvalidBucketState: cosProblem(409, 'Conflict', 'InvalidBucketState',
+    'Another change of the bucket is in progress.', 'Retry.'),
   DuplicateInventoryId: cosProblem(409, 'Conflict', 'DuplicateInventoryId',
-    'The id of a one-time job was used within a day, or a configuration has it.'),
-  SlowDown: cosProblem(503, 'Service Unavailable', 'SlowDown', 'COS throttles; Retry-After says when to try again.')
+    'The id of a one-time job was used within a day, or a configuration has it.',
+    'Use another id. After a retry, the first request may have started the job.'),
+  SlowDown: cosProblem(503, 'Service Unavailable', 'SlowDown', 'COS throttles; Retry-After says when to retry.',
+    'Retry after `Retry-After` seconds.')
 }
 
 /** The codes of COS every bucket operation can meet. */
