@@ -10,7 +10,7 @@ import { at, bucket, configuration, recordingLogger, start, until } from '../sta
 const { IsEnabled: _, Schedule: __, ...job } = configuration
 const fromCos = { 'x-cos-request-id': 'from-cos', 'content-type': 'application/xml' }
 
-t.test('every attempted change leaves one line: who, what, where, and what came of it', async t => {
+t.test('PUT, POST and DELETE write one audit record each, reads and dry runs none', async t => {
   const { environment } = callersFile(t, [withKey('admin', everything), withKey('reader', [])])
   const { call, audits, emulator } = await start(t, { environment: { ...environment, LOG_LEVEL: 'silent' } })
   const last = () => audits().at(-1)
@@ -53,13 +53,13 @@ t.test('every attempted change leaves one line: who, what, where, and what came 
     ['GET', at('a')], ['HEAD', at('a')], ['GET', `/buckets/${bucket}/inventories`], ['PUT', at('a', '?dry-run=true'), configuration],
     ['OPTIONS', at('a')], ['GET', '/livez']
   ] as const) await call(method, path, body, as('admin'))
-  t.equal(audits().length, 8, 'reads and dry runs change nothing')
+  t.equal(audits().length, 8, 'reads and dry runs write no record')
   await call('DELETE', at('a', '?dry-run=true'), undefined, as('reader'))
-  t.match(last(), { action: 'cos:DeleteBucketInventory', outcome: 'denied' }, 'what has no dry run is meant')
-  t.notMatch(JSON.stringify(audits()), 'myPrefix', 'no body')
+  t.match(last(), { action: 'cos:DeleteBucketInventory', outcome: 'denied' }, 'DELETE has no dry run, so the attempt is recorded')
+  t.notMatch(JSON.stringify(audits()), 'myPrefix', 'records do not contain the body')
 })
 
-t.test('a change whose caller has left is recorded all the same', async t => {
+t.test('PUT is audited as success when its caller disconnected', async t => {
   const { environment } = callersFile(t, [withKey('admin', everything)])
   const { url, audits, emulator, logs } = await start(t, { environment })
   emulator.addFault({ kind: 'latency', ms: 300, times: 1 })
@@ -75,22 +75,22 @@ t.test('a change whose caller has left is recorded all the same', async t => {
   t.match(logs(), 'caller left')
 })
 
-t.test('changes that a stop cuts short are recorded as unknown', async t => {
+t.test('PUT is audited as unknown when the shutdown grace period ends first', async t => {
   const { environment } = callersFile(t, [withKey('admin', everything)])
   const { call, audits, emulator, service } = await start(t, { environment: { ...environment, SHUTDOWN_GRACE_MS: '50' } })
   emulator.addFault({ kind: 'hang', times: 1 })
-  const cut = call('PUT', at('cut'), configuration, as('admin')).catch(() => {})
+  const interrupted = call('PUT', at('cut'), configuration, as('admin')).catch(() => {})
   await until(() => emulator.connections > 0)
   t.equal(await service.stop(), false)
   t.match(audits(), [{ caller: 'admin', id: 'cut', outcome: 'unknown', status: undefined }])
   emulator.clearFaults()
   await emulator.close()
-  await cut
+  await interrupted
 })
 
-t.test('a file takes the lines, may be rotated away, and cannot lose one', async t => {
+t.test('audit records go to a new file after rotation, to the log when writing fails', async t => {
   const { logger, logs } = recordingLogger(t)
-  const outputs = outputsTo(() => { t.fail('nothing goes to stdout') })
+  const outputs = outputsTo(() => { t.fail('a record was written to stdout') })
   const path = `${t.testdir({})}/audit.log`
   const audit = createAuditLog(path, outputs, logger)
   t.equal(statSync(path).mode & 0o777, 0o600)
@@ -114,15 +114,15 @@ t.test('a file takes the lines, may be rotated away, and cannot lose one', async
   renameSync(path, `${path}.1`)
   audit.record(record('3'))
   t.strictSame([idsIn(`${path}.1`), idsIn(path)], [['1', '2'], ['3']])
-  const gone = createAuditLog(`${t.testdir({ dir: {} })}/dir/audit.log`, outputs, logger)
+  const unwritable = createAuditLog(`${t.testdir({ dir: {} })}/dir/audit.log`, outputs, logger)
   t.testdir({})
-  gone.record(record('4'))
-  t.match(logs(), /"code":"ENOENT","record":\{.*"id":"4"/, 'where it cannot be written, the log of the service has it')
+  unwritable.record(record('4'))
+  t.match(logs(), /"code":"ENOENT","record":\{.*"id":"4"/, 'the service log contains the record')
 })
 
-t.test('stderr takes the audit lines when AUDIT_LOG=stderr', t => {
+t.test('audit records go to stderr when AUDIT_LOG is stderr', t => {
   const { logger } = recordingLogger(t)
-  const { stdout } = outputsTo(() => { t.fail('nothing goes to stdout') })
+  const { stdout } = outputsTo(() => { t.fail('a record was written to stdout') })
   let written = ''
   const { stderr } = outputsTo(line => { written += line })
   createAuditLog('stderr', { stdout, stderr }, logger).record({} as AuditRecord)
@@ -130,7 +130,7 @@ t.test('stderr takes the audit lines when AUDIT_LOG=stderr', t => {
   t.end()
 })
 
-t.test('PUT, PATCH, POST and DELETE return 503 until the audit file takes lines', async t => {
+t.test('PUT, PATCH, POST and DELETE return 503 until the audit file is writable', async t => {
   const path = `${t.testdir({})}/audit.log`
   const { call, emulator, logs } = await start(t, { environment: { AUDIT_LOG: path } })
   rmSync(path)
@@ -156,7 +156,7 @@ t.test('PUT, PATCH, POST and DELETE return 503 until the audit file takes lines'
   }
   t.equal(emulator.requests.length, sent)
   t.equal((await call('GET', at('first'))).status, 200, 'reads are served')
-  t.equal((await call('PUT', at('a', '?dry-run=true'), configuration)).status, 200, 'so are dry runs')
+  t.equal((await call('PUT', at('a', '?dry-run=true'), configuration)).status, 200, 'dry runs are served')
   rmSync(path)
   t.equal((await call('DELETE', at('first'))).status, 204)
   t.strictSame(recordsIn(path).map(({ id, action }) => [id, action]), [
@@ -164,7 +164,7 @@ t.test('PUT, PATCH, POST and DELETE return 503 until the audit file takes lines'
   ])
 })
 
-t.test('PUT sends nothing when the audit file fails while it waits', async t => {
+t.test('PUT returns 503 and is not sent when the audit file fails after its read', async t => {
   const path = `${t.testdir({})}/audit.log`
   const { call, emulator } = await start(t, { environment: { AUDIT_LOG: path } })
   emulator.addFault({ kind: 'latency', ms: 300, times: 1 })

@@ -22,13 +22,13 @@ const patch = ({ call }: Pick<Running, 'call'>, id: string, body: unknown, { que
   call('PATCH', at(id, query), body, { ...mergePatch, ...headers })
 const tagOf = ({ headers }: Answer): string => headers['etag'] as string
 const pointersOf = ({ json }: Answer): string[] => json.errors.map(({ pointer }: { pointer: string }) => pointer).sort()
-/** What was sent to COS since the last time it was asked. */
+/** Returns the methods that COS received, and clears them. */
 const sentTo = ({ requests }: Emulator): string => requests.splice(0).map(({ method }) => method).join(' ')
-/** The document that COS holds. */
-const heldBy = (emulator: Emulator, id: string): string | undefined =>
+/** Returns the document that COS stores. */
+const storedBy = (emulator: Emulator, id: string): string | undefined =>
   emulator.configurations(bucket).find(xml => xml.includes(`<Id>${id}</Id>`))
 
-/** Writes a document without the service. */
+/** Writes a document to the emulator directly. */
 async function seed (emulator: Emulator, id: string, xml: string): Promise<void> {
   const { headers, ...put } = toPut(id, xml)
   const token = { 'x-cos-security-token': secrets.token }
@@ -37,7 +37,7 @@ async function seed (emulator: Emulator, id: string, xml: string): Promise<void>
   emulator.requests.pop()
 }
 
-t.test('GET, HEAD, PUT and PATCH say which version it is, the same one for all spellings', async t => {
+t.test('GET, HEAD, PUT and PATCH return one ETag for all forms of a configuration', async t => {
   const { call, emulator } = await start(t)
   const first = await call('PUT', at('a'), configuration)
   t.match(tagOf(first), /^"[\w-]{43}"$/, 'a strong tag in quotes')
@@ -55,7 +55,7 @@ t.test('GET, HEAD, PUT and PATCH say which version it is, the same one for all s
     for (const method of ['GET', 'HEAD']) t.equal(tagOf(await call(method, at('a'))), tagOf(first))
     t.equal(tagOf(await patch({ call }, 'a', {})), tagOf(first))
     t.equal(tagOf(await patch({ call }, 'a', spelling)), tagOf(first))
-    t.equal(sentTo(emulator), 'PUT GET GET GET GET', 'and a patch writes nothing that is there')
+    t.equal(sentTo(emulator), 'PUT GET GET GET GET', 'a patch without a change is not written')
   }
   t.equal(tagOf(await call('PUT', at('a'), { ...configuration, Filter: { And: { Prefix: 'myPrefix' } } })), tagOf(first))
   await seed(emulator, 'a', toDocument('a', {
@@ -66,7 +66,7 @@ t.test('GET, HEAD, PUT and PATCH say which version it is, the same one for all s
       Bucket: `<Bucket>${destination.Bucket}</Bucket>`, Encryption: '<Encryption><SSECOS/></Encryption>'
     })
   }))
-  t.equal(tagOf(await call('GET', at('a'))), tagOf(first), 'whoever wrote it, and in whatever form')
+  t.equal(tagOf(await call('GET', at('a'))), tagOf(first), 'the stored form does not matter')
 
   const tags = new Set([tagOf(first)])
   const different = [
@@ -77,30 +77,30 @@ t.test('GET, HEAD, PUT and PATCH say which version it is, the same one for all s
   ]
   for (const change of different) {
     const put = await call('PUT', at('a', unknownToo), { ...configuration, ...change })
-    t.equal(tagOf(await call('GET', at('a'))), tagOf(put), 'the tag of PUT is that of the GET that follows')
+    t.equal(tagOf(await call('GET', at('a'))), tagOf(put), 'GET returns the tag of the PUT before it')
     tags.add(tagOf(put))
   }
   t.equal(tags.size, 1 + different.length)
   t.equal(tagOf(await call('GET', collection)), undefined)
 })
 
-t.test('a read of what the caller has already is 304', async t => {
+t.test('GET and HEAD return 304 when If-None-Match matches the ETag', async t => {
   const { call, emulator } = await start(t)
   const etag = tagOf(await call('PUT', at('a'), configuration))
   const unchanged = [etag, `W/${etag}`, `${never}, ${etag}`, `"x" ,W/"y",W/${etag}`, '*', ' * ']
   const changed = [never, `W/${never}`, `"${etag.slice(1, -1)}W/"`, `"${etag.slice(1, -2)}"`, '""', `"a", ${never}`, `,"a", ,${never} ,`]
   for (const method of ['GET', 'HEAD']) {
     for (const tag of unchanged) {
-      const answer = await call(method, at('a'), undefined, { 'if-none-match': tag })
-      t.match(answer, { status: 304, text: '', headers: { etag, 'x-request-id': /.+/, 'x-cos-request-id': /.+/ } }, `${method} ${tag}`)
-      t.equal(answer.headers['content-type'], undefined)
+      const response = await call(method, at('a'), undefined, { 'if-none-match': tag })
+      t.match(response, { status: 304, text: '', headers: { etag, 'x-request-id': /.+/, 'x-cos-request-id': /.+/ } }, `${method} ${tag}`)
+      t.equal(response.headers['content-type'], undefined)
     }
     for (const tag of changed) {
-      const answer = await call(method, at('a'), undefined, { 'if-none-match': tag })
-      t.match(answer, { status: 200, headers: { etag } }, `${method} ${tag}`)
-      if (method === 'GET') t.strictSame(answer.json, { Id: 'a', ...configuration })
+      const response = await call(method, at('a'), undefined, { 'if-none-match': tag })
+      t.match(response, { status: 200, headers: { etag } }, `${method} ${tag}`)
+      if (method === 'GET') t.strictSame(response.json, { Id: 'a', ...configuration })
     }
-    t.equal((await call(method, at('a'), undefined, { 'if-match': never })).status, 200, 'reads know no If-Match')
+    t.equal((await call(method, at('a'), undefined, { 'if-match': never })).status, 200, 'reads ignore If-Match')
     t.equal((await call(method, at('b'), undefined, { 'if-none-match': '*' })).status, 404)
   }
   await call('PUT', at('a'), { ...configuration, IsEnabled: false })
@@ -108,7 +108,7 @@ t.test('a read of what the caller has already is 304', async t => {
   t.notMatch(sentTo(emulator), /[^GETPU ]/)
 })
 
-t.test('a precondition that is none is refused with all other faults', async t => {
+t.test('PUT, PATCH, DELETE and GET return 400 when a precondition is malformed', async t => {
   const { call, emulator } = await start(t)
   const malformed = ['abc', '"abc', 'abc"', "'abc'", '"a" "b"', '*, "a"', 'w/"a"', 'W/ "a"', '"a b"', '', ',', '**']
   for (const tag of malformed) {
@@ -129,7 +129,7 @@ t.test('a precondition that is none is refused with all other faults', async t =
   t.equal(sentTo(emulator), '')
 })
 
-t.test('a change is made only if its preconditions hold, and reads only if it has some', async t => {
+t.test('PUT, PATCH and DELETE return 412 and write nothing when a precondition fails', async t => {
   const { call, emulator } = await start(t)
   const disabled = { ...configuration, IsEnabled: false }
   const failed = { status: 412, json: { code: 'PreconditionFailed', cosRequestId: /.+/ } }
@@ -161,13 +161,13 @@ t.test('a change is made only if its preconditions hold, and reads only if it ha
   t.match(await patch({ call }, 'a', weekly, { 'if-match': never }), failed)
   t.match(await patch({ call }, 'a', weekly, { 'if-none-match': etag }), failed)
   t.equal(sentTo(emulator), 'GET GET GET GET GET GET GET GET GET')
-  t.equal(tagOf(await call('GET', at('a'))), etag, 'nothing was written')
+  t.equal(tagOf(await call('GET', at('a'))), etag, 'the configuration is unchanged')
   sentTo(emulator)
 
   const second = await put(disabled, { 'if-match': etag })
   t.match(second, { status: 204 })
   t.not(tagOf(second), etag)
-  t.match(await put(configuration, { 'if-match': etag }), failed, 'the version before')
+  t.match(await put(configuration, { 'if-match': etag }), failed, 'the tag is outdated')
   t.match(await put(disabled, { 'if-match': '*' }), { status: 204, headers: { etag: tagOf(second) } })
   t.match(await put(disabled, { 'if-none-match': never }), { status: 204 })
   t.equal(sentTo(emulator), 'GET PUT GET GET PUT GET PUT')
@@ -182,15 +182,15 @@ t.test('a change is made only if its preconditions hold, and reads only if it ha
   await put(configuration, {})
   t.match(await remove({ 'if-match': '*' }), { status: 204 })
   t.match(await remove({}), { status: 204 })
-  t.equal(sentTo(emulator), 'GET DELETE PUT GET DELETE DELETE', 'without a precondition there is no read')
+  t.equal(sentTo(emulator), 'GET DELETE PUT GET DELETE DELETE', 'a DELETE without a precondition does not read')
   emulator.addFault({ kind: 'error', status: 403, code: 'AccessDenied', match: { operation: 'GetBucketInventory' } })
-  t.match(await put(configuration, { 'if-none-match': '*' }), { status: 403, json: { code: 'AccessDenied' } }, 'what cannot be read is not missing')
+  t.match(await put(configuration, { 'if-none-match': '*' }), { status: 403, json: { code: 'AccessDenied' } }, 'an unreadable configuration is not a missing one')
   t.match(await patch({ call }, 'a', {}, { 'if-match': '*' }), { status: 403 })
   t.equal(sentTo(emulator), 'GET GET')
   t.strictSame(emulator.configurations(bucket), [])
 })
 
-t.test('changes that depend on no version refuse preconditions', async t => {
+t.test('POST and PUT of a set return 400 when a precondition is given', async t => {
   const { call, emulator } = await start(t)
   const { IsEnabled: _, Schedule: __, ...job } = configuration
   for (const query of ['', '?dry-run=true']) {
@@ -203,11 +203,11 @@ t.test('changes that depend on no version refuse preconditions', async t => {
   t.equal(sentTo(emulator), '')
 })
 
-t.test('a dry run looks at the preconditions and writes nothing', async t => {
+t.test('PUT and PATCH with dry-run=true check preconditions and write nothing', async t => {
   const running = await start(t)
   const { call, emulator } = running
   const etag = tagOf(await call('PUT', at('a'), configuration))
-  const before = heldBy(emulator, 'a')
+  const before = storedBy(emulator, 'a')
   sentTo(emulator)
   const changed = { ...configuration, IsEnabled: false }
   const dryPut = (headers: Record<string, string>, id = 'a') => call('PUT', at(id, '?dry-run=true'), changed, headers)
@@ -227,11 +227,11 @@ t.test('a dry run looks at the preconditions and writes nothing', async t => {
   t.match(await dryPatch({}), xml)
   t.equal(sentTo(emulator), 'GET GET GET GET')
   t.match(await dryPut({}), xml)
-  t.equal(sentTo(emulator), '', 'and reads nothing without any')
-  t.equal(heldBy(emulator, 'a'), before)
+  t.equal(sentTo(emulator), '', 'PUT without a precondition does not read')
+  t.equal(storedBy(emulator, 'a'), before)
 })
 
-t.test('a patch changes what it names, with one read and at most one write', async t => {
+t.test('PATCH changes the named members with one read and at most one write', async t => {
   const running = await start(t)
   const { call, emulator } = running
   const tag = { Key: 'age', Value: '18' }
@@ -267,30 +267,30 @@ t.test('a patch changes what it names, with one read and at most one write', asy
     await call('PUT', at('a'), full)
     sentTo(emulator)
     const preview = await patch(running, 'a', body, { query: '?dry-run=true' })
-    const answer = await patch(running, 'a', body)
-    t.match(answer, { status: 200, headers: { 'content-type': /^application\/json/, 'x-cos-request-id': /.+/ } }, JSON.stringify(body))
-    t.strictSame(answer.json, { Id: 'a', ...result })
-    t.equal(preview.text, emulator.requests.at(-1)?.body, 'a dry run answers exactly the bytes')
+    const response = await patch(running, 'a', body)
+    t.match(response, { status: 200, headers: { 'content-type': /^application\/json/, 'x-cos-request-id': /.+/ } }, JSON.stringify(body))
+    t.strictSame(response.json, { Id: 'a', ...result })
+    t.equal(preview.text, emulator.requests.at(-1)?.body, 'a dry run returns the bytes that are sent')
     t.equal(sentTo(emulator), 'GET GET PUT')
     const read = await call('GET', at('a'))
-    t.strictSame([read.json, tagOf(read)], [answer.json, tagOf(answer)])
+    t.strictSame([read.json, tagOf(read)], [response.json, tagOf(response)])
     sentTo(emulator)
     const again = await patch(running, 'a', body)
-    t.match(again, { status: 200, headers: { etag: tagOf(answer), 'x-cos-request-id': /.+/ } })
-    t.strictSame(again.json, answer.json)
-    t.equal(sentTo(emulator), 'GET', 'what changes nothing writes nothing')
+    t.match(again, { status: 200, headers: { etag: tagOf(response), 'x-cos-request-id': /.+/ } })
+    t.strictSame(again.json, response.json)
+    t.equal(sentTo(emulator), 'GET', 'a patch without a change is not written')
   }
   await call('PUT', at('a'), full)
   sentTo(emulator)
   const etag = tagOf(await call('GET', at('a')))
-  const nothing = [
+  const noChanges = [
     {}, full, { IsEnabled: 'TRUE' }, { Absent: null, Filter: { Absent: null } }, { OptionalFields: ['Tag', 'Size'] }, { Filter: {} },
     { Filter: { Tag: [{ Value: '18', Key: 'age' }] } }, { Schedule: { MonthlyDate: null } }, place({ Encryption: { SSECOS: '' } })
   ]
-  for (const body of nothing) {
+  for (const body of noChanges) {
     t.match(await patch(running, 'a', body), { status: 200, headers: { etag }, json: { Id: 'a', ...full } }, JSON.stringify(body))
   }
-  t.equal(sentTo(emulator), Array(1 + nothing.length).fill('GET').join(' '))
+  t.equal(sentTo(emulator), Array(1 + noChanges.length).fill('GET').join(' '))
 })
 
 const unknownDocument = '<InventoryConfiguration><Id>a</Id><First>1</First><IsEnabled>true</IsEnabled><New><Deep>x</Deep><Deep> y </Deep>' +
@@ -300,7 +300,7 @@ const unknownDocument = '<InventoryConfiguration><Id>a</Id><First>1</First><IsEn
   `<Bucket>${destination.Bucket}</Bucket><Storage>s</Storage><Encryption><SSE-COS></SSE-COS><Key>k</Key></Encryption></COSBucketDestination>` +
   '<Last>1</Last><Last>2</Last></Destination><__proto__><polluted>yes</polluted></__proto__><constructor>c</constructor></InventoryConfiguration>'
 
-t.test('elements the service does not know survive a patch, each in its place', async t => {
+t.test('PATCH keeps unknown elements in their places', async t => {
   const running = await start(t)
   const { emulator } = running
   const cases: Array<[patch: object, from: string, to: string, query?: string]> = [
@@ -323,12 +323,12 @@ t.test('elements the service does not know survive a patch, each in its place', 
     await seed(emulator, 'a', unknownDocument)
     t.match(await patch(running, 'a', body, { query }), { status: 200 }, JSON.stringify(body))
     t.equal(sentTo(emulator), 'GET PUT')
-    t.equal(heldBy(emulator, 'a'), unknownDocument.replace(from, to))
+    t.equal(storedBy(emulator, 'a'), unknownDocument.replace(from, to))
   }
   t.equal(({} as Record<string, unknown>)['polluted'], undefined)
 })
 
-t.test('a patch may leave unknown elements and remove them, but not bring or change them unasked', async t => {
+t.test('PATCH returns 400 when it adds or changes unknown elements unasked', async t => {
   const running = await start(t)
   const { emulator } = running
   await seed(emulator, 'a', unknownDocument)
@@ -341,25 +341,25 @@ t.test('a patch may leave unknown elements and remove them, but not bring or cha
     [{ toString: 't', constructor: 'd', Destination: { Last: ['1', '1'] } }, ['/Destination/Last', '/constructor', '/toString']]
   ]
   for (const [body, pointers] of cases) {
-    const refused = await patch(running, 'a', body)
-    t.match(refused, { status: 400, json: { code: 'ValidationFailed', errors: [{ in: 'body', detail: /allow-unknown=true/ }] } })
-    t.strictSame(pointersOf(refused), pointers)
+    const rejected = await patch(running, 'a', body)
+    t.match(rejected, { status: 400, json: { code: 'ValidationFailed', errors: [{ in: 'body', detail: /allow-unknown=true/ }] } })
+    t.strictSame(pointersOf(rejected), pointers)
     t.equal((await patch(running, 'a', body, { query: '?dry-run=true' })).status, 400)
     t.equal(sentTo(emulator), 'GET GET')
-    t.equal(heldBy(emulator, 'a'), unknownDocument)
+    t.equal(storedBy(emulator, 'a'), unknownDocument)
     t.equal((await patch(running, 'a', body, { query: `${unknownToo}&dry-run=true` })).status, 200)
     sentTo(emulator)
   }
-  t.equal((await patch(running, 'a', { New: { Deep: ['x', ' y '] }, First: '1' })).status, 200, 'what is there already is not brought')
-  t.equal((await patch(running, 'a', { New: { Deep: [' y ', 'x'] } })).status, 200, 'nor is it in another order')
+  t.equal((await patch(running, 'a', { New: { Deep: ['x', ' y '] }, First: '1' })).status, 200, 'a stored value is not new')
+  t.equal((await patch(running, 'a', { New: { Deep: [' y ', 'x'] } })).status, 200, 'the order does not matter')
   t.equal(sentTo(emulator), 'GET GET')
 })
 
-t.test('what a patch comes to must be what PUT takes, and every fault is named', async t => {
+t.test('PATCH returns 400 with every issue when the merged configuration is invalid', async t => {
   const running = await start(t)
   const { call, emulator } = running
   await call('PUT', at('a'), configuration)
-  const before = heldBy(emulator, 'a')
+  const before = storedBy(emulator, 'a')
   sentTo(emulator)
   const cases: Array<[patch: unknown, pointers: string[], query?: string]> = [
     [{ IsEnabled: 'perhaps', Colour: 'red', Schedule: { Frequency: 'Hourly' }, Destination: { COSBucketDestination: { Format: 'PDF', Bucket: null } } },
@@ -377,20 +377,20 @@ t.test('what a patch comes to must be what PUT takes, and every fault is named',
     [{ New: ['a', null], Newer: { '1st': 'x' }, Newest: [] }, ['/New/1', '/Newer/1st', '/Newest'], unknownToo]
   ]
   for (const [body, pointers, query = ''] of cases) {
-    const refused = await patch(running, 'a', body, { query })
-    t.match(refused, { status: 400, json: { code: 'ValidationFailed' } }, JSON.stringify(body))
-    t.strictSame(pointersOf(refused), pointers)
+    const rejected = await patch(running, 'a', body, { query })
+    t.match(rejected, { status: 400, json: { code: 'ValidationFailed' } }, JSON.stringify(body))
+    t.strictSame(pointersOf(rejected), pointers)
     t.equal(sentTo(emulator), 'GET')
   }
-  t.equal(heldBy(emulator, 'a'), before)
+  t.equal(storedBy(emulator, 'a'), before)
 
   const mismatch = await patch(running, 'a', { Id: 'b' }, { 'if-match': 'abc' })
   t.match(mismatch.json.errors, [{ in: 'header', pointer: '/if-match' }, { in: 'body', pointer: '/Id' }])
   t.equal((await patch(running, 'a', { Id: 'A' })).status, 400)
-  t.equal(sentTo(emulator), '', 'what is wrong in itself is refused before anything is read')
+  t.equal(sentTo(emulator), '', 'an invalid patch is rejected before the read')
 })
 
-t.test('what is no patch is refused before anything is read', async t => {
+t.test('PATCH returns 400 or 415 without a read when the body is no merge patch', async t => {
   const running = await start(t)
   const { call, emulator } = running
   for (const body of ['[]', '[{"IsEnabled":false}]', '"text"', '1', 'true', 'null']) {
@@ -417,8 +417,8 @@ t.test('what is no patch is refused before anything is read', async t => {
   t.equal((await call('GET', '/livez')).status, 200)
 
   for (const type of ['application/json', 'application/json-patch+json', 'text/plain', 'application/merge-patch+json; charset=latin1']) {
-    const answer = await call('PATCH', at('a'), '{}', { 'content-type': type })
-    t.match(answer, { status: 415, headers: { 'accept-patch': 'application/merge-patch+json' }, json: { code: 'UnsupportedMediaType', detail: /merge-patch/ } })
+    const response = await call('PATCH', at('a'), '{}', { 'content-type': type })
+    t.match(response, { status: 415, headers: { 'accept-patch': 'application/merge-patch+json' }, json: { code: 'UnsupportedMediaType', detail: /merge-patch/ } })
   }
   t.match(await call('PUT', at('a'), configuration, mergePatch), { status: 415, json: { detail: /application\/json/ } })
   t.match(await call('PUT', collection, { InventoryConfigurations: [] }, mergePatch), { status: 415 })
@@ -428,26 +428,26 @@ t.test('what is no patch is refused before anything is read', async t => {
   t.equal(status, 200)
 })
 
-t.test('what COS holds and PUT does not take keeps nobody from changing something else', async t => {
+t.test('PATCH returns 200 when stored values that PUT rejects stay unchanged', async t => {
   const running = await start(t)
   const { call, emulator } = running
-  const odd = toDocument('odd', {
+  const unsupported = toDocument('odd', {
     OptionalFields: '<OptionalFields><Field>size</Field><Field>ETag</Field></OptionalFields>',
     Destination: toDestination({ Format: '<Format>ORC</Format>' })
   })
-  await seed(emulator, 'odd', odd)
+  await seed(emulator, 'odd', unsupported)
   const { json } = await call('GET', at('odd'))
   t.strictSame(pointersOf(await call('PUT', at('odd'), json)), ['/Destination/COSBucketDestination/Format', '/OptionalFields/Field/0'])
   sentTo(emulator)
   t.match(await patch(running, 'odd', { IsEnabled: false }), { status: 200, json: { ...json, IsEnabled: false } })
-  t.equal(heldBy(emulator, 'odd'), odd.replace('<IsEnabled>true', '<IsEnabled>false'))
+  t.equal(storedBy(emulator, 'odd'), unsupported.replace('<IsEnabled>true', '<IsEnabled>false'))
   t.match(await patch(running, 'odd', { OptionalFields: { Field: ['size', 'ETag', 'Crc64'] } }), { status: 200 })
   t.equal(sentTo(emulator), 'GET PUT GET PUT')
   const to = (Format: string) => ({ Destination: { COSBucketDestination: { Format } } })
   t.strictSame(pointersOf(await patch(running, 'odd', { ...to('Parquet'), Schedule: { Frequency: 'Hourly' } })),
-    ['/Destination/COSBucketDestination/Format', '/Schedule/Frequency'], 'another one is not what was there')
+    ['/Destination/COSBucketDestination/Format', '/Schedule/Frequency'], 'a different unsupported value is rejected')
   t.strictSame(pointersOf(await patch(running, 'odd', { OptionalFields: { Field: ['size', 'etag'] } })), ['/OptionalFields/Field/1'])
-  t.match(await patch(running, 'odd', { OptionalFields: { Field: ['Crc64', 'size'] } }), { status: 200 }, 'wherever it stands')
+  t.match(await patch(running, 'odd', { OptionalFields: { Field: ['Crc64', 'size'] } }), { status: 200 }, 'the position of a stored value does not matter')
   await call('PUT', at('a'), configuration)
   t.strictSame(pointersOf(await patch(running, 'a', to('ORC'))), ['/Destination/COSBucketDestination/Format'])
   await seed(emulator, 'month', toDocument('month', {
@@ -455,12 +455,12 @@ t.test('what COS holds and PUT does not take keeps nobody from changing somethin
   }))
   t.match(await patch(running, 'month', { IsEnabled: false }), { status: 200, json: { Schedule: { MonthlyDate: '007' } } })
   t.match((await patch(running, 'month', weekly)).json.errors, [{ pointer: '/Schedule/MonthlyDate', detail: /only allowed with Frequency Monthly/ }],
-    'the same value may have become wrong for another reason')
+    'a stored value is rejected when another change makes it invalid')
   t.match(await patch(running, 'odd', { ...to('CSV'), OptionalFields: null }), { status: 200 })
-  t.equal((await call('PUT', at('odd'), (await call('GET', at('odd'))).json)).status, 204, 'and it can be mended')
+  t.equal((await call('PUT', at('odd'), (await call('GET', at('odd'))).json)).status, 204, 'PUT accepts the fixed configuration')
 })
 
-t.test('a service that is read-only patches nothing, but shows what it would', async t => {
+t.test('PATCH returns 403 when READ_ONLY is true, and 200 for a dry run', async t => {
   const running = await start(t, { environment: { READ_ONLY: 'true' } })
   const { emulator } = running
   await seed(emulator, 'a', toDocument('a'))
@@ -469,10 +469,10 @@ t.test('a service that is read-only patches nothing, but shows what it would', a
   const { status, text } = await patch(running, 'a', { IsEnabled: false }, { query: '?dry-run=true' })
   t.strictSame([status, text], [200, toDocument('a').replace('<IsEnabled>true', '<IsEnabled>false')])
   t.equal(sentTo(emulator), 'GET')
-  t.equal(heldBy(emulator, 'a'), toDocument('a'))
+  t.equal(storedBy(emulator, 'a'), toDocument('a'))
 })
 
-t.test('when COS says that another change was in the way, a patch is made anew once', async t => {
+t.test('PATCH is retried once when COS reports a conflicting change', async t => {
   const running = await start(t)
   const { call, emulator } = running
   await call('PUT', at('a'), configuration)
@@ -484,23 +484,23 @@ t.test('when COS says that another change was in the way, a patch is made anew o
   t.match(await patch(running, 'a', { IsEnabled: false }), { status: 200, json: { IsEnabled: false, ...weekly } })
   t.equal(sentTo(emulator), 'GET PUT GET PUT')
 
-  const before = heldBy(emulator, 'a')
+  const before = storedBy(emulator, 'a')
   emulator.addFault({ ...conflict, times: 2 })
   t.match(await patch(running, 'a', { IsEnabled: true }), { status: 409, json: { code: 'InvalidBucketState' } })
-  t.equal(sentTo(emulator), 'GET PUT GET PUT', 'but not twice')
+  t.equal(sentTo(emulator), 'GET PUT GET PUT', 'there is no second retry')
   emulator.addFault({ ...conflict, status: 400, code: 'InvalidArgument', times: 1 })
   t.match(await patch(running, 'a', { IsEnabled: true }), { status: 400, json: { code: 'InvalidArgument' } })
-  t.equal(sentTo(emulator), 'GET PUT', 'nor for another reason')
+  t.equal(sentTo(emulator), 'GET PUT', 'another error causes no retry')
   emulator.addFault({ ...conflict, times: 1 })
-  t.match(await call('PUT', at('a'), configuration), { status: 409 }, 'a PUT says itself what it wants')
+  t.match(await call('PUT', at('a'), configuration), { status: 409 }, 'PUT does not depend on a read, so it is not retried')
   t.equal(sentTo(emulator), 'PUT')
-  t.equal(heldBy(emulator, 'a'), before)
+  t.equal(storedBy(emulator, 'a'), before)
   emulator.addFault({ ...conflict, after: 'effect', times: 1 })
   t.match(await patch(running, 'a', { IsEnabled: true }), { status: 200, json: { IsEnabled: true } })
-  t.equal(sentTo(emulator), 'GET PUT GET', 'what is there by then is not written again')
+  t.equal(sentTo(emulator), 'GET PUT GET', 'a change that was made is not written again')
 })
 
-t.test('a patch that may have been made is not taken for the change of another', async t => {
+t.test('PATCH returns 409 with an unknown outcome when a retried write conflicts', async t => {
   const running = await start(t, { environment: { COS_MAX_ATTEMPTS: '2' } })
   const { call, emulator, audits } = running
   const etag = tagOf(await call('PUT', at('a'), configuration))
@@ -509,10 +509,10 @@ t.test('a patch that may have been made is not taken for the change of another',
   const patched = await patch(running, 'a', weekly, { 'if-match': etag })
   t.match(patched, { status: 409, json: { code: 'InvalidBucketState', detail: /is not known/ } })
   t.match(audits().at(-1), { outcome: 'unknown', status: 409 })
-  t.match(heldBy(emulator, 'a'), 'Weekly')
+  t.match(storedBy(emulator, 'a'), 'Weekly')
 })
 
-t.test('a patch that is made anew is one of what is there by then', async t => {
+t.test('PATCH reads the configuration again when it retries after a conflict', async t => {
   const running = await startGated(t)
   const { call, emulator, gate } = running
   const original = tagOf(await call('PUT', at('a'), configuration))
@@ -531,26 +531,26 @@ t.test('a patch that is made anew is one of what is there by then', async t => {
   }
   t.match(await patchMeanwhile({ 'if-match': original }), { status: 412, json: { code: 'PreconditionFailed' } })
   t.equal(sentTo(emulator), 'PUT GET')
-  t.equal(heldBy(emulator, 'a'), disabled)
+  t.equal(storedBy(emulator, 'a'), disabled)
   await call('PUT', at('a'), configuration)
   t.match(await patchMeanwhile({}), { status: 200, json: { IsEnabled: false, ...weekly } })
   t.equal(sentTo(emulator), 'PUT GET PUT')
-  t.equal(heldBy(emulator, 'a'), disabled.replace('Daily', 'Weekly'))
+  t.equal(storedBy(emulator, 'a'), disabled.replace('Daily', 'Weekly'))
 })
 
-t.test('of many patches at once none is lost', async t => {
+t.test('PATCH loses no change when 50 patches are sent at once', async t => {
   const running = await start(t)
   const { call, emulator } = running
   await call('PUT', at('a'), configuration)
   sentTo(emulator)
   emulator.addFault({ kind: 'latency', ms: 2 })
   const names = Array.from({ length: 50 }, (_, index) => `New${index}`)
-  const answers = await Promise.all(names.map(name => patch(running, 'a', { [name]: name }, { query: unknownToo })))
-  t.strictSame(answers.map(({ status }) => status), names.map(() => 200))
-  t.equal(sentTo(emulator), names.map(() => 'GET PUT').join(' '), 'each reads what the one before has written')
+  const responses = await Promise.all(names.map(name => patch(running, 'a', { [name]: name }, { query: unknownToo })))
+  t.strictSame(responses.map(({ status }) => status), names.map(() => 200))
+  t.equal(sentTo(emulator), names.map(() => 'GET PUT').join(' '), 'each patch reads the result of the one before')
   const { json } = await call('GET', at('a'))
   t.strictSame(json, { Id: 'a', ...configuration, ...Object.fromEntries(names.map(name => [name, name])) })
-  t.equal(new Set(answers.map(tagOf)).size, 50)
+  t.equal(new Set(responses.map(tagOf)).size, 50)
 
   const etag = tagOf(await call('GET', at('a')))
   sentTo(emulator)
@@ -562,7 +562,7 @@ t.test('of many patches at once none is lost', async t => {
   t.equal((await call('GET', at('a'))).json.Winner, names[winner])
 })
 
-t.test('changes of one configuration never overlap, those of others do not wait for them', async t => {
+t.test('changes of one configuration never overlap, changes of another do not wait', async t => {
   const running = await startGated(t)
   const { call, emulator, gate } = running
   await Promise.all(['a', 'b'].map(id => call('PUT', at(id), configuration)))
@@ -590,20 +590,20 @@ t.test('changes of one configuration never overlap, those of others do not wait 
   t.match(await patch(running, 'b', weekly), { status: 200 })
   t.match(await call('DELETE', at('b')), { status: 204 })
   t.equal(sentTo(emulator), 'GET PUT DELETE')
-  t.equal(gate.held.length, 1, 'while the changes of another wait')
+  t.equal(gate.held.length, 1, 'the changes of the first configuration still wait')
   gate.open()
   t.match([(await first).status, (await second).status], [200, 204])
   t.equal(sentTo(emulator), 'GET PUT PUT')
   const read = patch(running, 'a', weekly)
   gate.holds = ({ method }) => method === 'PUT'
   await until(() => gate.held.length === 1)
-  t.match(await call('GET', at('a')), { status: 200 }, 'nor do reads')
-  t.match(await patch(running, 'a', {}, { query: '?dry-run=true' }), { status: 200 }, 'nor dry runs')
+  t.match(await call('GET', at('a')), { status: 200 }, 'GET does not wait')
+  t.match(await patch(running, 'a', {}, { query: '?dry-run=true' }), { status: 200 }, 'a dry run does not wait')
   gate.open()
   await read
 })
 
-t.test('only through one replica: another may write between the reading and the writing, and is overwritten', async t => {
+t.test('PATCH overwrites the change of another replica made after its read', async t => {
   const running = await startGated(t)
   const { call, emulator, gate } = running
   const other = await startTestService(t, emulator.address)
@@ -614,11 +614,11 @@ t.test('only through one replica: another may write between the reading and the 
   t.match(await patch(other, 'a', { IsEnabled: false }), { status: 200, json: { IsEnabled: false } })
   gate.open()
   t.match(await here, { status: 200 })
-  t.strictSame((await call('GET', at('a'))).json, { Id: 'a', ...configuration, ...weekly }, 'the change of the other is lost')
-  t.match(await patch(other, 'a', {}, { 'if-match': etag }), { status: 412 }, 'what was written before the reading is seen')
+  t.strictSame((await call('GET', at('a'))).json, { Id: 'a', ...configuration, ...weekly }, 'the change of the other replica is lost')
+  t.match(await patch(other, 'a', {}, { 'if-match': etag }), { status: 412 }, 'a change made before the read is detected')
 })
 
-t.test('who would wait in a full queue is told to come again, and nothing is sent for it', async t => {
+t.test('PUT, PATCH and DELETE return 503 and send nothing when the queue is full', async t => {
   const running = await startGated(t, { COS_QUEUE_LIMIT: '0' })
   const { call, emulator, gate, audits } = running
   await Promise.all(['a', 'b'].map(id => call('PUT', at(id), configuration)))
@@ -639,7 +639,7 @@ t.test('who would wait in a full queue is told to come again, and nothing is sen
   t.equal(sentTo(emulator), 'GET PUT GET PUT')
 })
 
-t.test('a change that hangs is given up in time, and the next one has its turn', async t => {
+t.test('PUT returns 504 when COS never responds, and the next PUT gets the lock', async t => {
   const { call, emulator } = await start(t, { environment: { COS_TIMEOUT_MS: '500' } })
   emulator.addFault({ kind: 'hang', times: 1 })
   const first = call('PUT', at('a'), configuration)
@@ -648,10 +648,10 @@ t.test('a change that hangs is given up in time, and the next one has its turn',
   t.match(await call('PUT', at('b'), configuration), { status: 204 })
   t.match(await first, { status: 504, json: { code: 'UpstreamTimeout' } })
   t.match(await second, { status: 204 })
-  t.match(heldBy(emulator, 'a'), '<IsEnabled>false')
+  t.match(storedBy(emulator, 'a'), '<IsEnabled>false')
 })
 
-t.test('who waits until no time is left for the work is told to come again', async t => {
+t.test('PUT returns 503 when too little time remains after the wait for the lock', async t => {
   const { call, emulator, audits } = await start(t, { environment: { COS_DEADLINE_MS: '400' } })
   emulator.addFault({ kind: 'hang', times: 1 })
   const first = call('PUT', at('a'), configuration)
@@ -662,14 +662,14 @@ t.test('who waits until no time is left for the work is told to come again', asy
   t.equal(sentTo(emulator), 'PUT')
 })
 
-t.test('for who leaves while waiting nothing is sent', async t => {
+t.test('DELETE is not sent when its caller disconnects while it waits for the lock', async t => {
   const { call, emulator, gate, url, logs, audits } = await startGated(t)
   gate.holds = ({ method }) => method === 'PUT'
   const first = call('PUT', at('a'), configuration)
   await until(() => gate.held.length === 1)
   const socket = connect(Number(new URL(url).port), '127.0.0.1')
   socket.write(`DELETE ${at('a')} HTTP/1.1\r\nHost: x\r\nX-Request-Id: leaving\r\n\r\n`)
-  // Several exchanges later the request has arrived.
+  // The request has arrived after several exchanges.
   for (let exchanges = 0; exchanges < 5; exchanges++) await call('GET', at('a'))
   sentTo(emulator)
   socket.destroy()
@@ -681,7 +681,7 @@ t.test('for who leaves while waiting nothing is sent', async t => {
   t.match(audits().find(({ requestId }) => requestId === 'leaving'), { action: 'cos:DeleteBucketInventory', outcome: 'failure', code: 'CallerLeft' })
 })
 
-t.test('a patch needs the rights to read and to write, and to the destination of its result', async t => {
+t.test('PATCH returns 403 without permission to read, to write or for the destination', async t => {
   const foreign = 'reports-1999999999'
   const { environment } = callersFile(t, [
     withKey('admin', everything),
@@ -696,7 +696,7 @@ t.test('a patch needs the rights to read and to write, and to the destination of
   const { call, emulator, audits } = running
   const to = (name: string) => ({ Destination: { COSBucketDestination: { ...destination, Bucket: `qcs::cos:ap-guangzhou::${name}` } } })
   await call('PUT', at('a'), { ...configuration, ...to(foreign) }, as('admin'))
-  const before = heldBy(emulator, 'a')
+  const before = storedBy(emulator, 'a')
   sentTo(emulator)
   const patchAs = (name: string, body: object, query = '') => patch(running, 'a', body, { ...as(name), query })
   t.match(await patchAs('reader', {}), { status: 403, json: { code: 'CallerNotAllowed', detail: /PutBucketInventory/ } })
@@ -705,15 +705,15 @@ t.test('a patch needs the rights to read and to write, and to the destination of
 
   for (const name of ['both', 'split']) {
     for (const [body, query] of [[{ IsEnabled: false }, ''], [{}, ''], [{ IsEnabled: false }, '?dry-run=true']] as const) {
-      const refused = await patchAs(name, body, query)
-      t.match(refused, { status: 403, json: { code: 'CallerNotAllowed', detail: /reports-1999999999/ } })
-      t.equal(sentTo(emulator), 'GET', 'what the patch leaves alone is written all the same')
+      const rejected = await patchAs(name, body, query)
+      t.match(rejected, { status: 403, json: { code: 'CallerNotAllowed', detail: /reports-1999999999/ } })
+      t.equal(sentTo(emulator), 'GET', 'the unchanged destination is checked too')
     }
     t.match(audits().at(-1), { caller: name, outcome: 'denied', status: 403, destinations: [foreign] })
   }
-  t.equal(heldBy(emulator, 'a'), before)
+  t.equal(storedBy(emulator, 'a'), before)
   t.equal((await patchAs('both', to('other-1999999998'))).status, 403)
-  t.equal(sentTo(emulator), '', 'a destination that the patch itself names is refused before the reading')
+  t.equal(sentTo(emulator), '', 'a destination in the patch is rejected before the read')
   t.match(await patchAs('both', { Extra: 'qcs::cos:ap-guangzhou::other-1999999998' }, unknownToo), { status: 403 })
 
   const { length } = audits()
@@ -724,7 +724,7 @@ t.test('a patch needs the rights to read and to write, and to the destination of
     ...line, outcome: 'success', status: 200, destinations: ['reports-1250000000'], cosRequestId: moved.headers['x-cos-request-id']
   })
   await patchAs('both', { IsEnabled: false })
-  t.match(audits().at(-1), { ...line, outcome: 'success', status: 200, destinations: ['reports-1250000000'] }, 'of the result, not of the body')
+  t.match(audits().at(-1), { ...line, outcome: 'success', status: 200, destinations: ['reports-1250000000'] }, 'the record names the destination of the result')
   await patch(running, 'a', { IsEnabled: true }, { ...as('both'), 'if-match': never })
   t.match(audits().at(-1), { ...line, outcome: 'failure', status: 412, code: 'PreconditionFailed', cosRequestId: /.+/ })
   await patchAs('both', { Colour: 'red' })
@@ -732,7 +732,7 @@ t.test('a patch needs the rights to read and to write, and to the destination of
   emulator.addFault({ kind: 'reset', times: 1, match: { operation: 'PutBucketInventory' } })
   await patchAs('both', { IsEnabled: true })
   t.match(audits().at(-1), { ...line, outcome: 'unknown', status: 502, destinations: ['reports-1250000000'] })
-  t.equal(audits().length, length + 5, 'one line each')
+  t.equal(audits().length, length + 5, 'each change has one record')
   await patchAs('both', { IsEnabled: true }, '?dry-run=true')
-  t.equal(audits().length, length + 5, 'and none for a dry run')
+  t.equal(audits().length, length + 5, 'a dry run has no record')
 })

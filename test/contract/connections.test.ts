@@ -1,4 +1,4 @@
-/** What one connection can do to a service: pipelining, not reading, bytes behind a request, an ending connection. */
+/** Limits of a connection: pipelining, clients that do not read, trailing bytes, disconnects. */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { Server } from 'node:http'
@@ -30,7 +30,7 @@ async function metric ({ call }: Running, name: string): Promise<number> {
   return Number(new RegExp(`^${name.replace(/[{}]/g, '\\$&')} (\\S+)$`, 'm').exec(metrics)?.[1])
 }
 
-/** Configurations whose LIST is several MB. */
+/** Creates configurations whose LIST has several MB, and returns its length. */
 async function fillBucket ({ call }: Running): Promise<number> {
   const prefix = 'p'.repeat(70_000)
   for (let index = 0; index < 100; index++) {
@@ -39,15 +39,15 @@ async function fillBucket ({ call }: Running): Promise<number> {
   return (await call('GET', collection, undefined, as('admin'))).text.length
 }
 
-t.test('64 KiB of pipelined requests are served a few at a time', async t => {
+t.test('at most eight requests are in flight when 64 KiB are pipelined', async t => {
   const running = await startGuarded(t)
   const request = 'GET /openapi.json HTTP/1.1\r\nHost:\r\nAccept-Encoding:gzip\r\n\r\n'
   const count = Math.floor(65_536 / request.length)
   const socket = await dial(t, running.url)
   socket.pause().write(request.repeat(count))
   await until(async () => await metric(running, 'http_requests_waiting') > 0)
-  t.ok(await metric(running, 'http_requests_in_flight') <= 9, 'eight, and the one that asks')
-  t.ok(await metric(running, 'http_response_unsent_bytes') < 4 * 1024 * 1024, 'they share their bytes, and few are made')
+  t.ok(await metric(running, 'http_requests_in_flight') <= 9, 'eight requests and the scrape are in flight')
+  t.ok(await metric(running, 'http_response_unsent_bytes') < 4 * 1024 * 1024, 'few responses are created ahead')
   let responses = 0
   let rest = ''
   socket.setEncoding('latin1').on('data', (data: string) => {
@@ -61,7 +61,7 @@ t.test('64 KiB of pipelined requests are served a few at a time', async t => {
   t.equal(await metric(running, 'http_connections_closed_total{reason="stalled"}'), 0)
 })
 
-t.test('requests that wait in a pipeline get their own responses in order', async t => {
+t.test('PUT returns 204 to each pipelined request in order', async t => {
   const { url, emulator, audits } = await startGuarded(t)
   const ids = Array.from({ length: 40 }, (_, index) => `id-${index}`)
   emulator.addFault({ kind: 'latency', ms: 20 })
@@ -77,7 +77,7 @@ t.test('requests that wait in a pipeline get their own responses in order', asyn
   t.equal(emulator.configurations(bucket).length, ids.length)
 })
 
-t.test('DELETE returns its own response when bytes follow that are no request', async t => {
+t.test('DELETE returns 204 when malformed bytes follow the request', async t => {
   const { url, emulator, call, audits } = await startGuarded(t)
   const head = (method: string, id: string, more = '') => `${method} ${at(id)} HTTP/1.1\r\nHost: x\r\n${authorization}${more}\r\n`
   for (const [id, behind] of [['a', '{}'], ['b', 'nonsense\r\n\r\n'], ['c', '\u0000'], ['d', 'GET / HTTP/9.9\r\n\r\n']] as const) {
@@ -88,10 +88,10 @@ t.test('DELETE returns its own response when bytes follow that are no request', 
   t.match(audits().filter(({ action }) => action === 'cos:DeleteBucketInventory').map(each => each.outcome),
     ['success', 'success', 'success', 'success'])
   const post = head('POST', 'once', 'Content-Type: application/json\r\nContent-Length: 2\r\n') + '{}{}'
-  t.equal((await exchange(t, url, post)).code, 'ValidationFailed', 'so does a request that is rejected')
+  t.equal((await exchange(t, url, post)).code, 'ValidationFailed', 'a rejected request gets its own response too')
 })
 
-t.test('a response that has begun is not cut into by an error in the rest of its request', async t => {
+t.test('PUT returns one response when the rest of its body is malformed', async t => {
   const { url } = await startGuarded(t)
   const socket = await dial(t, url)
   const response = text(socket)
@@ -99,7 +99,7 @@ t.test('a response that has begun is not cut into by an error in the rest of its
   t.equal((await response).match(/^HTTP\/1\.1 /gm)?.length, 1)
 })
 
-t.test('more headers than the parser keeps are rejected with 431', async t => {
+t.test('DELETE returns 431 when the request has more than 1,000 headers', async t => {
   const { url, call, emulator } = await startGuarded(t, { TRUST_PROXY: '127.0.0.1' })
   await call('PUT', at('a'), configuration, as('admin'))
   const before = emulator.requests.length
@@ -110,11 +110,11 @@ t.test('more headers than the parser keeps are rejected with 431', async t => {
   }
   t.equal(emulator.requests.length, before)
   const { status } = await remove('a:\r\n'.repeat(996))
-  t.ok(status === 412, 'a thousand headers are read, the last one too')
+  t.ok(status === 412, 'the last of 1,000 headers is read')
   t.equal(emulator.configurations(bucket).length, 1)
 })
 
-t.test('a fragment, too many parameters and unknown protocols are rejected', async t => {
+t.test('GET returns 400, 501 or 505 when target, coding or version is unsupported', async t => {
   const { url, emulator } = await startGuarded(t)
   const ask = (target: string, version = ' HTTP/1.1', more = '') =>
     exchange(t, url, `GET ${target}${version}\r\nHost: x\r\n${authorization}${more}Connection: close\r\n\r\n`)
@@ -134,21 +134,21 @@ t.test('a fragment, too many parameters and unknown protocols are rejected', asy
     [ask(collection, ' HTTP/1.1', 'Transfer-Encoding: deflate , CHUNKED\r\n'), 501, 'TransferCodingNotSupported']
   ]
   for (const [response, status, code] of cases) t.match(await response, { status, code })
-  t.equal((await ask(`/livez?${'a&'.repeat(49)}a`)).status, 200, 'fifty are read')
+  t.equal((await ask(`/livez?${'a&'.repeat(49)}a`)).status, 200, 'fifty parameters are read')
   t.strictSame(emulator.requests, [])
 })
 
-t.test('a path segment that is too long is rejected with 414 and an audit line', async t => {
+t.test('PUT returns 414 and is audited when a path segment is too long', async t => {
   const { call, audits } = await startGuarded(t)
   for (const path of [at('x'.repeat(9_000)), `/buckets/${'b'.repeat(9_000)}/inventories/a`]) {
     t.match(await call('PUT', path, configuration, as('admin')), { status: 414, json: { code: 'URITooLong' } })
   }
   t.match(audits(), Array(2).fill({ outcome: 'failure', status: 414, code: 'URITooLong', action: 'cos:PutBucketInventory' }))
   t.match(await call('GET', at('x'.repeat(9_000)), undefined, as('admin')), { status: 414 })
-  t.equal(audits().length, 2, 'a read has none')
+  t.equal(audits().length, 2, 'a read has no record')
 })
 
-t.test('AUTH=none serves loopback names and ALLOWED_HOSTS only', async t => {
+t.test('requests return 403 when AUTH is none and Host is neither loopback nor allowed', async t => {
   const { url, emulator } = await start(t, { environment: { ALLOWED_HOSTS: 'proxy.internal, [::2]' } })
   const ask = (host: string, more = '', path = collection, method = 'GET') =>
     exchange(t, url, `${method} ${path} HTTP/1.1\r\n${host}${more}Connection: close\r\n\r\n`)
@@ -160,12 +160,12 @@ t.test('AUTH=none serves loopback names and ALLOWED_HOSTS only', async t => {
   for (const host of ['attacker.example', 'localhost.attacker.example', '127.0.0.1.attacker.example', '1.2.3.4', '', 'xlocalhost', '[::1', 'localhost:80:80']) {
     t.match(await ask(`Host: ${host}\r\n`), rejected, host)
     t.match(await ask(`Host: ${host}\r\n`, '', at('a'), 'DELETE'), rejected, host)
-    t.equal((await ask(`Host: ${host}\r\n`, '', '/readyz')).status, 200, 'probes ask by address')
+    t.equal((await ask(`Host: ${host}\r\n`, '', '/readyz')).status, 200, 'probes accept every Host')
   }
   const site = 'Sec-Fetch-Site: cross-site\r\n'
   t.match(await ask('Host: localhost\r\n', site), rejected)
   t.match(await ask('Host: localhost\r\n', `${site}Sec-Fetch-Mode: navigate\r\n`, at('a'), 'DELETE'), rejected)
-  t.equal((await ask('Host: localhost\r\n', `${site}Sec-Fetch-Mode: navigate\r\n`, '/docs/')).status, 200, 'a link')
+  t.equal((await ask('Host: localhost\r\n', `${site}Sec-Fetch-Mode: navigate\r\n`, '/docs/')).status, 200, 'a link from another site opens the documentation')
   t.equal((await ask('Host: localhost\r\n', 'Sec-Fetch-Site: same-origin\r\n')).status, 200)
   t.equal(emulator.requests.length, served + 1)
   t.match(await exchange(t, url, `GET ${collection} HTTP/1.0\r\n\r\n`), rejected, 'HTTP/1.0 without Host')
@@ -185,12 +185,12 @@ t.test('unsent responses are counted while clients do not read', async t => {
   }))
   await until(async () => await metric(running, 'http_response_unsent_bytes') === 2 * length)
   const { text: listed, status } = await running.call('GET', collection, undefined, as('admin'))
-  t.strictSame([status, listed.length], [200, length], 'a client that reads gets all of it')
+  t.strictSame([status, listed.length], [200, length], 'a client that reads gets the whole response')
   for (const socket of sockets) socket.destroy()
   await until(async () => await metric(running, 'http_response_unsent_bytes') === 0)
 })
 
-t.test('a stop waits until a slow client has read its response', async t => {
+t.test('shutdown waits until a slow client has read its response', async t => {
   const running = await startGuarded(t, { SHUTDOWN_GRACE_MS: '60000' })
   const length = await fillBucket(running)
   const [socket, idle] = [await dial(t, running.url), await dial(t, running.url)]
@@ -219,7 +219,7 @@ interface TestServer {
   metrics: Metrics
 }
 
-/** A server of its own with small limits, whose responses are what a test says. */
+/** Starts a server with its own limits, whose responses `respond` writes. */
 async function startServer (
   t: Test, limits: object, respond: (path: string, write: (body: string | Buffer) => void) => void
 ): Promise<TestServer> {
@@ -259,7 +259,7 @@ t.test('a connection is closed when its client stops reading, not when it is slo
   let received = 0
   slow.on('data', data => {
     received += data.length
-    // As long as the other one stalls, and far longer than the limit between two reads is never.
+    // The pauses last while the other client stalls, and each is far shorter than the limit.
     if (closed.length === 0) {
       slow.pause()
       setImmediate(() => slow.resume())
@@ -272,10 +272,10 @@ t.test('a connection is closed when its client stops reading, not when it is slo
   await until(async () => await connectionsOf(server) === 1)
   ask(slow)
   await until(() => received > 2 * large.length)
-  t.strictSame(closed, ['stalled'], 'the connection goes on after a slow response')
+  t.strictSame(closed, ['stalled'], 'the connection stays open after a slow response')
 })
 
-t.test('an idle connection is closed without being counted as stalled', async t => {
+t.test('an idle connection is not counted as stalled when it is closed', async t => {
   const { closed, server, url } = await startServer(t, {}, (_, write) => { write('small') })
   server.keepAliveTimeout = 1
   const socket = await dial(t, url)
@@ -284,7 +284,7 @@ t.test('an idle connection is closed without being counted as stalled', async t 
   t.strictSame(closed, [])
 })
 
-t.test('the oldest response is given up when unsent bytes exceed their limit', async t => {
+t.test('the oldest response is aborted when unsent bytes exceed their limit', async t => {
   const limits = { maxUnsentBytes: 40 * 1024 * 1024 }
   const { closed, connections, metrics, url } = await startServer(t, limits, (_, write) => { write(large) })
   const sockets: Socket[] = []
@@ -318,13 +318,13 @@ t.test('a connection is closed when too many pipelined requests wait', async t =
   server.closeAllConnections()
   await until(() => connections.backlog().waiting === 0)
   await connections.drained()
-  t.pass('nothing is left in flight')
+  t.pass('no request is in flight')
 })
 
 t.test('the next pipelined request waits while many bytes are unsent', async t => {
   const { connections, url } = await startServer(t, {}, (_, write) => { write(large) })
   const socket = await dial(t, url)
-  // In one packet: once bytes are unsent, the connection is not read.
+  // One packet is needed, because the connection is not read while bytes are unsent.
   socket.pause().write('GET / HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(3))
   await until(() => connections.backlog().waiting > 0)
   t.equal(connections.arrived.requests, 1)
@@ -334,7 +334,7 @@ t.test('the next pipelined request waits while many bytes are unsent', async t =
   t.equal(connections.arrived.requests, 3)
 })
 
-t.test('a connection is read again when its client has taken an earlier response', async t => {
+t.test('a connection is read again when its client has received an earlier response', async t => {
   const responses = new Map<string, (body: string | Buffer) => void>()
   const { connections, server, url } = await startServer(t, {}, (path, write) => { responses.set(path, write) })
   const accepted = once(server, 'connection')

@@ -11,11 +11,11 @@ import type { Running } from '../start.ts'
 const collection = `/buckets/${bucket}/inventories`
 const roleArn = 'qcs::cam::uin/100000000001:roleName/inventory'
 
-/** An emulator that takes nothing but the credentials issued last. */
-/** A key that is refused costs an attempt. */
+/** Starts the service with two attempts, because a rejected key uses one. */
 const startTestService: typeof startWithOneAttempt = (t, connectTo, environment) =>
   startWithOneAttempt(t, connectTo, { COS_MAX_ATTEMPTS: '2', ...environment })
 
+/** Starts an emulator that accepts only the credentials issued last. */
 async function startStrictEmulator (t: { teardown (handler: () => unknown): void }) {
   const emulator = await startTestEmulator(t, { credentials: [] })
   const options = {
@@ -28,7 +28,7 @@ async function startStrictEmulator (t: { teardown (handler: () => unknown): void
 const putAndGet = async ({ call }: Pick<Running, 'call'>) =>
   [(await call('PUT', at('a'), configuration)).status, (await call('GET', at('a'))).status, (await call('GET', '/readyz')).status]
 
-t.test('the role of an instance', async t => {
+t.test('PUT returns 204 and GET 200 with the credentials of a CVM role', async t => {
   const { emulator, options } = await startStrictEmulator(t)
   const metadata = await startMetadataDouble(t, options)
   const service = await startTestService(t, emulator.address,
@@ -38,7 +38,7 @@ t.test('the role of an instance', async t => {
   t.match(service.logs(), /"source":"cvm-role","expiresAt":"20[^"]+","msg":"new credentials for COS"/)
 })
 
-t.test('the identity of a TKE pod, whose token file is read each time', async t => {
+t.test('GET returns 200 with a new web identity token when COS rejects the old key', async t => {
   const { emulator, options } = await startStrictEmulator(t)
   const webIdentityToken = secret('webIdentityTokenOfThePod')
   const sts = await startStsDouble(t, { ...options, subjects: { roleArn, providerId: 'tke', webIdentityToken } })
@@ -55,22 +55,22 @@ t.test('the identity of a TKE pod, whose token file is read each time', async t 
   sts.subjects.webIdentityToken = secret('renewedIdentityTokenOfThePod')
   writeFileSync(`${dir}/token`, sts.subjects.webIdentityToken)
   emulator.setCredentials([])
-  t.equal((await service.call('GET', at('a'))).status, 200, 'rejected, renewed and sent again')
+  t.equal((await service.call('GET', at('a'))).status, 200, 'the call is retried with the refreshed key')
   t.equal(sts.issued.length, 2)
 })
 
-t.test('a role assumed with a key pair', async t => {
+t.test('PUT returns 204 with an assumed role, GET returns 503 when STS rejects the role', async t => {
   const { emulator, options } = await startStrictEmulator(t)
   const sts = await startStsDouble(t, { ...options, subjects: { roleArn, sessionName: 'mine', keys: [secrets] } })
   const environment = { COS_CREDENTIALS: 'assume-role', STS_ENDPOINT: sts.endpoint, COS_ROLE_ARN: roleArn, COS_ROLE_SESSION_NAME: 'mine' }
   t.strictSame(await putAndGet(await startTestService(t, emulator.address, environment)), [204, 200, 200])
-  const refused = await startTestService(t, emulator.address, { ...environment, COS_ROLE_ARN: `${roleArn}x` })
-  t.match(await refused.call('GET', at('a')), {
+  const rejected = await startTestService(t, emulator.address, { ...environment, COS_ROLE_ARN: `${roleArn}x` })
+  t.match(await rejected.call('GET', at('a')), {
     status: 503, json: { code: 'UpstreamCredentialsUnavailable', detail: /127\.0\.0\.1:\d+ refused AssumeRole: / }, headers: { 'retry-after': '1' }
   })
 })
 
-t.test('a file is read again when it changes, and a faulty one is not taken', async t => {
+t.test('the credentials file is reloaded when it changes, an invalid one is ignored', async t => {
   const emulator = await startTestEmulator(t)
   const dir = t.testdir({ 'credentials.json': profile(secrets) })
   const path = `${dir}/credentials.json`
@@ -84,18 +84,18 @@ t.test('a file is read again when it changes, and a faulty one is not taken', as
   const next = { secretId: 'AKIDnextNEXTnextNEXTnextNEXTnextNEXT', secretKey: secret('nextSecretKeyOfTheFile'), token: secret('nextTokenOfTheFile') }
   writeFileSync(`${dir}/new`, JSON.stringify({ TmpSecretId: next.secretId, TmpSecretKey: next.secretKey, Token: next.token, Expiration: '2999-01-01T00:00:00Z' }))
   renameSync(`${dir}/new`, path)
-  while (!service.logs().includes('2999-01-01')) await turn()
+  while (!service.logs().includes('2999-01-01')) await nextIteration()
   emulator.setCredentials([next])
   t.strictSame(await putAndGet(service), [204, 200, 200])
 
   const without = await startTestService(t, emulator.address, { COS_CREDENTIALS: 'file', COS_CREDENTIALS_FILE: `${dir}/later.json` })
   t.match(await without.call('GET', '/readyz'), { status: 503, json: { detail: /credentials file cannot be read \(ENOENT\)/ } })
   writeFileSync(`${dir}/later.json`, profile(next))
-  while ((await without.call('GET', '/readyz')).status !== 200) await turn()
+  while ((await without.call('GET', '/readyz')).status !== 200) await nextIteration()
   t.strictSame(await putAndGet(without), [204, 200, 200])
 })
 
-t.test('a key pair whose variables are files is read again too', async t => {
+t.test('PUT returns 204 with the new key when the file of COS_SECRET_ID changes', async t => {
   const emulator = await startTestEmulator(t)
   const dir = t.testdir({ id: secrets.secretId, key: secrets.secretKey, token: secrets.token })
   const service = await startTestService(t, emulator.address, {
@@ -110,28 +110,28 @@ t.test('a key pair whose variables are files is read again too', async t => {
   const next = { ...secrets, secretId: 'AKIDnextNEXTnextNEXTnextNEXTnextNEXT' }
   writeFileSync(`${dir}/id`, next.secretId)
   emulator.setCredentials([next])
-  t.strictSame(await putAndGet(service), [204, 200, 200], 'at the first rejection, whoever has looked at the file by then')
+  t.strictSame(await putAndGet(service), [204, 200, 200], 'the first request uses the new key')
 })
 
-t.test('a key that COS never takes is renewed once for all requests, not for each', async t => {
+t.test('POST returns 502 when COS rejects every key, and 50 requests share refreshes', async t => {
   const emulator = await startTestEmulator(t)
   const metadata = await startMetadataDouble(t, { onSecret: secret })
   const service = await startTestService(t, emulator.address, { COS_CREDENTIALS: 'cvm-role', METADATA_ENDPOINT: metadata.endpoint })
-  const answers = await Promise.all(Array.from({ length: 50 }, async () => service.call('POST', at('once'), job)))
-  for (const answer of answers) t.match(answer, { status: 502, json: { code: 'UpstreamCredentialsRejected', cosCode: 'InvalidAccessKeyId' } })
+  const responses = await Promise.all(Array.from({ length: 50 }, async () => service.call('POST', at('once'), job)))
+  for (const response of responses) t.match(response, { status: 502, json: { code: 'UpstreamCredentialsRejected', cosCode: 'InvalidAccessKeyId' } })
   t.ok(metadata.issued.length <= 3, `${metadata.issued.length} issued`)
   t.ok(emulator.requests.length <= 100)
 })
 
-t.test('a POST that COS may have carried out is not sent again, whatever words its error holds', async t => {
+t.test('POST is not retried when an error of another kind mentions a credential code', async t => {
   const { emulator, options } = await startStrictEmulator(t)
   const metadata = await startMetadataDouble(t, options)
   const service = await startTestService(t, emulator.address, { COS_CREDENTIALS: 'cvm-role', METADATA_ENDPOINT: metadata.endpoint })
-  const answers: Array<[number, string, string]> = [
+  const responses: Array<[number, string, string]> = [
     [500, 'InternalError', 'job ExpiredToken accepted, but its answer was lost'], [500, 'ExpiredToken', ''], [409, 'AccessDenied', 'ExpiredToken'],
     [400, 'InvalidArgument', 'the prefix InvalidAccessKeyId is not valid']
   ]
-  for (const [status, code, message] of answers) {
+  for (const [status, code, message] of responses) {
     const before = emulator.requests.length
     const body = `<Error><Code>${code}</Code><Message>${message}</Message></Error>`
     emulator.addFault({ kind: 'raw', status, headers: { 'x-cos-request-id': 'r', 'content-type': 'application/xml' }, body, times: 1 })
@@ -141,7 +141,7 @@ t.test('a POST that COS may have carried out is not sent again, whatever words i
   t.equal(metadata.issued.length, 1)
 })
 
-t.test('a source that does not answer holds no request past its deadline', async t => {
+t.test('GET returns 502 in time when the credential source never responds', async t => {
   const { emulator, options } = await startStrictEmulator(t)
   const metadata = await startMetadataDouble(t, options)
   const service = await startTestService(t, emulator.address,
@@ -158,7 +158,7 @@ t.test('no request fails while callers and keys are replaced under load', async 
   const { emulator, options } = await startStrictEmulator(t)
   const metadata = await startMetadataDouble(t, { ...options, lifetimeMs: 1000 })
   const caller = (...names: string[]) => ({ name: 'rotating', keys: names.map(name => hashOf(keyOf(name))), allow: everything, rateLimitPerMinute: 0 })
-  // As Kubernetes mounts a secret: a link to a link, of which the inner one is swapped.
+  // Kubernetes mounts a secret as a link to a link and swaps the inner one.
   const dir = t.testdir({ one: { 'callers.json': JSON.stringify({ callers: [caller('k1')] }) } })
   symlinkSync('one', `${dir}/..data`)
   symlinkSync('..data/callers.json', `${dir}/callers.json`)
@@ -174,37 +174,37 @@ t.test('no request fails while callers and keys are replaced under load', async 
   const swapsRead = () => logs().split('"what":"CALLERS_FILE","msg":"read again"').length - 1
 
   const load = { key: 'k1', done: 0, running: true }
-  const others: unknown[] = []
+  const failures: unknown[] = []
   const worker = async () => {
     while (load.running) {
       const { key } = load
       const { status, text } = await call('GET', collection, undefined, { authorization: `Bearer ${keyOf(key)}` })
-      if (status !== 200) others.push([key, status, text])
+      if (status !== 200) failures.push([key, status, text])
       load.done += 1
     }
   }
   const workers = Promise.all(Array.from({ length: 4 }, worker))
   swap('two', 'k1', 'k2')
-  while (swapsRead() < 1) await turn()
+  while (swapsRead() < 1) await nextIteration()
   load.key = 'k2'
-  const moments = load.done
-  while (load.done < moments + 20) await turn()
+  const doneBefore = load.done
+  while (load.done < doneBefore + 20) await nextIteration()
   swap('three', 'k2', 'k3')
-  while (swapsRead() < 2) await turn()
+  while (swapsRead() < 2) await nextIteration()
   load.key = 'k3'
   writeFileSync(`${dir}/callers.json`, '{ not json')
   await service.reload()
   t.match(logs(), /"level":50[^\n]*CALLERS_FILE[^\n]*not taken/)
   swap('four', 'k3')
-  while (swapsRead() < 3 || load.done < 2000 || metadata.issued.length < 4) await turn()
+  while (swapsRead() < 3 || load.done < 2000 || metadata.issued.length < 4) await nextIteration()
   load.running = false
   await workers
-  t.strictSame(others, [])
+  t.strictSame(failures, [])
   t.ok(load.done >= 2000, `${load.done} requests, ${metadata.issued.length} key pairs`)
-  t.equal((await call('GET', collection, undefined, { authorization: `Bearer ${keyOf('k1')}` })).status, 401, 'the first key is out')
+  t.equal((await call('GET', collection, undefined, { authorization: `Bearer ${keyOf('k1')}` })).status, 401, 'the first key is rejected')
 })
 
-t.test('with STS away it serves until the key expires, says so then, and comes back by itself', async t => {
+t.test('GET returns 503 when the key expires and STS is unavailable, then recovers', async t => {
   const { emulator, options } = await startStrictEmulator(t)
   const sts = await startStsDouble(t, { ...options, lifetimeMs: 1500, subjects: { roleArn, keys: [secrets] } })
   const service = await startTestService(t, emulator.address,
@@ -216,16 +216,16 @@ t.test('with STS away it serves until the key expires, says so then, and comes b
     const [sentAt, { status }] = [Date.now(), await service.call('GET', at('a'))]
     if (sentAt >= expiresAt) break
     if (Date.now() < expiresAt && status !== 200) t.fail(`${status} before the key expired`)
-    await turn()
+    await nextIteration()
   }
-  t.match(service.logs(), /"level":40[^\n]*the old ones stay in force/, 'it was tried ahead of expiry')
+  t.match(service.logs(), /"level":40[^\n]*the old ones stay in force/, 'the refresh was tried before the key expired')
   const down = { status: 503, json: { code: 'UpstreamCredentialsUnavailable', detail: /127\.0\.0\.1:\d+ did not answer \(ECONNREFUSED\)/ } }
   t.match(await service.call('GET', '/readyz'), down)
   t.match(await service.call('GET', at('a')), down)
   t.equal((await service.call('GET', '/livez')).status, 200)
   await sts.bringBack()
   const backAt = Date.now()
-  while ((await service.call('GET', '/readyz')).status !== 200) await turn()
+  while ((await service.call('GET', '/readyz')).status !== 200) await nextIteration()
   t.ok(Date.now() - backAt < 6_000, 'within the longest back-off')
   t.strictSame(await putAndGet(service), [204, 200, 200])
 })
@@ -236,7 +236,7 @@ function profile ({ secretId, secretKey, token }: IssuedCredentials): string {
   return `[default]\nsecret_id = ${secretId}\nsecret_key = ${secretKey}\ntoken = ${token}\n`
 }
 
-/** Lets everything else have a turn; what is waited for comes from sockets, files and clocks of this process. */
-async function turn (): Promise<void> {
+/** Waits for one iteration of the event loop, in which sockets, files and timers proceed. */
+async function nextIteration (): Promise<void> {
   await new Promise(resolve => { setImmediate(resolve) })
 }

@@ -21,7 +21,7 @@ const setOf = (...items: unknown[]) => ({ InventoryConfigurations: items })
 const idsUpTo = (count: number, prefix = 'id') => Array.from({ length: count }, (_, index) => `${prefix}-${index}`)
 const itemsUpTo = (count: number, change: object = {}) => idsUpTo(count).map(id => item(id, change))
 const idsOf = ({ json }: Answer): string[] => json.InventoryConfigurations.map(({ Id }: { Id: string }) => Id)
-/** An outcome in the order of ids and pointers: those of an answer are in the order in which they became known. */
+/** Sorts an outcome by id and pointer, because a response has the order of completion. */
 const sorted = ({ json }: Answer) => {
   const byId = (one: { Id: string }, other: { Id: string }) => one.Id < other.Id ? -1 : 1
   const lists = ['Created', 'Deleted', 'Unchanged', 'Unmanaged'].map(name => [name, [...json[name]].sort()])
@@ -31,12 +31,12 @@ const sorted = ({ json }: Answer) => {
 }
 const countsOf = ({ status, json: { Created, Updated, Deleted, Failed } }: Answer) =>
   ({ status, Created: Created.length, Updated: Updated.length, Deleted: Deleted.length, Failed: Failed.length })
-/** What was sent to COS since the last time it was asked. */
+/** Returns the operations that COS received, and clears them. */
 const sentTo = ({ requests }: Emulator) => requests.splice(0).map(({ operation }) => operation)
 const idsSent = ({ requests }: Emulator, operation: string) => requests
   .filter(each => each.operation === operation).map(({ target }) => new URL(target, 'http://x').searchParams.get('id'))
 
-t.test('a bucket is brought to a set: what becomes of each, and what COS holds afterwards', async t => {
+t.test('PUT of a set creates, updates, prunes and reports every configuration', async t => {
   const { call, emulator } = await start(t)
   const present = [
     item('same'), item('other'), item('extra'),
@@ -71,12 +71,12 @@ t.test('a bucket is brought to a set: what becomes of each, and what COS holds a
     Unchanged: ['same'],
     Unmanaged: ['extra', 'other']
   }
-  const held = emulator.configurations(bucket)
+  const stored = emulator.configurations(bucket)
   const plan = await call('PUT', `${collection}?dry-run=true`, desired)
   t.equal(plan.status, 200)
   t.match(plan.headers, { 'content-type': /^application\/json/, 'x-cos-request-id': /.+/ })
   t.strictSame(sorted(plan), expected)
-  t.strictSame([sentTo(emulator), emulator.configurations(bucket)], [[list], held], 'a plan changes nothing')
+  t.strictSame([sentTo(emulator), emulator.configurations(bucket)], [[list], stored], 'a dry run changes nothing')
   const applied = await call('PUT', `${collection}?prune=false&dry-run=false`, desired)
   t.equal(applied.status, 200)
   t.strictSame(sorted(applied), expected)
@@ -98,14 +98,14 @@ t.test('a bucket is brought to a set: what becomes of each, and what COS holds a
   const ids = ['changed', 'new', 'same']
   t.strictSame(idsOf(await call('GET', collection)).sort(), ids)
   t.strictSame(sorted(await call('PUT', collection, setOf())), { ...nothing, Unmanaged: ids })
-  t.strictSame(sorted(await call('PUT', `${collection}?prune=true`, setOf())), { ...nothing, Deleted: ids }, 'a set of nothing empties the bucket')
+  t.strictSame(sorted(await call('PUT', `${collection}?prune=true`, setOf())), { ...nothing, Deleted: ids }, 'an empty set empties the bucket')
   t.strictSame(emulator.configurations(bucket), [])
   t.strictSame((await call('PUT', `${otherCollection}?region=ap-shanghai`, setOf(item('a', {
     Destination: { COSBucketDestination: { ...destination, Bucket: `qcs::cos:ap-shanghai::${otherBucket}` } }
   })))).json, { ...nothing, Created: ['a'] })
 })
 
-t.test('what is there already in other words is left alone', async t => {
+t.test('PUT of a set reports Unchanged when only the spelling differs', async t => {
   const { call, emulator } = await start(t)
   const tags = [{ Key: 'a', Value: '1' }, { Key: 'b', Value: '2' }]
   await call('PUT', collection, setOf(item('a', {
@@ -125,10 +125,10 @@ t.test('what is there already in other words is left alone', async t => {
   t.strictSame(sentTo(emulator), [list])
   const more = { ...spelled, Filter: { And: { ...spelled.Filter.And, Tag: [...tags, tags[0]] } } }
   t.match((await call('PUT', `${collection}?dry-run=true`, setOf(more))).json,
-    { Updated: [{ Id: 'a', Changes: [{ pointer: '/Filter/Tag', from: tags, to: [...tags, tags[0]] }] }] }, 'repetition counts')
+    { Updated: [{ Id: 'a', Changes: [{ pointer: '/Filter/Tag', from: tags, to: [...tags, tags[0]] }] }] }, 'a duplicate tag is a change')
 })
 
-t.test('what GET answers with all=true can be sent back as it is', async t => {
+t.test('PUT of a set reports Unchanged for the response of GET with all=true', async t => {
   const { call, emulator } = await start(t)
   await call('PUT', collection, setOf(...itemsUpTo(101)))
   const all = (await call('GET', `${collection}?all=true`)).json
@@ -138,18 +138,18 @@ t.test('what GET answers with all=true can be sent back as it is', async t => {
   t.strictSame(sentTo(emulator), [list, list])
   const page = (await call('GET', collection)).json
   sentTo(emulator)
-  const refused = await call('PUT', `${collection}?prune=true`, page)
-  t.match(refused, { status: 400, json: { code: 'ValidationFailed' } })
-  t.strictSame(refused.json.errors.map(({ pointer }: { pointer: string }) => pointer).sort(), ['/IsTruncated', '/NextContinuationToken'])
+  const rejected = await call('PUT', `${collection}?prune=true`, page)
+  t.match(rejected, { status: 400, json: { code: 'ValidationFailed' } })
+  t.strictSame(rejected.json.errors.map(({ pointer }: { pointer: string }) => pointer).sort(), ['/IsTruncated', '/NextContinuationToken'])
 
   await call('PUT', at('id-0', '?allow-unknown=true'), {
     ...configuration, Colour: 'red', Deep: { Items: ['b', 'a'] }, Schedule: { Frequency: 'Daily', Hour: '04' }, Filter: { Prefix: 'p', Size: '1' }
   })
   const unknown = (await call('GET', `${collection}?all=true`)).json
   sentTo(emulator)
-  const faults = (await call('PUT', collection, unknown)).json.errors
+  const issues = (await call('PUT', collection, unknown)).json.errors
   const place = unknown.InventoryConfigurations.findIndex(({ Id }: { Id: string }) => Id === 'id-0')
-  t.strictSame(faults.map(({ pointer }: { pointer: string }) => pointer).sort(),
+  t.strictSame(issues.map(({ pointer }: { pointer: string }) => pointer).sort(),
     ['Colour', 'Deep', 'Filter/Size', 'Schedule/Hour'].map(each => `/InventoryConfigurations/${place}/${each}`))
   t.strictSame(sentTo(emulator), [])
   t.strictSame(sorted(await call('PUT', `${collection}?allow-unknown=true`, unknown)), { ...nothing, Unchanged: idsUpTo(101).sort() })
@@ -162,25 +162,25 @@ t.test('what GET answers with all=true can be sent back as it is', async t => {
   t.strictSame((await call('GET', at('id-0'))).json, { ...without, Colour: 'blue' })
 })
 
-t.test('a bucket with a thousand configurations', async t => {
+t.test('PUT of a set handles a bucket with 1,000 configurations', async t => {
   const running = await start(t)
   const { call, emulator, audits } = running
   const thousand = setOf(...itemsUpTo(1000))
   const tenPages = Array(10).fill(list)
 
-  await t.test('of which a tenth fails: each is accounted for once, and the same request again tries those only', async t => {
+  await t.test('PUT returns 207 when 100 changes fail, and the next PUT sends only those', async t => {
     for (let index = 0; index < 50; index++) {
       emulator.addFault({ kind: 'error', status: 500, code: 'InternalError', match: { operation: put }, times: 1 })
       emulator.addFault({ kind: 'error', status: 503, code: 'SlowDown', match: { operation: put }, times: 1 })
     }
-    const answer = await call('PUT', collection, thousand, { 'x-request-id': 'of-the-set' })
-    t.equal(answer.status, 207)
-    const { Created, Failed, ...others } = answer.json
+    const response = await call('PUT', collection, thousand, { 'x-request-id': 'of-the-set' })
+    t.equal(response.status, 207)
+    const { Created, Failed, ...others } = response.json
     t.strictSame(others, { Updated: [], Deleted: [], Unchanged: [], Unmanaged: [] })
-    const refused = emulator.requests.filter(({ status }) => status >= 500)
-    t.equal(refused.length, 100)
+    const rejected = emulator.requests.filter(({ status }) => status >= 500)
+    t.equal(rejected.length, 100)
     const failed = Failed.map(({ Id }: { Id: string }) => Id)
-    t.strictSame([...failed].sort(), refused.map(({ target }) => new URL(target, 'http://x').searchParams.get('id')).sort())
+    t.strictSame([...failed].sort(), rejected.map(({ target }) => new URL(target, 'http://x').searchParams.get('id')).sort())
     t.strictSame([...Created, ...failed].sort(), idsUpTo(1000).sort())
     for (const { Id, problem } of Failed) {
       const isThrottled = problem.code === 'SlowDown'
@@ -198,7 +198,7 @@ t.test('a bucket with a thousand configurations', async t => {
     }
     t.equal(new Set(Failed.map(({ problem }: { problem: { cosRequestId: string } }) => problem.cosRequestId)).size, 100)
     t.equal(emulator.configurations(bucket).length, 900)
-    // With one attempt and no more, a 500 leaves open whether the change was made.
+    // After a single attempt, a 500 does not tell whether the change was made.
     const outcomes = audits().map(({ outcome }) => outcome)
     t.strictSame([outcomes.filter(each => each === 'success').length, outcomes.length], [900, 1000])
 
@@ -209,10 +209,10 @@ t.test('a bucket with a thousand configurations', async t => {
     t.strictSame([again.json.Unchanged.length, again.json.Failed], [900, []])
     t.strictSame(idsSent(emulator, put).sort(), [...failed].sort())
     t.equal(emulator.requests.length, 9 + 100)
-    t.equal(audits().length, 1100, 'and what is unchanged leaves no line')
+    t.equal(audits().length, 1100, 'an unchanged configuration has no record')
   })
 
-  await t.test('is compared by its ten pages and nothing else', async t => {
+  await t.test('PUT sends ten LIST calls and no change when the set is unchanged', async t => {
     sentTo(emulator)
     for (const query of ['?dry-run=true', '?prune=true']) {
       t.strictSame(sorted(await call('PUT', collection + query, thousand)), { ...nothing, Unchanged: idsUpTo(1000).sort() })
@@ -221,13 +221,13 @@ t.test('a bucket with a thousand configurations', async t => {
     t.equal(audits().length, 1100)
   })
 
-  await t.test('takes no further one, whether it is asked to or asked what would be', async t => {
+  await t.test('PUT returns 400 when the bucket would exceed 1,000 configurations', async t => {
     const more = [item('one-more'), ...thousand.InventoryConfigurations.slice(1)]
     for (const [query, desired] of [['', setOf(item('one-more'))], ['?prune=false', setOf(...more)], ['?dry-run=true', setOf(...more)]] as const) {
-      const answer = await call('PUT', collection + query, desired)
-      t.match(answer, { status: 400, json: { code: 'ValidationFailed' } })
-      t.match(answer.json.errors, [{ in: 'body', pointer: '/InventoryConfigurations', detail: /at most 1000.*prune=true/ }])
-      t.equal(answer.json.errors.length, 1)
+      const response = await call('PUT', collection + query, desired)
+      t.match(response, { status: 400, json: { code: 'ValidationFailed' } })
+      t.match(response.json.errors, [{ in: 'body', pointer: '/InventoryConfigurations', detail: /at most 1000.*prune=true/ }])
+      t.equal(response.json.errors.length, 1)
       t.strictSame(sentTo(emulator), tenPages)
     }
     t.match(audits().slice(1100), Array(2).fill({ id: null, outcome: 'failure', status: 400, code: 'ValidationFailed', action: 'cos:PutBucketInventory' }))
@@ -238,8 +238,8 @@ t.test('a bucket with a thousand configurations', async t => {
     t.strictSame(sentTo(emulator), [])
   })
 
-  await t.test('never holds more while it is changed, nor fewer than it must', async t => {
-    // 990 stay, one of them changed, and 10 make room for 10.
+  await t.test('PUT fills the bucket up to 1,000 configurations before it deletes any', async t => {
+    // The set keeps 990 configurations, changes one of them and replaces 10.
     const desired = setOf(...idsUpTo(10, 'new').map(id => item(id)), item('id-10', { IsEnabled: false }),
       ...thousand.InventoryConfigurations.slice(11))
     const full = await call('PUT', `${collection}?prune=true`, desired)
@@ -247,7 +247,7 @@ t.test('a bucket with a thousand configurations', async t => {
     t.strictSame(sentTo(emulator), [...tenPages, put, ...Array(10).fill(remove), ...Array(10).fill(put)])
     t.equal(emulator.configurations(bucket).length, 1000)
 
-    // Room for 10: so many are created before any goes.
+    // The bucket has capacity for 10, so 10 are created before the first is deleted.
     await call('PUT', `${collection}?prune=true`, setOf(...thousand.InventoryConfigurations.slice(10)))
     emulator.requests.length = 0
     const swapped = await call('PUT', `${collection}?prune=true`,
@@ -258,12 +258,12 @@ t.test('a bucket with a thousand configurations', async t => {
   })
 })
 
-t.test('every fault of a set is named with its pointer, and nothing is sent', async t => {
+t.test('PUT of a set returns 400 with a pointer for every issue and sends nothing', async t => {
   const { call, emulator, audits } = await start(t)
-  const faultsOf = async (body: unknown, query = '') => {
-    const answer = await call('PUT', collection + query, body)
-    t.match(answer, { status: 400, headers: { 'content-type': 'application/problem+json' }, json: { code: 'ValidationFailed' } })
-    return answer.json.errors.map((fault: { in: string, pointer: string }) => `${fault.in} ${fault.pointer}`).sort()
+  const issuesOf = async (body: unknown, query = '') => {
+    const response = await call('PUT', collection + query, body)
+    t.match(response, { status: 400, headers: { 'content-type': 'application/problem+json' }, json: { code: 'ValidationFailed' } })
+    return response.json.errors.map((issue: { in: string, pointer: string }) => `${issue.in} ${issue.pointer}`).sort()
   }
   const inItems = (...pointers: string[]) => pointers.map(each => `body /InventoryConfigurations/${each}`).sort()
   const { Id: _, ...nameless } = item('a')
@@ -296,15 +296,15 @@ t.test('every fault of a set is named with its pointer, and nothing is sent', as
       '1/Destination/COSBucketDestination/Encryption/SSECOS/x', '2/IsEnabled', '2/IncludedObjectVersions', '2/Schedule', '2/Destination')]
   ]
   for (const [body, pointers] of cases) {
-    for (const query of ['', '?dry-run=true']) t.strictSame(await faultsOf(body, query), pointers, JSON.stringify(body))
+    for (const query of ['', '?dry-run=true']) t.strictSame(await issuesOf(body, query), pointers, JSON.stringify(body))
   }
   t.match((await call('PUT', collection, setOf(item('a'), item('a')))).json.errors,
-    [{ pointer: '/InventoryConfigurations/1/Id', detail: /\/InventoryConfigurations\/0\/Id/ }], 'both places are named')
-  t.strictSame(await faultsOf({ ...setOf(item('a')), Colour: 'red' }, '?allow-unknown=true'), ['body /Colour'])
-  t.strictSame(await faultsOf(setOf(item('a', { 'a b': '1', Fine: '1', Deep: { List: [[1]], None: null } })), '?allow-unknown=true'),
+    [{ pointer: '/InventoryConfigurations/1/Id', detail: /\/InventoryConfigurations\/0\/Id/ }], 'the issue names both places')
+  t.strictSame(await issuesOf({ ...setOf(item('a')), Colour: 'red' }, '?allow-unknown=true'), ['body /Colour'])
+  t.strictSame(await issuesOf(setOf(item('a', { 'a b': '1', Fine: '1', Deep: { List: [[1]], None: null } })), '?allow-unknown=true'),
     inItems('0/a b', '0/Deep/List', '0/Deep/None'))
-  t.strictSame(await faultsOf(setOf(item('a', { Filter: { StorageClass: ['A', 'B'] } }))), inItems('0/Filter/StorageClass'))
-  t.strictSame(await faultsOf(setOf(item('a', { Schedule: {} })), '?prune=yes&dry-run=1&all=true'),
+  t.strictSame(await issuesOf(setOf(item('a', { Filter: { StorageClass: ['A', 'B'] } }))), inItems('0/Filter/StorageClass'))
+  t.strictSame(await issuesOf(setOf(item('a', { Schedule: {} })), '?prune=yes&dry-run=1&all=true'),
     ['query /all', 'query /dry-run', 'query /prune', ...inItems('0/Schedule/Frequency')].sort())
   t.strictSame((await call('PUT', collection, setOf(item('a')), { 'if-match': '*', 'if-none-match': '*' })).json.errors
     .map(({ in: place, pointer }: { in: string, pointer: string }) => `${place} ${pointer}`), ['header /if-match', 'header /if-none-match'])
@@ -313,14 +313,14 @@ t.test('every fault of a set is named with its pointer, and nothing is sent', as
   }
   t.strictSame([emulator.requests.length, emulator.configurations(bucket).length], [0, 0])
   t.ok(audits().every(({ id, outcome, action }) => id === null && outcome === 'failure' && action === 'cos:PutBucketInventory'))
-  t.equal(audits().length, cases.length + 8, 'a line for each set that was refused, none for a plan')
+  t.equal(audits().length, cases.length + 8, 'each rejected set has a record, a dry run has none')
 
   const several = setOf(item('a', { Filter: { StorageClass: ['A', 'B'] }, Colour: 'red' }))
   t.strictSame((await call('PUT', `${collection}?allow-unknown=true`, several)).json, { ...nothing, Created: ['a'] })
   t.match((await call('GET', at('a'))).json, { Filter: { StorageClass: ['A', 'B'] }, Colour: 'red' })
 })
 
-t.test('a body of a set may have 1 MiB, and one full of faults is answered all the same', async t => {
+t.test('PUT of a set returns 413 above 1 MiB and 400 when the body is full of issues', async t => {
   const { call, emulator } = await start(t)
   const usual = JSON.stringify(setOf(...itemsUpTo(1000, { Filter: { Prefix: 'p'.repeat(450) } })))
   t.ok(usual.length > 700 * 1024 && usual.length < 1024 * 1024)
@@ -329,46 +329,46 @@ t.test('a body of a set may have 1 MiB, and one full of faults is answered all t
   const most = JSON.stringify(setOf()).padEnd(1024 * 1024)
   t.equal((await call('PUT', collection, most)).status, 200)
   t.match(await call('PUT', collection, `${most} `), { status: 413, json: { code: 'PayloadTooLarge' } })
-  t.equal((await call('PUT', at('a'), JSON.stringify(configuration).padEnd(256 * 1024 + 1))).status, 413, 'that of one has less')
+  t.equal((await call('PUT', at('a'), JSON.stringify(configuration).padEnd(256 * 1024 + 1))).status, 413, 'the limit for one configuration is lower')
   sentTo(emulator)
   const bodies = {
-    empties: `{"InventoryConfigurations":[${'{},'.repeat(349_000)}{}]}`,
+    'empty objects': `{"InventoryConfigurations":[${'{},'.repeat(349_000)}{}]}`,
     nulls: `{"InventoryConfigurations":[${'null,'.repeat(200_000)}null]}`,
-    'a thousand empties': `{"InventoryConfigurations":[${'{},'.repeat(999)}{}]}`,
-    'half a million of a wrong type': JSON.stringify(setOf(item('a', { OptionalFields: Array(500_000).fill(1) }))),
+    'a thousand empty objects': `{"InventoryConfigurations":[${'{},'.repeat(999)}{}]}`,
+    'half a million values of a wrong type': JSON.stringify(setOf(item('a', { OptionalFields: Array(500_000).fill(1) }))),
     'unknown members': `{"InventoryConfigurations":[{${Array.from({ length: 100_000 }, (_, index) => `"${index}":1`).join()}}]}`,
     'unknown members of the set': `{${Array.from({ length: 90_000 }, (_, index) => `"u${index}":1`).join()}}`,
-    nesting: `{"InventoryConfigurations":[{"Deep":${'['.repeat(500_000)}${']'.repeat(500_000)}}]}`
+    'nested lists': `{"InventoryConfigurations":[{"Deep":${'['.repeat(500_000)}${']'.repeat(500_000)}}]}`
   }
   for (const [name, body] of Object.entries(bodies)) {
-    const answer = await call('PUT', `${collection}?allow-unknown=${name.startsWith('unknown')}`, body)
-    t.match(answer, { status: 400, json: { code: 'ValidationFailed' } }, name)
-    t.ok(answer.json.errors.length <= 1000)
+    const response = await call('PUT', `${collection}?allow-unknown=${name.startsWith('unknown')}`, body)
+    t.match(response, { status: 400, json: { code: 'ValidationFailed' } }, name)
+    t.ok(response.json.errors.length <= 1000)
   }
   t.strictSame(sentTo(emulator), [])
 })
 
-t.test('eight changes of a set are under way at once, and no more', async t => {
+t.test('at most eight changes of a set are in flight at once', async t => {
   const { gate, call, emulator } = await startGated(t)
   await call('PUT', collection, setOf(...itemsUpTo(20), ...idsUpTo(20, 'old').map(id => item(id))))
   gate.holds = ({ method }) => method !== 'GET'
-  const answer = settled(call('PUT', `${collection}?prune=true`,
+  const response = settled(call('PUT', `${collection}?prune=true`,
     setOf(...itemsUpTo(20, { IsEnabled: false }), ...idsUpTo(20, 'new').map(id => item(id)))))
-  for (let left = 60; left > 0; left--) {
-    // Of each kind there are 20, and those of the next begin when all of those have ended.
-    const ofKind = (left - 1) % 20 + 1
+  for (let remaining = 60; remaining > 0; remaining--) {
+    // Each kind has 20 changes, and the next kind begins when all have ended.
+    const ofKind = (remaining - 1) % 20 + 1
     await until(() => gate.held.length >= Math.min(8, ofKind))
-    // A whole exchange later any other would have arrived, too.
-    if (ofKind >= 8 || left % 20 === 1) await call('GET', at('id-0'))
+    // Another change would have arrived by the end of this exchange.
+    if (ofKind >= 8 || remaining % 20 === 1) await call('GET', at('id-0'))
     t.equal(gate.held.length, Math.min(8, ofKind))
     gate.held.shift()?.()
   }
-  t.equal((await answer.value).status, 200)
+  t.equal((await response.value).status, 200)
   const sent = sentTo(emulator).filter(each => each !== 'GetBucketInventory').slice(41)
   t.strictSame(sent, [list, ...Array(40).fill(put), ...Array(20).fill(remove)])
 })
 
-t.test('sets of one bucket are applied one after the other, those of another bucket meanwhile', async t => {
+t.test('sets of one bucket are applied in sequence, sets of another in parallel', async t => {
   const { gate, call, emulator } = await startGated(t)
   gate.holds = ({ method, url }) => method === 'PUT' && url?.endsWith('id=first') === true
   const first = settled(call('PUT', collection, setOf(item('first'), item('both'))))
@@ -378,19 +378,19 @@ t.test('sets of one bucket are applied one after the other, those of another buc
     Destination: { COSBucketDestination: { ...destination, Bucket: `qcs::cos:ap-shanghai::${otherBucket}` } }
   })))
   t.strictSame(elsewhere.json, { ...nothing, Created: ['other'] })
-  t.strictSame((await call('PUT', `${collection}?dry-run=true`, setOf())).json, { ...nothing, Unmanaged: ['both'] }, 'a plan waits for nobody')
-  t.equal((await call('PUT', at('alone'), configuration)).status, 204, 'nor does who changes another configuration')
+  t.strictSame((await call('PUT', `${collection}?dry-run=true`, setOf())).json, { ...nothing, Unmanaged: ['both'] }, 'a dry run does not wait')
+  t.equal((await call('PUT', at('alone'), configuration)).status, 204, 'a change of another configuration does not wait')
   const third = settled(call('PUT', at('first'), { ...configuration, IsEnabled: false }))
   await call('GET', at('alone'))
   t.strictSame([first.isOver(), second.isOver(), third.isOver()], [false, false, false])
-  t.equal(emulator.requests.filter(({ operation, host }) => operation === list && host.startsWith(bucket)).length, 2, 'the second has not begun')
+  t.equal(emulator.requests.filter(({ operation, host }) => operation === list && host.startsWith(bucket)).length, 2, 'the second set has not begun')
   gate.open()
   t.strictSame(sorted(await first.value), { ...nothing, Created: ['both', 'first'] })
   t.strictSame(sorted(await second.value), { ...nothing, Unchanged: ['both'], Created: ['second'], Deleted: ['alone', 'first'] })
   t.equal((await third.value).status, 204)
 })
 
-t.test('a set whose turn does not come is refused whole', async t => {
+t.test('PUT of a set returns 503 when the queue of its bucket is full', async t => {
   const { gate, call, emulator, audits } = await startGated(t, { COS_QUEUE_LIMIT: '0' })
   gate.holds = ({ method }) => method === 'PUT'
   const first = settled(call('PUT', collection, setOf(item('a'))))
@@ -403,13 +403,13 @@ t.test('a set whose turn does not come is refused whole', async t => {
   t.strictSame(sentTo(emulator), [list, put])
 })
 
-t.test('who accepts application/x-ndjson is told of each configuration as soon as it is known', async t => {
+t.test('PUT of a set streams each outcome at once when Accept is x-ndjson', async t => {
   const { gate, call, emulator, audits, url } = await startGated(t)
-  const tell = (query: string, body: object) => follow(t, url, collection + query, body,
+  const stream = (query: string, body: object) => follow(t, url, collection + query, body,
     { accept: 'application/json;q=0.1, application/x-ndjson', 'x-request-id': 'of-the-set' })
   await call('PUT', collection, setOf(item('same'), item('changed'), item('extra')))
   const desired = setOf(item('same'), item('changed', { IsEnabled: false }), item('new'), item('bad'))
-  const plan = await tell('?dry-run=true&prune=true', desired)
+  const plan = await stream('?dry-run=true&prune=true', desired)
   t.equal(plan.status, 200)
   t.match(plan.headers, { 'content-type': 'application/x-ndjson', 'x-cos-request-id': /.+/ })
   const changes = [{ pointer: '/IsEnabled', from: true, to: false }]
@@ -417,10 +417,10 @@ t.test('who accepts application/x-ndjson is told of each configuration as soon a
     { Id: 'same', Outcome: 'Unchanged' }, { Id: 'changed', Outcome: 'Updated', Changes: changes },
     { Id: 'new', Outcome: 'Created' }, { Id: 'bad', Outcome: 'Created' }, { Id: 'extra', Outcome: 'Deleted' }
   ])
-  t.match(await (await tell('?dry-run=true', setOf())).rest(), Array(3).fill({ Outcome: 'Unmanaged' }))
+  t.match(await (await stream('?dry-run=true', setOf())).rest(), Array(3).fill({ Outcome: 'Unmanaged' }))
 
   gate.holds = ({ method, url: target }) => method === 'PUT' && target?.endsWith('id=bad') !== true
-  const { headers, next } = await tell('?prune=true', desired)
+  const { headers, next } = await stream('?prune=true', desired)
   t.match(headers, {
     'content-type': 'application/x-ndjson',
     'x-accel-buffering': 'no',
@@ -430,7 +430,7 @@ t.test('who accepts application/x-ndjson is told of each configuration as soon a
   })
   t.strictSame(await next(), { Id: 'same', Outcome: 'Unchanged' })
   await until(() => gate.held.length === 1)
-  t.equal(audits().length, 3, 'nothing was changed yet')
+  t.equal(audits().length, 3, 'no change has ended yet')
   gate.held.shift()?.()
   t.strictSame(await next(), { Id: 'changed', Outcome: 'Updated', Changes: changes })
   t.strictSame(await next(), { Id: 'bad', Outcome: 'Created' })
@@ -439,14 +439,14 @@ t.test('who accepts application/x-ndjson is told of each configuration as soon a
   t.strictSame(await next(), { Id: 'extra', Outcome: 'Deleted' })
   t.equal(await next(), undefined)
   t.strictSame(audits().slice(3).map(({ id, outcome }) => [id, outcome]),
-    ['changed', 'bad', 'new', 'extra'].map(id => [id, 'success']), 'a line for each change, and none for the set')
+    ['changed', 'bad', 'new', 'extra'].map(id => [id, 'success']), 'each change has a record, the set has none')
 
   sentTo(emulator)
-  t.strictSame(await (await tell('', desired)).rest(), ['same', 'changed', 'new', 'bad'].map(id => ({ Id: id, Outcome: 'Unchanged' })))
+  t.strictSame(await (await stream('', desired)).rest(), ['same', 'changed', 'new', 'bad'].map(id => ({ Id: id, Outcome: 'Unchanged' })))
   t.strictSame(sentTo(emulator), [list])
   emulator.addFault({ kind: 'error', status: 400, code: 'InvalidArgument', match: { operation: put }, times: 1 })
-  const failing = await tell('', setOf(item('worse')))
-  t.equal(failing.status, 200, 'the status is sent before it is known')
+  const failing = await stream('', setOf(item('worse')))
+  t.equal(failing.status, 200, 'the status is sent before the outcome is known')
   const instance = `${collection}/worse`
   const problem = { status: 400, code: 'InvalidArgument', instance, requestId: 'of-the-set', cosRequestId: /.+/ }
   const lines = await failing.rest()
@@ -454,7 +454,7 @@ t.test('who accepts application/x-ndjson is told of each configuration as soon a
   t.equal(lines.length, 5)
 })
 
-t.test('what refuses a set before anything has begun is an ordinary problem, whatever is accepted', async t => {
+t.test('PUT of a set returns problem+json, not x-ndjson, when the set is rejected', async t => {
   const { call, emulator } = await start(t)
   const ndjson = { accept: 'application/x-ndjson' }
   const problem = { headers: { 'content-type': 'application/problem+json' } }
@@ -466,7 +466,7 @@ t.test('what refuses a set before anything has begun is an ordinary problem, wha
   t.equal((await call('PUT', collection, setOf(), { accept: '*/*' })).headers['content-type'], 'application/json; charset=utf-8')
 })
 
-t.test('when the caller leaves no further change begins, and those that have are driven to their end', async t => {
+t.test('changes in flight finish and no change begins when the caller disconnects', async t => {
   const ndjson = 'application/x-ndjson'
   for (const [accept, ...present] of [['application/json'], [ndjson], [ndjson, 'there-already']]) {
     const { gate, call, emulator, audits, logs, service, url } = await startGated(t)
@@ -485,30 +485,30 @@ t.test('when the caller leaves no further change begins, and those that have are
     t.strictSame(sentTo(emulator), [list, ...Array(8).fill(put)], `${accept}`)
     t.strictSame(audits().slice(present.length).map(({ id, outcome, status }) => [id, outcome, status]).sort(),
       idsUpTo(8).map(id => [id, 'success', 204]))
-    const faults = logs().split('\n').filter(line => /"level":(50|60)|InternalError/.test(line))
-    t.strictSame(faults, [], 'and that is no fault of the service')
+    const errorLines = logs().split('\n').filter(line => /"level":(50|60)|InternalError/.test(line))
+    t.strictSame(errorLines, [], 'a disconnect logs no error')
   }
 })
 
-t.test('a service that stops finishes the changes that have begun and says that the others were not', async t => {
+t.test('changes in flight finish and the others fail with 503 during shutdown', async t => {
   for (const accept of ['application/json', 'application/x-ndjson']) {
     const { gate, call, emulator, audits, service, url } = await startGated(t, { SHUTDOWN_GRACE_MS: '60000' })
     gate.holds = ({ method }) => method === 'PUT'
     const desired = setOf(...itemsUpTo(50))
-    const answer = settled(accept === 'application/json'
+    const response = settled(accept === 'application/json'
       ? call('PUT', collection, desired).then(({ status, json }) => ({ status, outcome: json }))
       : follow(t, url, collection, desired, { accept })
         .then(async ({ status, rest }) => ({ status, outcome: grouped(await rest()) })))
     await until(() => gate.held.length === 8)
-    // Idle connections are closed when the service is, and not before.
+    // The service closes idle connections only when it stops.
     const idle = connect(Number(new URL(url).port), '127.0.0.1')
     idle.write('GET /livez HTTP/1.1\r\nhost: x\r\n\r\n')
     await once(idle, 'data')
     const stopped = settled(service.stop())
     await once(idle, 'close')
-    t.strictSame([answer.isOver(), stopped.isOver()], [false, false])
+    t.strictSame([response.isOver(), stopped.isOver()], [false, false])
     gate.open()
-    const { status, outcome: { Created, Failed } } = await answer.value
+    const { status, outcome: { Created, Failed } } = await response.value
     t.equal(await stopped.value, true)
     t.equal(status, accept === 'application/json' ? 207 : 200)
     t.strictSame(Created.sort(), idsUpTo(8))
@@ -519,20 +519,20 @@ t.test('a service that stops finishes the changes that have begun and says that 
   }
 })
 
-t.test('changes that are cut when the service stops are in the audit as unknown, each by its id', async t => {
+t.test('each change in flight is audited as unknown when the service is cut off', async t => {
   const { gate, call, audits, service } = await startGated(t)
   gate.holds = ({ method }) => method === 'PUT'
-  const answer = call('PUT', collection, setOf(...itemsUpTo(20)))
+  const response = call('PUT', collection, setOf(...itemsUpTo(20)))
   await until(() => gate.held.length === 8)
   service.cut()
   t.match(audits(), idsUpTo(8).map(id => ({ id, action: 'cos:PutBucketInventory', destinations: [bucket], outcome: 'unknown', status: undefined })))
   t.equal(audits().length, 8)
   gate.open()
-  t.equal((await answer).status, 200)
-  t.strictSame(audits().slice(8).map(({ id }) => id).filter(id => idsUpTo(8).includes(String(id))), idsUpTo(8), 'and then by what came of it')
+  t.equal((await response).status, 200)
+  t.strictSame(audits().slice(8).map(({ id }) => id).filter(id => idsUpTo(8).includes(String(id))), idsUpTo(8), 'each outcome is recorded later')
 })
 
-t.test('a set whose LIST fails is refused as that of the collection is', async t => {
+t.test('PUT of a set returns the same error as GET when LIST fails', async t => {
   const { call, emulator, audits } = await start(t, { environment: { COS_TIMEOUT_MS: '100' } })
   const faults = [
     { kind: 'error', status: 500, code: 'InternalError' }, { kind: 'error', status: 503, code: 'SlowDown' },
@@ -554,10 +554,10 @@ t.test('a set whose LIST fails is refused as that of the collection is', async t
   }
   t.notOk(emulator.requests.some(({ operation }) => operation === put))
   emulator.addFault({ kind: 'error', status: 404, code: 'InventoryConfigurationNotFoundError', match: { operation: list }, times: 1 })
-  t.strictSame((await call('PUT', collection, setOf(item('a')))).json, { ...nothing, Created: ['a'] }, 'that there is nothing is no failure')
+  t.strictSame((await call('PUT', collection, setOf(item('a')))).json, { ...nothing, Created: ['a'] }, 'an empty bucket is no failure')
 })
 
-t.test('a change that fails fails alone, with what COS said about it', async t => {
+t.test('PUT of a set returns 207 with each error of COS when some changes fail', async t => {
   const { call, emulator, audits, logs } = await start(t, { environment: { COS_TIMEOUT_MS: '150' } })
   await call('PUT', collection, setOf(item('gone'), item('kept')))
   emulator.addFault({ kind: 'hang', match: { operation: put }, times: 1 })
@@ -581,38 +581,38 @@ t.test('a change that fails fails alone, with what COS said about it', async t =
   t.match([line('UpstreamTimeout'), line('UpstreamCredentialsRejected'), line('UpstreamUnreachable')],
     [{ outcome: 'unknown' }, { outcome: 'failure' }, { outcome: 'unknown' }])
   t.match(line('AccessDenied'), { outcome: 'failure', action: 'cos:DeleteBucketInventory' })
-  t.match(logs(), /"level":40.*"code":"UpstreamTimeout"/, 'and the log has what is not the doing of the caller')
+  t.match(logs(), /"level":40.*"code":"UpstreamTimeout"/, 'the log contains errors that the caller did not cause')
   const again = await call('PUT', `${collection}?prune=true`, setOf(item('kept'), ...itemsUpTo(6)))
   t.equal(again.status, 200)
-  t.strictSame([again.json.Created.length, again.json.Deleted], [2, ['gone']], 'one had been made all the same')
+  t.strictSame([again.json.Created.length, again.json.Deleted], [2, ['gone']], 'one failed change had been made')
 })
 
-t.test('a set takes twenty deadlines at most: in the last one nothing more begins', async t => {
+t.test('no change of a set begins when only the last of twenty deadlines remains', async t => {
   const { gate, call, emulator, audits } = await startGated(t)
   const now = performance.now.bind(performance)
   let ahead = 0
   const clock = mock.method(performance, 'now', () => now() + ahead)
   t.teardown(() => { clock.mock.restore() })
   gate.holds = ({ method }) => method === 'PUT'
-  const answer = settled(call('PUT', collection, setOf(...itemsUpTo(30))))
+  const response = settled(call('PUT', collection, setOf(...itemsUpTo(30))))
   await until(() => gate.held.length === 8)
-  // Of 20 times 15 s one deadline is left, and a little more.
+  // Of 20 times 15 s, a little more than one deadline remains.
   ahead = 284_000
   for (const pass of gate.held.splice(0)) pass()
   await until(() => gate.held.length === 8)
   ahead = 286_000
-  t.equal(answer.isOver(), false)
+  t.equal(response.isOver(), false)
   gate.open()
-  const { status, json } = await answer.value
+  const { status, json } = await response.value
   t.equal(status, 207)
-  t.strictSame(json.Created, idsUpTo(16), 'what has begun has its whole deadline')
+  t.strictSame(json.Created, idsUpTo(16), 'a change that has begun keeps its whole deadline')
   t.match(json.Failed, idsUpTo(30).slice(16).map(Id => ({ Id, problem: { code: 'UpstreamTimeout', detail: /not begun/ } })))
   t.equal(json.Failed.length, 14)
   t.equal(audits().length, 16)
   t.strictSame(sentTo(emulator), [list, ...Array(16).fill(put)])
 })
 
-t.test('a set needs the rights of all it does, and every destination', async t => {
+t.test('PUT of a set returns 403 when permission for an action or destination is missing', async t => {
   const [get, write, erase] = ['cos:GetBucketInventory', 'cos:PutBucketInventory', 'cos:DeleteBucketInventory']
   const on = (...actions: string[]) => [{ actions, buckets: [bucket], destinations: [bucket, 'reports-1250000000'] }]
   const { environment } = callersFile(t, [
@@ -629,9 +629,9 @@ t.test('a set needs the rights of all it does, and every destination', async t =
     for (const dryRun of ['true', 'false']) {
       sentTo(emulator)
       const before = audits().length
-      const answer = await call('PUT', `${collection}?${query}&dry-run=${dryRun}`.replace('?&', '?'), desired, as(name))
-      if (missing === undefined) t.equal(answer.status, 200, `${name} ${query}`)
-      else t.match(answer, { status: 403, json: { code: 'CallerNotAllowed', detail: `${name} may not do ${missing} on ${bucket}. What a caller may do is decided by whoever runs this service.` } })
+      const response = await call('PUT', `${collection}?${query}&dry-run=${dryRun}`.replace('?&', '?'), desired, as(name))
+      if (missing === undefined) t.equal(response.status, 200, `${name} ${query}`)
+      else t.match(response, { status: 403, json: { code: 'CallerNotAllowed', detail: `${name} may not do ${missing} on ${bucket}. What a caller may do is decided by whoever runs this service.` } })
       t.equal(emulator.requests.length > 0, missing === undefined)
       if (missing !== undefined && dryRun === 'false') t.match(audits().slice(before), [{ caller: name, id: null, outcome: 'denied', action: write }])
     }
@@ -658,7 +658,7 @@ t.test('a set needs the rights of all it does, and every destination', async t =
   t.strictSame(audits().slice(before).find(({ id }) => id === 'a')?.destinations, [])
   t.equal(audits().length, before + 3)
   await call('PUT', collection, setOf(item('c')), as('owner'))
-  t.equal(audits().length, before + 3, 'nothing was changed')
+  t.equal(audits().length, before + 3, 'an unchanged set has no record')
 
   const many = setOf(...itemsUpTo(20))
   const limited = []
@@ -666,7 +666,7 @@ t.test('a set needs the rights of all it does, and every destination', async t =
   t.strictSame(limited.map(({ status, headers }) => [status, headers['ratelimit-remaining']]), [[200, '3'], [200, '2'], [200, '1'], [200, '0'], [429, '0']])
 })
 
-t.test('READ_ONLY refuses sets and lets plans through', async t => {
+t.test('PUT of a set returns 403 when READ_ONLY is true, and 200 for a dry run', async t => {
   const { call, emulator, audits } = await start(t, { environment: { READ_ONLY: 'true' } })
   t.match(await call('PUT', collection, setOf(item('a'))), { status: 403, json: { code: 'ReadOnly' } })
   t.match(audits(), [{ id: null, outcome: 'denied', code: 'ReadOnly' }])
@@ -675,21 +675,21 @@ t.test('READ_ONLY refuses sets and lets plans through', async t => {
   t.equal(audits().length, 1)
 })
 
-/** A line of an answer in application/x-ndjson. */
+/** A line of a response in application/x-ndjson. */
 interface Line {
   Id: string
   Outcome: string
   problem?: object
 }
 
-/** Sends a set, and gives the lines of the answer one by one as they come. */
+/** Sends a set and returns the lines of the response one by one as they arrive. */
 async function follow (t: Test, origin: string, path: string, body: object, headers: Record<string, string>) {
   const agent = new Agent({ pipelining: 0 })
   t.teardown(() => agent.destroy())
-  const answer = await agent.request({
+  const response = await agent.request({
     origin, path, method: 'PUT', headers: { ...headers, 'content-type': 'application/json' }, body: JSON.stringify(body)
   })
-  const lines = createInterface({ input: answer.body })[Symbol.asyncIterator]()
+  const lines = createInterface({ input: response.body })[Symbol.asyncIterator]()
   const next = async () => {
     const { value } = await lines.next() as { value?: string }
     return value === undefined ? undefined : JSON.parse(value) as Line
@@ -699,10 +699,10 @@ async function follow (t: Test, origin: string, path: string, body: object, head
     for (let line = await next(); line !== undefined; line = await next()) all.push(line)
     return all
   }
-  return { status: answer.statusCode, headers: answer.headers, next, rest }
+  return { status: response.statusCode, headers: response.headers, next, rest }
 }
 
-/** What the lines come to, as far as this is about. */
+/** Groups the lines into created and failed configurations. */
 function grouped (lines: Line[]): { Created: string[], Failed: Line[] } {
   return {
     Created: lines.filter(({ Outcome }) => Outcome === 'Created').map(({ Id }) => Id),
@@ -710,7 +710,7 @@ function grouped (lines: Line[]): { Created: string[], Failed: Line[] } {
   }
 }
 
-/** A promise of which it can be told whether it is settled. */
+/** Returns the promise with a function that tells whether it is settled. */
 function settled<T> (value: Promise<T>): { value: Promise<T>, isOver: () => boolean } {
   let isOver = false
   const end = () => { isOver = true }

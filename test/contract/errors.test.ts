@@ -16,7 +16,7 @@ const xmlError = (code: string, message = '', more = '') => "<?xml version='1.0'
   `<TraceId>t</TraceId>${more}\n</Error>`
 const fromCos = { 'x-cos-request-id': 'cos-request', 'x-cos-trace-id': 'cos-trace', 'content-type': 'application/xml' }
 
-t.test('what COS says about the request keeps its status, code and ids', async t => {
+t.test('GET returns status, code and ids of COS when COS rejects the request', async t => {
   const { call, emulator } = await start(t)
   const cases: Array<[number, string]> = [
     [400, 'InvalidArgument'], [400, 'MalformedXML'], [403, 'AccessDenied'], [404, 'NoSuchBucket'], [409, 'InvalidBucketState'],
@@ -24,21 +24,21 @@ t.test('what COS says about the request keeps its status, code and ids', async t
   ]
   for (const [status, code] of cases) {
     emulator.addFault({ kind: 'raw', status, headers: fromCos, body: xmlError(code, 'Why &amp; how.'), times: 1 })
-    const answer = await call('GET', at('a'))
-    t.strictSame({ ...answer.json, requestId: 'r' }, {
+    const response = await call('GET', at('a'))
+    t.strictSame({ ...response.json, requestId: 'r' }, {
       type: 'about:blank',
-      title: answer.json.title,
+      title: response.json.title,
       status,
-      detail: answer.json.detail,
+      detail: response.json.detail,
       instance: at('a'),
       code,
       requestId: 'r',
       cosRequestId: 'cos-request',
       cosTraceId: 'cos-trace'
     })
-    t.equal(answer.status, status)
-    t.match(answer.json.detail, 'Why & how.')
-    t.match(answer.headers, {
+    t.equal(response.status, status)
+    t.match(response.json.detail, 'Why & how.')
+    t.match(response.headers, {
       'content-type': 'application/problem+json', 'x-cos-request-id': 'cos-request', 'x-cos-trace-id': 'cos-trace'
     })
   }
@@ -49,7 +49,7 @@ t.test('what COS says about the request keeps its status, code and ids', async t
   }
 })
 
-t.test('throttling is 503 with Retry-After', async t => {
+t.test('DELETE returns 503 with Retry-After when COS throttles', async t => {
   const { call, emulator } = await start(t)
   const cases: Array<[number, string, string | undefined, string]> = [
     [503, 'SlowDown', undefined, '1'], [429, 'TooManyRequests', '7', '7'], [503, 'ServiceUnavailable', '0', '1'], [400, 'SlowDown', 'soon', '1']
@@ -57,12 +57,12 @@ t.test('throttling is 503 with Retry-After', async t => {
   for (const [status, code, given, retryAfter] of cases) {
     const headers = given === undefined ? fromCos : { ...fromCos, 'retry-after': given }
     emulator.addFault({ kind: 'raw', status, headers, body: xmlError(code, 'Reduce your request rate.'), times: 1 })
-    const answer = await call('DELETE', at('a'))
-    t.match(answer, { status: 503, headers: { 'retry-after': retryAfter }, json: { code, title: 'Service Unavailable' } })
+    const response = await call('DELETE', at('a'))
+    t.match(response, { status: 503, headers: { 'retry-after': retryAfter }, json: { code, title: 'Service Unavailable' } })
   }
 })
 
-t.test('a rejection of our own credentials is not the caller\'s 403', async t => {
+t.test('GET returns 502 when COS rejects the credentials of the service', async t => {
   const { call, emulator, logs } = await start(t)
   const cases: Array<[number, string, string]> = [
     [403, 'InvalidAccessKeyId', 'no such key'], [403, 'SignatureDoesNotMatch', 'The Signature you specified is invalid.'],
@@ -73,15 +73,15 @@ t.test('a rejection of our own credentials is not the caller\'s 403', async t =>
   for (const [status, code, message] of cases) {
     const echo = '<StringToSign>sha1 ECHO</StringToSign><FormatString>put ECHO</FormatString>'
     emulator.addFault({ kind: 'raw', status, headers: fromCos, body: xmlError(code, message, echo), times: 1 })
-    const answer = await call('GET', at('a'))
-    t.match(answer, { status: 502, json: { code: 'UpstreamCredentialsRejected', cosCode: code, cosRequestId: 'cos-request' } }, `${code} ${message}`)
-    t.notMatch(answer.text, 'ECHO')
+    const response = await call('GET', at('a'))
+    t.match(response, { status: 502, json: { code: 'UpstreamCredentialsRejected', cosCode: code, cosRequestId: 'cos-request' } }, `${code} ${message}`)
+    t.notMatch(response.text, 'ECHO')
   }
   t.notMatch(logs(), 'ECHO')
-  t.match(logs(), '"cosCode":"InvalidAccessKeyId"', 'operators can see it')
+  t.match(logs(), '"cosCode":"InvalidAccessKeyId"', 'the log contains the code of COS')
 })
 
-t.test('real rejections of the emulator come out the same way', async t => {
+t.test('GET returns 502 when the emulator rejects the key, token or clock', async t => {
   const { call, emulator } = await start(t)
   emulator.setCredentials([{ ...secrets, secretKey: 'anotherKey' }])
   t.match((await call('GET', at('a'))).json, { status: 502, code: 'UpstreamCredentialsRejected', cosCode: 'SignatureDoesNotMatch' })
@@ -98,7 +98,7 @@ t.test('real rejections of the emulator come out the same way', async t => {
   }
 })
 
-t.test('errors in JSON, in headers, in HTML and without a body become problems too', async t => {
+t.test('GET returns a problem when COS sends JSON, HTML, headers only or no body', async t => {
   const { call, emulator } = await start(t)
   const ids = { 'x-cos-request-id': 'cos-request' }
   const json = { ...ids, 'content-type': 'application/json' }
@@ -106,34 +106,34 @@ t.test('errors in JSON, in headers, in HTML and without a body become problems t
   const cases: Array<[string, number, Record<string, string>, string, number, string]> = [
     ['JSON with a number', 403, json, '{"code":4031,"message":"no","request_id":"r"}', 403, '4031'],
     ['JSON with a name', 404, json, '{"Code":"NoSuchBucket","Message":"none"}', 404, 'NoSuchBucket'],
-    ['JSON that says nothing', 404, json, '{"code":{}}', 404, 'NotFound'],
+    ['JSON with a malformed code', 404, json, '{"code":{}}', 404, 'NotFound'],
     ['JSON null', 409, json, 'null', 409, 'Conflict'],
-    ['broken JSON', 403, json, '{"code"', 403, 'AccessDenied'],
-    ['header only', 404, { ...ids, 'x-cos-error-code': 'NoSuchBucket', 'x-cos-error-message': 'none' }, '', 404, 'NoSuchBucket'],
-    ['no body, but COS', 412, ids, '', 412, 'PreconditionFailed'],
-    ['no body, but COS, throttled', 429, ids, '', 503, 'SlowDown'],
-    ['no body, but COS, failing', 500, ids, '', 502, 'UpstreamInvalidResponse'],
-    ['no body, not COS', 404, {}, '', 502, 'UpstreamInvalidResponse'],
+    ['malformed JSON', 403, json, '{"code"', 403, 'AccessDenied'],
+    ['headers only', 404, { ...ids, 'x-cos-error-code': 'NoSuchBucket', 'x-cos-error-message': 'none' }, '', 404, 'NoSuchBucket'],
+    ['no body, from COS', 412, ids, '', 412, 'PreconditionFailed'],
+    ['no body, from COS, throttled', 429, ids, '', 503, 'SlowDown'],
+    ['no body, from COS, status 500', 500, ids, '', 502, 'UpstreamInvalidResponse'],
+    ['no body, not from COS', 404, {}, '', 502, 'UpstreamInvalidResponse'],
     ['HTML', 403, html, '<html><body><h1>403 Forbidden</h1></body></html>', 502, 'UpstreamInvalidResponse'],
-    ['HTML that is no XML', 503, html, '<!DOCTYPE html><p>down<br>', 502, 'UpstreamInvalidResponse'],
+    ['HTML that is not XML', 503, html, '<!DOCTYPE html><p>down<br>', 502, 'UpstreamInvalidResponse'],
     ['XML without a code', 400, fromCos, '<Error><Message>m</Message></Error>', 400, 'BadRequest'],
-    ['another XML', 400, fromCos, '<Other><Code>x</Code></Other>', 400, 'BadRequest'],
-    ['a status of its own', 299, html, '<html/>', 502, 'UpstreamInvalidResponse'],
+    ['XML with another root element', 400, fromCos, '<Other><Code>x</Code></Other>', 400, 'BadRequest'],
+    ['a status without a standard meaning', 299, html, '<html/>', 502, 'UpstreamInvalidResponse'],
     ['a redirect without a body', 307, { location: 'http://127.0.0.1:1/' }, '', 502, 'UpstreamInvalidResponse']
   ]
   for (const [name, status, headers, body, expected, code] of cases) {
     emulator.addFault({ kind: 'raw', status, headers, body, times: 1 })
-    const answer = await call('GET', at('a'))
-    t.match(answer, { status: expected, headers: { 'content-type': 'application/problem+json' }, json: { status: expected, code } }, name)
+    const response = await call('GET', at('a'))
+    t.match(response, { status: expected, headers: { 'content-type': 'application/problem+json' }, json: { status: expected, code } }, name)
   }
   emulator.addFault({ kind: 'raw', status: 404, headers: fromCos, body: xmlError('x'.repeat(300), 'm'.repeat(9000)), times: 1 })
   const long = await call('GET', at('a'))
-  t.match(long.json, { status: 404, code: 'NotFound' }, 'a code that cannot be one is none')
+  t.match(long.json, { status: 404, code: 'NotFound' }, 'a malformed code is ignored')
   emulator.addFault({ kind: 'raw', status: 404, headers: fromCos, body: xmlError('NoSuchBucket', 'm'.repeat(9000)), times: 1 })
   t.ok((await call('GET', at('a'))).json.detail.length < 1000)
 })
 
-t.test('a success that COS did not give is not one', async t => {
+t.test('requests return 502 when a 200 is malformed or does not come from COS', async t => {
   const { call, emulator } = await start(t)
   const page = '<html><body>Sign in</body></html>'
   const { IsEnabled: _, Schedule: __, ...job } = configuration
@@ -151,7 +151,7 @@ t.test('a success that COS did not give is not one', async t => {
   t.match((await call('GET', `/buckets/${bucket}/inventories`)).json, { status: 502, code: 'UpstreamInvalidResponse' })
 })
 
-t.test('an error document is an error when its status is a success', async t => {
+t.test('requests return an error when COS sends an error document with status 200', async t => {
   const { call, emulator } = await start(t)
   const { IsEnabled: _, Schedule: __, ...job } = configuration
   const calls = [['PUT', configuration], ['POST', job], ['DELETE', undefined], ['GET', undefined]] as const
@@ -165,7 +165,7 @@ t.test('an error document is an error when its status is a success', async t => 
         const { json, status: responded } = await call(method, at('a'), body)
         if (given === 200) t.match(json, { code, status, ...more }, `${method} ${code}`)
         else if (method === 'DELETE') t.equal(responded, 204)
-        else t.match(json, { code: 'UpstreamInvalidResponse' }, 'another status is no success either')
+        else t.match(json, { code: 'UpstreamInvalidResponse' }, '204 is not the documented status')
       }
     }
   }
@@ -174,18 +174,18 @@ t.test('an error document is an error when its status is a success', async t => 
   t.equal((await retried('PUT', at('a'), configuration)).status, 204, 'a failure of COS is retried')
 })
 
-t.test('white space is no content', async t => {
+t.test('PUT returns 204 and POST 202 when the body of COS is only white space', async t => {
   const { call, emulator } = await start(t)
   const { IsEnabled: _, Schedule: __, ...job } = configuration
   for (const [method, body, status] of [['PUT', configuration, 204], ['POST', job, 202]] as const) {
     emulator.addFault({ kind: 'raw', status: 200, headers: fromCos, body: ' \r\n\t', times: 1 })
     t.equal((await call(method, at('a'), body)).status, status, method)
     emulator.addFault({ kind: 'raw', status: 200, headers: {}, body: ' \r\n\t', times: 1 })
-    t.match((await call(method, at('b'), body)).json, { code: 'UpstreamInvalidResponse' }, 'not without the id of the request')
+    t.match((await call(method, at('b'), body)).json, { code: 'UpstreamInvalidResponse' }, 'a response without a request id is invalid')
   }
 })
 
-t.test('a response about another configuration or page is none', async t => {
+t.test('requests return 502 when COS returns another configuration or page', async t => {
   const { call, emulator } = await start(t)
   const mergePatch = { 'content-type': 'application/merge-patch+json' }
   t.equal((await call('PUT', at('mine'), configuration)).status, 204)
@@ -210,28 +210,28 @@ t.test('a response about another configuration or page is none', async t => {
     t.equal(status, 502, `${method} ${path}`)
     if (method !== 'HEAD') t.equal(json.code, 'UpstreamInvalidResponse')
   }
-  t.strictSame(emulator.configurations(bucket), [before], 'nothing is written')
+  t.strictSame(emulator.configurations(bucket), [before], 'the configuration is unchanged')
   for (const echoed of ['', '<ContinuationToken/>', '<ContinuationToken>a</ContinuationToken>']) {
     emulator.addFault({ kind: 'raw', status: 200, headers: fromCos, body: page(`${echoed}<IsTruncated>false</IsTruncated>`), times: 1 })
     t.equal((await call('GET', `${list}?continuation-token=a`)).status, 200, echoed)
   }
 })
 
-t.test('what looks like our credentials in an answer goes no further', async t => {
+t.test('responses and logs omit text of COS that looks like credentials', async t => {
   const { call, emulator, logs } = await start(t)
   const ours = 'q-sign-algorithm=sha1&amp;q-ak=AKIDsomebody&amp;q-signature=0123'
   for (const [code, message] of [['InvalidRequest', `bad ${ours}`], ['AKIDsomebody', 'x'], ['InvalidRequest', 'x-cos-security-token: abc']] as const) {
     emulator.addFault({ kind: 'raw', status: 400, headers: fromCos, body: xmlError(code, message), times: 1 })
-    const answer = await call('GET', at('a'))
-    t.equal(answer.status, 400)
-    t.notMatch(answer.text, /q-ak|AKID|security-token/)
+    const response = await call('GET', at('a'))
+    t.equal(response.status, 400)
+    t.notMatch(response.text, /q-ak|AKID|security-token/)
   }
   emulator.addFault({ kind: 'raw', status: 404, headers: { 'x-cos-request-id': 'q-ak=AKIDsomebody', 'x-cos-trace-id': 'a b' }, body: xmlError('x'), times: 1 })
   t.notMatch(JSON.stringify(await call('GET', at('a'))), /AKID|a b/)
   t.notMatch(logs(), /AKIDsomebody/)
 })
 
-t.test('what an answer quotes of our request goes no further, in whatever place it stands', async t => {
+t.test('responses and logs omit key and token when COS quotes them in any place', async t => {
   const { call, emulator, logs } = await start(t)
   const { token, secretId } = secrets
   const quoting: Array<[number, Record<string, string>, string]> = [
@@ -241,15 +241,15 @@ t.test('what an answer quotes of our request goes no further, in whatever place 
   ]
   for (const [status, headers, body] of quoting) {
     emulator.addFault({ kind: 'raw', status, headers, body, times: 1 })
-    const answer = await call('GET', at('a'))
-    t.ok(answer.status >= 400)
-    const whole = answer.text + JSON.stringify(answer.headers)
+    const response = await call('GET', at('a'))
+    t.ok(response.status >= 400)
+    const whole = response.text + JSON.stringify(response.headers)
     t.notOk([token, secretId].some(each => whole.includes(each)), body)
   }
   t.notOk(logs().includes(secretId))
 })
 
-t.test('a list that fails is not an empty list', async t => {
+t.test('GET of a collection does not return 200 when LIST fails', async t => {
   const { call, emulator } = await start(t)
   for (const status of [500, 400, 403]) {
     emulator.addFault({ kind: 'raw', status, headers: fromCos, body: xmlError('NoSuchConfiguration'), times: 1 })
@@ -257,7 +257,7 @@ t.test('a list that fails is not an empty list', async t => {
   }
 })
 
-t.test('a fault of our own says nothing of its inside, and its log has the reason', async t => {
+t.test('GET returns 500 without the cause, which is logged, when a handler throws', async t => {
   const { logger, logs } = recordingLogger(t)
   const fail = async () => { throw new Error('inner detail') }
   const app = await buildApp({
@@ -296,38 +296,38 @@ t.test('a fault of our own says nothing of its inside, and its log has the reaso
     version: '0'
   })
   t.teardown(() => app.close())
-  const answer = await app.inject({ url: at('a'), headers: { 'x-request-id': 'one' } })
-  t.match(answer.json(), { status: 500, code: 'InternalError', requestId: 'one' })
-  t.notMatch(answer.body, 'inner detail')
+  const response = await app.inject({ url: at('a'), headers: { 'x-request-id': 'one' } })
+  t.match(response.json(), { status: 500, code: 'InternalError', requestId: 'one' })
+  t.notMatch(response.body, 'inner detail')
   t.match(logs(), 'inner detail')
 })
 
-t.test('paths, methods and media types that are not possible are problems with advice', async t => {
+t.test('requests return a 4xx problem when path, method, type or body is invalid', async t => {
   const { call, emulator } = await start(t)
   const problem = { headers: { 'content-type': 'application/problem+json', 'x-request-id': /.+/, 'x-content-type-options': 'nosniff' } }
   for (const path of ['/', '/buckets', `/buckets/${bucket}`, `${at('a')}/b`, '/metric', '/Livez', `/buckets/${bucket}/inventories/`, '/%']) {
-    const answer = await call('GET', path)
-    t.match(answer, { ...problem, status: path === '/%' ? 400 : path.endsWith('/inventories/') ? 400 : 404 }, path)
+    const response = await call('GET', path)
+    t.match(response, { ...problem, status: path === '/%' ? 400 : path.endsWith('/inventories/') ? 400 : 404 }, path)
   }
   const unknown = await call('GET', '/nope?x=1')
   t.match(unknown.json, { code: 'RouteNotFound', instance: '/nope' })
-  t.equal(unknown.headers['connection'], 'keep-alive', 'a refusal does not cost the connection')
+  t.equal(unknown.headers['connection'], 'keep-alive', 'a rejection keeps the connection open')
   const allow: Array<[string, string, string]> = [
     ['OPTIONS', at('a'), 'DELETE, GET, HEAD, PATCH, POST, PUT'], ['PROPFIND', at('a'), 'DELETE, GET, HEAD, PATCH, POST, PUT'],
     ['DELETE', `/buckets/${bucket}/inventories`, 'GET, HEAD, PUT'], ['PATCH', `/buckets/${bucket}/inventories`, 'GET, HEAD, PUT'], ['POST', '/livez', 'GET, HEAD'], ['PUT', '/openapi.json', 'GET, HEAD'], ['TRACE', '/readyz', 'GET, HEAD']
   ]
   for (const [method, path, methods] of allow) {
-    const answer = await call(method, path)
-    t.match(answer, { ...problem, status: 405, json: { code: 'MethodNotAllowed' } }, `${method} ${path}`)
-    t.equal(answer.headers['allow'], methods)
+    const response = await call(method, path)
+    t.match(response, { ...problem, status: 405, json: { code: 'MethodNotAllowed' } }, `${method} ${path}`)
+    t.equal(response.headers['allow'], methods)
   }
   const types: Array<[string | undefined, Record<string, string>]> = [
     ['text/plain', {}], ['application/xml', {}], ['application/json; charset=latin1', {}], ['application/merge-patch+json', {}],
     ['application/json', { 'content-encoding': 'gzip' }], ['nonsense', {}], ['application/jsonx', {}]
   ]
   for (const [type = '', headers] of types) {
-    const answer = await call('PUT', at('a'), JSON.stringify(configuration), { 'content-type': type, ...headers })
-    t.match(answer, { ...problem, status: 415, json: { code: 'UnsupportedMediaType' } }, type)
+    const response = await call('PUT', at('a'), JSON.stringify(configuration), { 'content-type': type, ...headers })
+    t.match(response, { ...problem, status: 415, json: { code: 'UnsupportedMediaType' } }, type)
   }
   for (const type of ['application/json;charset=UTF-8', 'APPLICATION/JSON', 'application/json; charset="utf-8"']) {
     t.equal((await call('PUT', at('a'), JSON.stringify(configuration), { 'content-type': type })).status, 204, type)
@@ -338,24 +338,24 @@ t.test('paths, methods and media types that are not possible are problems with a
   const sent = emulator.requests.length
   t.match(await call('PUT', at('a'), ' '.repeat(256 * 1024 + 1)), { ...problem, status: 413, json: { code: 'PayloadTooLarge' } })
   t.match(await call('PUT', at('a'), `${JSON.stringify(configuration)}${' '.repeat(200_000)}`), { status: 204 })
-  t.match(await call('POST', '/nope', '{bad'), { ...problem, status: 404, json: { code: 'RouteNotFound' } }, 'before the body')
+  t.match(await call('POST', '/nope', '{bad'), { ...problem, status: 404, json: { code: 'RouteNotFound' } }, 'the route is checked before the body')
   t.match(await call('OPTIONS', at('a'), ' '.repeat(300_000)), { ...problem, status: 405 })
   for (const headers of [{ range: 'bytes=9999999-' }, { 'if-match': '"x"' }]) {
-    const answer = await call('GET', '/docs/static/swagger-ui.css', undefined, headers as Record<string, string>)
-    t.match(answer, { ...problem, status: 400, json: { code: 'MalformedRequest' } }, JSON.stringify(headers))
+    const response = await call('GET', '/docs/static/swagger-ui.css', undefined, headers as Record<string, string>)
+    t.match(response, { ...problem, status: 400, json: { code: 'MalformedRequest' } }, JSON.stringify(headers))
   }
   for (const method of ['GET', 'HEAD', 'DELETE']) {
     t.equal((await call(method, at('a'), '{"a":1}')).status, 400, `${method} takes no body`)
   }
   t.match((await call('DELETE', at('a'), '{"a":1}')).json, { code: 'ValidationFailed', errors: [{ in: 'body', pointer: '', detail: /takes no body/ }] })
   t.equal(emulator.requests.length, sent + 1)
-  t.equal((await call('DELETE', at('a'), '')).status, 204, 'an empty body is none')
-  t.equal((await call('DELETE', at('a'), '', { 'content-type': 'text/plain' })).status, 204, 'whatever its type')
+  t.equal((await call('DELETE', at('a'), '')).status, 204, 'an empty body is no body')
+  t.equal((await call('DELETE', at('a'), '', { 'content-type': 'text/plain' })).status, 204, 'the type of an empty body does not matter')
   t.match((await call('PUT', at('a'), '')).json, { code: 'ValidationFailed', errors: [{ in: 'body', pointer: '' }] })
   t.match(await call('GET', at('a'.repeat(9000))), { ...problem, status: 414, json: { code: 'URITooLong' } })
 })
 
-t.test('what is not HTTP is answered as a problem before Fastify sees it', async t => {
+t.test('malformed or unsupported HTTP returns a problem with a request id', async t => {
   const { service, call } = await start(t)
   const { port } = new URL(service.url)
   const raw = async (bytes: string) => {
@@ -378,25 +378,25 @@ t.test('what is not HTTP is answered as a problem before Fastify sees it', async
     ['PUT /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n', 400, 'MalformedRequest']
   ]
   for (const [bytes, status, code] of cases) {
-    const answer = await raw(bytes)
-    t.match(answer, new RegExp(`^HTTP/1.1 ${status} `), bytes.slice(0, 30))
-    const [head = '', body = ''] = answer.split('\r\n\r\n')
+    const response = await raw(bytes)
+    t.match(response, new RegExp(`^HTTP/1.1 ${status} `), bytes.slice(0, 30))
+    const [head = '', body = ''] = response.split('\r\n\r\n')
     t.match(head, /x-request-id: [0-9a-f-]{36}\r\n/)
     t.match(JSON.parse(body), { status, code })
   }
-  t.match(await raw('GET /livez HTTP/1.0\r\n\r\n'), /^HTTP\/1\.1 200 /, 'HTTP/1.0 has no Host')
+  t.match(await raw('GET /livez HTTP/1.0\r\n\r\n'), /^HTTP\/1\.1 200 /, 'HTTP/1.0 needs no Host')
   const socket = connect(Number(port), '127.0.0.1')
   await once(socket, 'connect')
   socket.write('PUT /x HTTP/1.1\r\nHost: x\r\ncontent-length: 5\r\ncontent-type: application/json\r\n\r\n{')
   socket.resetAndDestroy()
-  t.equal((await call('GET', '/livez')).status, 200, 'a caller that vanishes harms nobody')
+  t.equal((await call('GET', '/livez')).status, 200, 'the service responds after a connection was reset')
 })
 
-t.test('COS that is not there is 502, and the service goes on', async t => {
+t.test('GET returns 502 when COS is unreachable, and probes return 200', async t => {
   const { call, emulator, service } = await start(t)
   await emulator.close()
-  const answer = await call('GET', at('a'))
-  t.match(answer.json, { status: 502, code: 'UpstreamUnreachable', detail: /ECONNREFUSED/ })
+  const response = await call('GET', at('a'))
+  t.match(response.json, { status: 502, code: 'UpstreamUnreachable', detail: /ECONNREFUSED/ })
   t.equal((await call('GET', '/livez')).status, 200)
   t.equal((await call('GET', '/readyz')).status, 200)
   t.ok(service.url)

@@ -13,7 +13,7 @@ import type { Test } from '../start.ts'
 const list = `/buckets/${bucket}/inventories`
 const problem = { status: 400, code: 'ValidationFailed' }
 
-t.test('an empty chunked body is no body', async t => {
+t.test('GET, HEAD and DELETE accept a chunked body only when it is empty', async t => {
   const { call, emulator, url } = await start(t)
   await call('PUT', at('a'), configuration)
   const head = (method: string, path: string, headers = '') =>
@@ -29,13 +29,13 @@ t.test('an empty chunked body is no body', async t => {
   t.strictSame(emulator.configurations(bucket), [])
   await call('PUT', at('a'), configuration)
   for (const [method, path] of [['GET', at('a')], ['GET', list], ['DELETE', at('a')]] as const) {
-    // The end never comes: the first byte is enough.
+    // The body never ends, because its first byte is enough to reject it.
     t.match(await exchange(t, url, `${head(method, path)}2\r\n{}\r\n`), problem, `${method} ${path}`)
   }
-  t.equal(emulator.configurations(bucket).length, 1, 'nothing is deleted')
+  t.equal(emulator.configurations(bucket).length, 1, 'the configuration is not deleted')
 })
 
-t.test('DELETE is not carried out when its chunked body never ends', async t => {
+t.test('DELETE is not sent to COS when its chunked body never ends', async t => {
   const { audits, emulator, service, url } = await start(t)
   const socket = await dial(t, url)
   socket.write(`DELETE ${at('a')} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n`)
@@ -44,11 +44,11 @@ t.test('DELETE is not carried out when its chunked body never ends', async t => 
   await once(socket, 'close')
   t.equal((await exchange(t, url, 'GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')).status, 200)
   await until(() => audits().length === 1)
-  t.match(audits(), [{ action: 'cos:DeleteBucketInventory', outcome: 'failure', code: 'MalformedRequest' }], 'its end is recorded at once')
+  t.match(audits(), [{ action: 'cos:DeleteBucketInventory', outcome: 'failure', code: 'MalformedRequest' }], 'the disconnect is recorded at once')
   t.strictSame(emulator.requests, [])
 })
 
-t.test('X-Forwarded-For is read with ports, brackets and mapped addresses', async t => {
+t.test('X-Forwarded-For may contain ports, brackets and mapped addresses', async t => {
   const { call, logs } = await start(t, { environment: { TRUST_PROXY: '127.0.0.1,10.0.0.0/8,2001:db8:1::/48' } })
   for (const [header, address] of [
     ['203.0.113.1:50001', '203.0.113.1'], ['203.0.113.2', '203.0.113.2'], ['[2001:db8::1]:50001', '2001:db8::1'], ['[2001:db8::2]', '2001:db8::2'],
@@ -63,13 +63,13 @@ t.test('X-Forwarded-For is read with ports, brackets and mapped addresses', asyn
   }
 })
 
-t.test('callers behind one proxy have limits of their own when it writes ports', async t => {
+t.test('GET returns 429 per client address when the proxy adds ports', async t => {
   const { call } = await start(t, { environment: { TRUST_PROXY: '127.0.0.1', RATE_LIMIT_PER_MINUTE: '1' } })
   const from = async (address: string) => (await call('GET', list, undefined, { 'x-forwarded-for': address })).status
   t.strictSame([await from('203.0.113.1:50001'), await from('203.0.113.2:50001'), await from('203.0.113.1:50002')], [200, 200, 429])
 })
 
-t.test('media types are parsed, not searched', async t => {
+t.test('Content-Type, Accept and Accept-Encoding are parsed, not searched for text', async t => {
   const { call, url } = await start(t)
   for (const [type, status] of [
     ['application/json; profile="a;charset=latin1"', 204], ['application/json;', 204], ['Application/JSON ; Charset="UTF-8"', 204],
@@ -78,7 +78,7 @@ t.test('media types are parsed, not searched', async t => {
   ] as const) t.equal((await call('PUT', at('a'), JSON.stringify(configuration), { 'content-type': type })).status, status, type)
   const body = JSON.stringify(configuration)
   const untyped = `PUT ${at('a')} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n${body}`
-  t.match(await exchange(t, url, untyped), { status: 415, code: 'UnsupportedMediaType' }, 'no type')
+  t.match(await exchange(t, url, untyped), { status: 415, code: 'UnsupportedMediaType' }, 'no Content-Type')
   const empty = { InventoryConfigurations: [] }
   for (const [accept, type] of [
     ['application/x-ndjson', 'x-ndjson'], ['application/x-ndjson;q=0.5, application/json;q=0.4', 'x-ndjson'], ['APPLICATION/X-NDJSON, */*;q=0.1', 'x-ndjson'],
@@ -93,17 +93,17 @@ t.test('media types are parsed, not searched', async t => {
   }
 })
 
-t.test('KEEP_ALIVE_TIMEOUT_MS closes a connection that is idle for longer', async t => {
+t.test('a connection is closed when it is idle for longer than KEEP_ALIVE_TIMEOUT_MS', async t => {
   const { url } = await start(t, { environment: { KEEP_ALIVE_TIMEOUT_MS: '50' } })
   const socket = await dial(t, url)
   socket.resume().write('GET /livez HTTP/1.1\r\nHost: x\r\n\r\n')
   await once(socket, 'close')
-  t.pass('without a request from the client')
+  t.pass('the service closed the connection')
   const { service } = await start(t)
   t.equal(service.app.server.keepAliveTimeout, 72_000)
 })
 
-/** A proxy that takes everything to one place and tells what it was asked for. */
+/** Starts a proxy that connects to one address and records the targets of CONNECT. */
 async function startProxy (t: Test, to: string): Promise<{ address: string, asked: string[] }> {
   const asked: string[] = []
   const server = createServer((_, response) => { response.writeHead(500).end() })
@@ -127,7 +127,7 @@ async function startProxy (t: Test, to: string): Promise<{ address: string, aske
   return { address: `127.0.0.1:${(server.address() as AddressInfo).port}`, asked }
 }
 
-t.test('COS is reached through the proxy of the environment', async t => {
+t.test('PUT and GET reach COS through the proxy when HTTP_PROXY is set', async t => {
   const emulator = await startTestEmulator(t)
   const proxy = await startProxy(t, emulator.address)
   const password = 'pPaAsSsSwWoOrRdD'
@@ -141,11 +141,11 @@ t.test('COS is reached through the proxy of the environment', async t => {
   t.match((await call('GET', '/metrics')).text, 'cos_connections')
 
   const lower = await startTestService(t, emulator.address, { COS_CONNECT_TO: '', http_proxy: `http://${proxy.address}`, HTTP_PROXY: 'http://127.0.0.1:1' })
-  t.equal((await lower.call('GET', at('a'))).status, 200, 'the lower-case name wins')
+  t.equal((await lower.call('GET', at('a'))).status, 200, 'http_proxy takes precedence')
   t.equal(proxy.asked.length, 2)
 
   const direct = await startTestService(t, emulator.address, { HTTP_PROXY: 'http://127.0.0.1:1', HTTPS_PROXY: 'http://127.0.0.1:1' })
-  t.equal((await direct.call('GET', at('a'))).status, 200, 'COS_CONNECT_TO wins')
+  t.equal((await direct.call('GET', at('a'))).status, 200, 'COS_CONNECT_TO takes precedence')
 
   const https = await startTestService(t, emulator.address, { COS_CONNECT_TO: '', COS_ENDPOINT: '{bucket}.{region}.localhost', HTTPS_PROXY: `http://${proxy.address}` })
   await https.call('GET', at('a'))
@@ -153,20 +153,20 @@ t.test('COS is reached through the proxy of the environment', async t => {
 
   const plain = await startTestService(t, emulator.address, { COS_CONNECT_TO: '', COS_SCHEME: 'https', COS_ENDPOINT: '{bucket}.{region}.localhost', HTTP_PROXY: `http://${proxy.address}` })
   await plain.call('GET', at('a'))
-  t.equal(proxy.asked.length, 2, 'nor the one for HTTP for HTTPS')
+  t.equal(proxy.asked.length, 2, 'the proxy for HTTP is not used for HTTPS')
 
   for (const [url, reason] of [['http://127.0.0.1:1', 'ECONNREFUSED'], ['http://proxy.invalid:3128', 'ENOTFOUND|EAI_AGAIN']] as const) {
     const closed = await startTestService(t, emulator.address, { COS_CONNECT_TO: '', HTTP_PROXY: url, COS_MAX_ATTEMPTS: '2' })
     t.match((await closed.call('GET', at('a'))).json, { status: 502, code: 'UpstreamUnreachable', detail: new RegExp(`the proxy did not connect to .* \\((${reason})\\)`) })
-    t.match(closed.logs(), '"attempts":2', 'it is retried')
+    t.match(closed.logs(), '"attempts":2', 'the call is retried')
   }
-  const refusing = await startProxy(t, '127.0.0.1:1')
-  const failing = await startTestService(t, emulator.address, { COS_CONNECT_TO: '', HTTP_PROXY: `http://${refusing.address}` })
+  const unreachable = await startProxy(t, '127.0.0.1:1')
+  const failing = await startTestService(t, emulator.address, { COS_CONNECT_TO: '', HTTP_PROXY: `http://${unreachable.address}` })
   t.match((await failing.call('GET', at('a'))).json, { status: 502, code: 'UpstreamUnreachable' })
-  await until(() => refusing.asked.length > 0)
+  await until(() => unreachable.asked.length > 0)
 })
 
-t.test('a proxy that rejects is named, and one that stalled is used again', async t => {
+t.test('GET returns 502 or 504 when the proxy rejects or stalls, then recovers', async t => {
   const emulator = await startTestEmulator(t)
   let isStalled = false
   const stalled: Duplex[] = []
@@ -197,18 +197,18 @@ t.test('a proxy that rejects is named, and one that stalled is used again', asyn
   const during = await Promise.all([call('GET', at('a')), call('GET', at('a'))])
   t.match(during.map(({ status }) => status), [/50[24]/, /50[24]/])
   isStalled = false
-  t.equal((await call('GET', at('a'))).status, 404, 'the next request gets a connection of its own')
+  t.equal((await call('GET', at('a'))).status, 404, 'the next request gets a new connection')
   t.equal(asked, 3)
 
   const rejecting = createServer().on('connect', (_, socket: Duplex) => { socket.end('HTTP/1.1 407 Proxy Authentication Required\r\n\r\n') })
   rejecting.listen(0, '127.0.0.1')
   await once(rejecting, 'listening')
   t.teardown(() => rejecting.close())
-  const refused = await startTestService(t, emulator.address, { COS_CONNECT_TO: '', HTTP_PROXY: `http://127.0.0.1:${(rejecting.address() as AddressInfo).port}` })
-  t.match((await refused.call('GET', at('a'))).json, { code: 'UpstreamUnreachable', detail: /the proxy did not connect to .* \(407\)/ })
+  const rejected = await startTestService(t, emulator.address, { COS_CONNECT_TO: '', HTTP_PROXY: `http://127.0.0.1:${(rejecting.address() as AddressInfo).port}` })
+  t.match((await rejected.call('GET', at('a'))).json, { code: 'UpstreamUnreachable', detail: /the proxy did not connect to .* \(407\)/ })
 })
 
-t.test('NO_PROXY names hosts that are reached without the proxy', async t => {
+t.test('GET bypasses the proxy when NO_PROXY names the host', async t => {
   const emulator = await startTestEmulator(t)
   const proxy = await startProxy(t, emulator.address)
   for (const [except, count] of [['other.example', 1], ['cos.ap-guangzhou.localhost', 1], [`${bucket}.cos.ap-guangzhou.localhost`, 1], ['localhost', 1]] as const) {

@@ -13,54 +13,54 @@ const collection = `/buckets/${bucket}/inventories`
 const body = JSON.stringify(configuration)
 const authorization = `Authorization: Bearer ${keyOf('admin')}\r\n`
 
-/** A service that knows `admin` and nobody else. */
+/** Starts a service whose only caller is `admin`. */
 async function startGuarded (t: Test, environment: Record<string, string> = {}): Promise<Running> {
   const callers = callersFile(t, [withKey('admin', everything, { rateLimitPerMinute: 0 })])
   return await start(t, { environment: { ...callers.environment, ...environment } })
 }
 
-t.test('who is slow to send a head or a body is cut, however steadily bytes come', async t => {
+t.test('requests return 408 when the head or body takes too long to arrive', async t => {
   const { service, url, emulator, call, audits } = await startGuarded(t)
-  t.strictSame([service.app.server.requestTimeout, service.app.server.headersTimeout], [30_000, 10_000], 'the rule')
+  t.strictSame([service.app.server.requestTimeout, service.app.server.headersTimeout], [30_000, 10_000], 'default time limits')
   Object.assign(service.app.server, { headersTimeout: 200, requestTimeout: 400 })
-  const drip = (socket: Socket, byte: string) => {
+  const sendRepeatedly = (socket: Socket, byte: string) => {
     const timer = setInterval(() => { socket.write(byte) }, 50)
     socket.on('close', () => { clearInterval(timer) })
   }
   const put = `PUT ${at('slow')} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n${authorization}`
   const slow: Array<[string, string, string]> = [
-    ['says nothing at all', '', ''],
-    ['stops in the middle of a head', 'GET /livez HTTP/1.1\r\nHost', ''],
-    ['never comes to the end of a head', 'GET /livez HTTP/1.1\r\nHost: x\r\nx: ', 'x'],
-    ['announces a body and does not send it', `${put}Content-Length: ${body.length}\r\n\r\n`, ''],
-    ['stops in the middle of a body', `${put}Content-Length: ${body.length}\r\n\r\n${body.slice(0, -1)}`, ''],
-    ['sends a body byte by byte', `${put}Content-Length: 100000\r\n\r\n`, ' '],
-    ['sends chunks without end', `${put}Transfer-Encoding: chunked\r\n\r\n`, '1\r\n \r\n']
+    ['no bytes', '', ''],
+    ['half a head', 'GET /livez HTTP/1.1\r\nHost', ''],
+    ['a head without an end', 'GET /livez HTTP/1.1\r\nHost: x\r\nx: ', 'x'],
+    ['an announced body that is not sent', `${put}Content-Length: ${body.length}\r\n\r\n`, ''],
+    ['a body without its last byte', `${put}Content-Length: ${body.length}\r\n\r\n${body.slice(0, -1)}`, ''],
+    ['a body sent byte by byte', `${put}Content-Length: 100000\r\n\r\n`, ' '],
+    ['chunks without an end', `${put}Transfer-Encoding: chunked\r\n\r\n`, '1\r\n \r\n']
   ]
   const quick = await dial(t, url)
-  const answersOfQuick = text(quick)
+  const responsesToQuick = text(quick)
   quick.write('GET /livez HTTP/1.1\r\nHost: x\r\n\r\n')
   await once(quick, 'readable')
   const startedAt = Date.now()
-  await Promise.all(slow.map(async ([who, bytes, more]) => {
+  await Promise.all(slow.map(async ([name, bytes, more]) => {
     const socket = await dial(t, url)
-    const answer = text(socket)
+    const response = text(socket)
     socket.write(bytes)
-    if (more !== '') drip(socket, more)
-    const { status, code, headers } = parse(await answer)
-    t.strictSame([status, code, headers['connection']], [408, 'RequestTimeout', 'close'], who)
+    if (more !== '') sendRepeatedly(socket, more)
+    const { status, code, headers } = parse(await response)
+    t.strictSame([status, code, headers['connection']], [408, 'RequestTimeout', 'close'], name)
   }))
-  t.ok(Date.now() - startedAt < 15_000, 'Node looks every five seconds')
+  t.ok(Date.now() - startedAt < 15_000, 'Node checks every five seconds')
   t.strictSame(emulator.requests, [])
   while (audits().length < 4) await new Promise(resolve => { setImmediate(resolve) })
   const recorded = audits().map(each => [each.caller, each.outcome, each.status, each.code, each.address])
-  t.strictSame(recorded, Array(4).fill(['admin', 'failure', 408, 'RequestTimeout', '127.0.0.1']), 'changes that were not made')
+  t.strictSame(recorded, Array(4).fill(['admin', 'failure', 408, 'RequestTimeout', '127.0.0.1']), 'rejected changes are recorded')
   quick.end('GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
-  t.strictSame((await answersOfQuick).match(/HTTP\/1\.1 \d+/g), ['HTTP/1.1 200', 'HTTP/1.1 200'], 'a pause between requests costs nobody the connection')
+  t.strictSame((await responsesToQuick).match(/HTTP\/1\.1 \d+/g), ['HTTP/1.1 200', 'HTTP/1.1 200'], 'a pause between requests keeps the connection open')
   t.equal((await call('GET', collection, undefined, as('admin'))).status, 200)
 })
 
-t.test('heads up to 16 KiB are read and larger ones refused, whatever they are large with', async t => {
+t.test('GET returns 431 when the request head is larger than 16 KiB', async t => {
   const { url, emulator } = await startGuarded(t)
   const get = async (target: string, headers: string) =>
     await exchange(t, url, `GET ${target} HTTP/1.1\r\nHost: x\r\n${headers}Connection: close\r\n\r\n`)
@@ -73,19 +73,19 @@ t.test('heads up to 16 KiB are read and larger ones refused, whatever they are l
   t.match(await get(at(kib15), authorization), { status: 414, code: 'URITooLong' })
   t.match(await get(`/${kib15}`, authorization), { status: 404, code: 'RouteNotFound' })
   const { status } = await get(collection, 'a:\r\n'.repeat(2500) + authorization)
-  t.ok([401, 431].includes(status), 'Node 20 drops headers after the 2000th, a key among them; later ones refuse them')
+  t.ok([401, 431].includes(status), 'Node 20 drops headers after the 2000th, later versions reject the request')
 
   const tooLarge = { status: 431, code: 'RequestHeaderFieldsTooLarge', headers: { connection: 'close' } }
   const kib17 = 'x'.repeat(17 * 1024)
   t.match(await get(collection, `Authorization: Bearer ${kib17}\r\n`), tooLarge)
-  t.match(await get(collection, `${'name: value\r\n'.repeat(2000)}${authorization}`), tooLarge, 'many small ones')
+  t.match(await get(collection, `${'name: value\r\n'.repeat(2000)}${authorization}`), tooLarge, 'many small headers')
   t.match(await get(collection, `${kib17}: x\r\n${authorization}`), tooLarge)
   t.match(await get(`${collection}?region=${kib17}`, authorization), tooLarge)
   t.match(await get(`/${'x'.repeat(9000)}`, `x: ${'x'.repeat(9000)}\r\n`), tooLarge, 'request line and headers together')
   t.strictSame(emulator.requests.length, 1)
 })
 
-t.test('no answer says what it was made with, and every one carries the security headers', async t => {
+t.test('every response has the security headers and names no software', async t => {
   const { url, call, emulator } = await startGuarded(t, { RATE_LIMIT_PER_MINUTE: '4' })
   const key = as('admin')
   emulator.addFault({
@@ -93,7 +93,7 @@ t.test('no answer says what it was made with, and every one carries the security
   })
   const passedOn = await call('GET', at('a'), undefined, key)
   emulator.addFault({ kind: 'reset', times: 1 })
-  const answers: Array<[number, Answer]> = [
+  const responses: Array<[number, Answer]> = [
     [502, passedOn], [502, await call('GET', at('a'), undefined, key)],
     [200, await call('GET', collection, undefined, key)], [204, await call('PUT', at('a'), configuration, key)],
     [202, await call('POST', at('b'), { ...configuration, IsEnabled: undefined, Schedule: undefined }, key)],
@@ -105,8 +105,8 @@ t.test('no answer says what it was made with, and every one carries the security
     [401, await call('GET', collection)], [401, await call('PUT', at('a'), configuration, { authorization: 'Bearer wrong' })],
     [429, await call('GET', collection)]
   ]
-  for (const [status, { status: answered, headers }] of answers) {
-    t.equal(answered, status)
+  for (const [status, { status: actual, headers }] of responses) {
+    t.equal(actual, status)
     for (const name of ['server', 'x-powered-by', 'via', 'set-cookie', 'x-xss-protection-report', 'access-control-allow-origin', 'strict-transport-security']) {
       t.equal(headers[name], undefined, `${status} has no ${name}`)
     }
@@ -124,15 +124,15 @@ t.test('no answer says what it was made with, and every one carries the security
   for (const [status, bytes] of [
     [400, 'nonsense\r\n\r\n'], [431, `GET / HTTP/1.1\r\nx: ${'x'.repeat(17_000)}\r\n\r\n`], [414, `GET ${at('x'.repeat(9000))} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`]
   ] as const) {
-    const answer = await exchange(t, url, bytes)
-    t.match(answer, {
+    const response = await exchange(t, url, bytes)
+    t.match(response, {
       status, headers: { 'x-content-type-options': 'nosniff', 'content-security-policy': /^default-src 'none'/, 'cache-control': 'no-store' }
-    }, 'also where a request never became one')
-    t.strictSame([answer.headers['server'], answer.headers['x-powered-by']], [undefined, undefined])
+    }, 'responses to malformed requests too')
+    t.strictSame([response.headers['server'], response.headers['x-powered-by']], [undefined, undefined])
   }
 })
 
-t.test('no line break gets from a request into a header, a log line or a call to COS', async t => {
+t.test('line breaks in a request reach no header, log line or call to COS', async t => {
   const { url, call, emulator, logs, audits } = await startGuarded(t)
   const withId = async (id: string) =>
     await exchange(t, url, `GET /livez HTTP/1.1\r\nHost: x\r\nx-request-id: ${id}\r\nConnection: close\r\n\r\n`)
@@ -150,17 +150,17 @@ t.test('no line break gets from a request into a header, a log line or a call to
 
   const broken = ['%0d%0ax-injected:%201', '%0Ax-injected:1', '%0d', '%00', '%E2%80%A8', '%C2%85', '%7f', '%09']
   for (const text of broken) {
-    const answers = [
+    const responses = [
       await call('PUT', `${collection}/a${text}`, configuration, as('admin')),
       await call('GET', `${collection}/${text}`, undefined, as('admin')),
       await call('GET', `/buckets/${text}${bucket}/inventories`, undefined, as('admin')),
       await call('DELETE', `/buckets/${bucket}${text}/inventories/a`, undefined, as('admin')),
       await call('GET', `${collection}?region=ap-guangzhou${text}`, undefined, as('admin')),
       await call('GET', `${collection}?a${text}=1`, undefined, as('admin')),
-      // Here it may be text; a printable character is none of the faults.
+      // A continuation token may contain any printable text.
       await call('GET', `${collection}?continuation-token=a${text}`, undefined, as('admin'))
     ]
-    for (const [index, { status, headers, json }] of answers.entries()) {
+    for (const [index, { status, headers, json }] of responses.entries()) {
       t.match([status, json.code], [400, 'ValidationFailed'], `${text} in place ${index}`)
       t.notMatch(JSON.stringify(headers), /injected|[\r\n]/)
     }
@@ -172,12 +172,12 @@ t.test('no line break gets from a request into a header, a log line or a call to
   }
   t.strictSame(emulator.requests, [])
   const lines = logs().trimEnd().split('\n')
-  for (const line of lines) t.match(JSON.parse(line), { level: Number, msg: String }, 'a log line is one line')
+  for (const line of lines) t.match(JSON.parse(line), { level: Number, msg: String }, 'each log line is one JSON object')
   t.equal(audits().filter(({ outcome }) => outcome === 'success').length, 0)
-  t.ok(audits().length >= 3 * broken.length, 'and so is a line of the audit log')
+  t.ok(audits().length >= 3 * broken.length, 'each rejected change has an audit record')
 })
 
-t.test('no body or query changes what objects are, and what looks like it would is refused or sent as it is', async t => {
+t.test('prototypes stay unchanged when a body or query contains __proto__', async t => {
   const { call, emulator } = await startGuarded(t)
   const prototypes = [Object.prototype, Array.prototype, Function.prototype, String.prototype]
   const before = prototypes.map(each => Reflect.ownKeys(each))
@@ -192,20 +192,20 @@ t.test('no body or query changes what objects are, and what looks like it would 
     ['"hasOwnProperty":{"polluted":"yes"}', '/hasOwnProperty', '<hasOwnProperty><polluted>yes</polluted></hasOwnProperty>']
   ]
   for (const [member, pointer, element] of members) {
-    const refused = await put(wrap(member))
-    t.match(refused, { status: 400, json: { errors: [{ in: 'body', pointer }] } }, member)
+    const rejected = await put(wrap(member))
+    t.match(rejected, { status: 400, json: { errors: [{ in: 'body', pointer }] } }, member)
     const nested = body.replace('"Prefix":"myPrefix"', `${member},"Prefix":"myPrefix"`)
     t.match(await put(nested), { status: 400, json: { errors: [{ in: 'body', pointer: `/Filter${pointer}` }] } })
-    t.equal(refused.json.errors.length, 1)
+    t.equal(rejected.json.errors.length, 1)
     t.strictSame(emulator.configurations(bucket), [])
 
     for (const raw of [wrap(member), nested]) {
       t.equal((await put(raw, '?allow-unknown=true')).status, 204)
-      t.ok(emulator.configurations(bucket)[0]?.includes(element), 'sent as it was given')
+      t.ok(emulator.configurations(bucket)[0]?.includes(element), 'the member is sent unchanged')
       const [got, listed] = [await call('GET', at('a'), undefined, as('admin')), await call('GET', collection, undefined, as('admin'))]
-      t.ok(got.text.includes(member), 'and answered as it is stored')
+      t.ok(got.text.includes(member), 'GET returns the member as it is stored')
       t.ok(listed.text.includes(member))
-      t.equal((await put(got.text, '?allow-unknown=true')).status, 204, 'and can be sent again')
+      t.equal((await put(got.text, '?allow-unknown=true')).status, 204, 'PUT accepts the response of GET')
       await call('DELETE', at('a'), undefined, as('admin'))
     }
   }
@@ -216,13 +216,13 @@ t.test('no body or query changes what objects are, and what looks like it would 
     t.equal((await put(raw)).status, 400, raw)
     t.equal((await put(raw, '?allow-unknown=true')).status, 400, raw)
   }
-  // A prototype is no way around what a body must hold, and none to a destination nobody checks.
+  // Members of a prototype must not count as members of the body.
   t.match(await put(`{"__proto__":${body}}`, '?allow-unknown=true'), { status: 400 })
   t.strictSame(prototypes.map(each => Reflect.ownKeys(each)), before)
   t.equal(({} as { polluted?: unknown }).polluted, undefined)
 })
 
-t.test('a destination hidden in a prototype is a destination', async t => {
+t.test('PUT returns 403 when a prototype contains a forbidden destination', async t => {
   const { environment } = callersFile(t, [withKey('own', [{ actions: ['cos:*'], buckets: ['*'] }])])
   const { call, emulator } = await start(t, { environment })
   const stranger = '"qcs::cos:ap-guangzhou::stranger-1999999999"'
@@ -237,23 +237,23 @@ t.test('a destination hidden in a prototype is a destination', async t => {
   t.strictSame(emulator.requests, [])
 })
 
-t.test('of several Authorization headers the first is judged, and they are never read as one', async t => {
+t.test('GET is authenticated by the first Authorization header only', async t => {
   const { url } = await startGuarded(t)
   const wrong = 'Authorization: Bearer wrong\r\n'
   const get = async (headers: string) =>
     (await exchange(t, url, `GET ${collection} HTTP/1.1\r\nHost: x\r\n${headers}Connection: close\r\n\r\n`)).status
-  t.equal(await get(wrong + authorization), 401, 'a right key behind a wrong one')
-  t.equal(await get(`Authorization: \r\n${authorization}`), 401, 'or behind an empty one')
+  t.equal(await get(wrong + authorization), 401, 'a valid key after a wrong one')
+  t.equal(await get(`Authorization: \r\n${authorization}`), 401, 'a valid key after an empty one')
   t.equal(await get(`Authorization: Bearer\r\n${authorization}`), 401)
   t.equal(await get(authorization + authorization), 200)
   t.equal(await get(`Authorization: Bearer wrong, Bearer ${keyOf('admin')}\r\n`), 401)
-  t.equal(await get(`Proxy-Authorization: Bearer ${keyOf('admin')}\r\n`), 401, 'what is meant for a proxy is not for us')
+  t.equal(await get(`Proxy-Authorization: Bearer ${keyOf('admin')}\r\n`), 401, 'Proxy-Authorization is ignored')
   t.equal(await get(`Cookie: authorization=Bearer ${keyOf('admin')}\r\n`), 401)
   t.equal((await exchange(t, url, `GET ${collection}?access_token=${keyOf('admin')} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`)).status, 401,
     'RFC 6750, section 2.3: a key in a URL ends up in logs')
 })
 
-t.test('NUL is not text, wherever it stands', async t => {
+t.test('requests return 400 when they contain NUL', async t => {
   const { url, call, emulator } = await startGuarded(t)
   const malformed = { status: 400, code: 'MalformedRequest' }
   for (const bytes of [
@@ -270,16 +270,16 @@ t.test('NUL is not text, wherever it stands', async t => {
   t.strictSame(emulator.requests, [])
 })
 
-t.test('a connection that is reset while it is refused harms nobody, and none is held by a client that stays open', async t => {
+t.test('no connection stays open when rejected clients reset it or do not close it', async t => {
   const { service, url, call } = await startGuarded(t)
-  const refused = ['CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n', 'nonsense\r\n\r\n']
+  const rejected = ['CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n', 'nonsense\r\n\r\n']
   for (let round = 0; round < 100; round += 1) {
     const socket = await dial(t, url)
     socket.on('error', () => {})
-    socket.write(refused[round % 2] as string)
+    socket.write(rejected[round % 2] as string)
     socket.resetAndDestroy()
   }
-  for (const bytes of refused) {
+  for (const bytes of rejected) {
     const socket = connect({ port: Number(new URL(url).port), host: '127.0.0.1', allowHalfOpen: true })
     socket.write(bytes)
     t.equal(parse(await text(socket)).status, 400)
@@ -288,10 +288,10 @@ t.test('a connection that is reset while it is refused harms nobody, and none is
   t.equal((await call('GET', '/livez')).status, 200)
   service.app.server.closeIdleConnections()
   while (await connectionsOf(service.app.server) > 0) await new Promise(resolve => { setImmediate(resolve) })
-  t.pass('no connection is left')
+  t.pass('no connection is open')
 })
 
-t.test('what follows a whole request does not spoil its answer', async t => {
+t.test('PUT returns 204 when malformed bytes follow the request', async t => {
   const { url, emulator, audits } = await startGuarded(t)
   emulator.addFault({ kind: 'latency', ms: 200, times: 1 })
   const socket = await dial(t, url)
@@ -303,25 +303,25 @@ t.test('what follows a whole request does not spoil its answer', async t => {
   t.match(audits(), [{ id: 'a', outcome: 'success', address: '127.0.0.1' }])
   const rest = text(socket)
   socket.write('GET /livez HTTP/1.1\r\nHost: x\r\n\r\n')
-  t.equal(await rest, '', 'where a request begins after that, nobody can tell')
+  t.equal(await rest, '', 'a later request gets no response')
 })
 
-t.test('on a connection with several requests each gets its own answer, whatever comes after', async t => {
+t.test('the first pipelined PUT returns 204 when a later request is malformed', async t => {
   const { url, emulator, audits } = await startGuarded(t)
   const put = (id: string, more: string) => `PUT ${at(id)} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n` +
     `x-request-id: ${id}\r\n${authorization}${more}`
   const whole = `Content-Length: ${body.length}\r\n\r\n${body}`
   const brokenChunk = 'Transfer-Encoding: chunked\r\n\r\nnonsense\r\n'
   for (const [name, first, later] of [
-    ['garbage', put('a1', whole) + put('a2', whole), 'nonsense\r\n\r\n'],
-    ['a broken chunk', put('b1', whole) + put('b2', 'Transfer-Encoding: chunked\r\n\r\n'), 'nonsense\r\n'],
-    ['a broken chunk at once', put('c1', whole) + put('c2', brokenChunk), ''],
+    ['malformed bytes', put('a1', whole) + put('a2', whole), 'nonsense\r\n\r\n'],
+    ['a malformed chunk', put('b1', whole) + put('b2', 'Transfer-Encoding: chunked\r\n\r\n'), 'nonsense\r\n'],
+    ['a malformed chunk in the first packet', put('c1', whole) + put('c2', brokenChunk), ''],
     ['CONNECT', put('d1', whole), 'CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n']
   ] as const) {
     const before = emulator.connections
     emulator.addFault({ kind: 'latency', ms: 200, times: 2 })
     const socket = await dial(t, url)
-    const answers = text(socket)
+    const responses = text(socket)
     socket.write(first)
     while (emulator.connections + emulator.requests.length === before) {
       await new Promise(resolve => { setImmediate(resolve) })
@@ -329,13 +329,13 @@ t.test('on a connection with several requests each gets its own answer, whatever
     socket.write(later)
     const [id] = /x-request-id: (\w+)/.exec(first)?.slice(1) as [string]
     const right = new RegExp(`^HTTP/1\\.1 204 [^]*?x-request-id: ${id}\r\n`)
-    t.match(await answers, right, `${name}: the first answer is that of the first`)
+    t.match(await responses, right, `${name}: the first response belongs to the first request`)
     emulator.clearFaults()
     t.equal(audits().find(each => each.requestId === id)?.outcome, 'success', name)
   }
 })
 
-t.test('a change that is broken off while somebody else is asked leaves one line, and nothing behind', async t => {
+t.test('PUT is audited once and not sent when its caller disconnects during a Redis call', async t => {
   const redis = await startRedis(t)
   const { environment } = callersFile(t, [withKey('admin', everything)])
   const { url, audits, emulator, service } = await start(t, {
@@ -356,7 +356,7 @@ t.test('a change that is broken off while somebody else is asked leaves one line
   t.equal(emulator.requests.length, 0)
 })
 
-t.test('a body is asked for after all that would refuse it unread', async t => {
+t.test('PUT returns 100 only when the request is not rejected without its body', async t => {
   const { url } = await startGuarded(t)
   const head = (more: string) => `PUT ${at('a')} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n${more}` +
     `Content-Length: ${body.length}\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n`
@@ -369,12 +369,12 @@ t.test('a body is asked for after all that would refuse it unread', async t => {
   known.write(body)
   t.equal(parse(await text(known)).status, 204)
   const large = await exchange(t, url, head(authorization).replace(/Content-Length: \d+/, 'Content-Length: 300000'))
-  t.strictSame([large.status, large.code], [413, 'PayloadTooLarge'], 'what is too large need not be sent')
+  t.strictSame([large.status, large.code], [413, 'PayloadTooLarge'], 'a body that is too large is not requested')
   const old = await exchange(t, url, head(authorization).replace('HTTP/1.1', 'HTTP/1.0') + body)
-  t.equal(old.status, 204, 'HTTP/1.0 knows no 100')
+  t.equal(old.status, 204, 'HTTP/1.0 has no status 100')
 })
 
-t.test('the host of a target in absolute form is neither logged nor answered, and there is one Host', async t => {
+t.test('requests neither log nor return the host when the target is absolute', async t => {
   const { url, logs } = await startGuarded(t)
   const { port } = new URL(url)
   const ask = async (target: string, method = 'GET', more = '') =>
@@ -387,7 +387,7 @@ t.test('the host of a target in absolute form is neither logged nor answered, an
   t.match(await ask('/livez', 'GET', 'Host: y\r\n'), { status: 400, code: 'MalformedRequest' })
 })
 
-t.test('names thousands of characters long do not fill the logs', async t => {
+t.test('bucket and id are truncated in records when they have thousands of characters', async t => {
   const { call, logs, audits } = await startGuarded(t)
   const before = logs().length
   t.equal((await call('DELETE', `/buckets/${'b'.repeat(7000)}/inventories/${'i'.repeat(7000)}`)).status, 401)
@@ -395,20 +395,20 @@ t.test('names thousands of characters long do not fill the logs', async t => {
   t.ok(logs().length - before < 2_000)
 })
 
-t.test('nobody reads the body of a request whose sender is not known', async t => {
+t.test('PUT returns 401 without reading the body when the caller is unknown', async t => {
   const { url, call, service, emulator, audits } = await startGuarded(t)
   const sockets: Socket[] = []
   service.app.server.on('connection', (socket: Socket) => { sockets.push(socket) })
   const head = (length: string) => `PUT ${at('a')} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n${length}\r\n\r\n`
   for (const length of ['Content-Length: 250000', 'Content-Length: 10000000000', 'Transfer-Encoding: chunked']) {
-    // Not a byte of it is sent: whoever waits for one does not answer.
-    const answer = await exchange(t, url, head(length))
-    t.match(answer, { status: 401, code: 'Unauthenticated', headers: { connection: 'close' } }, length)
+    // The test sends no byte of the body, so a service that waits for one never responds.
+    const response = await exchange(t, url, head(length))
+    t.match(response, { status: 401, code: 'Unauthenticated', headers: { connection: 'close' } }, length)
   }
   const known = await exchange(t, url, head(`Content-Length: 10000000000\r\n${authorization.trim()}`))
-  t.match(known, { status: 413, code: 'PayloadTooLarge', headers: { connection: 'close' } }, 'nor what is too large by its own word')
+  t.match(known, { status: 413, code: 'PayloadTooLarge', headers: { connection: 'close' } }, 'a body announced as too large is not read')
 
-  // Who sends it all the same talks to nobody: what has been read is what was in the buffers.
+  // When a client sends the body anyway, the service reads no more than its buffers.
   const flood = await dial(t, url)
   const closed = new Promise(resolve => { flood.on('close', resolve) })
   flood.resume().write(head('Content-Length: 10000000000'))

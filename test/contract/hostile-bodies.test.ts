@@ -8,13 +8,13 @@ const unknownToo = '?allow-unknown=true'
 const KiB = 1024
 const collection = `/buckets/${bucket}/inventories`
 
-/** The body of a PUT with more members, as text: some of them cannot be written as an object of JavaScript. */
+/** Returns the body of a PUT with more members as text, because JavaScript objects cannot express all of them. */
 const withMembers = (members: string) => `${JSON.stringify(configuration).slice(0, -1)},${members}}`
 const list = (length: number, value: string) => `[${Array(length).fill(value).join()}]`
 const patch = ({ call }: Running, body: string, query = unknownToo) => call('PATCH', at('a', query), body, mergePatch)
 const placesOf = ({ json }: Answer) => json.errors.map(({ pointer, detail }: { pointer: string, detail: string }) => `${pointer} ${detail}`)
 
-t.test('PATCH names one error for a list of 2,000 lists', async t => {
+t.test('PATCH returns 400 with one issue when a list contains 2,000 lists', async t => {
   const running = await start(t)
   await running.call('PUT', at('a'), configuration)
   const rejected = await patch(running, `{"X":${list(2_000, '[]')}}`)
@@ -27,7 +27,7 @@ t.test('PATCH names one error for a list of 2,000 lists', async t => {
   ])
 })
 
-t.test('PUT rejects a name too long for an element without naming what it holds', async t => {
+t.test('PUT returns 400 with one issue when an element name is too long', async t => {
   const { call, emulator } = await start(t)
   const long = 'k'.repeat(200 * KiB)
   for (const value of [list(4_000, 'null'), list(4_000, '1'), `{${Array.from({ length: 1_000 }, (_, index) => `"a${index}":null`).join()}}`]) {
@@ -39,9 +39,9 @@ t.test('PUT rejects a name too long for an element without naming what it holds'
   t.equal((await call('PUT', at('a', unknownToo), withMembers(`"${long.slice(0, 255)}":"x"`))).status, 204)
 })
 
-t.test('PUT stops naming errors when their text reaches 256 KiB', async t => {
+t.test('PUT returns no further issues when their text reaches 256 KiB', async t => {
   const { call } = await start(t)
-  // A tilde of the body is two characters of a pointer.
+  // A tilde in the body takes two characters in a pointer.
   const names = Array.from({ length: 400 }, (_, index) => `"${index}${'~'.repeat(600)}":1`)
   const { json, text } = await call('PUT', at('a'), withMembers(names.join()))
   t.equal(json.errors.length, 247)
@@ -49,7 +49,7 @@ t.test('PUT stops naming errors when their text reaches 256 KiB', async t => {
   t.ok(text.length < 300 * KiB, `${text.length} bytes`)
 })
 
-t.test('PUT, POST and PATCH reject more than 5,000 values before validation', async t => {
+t.test('PUT, POST and PATCH return 400 when the body has more than 5,000 values', async t => {
   const { call, emulator } = await start(t)
   const detail = 'must hold 5000 values at most: objects, lists and everything in them'
   const manyValues = {
@@ -78,15 +78,15 @@ t.test('PUT, POST and PATCH reject more than 5,000 values before validation', as
   }
 })
 
-t.test('PUT of a set rejects more values than it validates in time', async t => {
+t.test('PUT of a set returns 400 when the body has too many values', async t => {
   const { call, emulator } = await start(t)
   const inSet = (...items: string[]) => `{"InventoryConfigurations":[${items.join()}]}`
   const cases: Array<[name: string, body: string, pointer: string, detail: RegExp]> = [
-    ['in all', inSet(...Array(100).fill(`{"Filter":{"Tag":${list(600, '{}')}}}`)), '', /50000 values/],
-    ['nested', inSet(`{"X":${'['.repeat(500_000)}${']'.repeat(500_000)}}`), '', /50000 values/],
-    ['in one', inSet('{}', `{"Filter":{"Tag":${list(5_000, '{}')}}}`), '/InventoryConfigurations/1', /5000 values/],
-    ['beside them', `{${Array.from({ length: 5_001 }, (_, index) => `"u${index}":1`).join()}}`, '', /5000 values/],
-    ['configurations', inSet(...Array(1_001).fill('{}')), '/InventoryConfigurations', /must be 1000 at most/]
+    ['in the whole set', inSet(...Array(100).fill(`{"Filter":{"Tag":${list(600, '{}')}}}`)), '', /50000 values/],
+    ['in nested lists', inSet(`{"X":${'['.repeat(500_000)}${']'.repeat(500_000)}}`), '', /50000 values/],
+    ['in one configuration', inSet('{}', `{"Filter":{"Tag":${list(5_000, '{}')}}}`), '/InventoryConfigurations/1', /5000 values/],
+    ['in unknown members of the set', `{${Array.from({ length: 5_001 }, (_, index) => `"u${index}":1`).join()}}`, '', /5000 values/],
+    ['in too many configurations', inSet(...Array(1_001).fill('{}')), '/InventoryConfigurations', /must be 1000 at most/]
   ]
   for (const [name, body, pointer, detail] of cases) {
     const rejected = await call('PUT', collection, body)
@@ -94,18 +94,18 @@ t.test('PUT of a set rejects more values than it validates in time', async t => 
     t.equal(rejected.json.errors.length, 1)
   }
   for (const body of ['null', '"text"', '1', '[]', '{"InventoryConfigurations":{}}']) t.equal((await call('PUT', collection, body)).status, 400, body)
-  const faulty = await call('PUT', collection, inSet(...Array(900).fill(`{"Filter":{"Tag":${list(20, '{}')}}}`)))
-  t.match(faulty.json.detail, /^The request has at least 10\d\d faults; errors names the first 1000\.$/, 'the rest is not validated')
+  const invalid = await call('PUT', collection, inSet(...Array(900).fill(`{"Filter":{"Tag":${list(20, '{}')}}}`)))
+  t.match(invalid.json.detail, /^The request has at least 10\d\d faults; errors names the first 1000\.$/, 'the rest is not validated')
   t.strictSame(emulator.requests, [])
 })
 
-t.test('PUT of a set lets other requests be served while it is validated', async t => {
+t.test('PUT of a set yields to the event loop while it validates the configurations', async t => {
   const { call, emulator } = await start(t)
   const items = Array.from({ length: 50 }, (_, index) => ({ ...configuration, Id: `id-${index}` }))
-  // Each look at the clock takes 5 ms: so does the validation of each configuration.
+  // Each reading of the clock takes 5 ms, and so does each validation.
   const now = performance.now.bind(performance)
-  let looks = 0
-  const clock = mock.method(performance, 'now', () => now() + 5 * looks++)
+  let readings = 0
+  const clock = mock.method(performance, 'now', () => now() + 5 * readings++)
   t.teardown(() => { clock.mock.restore() })
   let iterations = 0
   let isBegun = false
@@ -125,7 +125,7 @@ t.test('PUT of a set lets other requests be served while it is validated', async
   t.ok(iterations >= 50, `${iterations} iterations of the event loop`)
 })
 
-t.test('a configuration of more than 256 KiB of XML is rejected before anything is sent', async t => {
+t.test('PUT, POST and PATCH return 400 when the XML would exceed 256 KiB', async t => {
   const running = await start(t)
   const { call, emulator } = running
   await call('PUT', at('a'), configuration)
@@ -156,20 +156,20 @@ t.test('a configuration of more than 256 KiB of XML is rejected before anything 
   for (const query of ['', '?dry-run=true']) {
     t.match(await patch(running, JSON.stringify(tooLarge), query), { status: 400, json: { code: 'ValidationFailed', errors: [{ pointer: '', detail }] } })
   }
-  t.strictSame(emulator.requests.map(({ method }) => method), ['GET', 'GET'], 'a patch is of what is there')
+  t.strictSame(emulator.requests.map(({ method }) => method), ['GET', 'GET'], 'PATCH reads the stored configuration')
   t.strictSame(emulator.configurations(bucket), before)
   const largest = { ...configuration, Filter: { Prefix: '&'.repeat(51 * KiB) } }
   t.equal((await call('PUT', at('a'), largest)).status, 204)
-  t.strictSame((await call('GET', at('a'))).json.Filter, largest.Filter, 'what is sent can be read')
+  t.strictSame((await call('GET', at('a'))).json.Filter, largest.Filter, 'GET returns the largest configuration')
 })
 
-t.test('no body makes the service fail, whatever it holds', async t => {
+t.test('PUT, POST and PATCH never return 5xx when the body is hostile', async t => {
   const { call, emulator, logs } = await start(t)
   await call('PUT', at('a'), configuration)
   const keys = (count: number, key: (index: number) => string) =>
     Array.from({ length: count }, (_, index) => `${JSON.stringify(key(index))}:1`).join()
   const nested = (open: string, close: string, depth: number) => `${open.repeat(depth)}1${close.repeat(depth)}`
-  // Members of a configuration, and the status of a PUT without and with allow-unknown=true.
+  // Members of a configuration, then the status of PUT without and with allow-unknown=true.
   const cases: Record<string, [members: string, closed: number, open: number]> = {
     'lists 120,000 deep': [`"X":${nested('[', ']', 120_000)}`, 400, 400],
     'lists 4,000 deep': [`"X":${nested('[', ']', 4_000)}`, 400, 400],
@@ -177,8 +177,8 @@ t.test('no body makes the service fail, whatever it holds', async t => {
     'objects 40,000 deep': [`"X":${nested('{"a":', '}', 40_000)}`, 400, 400],
     'objects 4,000 deep': [`"X":${nested('{"a":', '}', 4_000)}`, 400, 400],
     'objects deep in a known member': [`"Filter":${nested('{"And":', '}', 4_000)}`, 400, 400],
-    'lists and objects in turn': [`"X":${nested('[{"a":', '}]', 2_000)}`, 400, 400],
-    'objects as deep as they may be': [`"X":${nested('{"a":', '}', 20)}`, 400, 204],
+    'alternating lists and objects': [`"X":${nested('[{"a":', '}]', 2_000)}`, 400, 400],
+    'objects of the greatest depth allowed': [`"X":${nested('{"a":', '}', 20)}`, 400, 204],
     'a key of 200 KiB': [`"${'k'.repeat(200 * KiB)}":1`, 400, 400],
     'a known member below a key of 200 KiB': [`"Filter":{"${'k'.repeat(200 * KiB)}":{"Prefix":1}}`, 400, 400],
     'keys named __proto__': [Array(2_000).fill('"__proto__":{"a":1}').join(), 400, 204],
@@ -187,12 +187,12 @@ t.test('no body makes the service fail, whatever it holds', async t => {
     '20,000 keys': [keys(20_000, index => `k${index}`), 400, 400],
     '4,000 keys': [keys(4_000, index => `k${index}`), 400, 204],
     '4,000 integers as keys': [keys(4_000, String), 400, 400],
-    'keys of arrays': ['"length":1,"0":1,"-1":1,"4294967295":1', 400, 400],
+    'keys that arrays have': ['"length":1,"0":1,"-1":1,"4294967295":1', 400, 400],
     'a text of 250 KiB': [`"Filter":{"Prefix":"${'x'.repeat(250 * KiB)}"}`, 204, 204],
     'a text of 250 KiB that must be escaped': [`"Filter":{"Prefix":"${'<'.repeat(250 * KiB)}"}`, 400, 400],
-    'a text of a wrong member': [`"IncludedObjectVersions":"${'x'.repeat(250 * KiB)}"`, 400, 400],
-    'fields of meta data': [`"OptionalFields":[${keys(4_000, index => `x-cos-meta-${index}`).replaceAll(':1', '')}]`, 204, 204],
-    'equal fields': [`"OptionalFields":${list(4_000, '"Size"')}`, 400, 204],
+    'a text of 250 KiB in an enumeration': [`"IncludedObjectVersions":"${'x'.repeat(250 * KiB)}"`, 400, 400],
+    '4,000 metadata fields': [`"OptionalFields":[${keys(4_000, index => `x-cos-meta-${index}`).replaceAll(':1', '')}]`, 204, 204],
+    '4,000 equal fields': [`"OptionalFields":${list(4_000, '"Size"')}`, 400, 204],
     '1e999': ['"X":1e999,"Schedule":{"Frequency":"Monthly","MonthlyDate":1e999}', 400, 400],
     '-1e999': ['"X":-1e999', 400, 400],
     'a number of 300 digits': [`"X":${'9'.repeat(300)},"Filter":{"Period":{"StartTime":${'9'.repeat(300)}}}`, 400, 400],
@@ -204,7 +204,7 @@ t.test('no body makes the service fail, whatever it holds', async t => {
   }
   for (const [name, [members, closed, open]] of Object.entries(cases)) {
     for (const [query, status] of [['', closed], [unknownToo, open]] as const) {
-      const answers = [
+      const responses = [
         await call('PUT', at('a', query), withMembers(members)),
         await call('PATCH', at('a', query), `{${members}}`, mergePatch),
         await call('POST', at('b', query), withMembers(members)),
@@ -212,10 +212,10 @@ t.test('no body makes the service fail, whatever it holds', async t => {
           `{"InventoryConfigurations":[${withMembers(members).slice(0, -1)},"Id":"a"}]}`),
         await call('PUT', `${collection}?dry-run=true`, `{${members}}`)
       ]
-      t.equal(answers[0]?.status, status, `PUT with ${name} ${query}`)
-      const others = answers.slice(1).map(answer => answer.status)
+      t.equal(responses[0]?.status, status, `PUT with ${name} ${query}`)
+      const others = responses.slice(1).map(response => response.status)
       t.ok(others.every(each => each < 500), `${name} ${query}: ${others.join()}`)
-      t.ok(answers.every(({ text }) => text.length < 1024 * KiB))
+      t.ok(responses.every(({ text }) => text.length < 1024 * KiB))
       await call('DELETE', at('b'))
     }
   }

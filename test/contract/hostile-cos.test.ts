@@ -1,4 +1,4 @@
-/** Nothing that COS sends is an error of this service: no response is 500, and no error is logged. */
+/** Responses of COS never cause a 500 or an error in the log. */
 import fc from 'fast-check'
 import t from 'tap'
 import type { RawFault } from '../../src/emulator/faults.ts'
@@ -11,7 +11,7 @@ const job = { ...configuration, IsEnabled: undefined, Schedule: undefined }
 const set = { InventoryConfigurations: [{ ...configuration, Id: 'a' }] }
 const tag = { 'if-match': '"tag"' }
 
-/** Every operation, those that read before they write included. */
+/** All operations, including those that read before they write. */
 const operations: Array<(call: Running['call']) => Promise<Answer>> = [
   call => call('GET', at('a')),
   call => call('HEAD', at('a')),
@@ -78,7 +78,7 @@ const responses = fc.record({
   )
 })
 
-t.test('no response of COS makes the service respond 500', async t => {
+t.test('requests never return 500 when COS sends an arbitrary response', async t => {
   const { call, emulator, logs } = await start(t, { environment: { COS_TIMEOUT_MS: '60000', COS_DEADLINE_MS: '60000' } })
   const property = fc.asyncProperty(
     fc.constantFrom(...operations), fc.array(responses, { minLength: 1, maxLength: 3 }), async (operate, faults) => {
@@ -97,7 +97,7 @@ t.test('no response of COS makes the service respond 500', async t => {
   await t.resolves(fc.assert(property, { numRuns: runs }))
 })
 
-t.test('only the status that an operation documents is a success', async t => {
+t.test('requests return 502 when COS responds with an undocumented success status', async t => {
   const { call, emulator } = await start(t)
   await call('PUT', at('a'), configuration)
   const [stored = ''] = emulator.configurations(bucket)
@@ -119,12 +119,12 @@ t.test('only the status that an operation documents is a success', async t => {
     t.match(await call('POST', at('a'), job), invalid, `POST ${status}`)
   }
   respond(200)
-  t.match(await call('DELETE', at('a')), invalid, 'DELETE is 204')
+  t.match(await call('DELETE', at('a')), invalid, 'the documented status of DELETE is 204')
   respond(204)
-  t.match(await call('PUT', at('a'), configuration), invalid, 'PUT is 200')
+  t.match(await call('PUT', at('a'), configuration), invalid, 'the documented status of PUT is 200')
 })
 
-t.test('a list is rejected when a configuration has no usable Id', async t => {
+t.test('PUT of a set returns 502 when a listed configuration has no valid Id', async t => {
   const { call, emulator } = await start(t)
   const list = (id: string) => `<ListInventoryConfigurationResult><InventoryConfiguration>${id}<IsEnabled>true</IsEnabled>` +
     '</InventoryConfiguration><IsTruncated>false</IsTruncated></ListInventoryConfigurationResult>'
@@ -135,11 +135,11 @@ t.test('a list is rejected when a configuration has no usable Id', async t => {
     }
   }
   emulator.addFault({ kind: 'raw', status: 200, body: list('<Id>a b/..</Id>'), times: 1, headers: { 'x-cos-request-id': 'aWQ=' } })
-  const odd = await call('PUT', `${collection}?prune=true`, set)
-  t.match(odd, { status: 207, json: { Failed: [{ Id: 'a b/..', problem: { status: 400, code: 'InvalidArgument' } }] } }, 'COS says what it is')
+  const malformed = await call('PUT', `${collection}?prune=true`, set)
+  t.match(malformed, { status: 207, json: { Failed: [{ Id: 'a b/..', problem: { status: 400, code: 'InvalidArgument' } }] } }, 'the error of COS is returned')
 })
 
-t.test('a response is cut off when it is larger than any of COS', async t => {
+t.test('requests return 502 when a response of COS exceeds the limit of its operation', async t => {
   const { call, emulator } = await start(t)
   const tooLarge = { status: 502, json: { code: 'UpstreamInvalidResponse', detail: /larger than any of COS/ } }
   const respond = (status: number, kib: number) => {
@@ -157,7 +157,7 @@ t.test('a response is cut off when it is larger than any of COS', async t => {
   }
 })
 
-t.test('all=true is rejected when the pages have more than 8 MiB together', async t => {
+t.test('GET with all=true returns 502 when all pages together exceed 8 MiB', async t => {
   const { call, emulator } = await start(t)
   const entries = (page: number) => Array.from({ length: 50 }, (_, index) => '<InventoryConfiguration>' +
     `<Id>${page}-${index}</Id><Filter><Prefix>${'p'.repeat(60_000)}</Prefix></Filter></InventoryConfiguration>`).join('')

@@ -5,7 +5,7 @@ import { at, bucket, configuration, otherBucket, start } from '../start.ts'
 const { Schedule, IsEnabled, ...job } = configuration
 const collection = `/buckets/${bucket}/inventories`
 
-t.test('the life of a configuration', async t => {
+t.test('PUT, GET, HEAD and DELETE return the documented statuses and bodies', async t => {
   const { call, emulator } = await start(t)
   const put = await call('PUT', at('daily-report'), configuration)
   t.equal(put.status, 204)
@@ -16,7 +16,7 @@ t.test('the life of a configuration', async t => {
   t.equal(get.status, 200)
   t.match(get.headers, { 'content-type': /^application\/json/, 'x-cos-request-id': /.+/ })
   t.strictSame(get.json, { Id: 'daily-report', ...configuration })
-  t.equal((await call('PUT', at('daily-report'), get.json)).status, 204, 'what GET answers can be PUT')
+  t.equal((await call('PUT', at('daily-report'), get.json)).status, 204, 'PUT accepts the response of GET')
 
   const head = await call('HEAD', at('daily-report'))
   t.equal(head.status, 200)
@@ -29,7 +29,7 @@ t.test('the life of a configuration', async t => {
   const deleted = await call('DELETE', at('daily-report'))
   t.equal(deleted.status, 204)
   t.equal(deleted.text, '')
-  t.equal((await call('DELETE', at('daily-report'))).status, 204, 'deleting twice is no error')
+  t.equal((await call('DELETE', at('daily-report'))).status, 204, 'a second DELETE returns 204')
   t.match((await call('GET', at('daily-report'))).json, { status: 404, code: 'InventoryConfigurationNotFoundError' })
   t.equal((await call('HEAD', at('daily-report'))).status, 404)
   t.strictSame((await call('GET', collection)).json, { InventoryConfigurations: [], IsTruncated: false })
@@ -40,7 +40,7 @@ t.test('the life of a configuration', async t => {
   }
 })
 
-t.test('a one-time job is started and answered with its JobId', async t => {
+t.test('POST returns 202 with a JobId, and 409 when the id was used before', async t => {
   const { call, emulator } = await start(t)
   const post = await call('POST', at('once'), job)
   t.equal(post.status, 202)
@@ -49,12 +49,12 @@ t.test('a one-time job is started and answered with its JobId', async t => {
   t.match((await call('POST', at('twice'), { ...job, IsEnabled, Schedule })).json, {
     status: 400, errors: [{ pointer: '/IsEnabled' }, { pointer: '/Schedule' }]
   })
-  t.equal((await call('POST', at('twice', '?allow-unknown=true'), { ...job, IsEnabled })).status, 400, 'known elements stay known')
+  t.equal((await call('POST', at('twice', '?allow-unknown=true'), { ...job, IsEnabled })).status, 400, 'allow-unknown does not allow known elements')
   emulator.addFault({ kind: 'raw', status: 200, headers: { 'x-cos-request-id': 'r' }, body: '' })
-  t.strictSame((await call('POST', at('older'), job)).json, {}, 'older clusters name no job')
+  t.strictSame((await call('POST', at('older'), job)).json, {}, 'older clusters return no JobId')
 })
 
-t.test('the sample dictionary of the Python SDK is a valid body and reads back equal', async t => {
+t.test('PUT accepts the sample of the Python SDK, and GET returns it equal', async t => {
   const { call, emulator } = await start(t)
   const sample = {
     Destination: {
@@ -79,7 +79,7 @@ t.test('the sample dictionary of the Python SDK is a valid body and reads back e
   t.match(emulator.configurations(bucket)[0], '<Encryption><SSE-COS></SSE-COS></Encryption>')
 })
 
-t.test('texts survive as destination prefix and filter prefix, whatever they look like', async t => {
+t.test('GET returns prefixes unchanged when they contain special characters', async t => {
   const { call } = await start(t)
   const texts = [
     'a&b<c>"d\'e', ' lead and trail ', '00123', '1e5', 'true', '0x1F', ']]>', '&amp;lt;', '__proto__', 'a\tb', 'a\r\nb', '日本/😀'
@@ -94,7 +94,7 @@ t.test('texts survive as destination prefix and filter prefix, whatever they loo
   }
 })
 
-t.test('the SDKs\' other spellings are read as the flat form', async t => {
+t.test('GET returns the flat form when PUT used the spelling of an SDK', async t => {
   const { call } = await start(t)
   const tag = [{ Key: 'age', Value: '18' }]
   const OptionalFields = ['Size', 'Tag']
@@ -112,7 +112,7 @@ t.test('the SDKs\' other spellings are read as the flat form', async t => {
   t.notOk('Filter' in (await call('GET', at('empty'))).json, 'empty containers are not sent')
 })
 
-t.test('dry-run answers exactly the bytes that would be sent, and sends nothing', async t => {
+t.test('PUT and POST with dry-run=true return the XML and send nothing', async t => {
   const { call, emulator } = await start(t)
   const preview = await call('PUT', at('dry', '?dry-run=true'), configuration)
   t.equal(preview.status, 200)
@@ -127,7 +127,7 @@ t.test('dry-run answers exactly the bytes that would be sent, and sends nothing'
   t.equal((await call('PUT', at('dry', '?dry-run=yes'), configuration)).status, 400)
 })
 
-t.test('allow-unknown sends unknown properties as elements, and they can be read and sent again', async t => {
+t.test('PUT with allow-unknown=true stores unknown members, and GET returns them', async t => {
   const { call, emulator } = await start(t)
   const body = {
     ...configuration,
@@ -135,8 +135,8 @@ t.test('allow-unknown sends unknown properties as elements, and they can be read
     Filter: { Prefix: 'p', NewCondition: 'n' },
     Schedule: { Frequency: 'Daily', Hour: '04' }
   }
-  const refused = await call('PUT', at('new'), body)
-  t.match(refused.json, {
+  const rejected = await call('PUT', at('new'), body)
+  t.match(rejected.json, {
     code: 'ValidationFailed',
     errors: [{ pointer: '/NewThing', detail: /allow-unknown=true/ }, { pointer: '/Filter/NewCondition' }, { pointer: '/Schedule/Hour' }]
   })
@@ -161,7 +161,7 @@ t.test('allow-unknown sends unknown properties as elements, and they can be read
   t.equal(({} as Record<string, unknown>)['polluted'], undefined)
 })
 
-t.test('allow-unknown refuses what cannot be an element, with its pointer', async t => {
+t.test('PUT with allow-unknown=true returns 400 when a member cannot be an element', async t => {
   const { call, emulator } = await start(t)
   const deep = JSON.parse(`${'{"a":'.repeat(30)}1${'}'.repeat(30)}`) as object
   const body = {
@@ -190,7 +190,7 @@ t.test('allow-unknown refuses what cannot be an element, with its pointer', asyn
   t.strictSame(emulator.requests, [])
 })
 
-t.test('a known element that COS repeats reads as an array and can be sent again', async t => {
+t.test('PUT accepts an array of StorageClass when allow-unknown is true', async t => {
   const { call, emulator } = await start(t)
   const body = { ...configuration, Filter: { StorageClass: ['STANDARD', 'ARCHIVE'] } }
   t.match((await call('PUT', at('two'), body)).json, { errors: [{ pointer: '/Filter/StorageClass', detail: 'must be a string' }] })
@@ -199,25 +199,25 @@ t.test('a known element that COS repeats reads as an array and can be sent again
   t.match((await call('PUT', at('two', '?allow-unknown=true&dry-run=true'), body)).text,
     '<StorageClass>STANDARD</StorageClass><StorageClass>ARCHIVE</StorageClass>')
   for (const change of [{ Id: ['x'] }, { IncludedObjectVersions: ['All'] }, { OptionalFields: [['Size'], 'ETag'] }, { Filter: { Prefix: ['a', 'b'] } }]) {
-    t.equal((await call('PUT', at('x', '?allow-unknown=true'), { ...configuration, ...change })).status, 400, 'no other element')
+    t.equal((await call('PUT', at('x', '?allow-unknown=true'), { ...configuration, ...change })).status, 400, 'other elements accept no array')
   }
   t.strictSame(emulator.requests, [])
 })
 
-t.test('every fault of a request is named with its pointer, and nothing is sent', async t => {
+t.test('PUT returns 400 with a pointer for every issue and sends nothing', async t => {
   const { call, emulator } = await start(t)
-  const faultsOf = async (body: unknown, path = at('a')) => {
-    const answer = await call('PUT', path, body)
-    t.match(answer, { status: 400, headers: { 'content-type': 'application/problem+json' }, json: { code: 'ValidationFailed' } })
-    return answer.json.errors.map((fault: { in: string, pointer: string }) => `${fault.in} ${fault.pointer}`)
+  const issuesOf = async (body: unknown, path = at('a')) => {
+    const response = await call('PUT', path, body)
+    t.match(response, { status: 400, headers: { 'content-type': 'application/problem+json' }, json: { code: 'ValidationFailed' } })
+    return response.json.errors.map((issue: { in: string, pointer: string }) => `${issue.in} ${issue.pointer}`)
   }
   const { COSBucketDestination: destination } = configuration.Destination
-  t.strictSame(await faultsOf({}), [
+  t.strictSame(await issuesOf({}), [
     'body /IncludedObjectVersions', 'body /Destination', 'body /IsEnabled', 'body /Schedule'
   ])
-  for (const body of [null, [], 'text', 1, true, 0]) t.strictSame(await faultsOf(JSON.stringify(body)), ['body '], JSON.stringify(body))
-  t.strictSame(await faultsOf(undefined), ['body '])
-  t.strictSame(await faultsOf(
+  for (const body of [null, [], 'text', 1, true, 0]) t.strictSame(await issuesOf(JSON.stringify(body)), ['body '], JSON.stringify(body))
+  t.strictSame(await issuesOf(undefined), ['body '])
+  t.strictSame(await issuesOf(
     { ...configuration, Id: 'b', Nope: 1 }, '/buckets/NoAppId/inventories/a%20b?region=x&dry-run=1&nope=1'
   ), [
     'path /bucket', 'path /id', 'query /nope', 'query /region', 'query /dry-run', 'body /Nope', 'body /Id'
@@ -251,14 +251,14 @@ t.test('every fault of a request is named with its pointer, and nothing is sent'
       ['/Destination/COSBucketDestination/Encryption/SSECOS']]
   ]
   for (const [change, pointers] of cases) {
-    t.strictSame((await faultsOf({ ...configuration, ...change })).sort(), pointers.map(each => `body ${each}`).sort(), JSON.stringify(change))
+    t.strictSame((await issuesOf({ ...configuration, ...change })).sort(), pointers.map(each => `body ${each}`).sort(), JSON.stringify(change))
   }
   t.strictSame(emulator.requests, [])
   const monthly = { ...configuration, Schedule: { Frequency: 'Monthly', MonthlyDate: 31 } }
   t.equal((await call('PUT', at('a'), monthly)).status, 204)
 })
 
-t.test('any JSON body either passes or is refused with pointers into it', async t => {
+t.test('PUT with dry-run=true returns 200 or 400 with pointers into any JSON body', async t => {
   const { call } = await start(t)
   const mutated = fc.tuple(fc.constantFrom(...Object.keys(configuration), 'Id', 'X~/y'), fc.jsonValue({ maxDepth: 4 }))
   await t.resolves(fc.assert(fc.asyncProperty(mutated, async ([name, value]) => {
@@ -269,7 +269,7 @@ t.test('any JSON body either passes or is refused with pointers into it', async 
       pointer.split('/').slice(1).map(each => each.replaceAll('~1', '/').replaceAll('~0', '~'))
     const errors = json.errors as Array<Record<'pointer' | 'detail', string>>
     return status === 400 && errors.length > 0 && errors.every(({ pointer, detail }) => {
-      // All but a missing member exists, and of that the parent does.
+      // A missing member does not exist, but its parent does.
       const parent = tokens(pointer).slice(0, -1)
         .reduce<unknown>((each, token) => (each as Record<string, unknown>)[token], body)
       return detail.length > 0 && typeof parent === 'object' && parent !== null
@@ -277,7 +277,7 @@ t.test('any JSON body either passes or is refused with pointers into it', async 
   }), { numRuns: 150 }))
 })
 
-t.test('PUT names the first 1,000 of many errors', async t => {
+t.test('PUT returns the first 1,000 issues when the body has 4,000', async t => {
   const { call } = await start(t)
   const tags = await call('PUT', at('a'), { ...configuration, Filter: { Tag: Array(2_000).fill({}) } })
   t.match(tags.json.detail, /^The request has 4000 faults; errors names the first 1000\.$/)
@@ -286,7 +286,7 @@ t.test('PUT names the first 1,000 of many errors', async t => {
   t.equal(fields.status, 400)
 })
 
-t.test('ids and buckets that could mean something else are refused', async t => {
+t.test('requests return 400 when id, bucket or region is malformed or ambiguous', async t => {
   const { call, emulator } = await start(t)
   for (const id of ['a%2Fb', '%2E%2E', '%2e', 'a%3Fb', 'a%23', 'a%26acl', '%C3%A4', '%00', 'a'.repeat(129), 'a%0Ab', '%20', '%E2%82%AC']) {
     for (const method of ['GET', 'DELETE']) {
@@ -309,7 +309,7 @@ t.test('ids and buckets that could mean something else are refused', async t => 
   }
 })
 
-t.test('the region of a call is the query\'s, else the bucket\'s, else the default', async t => {
+t.test('the region comes from the query, then the bucket, then the default', async t => {
   const { call, emulator } = await start(t)
   const hosts = () => emulator.requests.map(({ host }) => host)
   await call('GET', at('a'))
@@ -322,13 +322,13 @@ t.test('the region of a call is the query\'s, else the bucket\'s, else the defau
 
   const bare = await start(t, { environment: { COS_REGION: '', COS_BUCKET_REGIONS: '' } })
   for (const [method, query] of [['GET', ''], ['DELETE', ''], ['PUT', '?dry-run=true']] as const) {
-    const answer = await bare.call(method, at('a', query), method === 'PUT' ? configuration : undefined)
-    t.match(answer.json, { code: 'ValidationFailed', errors: [{ in: 'query', pointer: '/region', detail: /COS_BUCKET_REGIONS or COS_REGION/ }] })
+    const response = await bare.call(method, at('a', query), method === 'PUT' ? configuration : undefined)
+    t.match(response.json, { code: 'ValidationFailed', errors: [{ in: 'query', pointer: '/region', detail: /COS_BUCKET_REGIONS or COS_REGION/ }] })
   }
   t.equal((await bare.call('PUT', at('a', '?region=ap-guangzhou'), configuration)).status, 204)
 })
 
-t.test('pages are walked in order, by the caller or by all=true', async t => {
+t.test('GET returns all pages in order, by token or with all=true', async t => {
   const { call, emulator } = await start(t)
   const ids = Array.from({ length: 250 }, (_, index) => `ID-${index}`)
   for (const id of ids) await call('PUT', at(id), configuration)
@@ -351,7 +351,7 @@ t.test('pages are walked in order, by the caller or by all=true', async t => {
   const first = (await call('GET', `${collection}?continuation-token=`)).json
   t.strictSame(idsOf(first), ids.slice(0, 100), 'an empty token is the first page')
   t.strictSame(idsOf((await call('GET', `${collection}?continuation-token=${first.NextContinuationToken}`)).json),
-    ids.slice(100, 200), 'a plus sign that was not encoded is a plus sign')
+    ids.slice(100, 200), 'a plus sign in a token needs no encoding')
 
   const before = emulator.requests.length
   const all = await call('GET', `${collection}?all=true`)
@@ -364,28 +364,28 @@ t.test('pages are walked in order, by the caller or by all=true', async t => {
   t.match((await call('GET', `${collection}?continuation-token=unknown`)).json, { status: 400, code: 'InvalidArgument' })
 })
 
-t.test('all=true comes to an end whatever COS answers', async t => {
+t.test('GET with all=true returns 502 when pages recur or exceed 1,000 entries', async t => {
   const { call, emulator } = await start(t)
   const page = (ids: string[], token?: string) => '<ListInventoryConfigurationResult>' +
     ids.map(id => `<InventoryConfiguration><Id>${id}</Id></InventoryConfiguration>`).join('') +
     `<IsTruncated>${token !== undefined}</IsTruncated>${token === undefined ? '' : `<NextContinuationToken>${token}</NextContinuationToken>`}` +
     '</ListInventoryConfigurationResult>'
-  const answers = (...bodies: string[]) => {
+  const respondWith = (...bodies: string[]) => {
     emulator.clearFaults()
     for (const body of bodies) emulator.addFault({ kind: 'raw', status: 200, body, times: 1 })
   }
-  answers(page(['a', 'b'], '1'), page(['b', 'c'], '2'), page(['d']))
+  respondWith(page(['a', 'b'], '1'), page(['b', 'c'], '2'), page(['d']))
   t.strictSame((await call('GET', `${collection}?all=true`)).json.InventoryConfigurations, [{ Id: 'a' }, { Id: 'b' }, { Id: 'c' }, { Id: 'd' }])
-  answers(page(['a'], '1'), page(['b'], '2'), page(['c'], '1'))
+  respondWith(page(['a'], '1'), page(['b'], '2'), page(['c'], '1'))
   t.match((await call('GET', `${collection}?all=true`)).json, { status: 502, code: 'UpstreamInvalidResponse', detail: /repeats a page/ })
   const many = Array.from({ length: 1001 }, (_, index) => String(index))
-  answers(page(many, '1'))
+  respondWith(page(many, '1'))
   t.match((await call('GET', `${collection}?all=true`)).json, { status: 502, code: 'UpstreamInvalidResponse' })
-  answers(page(many.slice(1)))
+  respondWith(page(many.slice(1)))
   t.equal((await call('GET', `${collection}?all=true`)).json.InventoryConfigurations.length, 1000)
 })
 
-t.test('an empty bucket is an empty page, also when COS answers 404', async t => {
+t.test('GET returns an empty page when COS returns 404 for an empty bucket', async t => {
   const { call, emulator } = await start(t)
   for (const code of ['InventoryConfigurationNotFoundError', 'NoSuchConfiguration', 'NoSuchInventoryConfiguration']) {
     emulator.addFault({ kind: 'error', status: 404, code, times: 3 })
@@ -400,7 +400,7 @@ t.test('an empty bucket is an empty page, also when COS answers 404', async t =>
   t.equal((await call('GET', collection)).status, 404)
 })
 
-t.test('READ_ONLY refuses every change and nothing else', async t => {
+t.test('PUT, POST and DELETE return 403 when READ_ONLY is true, and GET is served', async t => {
   const { call, emulator } = await start(t, { environment: { READ_ONLY: 'true' } })
   for (const [method, body] of [['PUT', configuration], ['POST', job], ['DELETE', undefined]] as const) {
     t.match((await call(method, at('a'), body)).json, { status: 403, code: 'ReadOnly' })
@@ -411,7 +411,7 @@ t.test('READ_ONLY refuses every change and nothing else', async t => {
   t.equal((await call('GET', collection)).status, 200)
 })
 
-t.test('the request id is the caller\'s if it is one, and on every answer', async t => {
+t.test('X-Request-Id of the response equals that of the request when it is valid', async t => {
   const { call, logs } = await start(t)
   t.equal((await call('GET', at('a'), undefined, { 'x-request-id': 'my-id_1.2' })).headers['x-request-id'], 'my-id_1.2')
   t.match(logs(), '"requestId":"my-id_1.2"')

@@ -5,7 +5,7 @@ import t from 'tap'
 import { at, bucket, start } from '../start.ts'
 import type { Answer } from '../start.ts'
 
-/** JSON in the form GET answers. */
+/** JSON as GET returns it. */
 type Json = string | number | boolean | null | Json[] | { [name: string]: Json }
 interface Configuration { [name: string]: Json }
 
@@ -14,7 +14,7 @@ const ids = ['a', 'b', 'c']
 const isObject = (value: Json | undefined): value is Configuration =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-/** RFC 7396, section 2, as it is printed there. */
+/** Applies a merge patch with the algorithm of RFC 7396, section 2. */
 function merged (target: Json | undefined, patch: Json): Json {
   if (!isObject(patch)) return patch
   const result: Configuration = isObject(target) ? { ...target } : {}
@@ -25,17 +25,17 @@ function merged (target: Json | undefined, patch: Json): Json {
   return result
 }
 
-/** Lists in an order of their own: whether two are the same is nothing about order. */
-function meaning (value: Json): Json {
-  if (Array.isArray(value)) return value.map(meaning).map(each => JSON.stringify(each)).sort()
+/** Returns the canonical form, in which lists are sorted because their order does not matter. */
+function canonical (value: Json): Json {
+  if (Array.isArray(value)) return value.map(canonical).map(each => JSON.stringify(each)).sort()
   if (!isObject(value)) return value
-  return Object.fromEntries(Object.entries(value).map(([name, each]): [string, Json] => [name, meaning(each)])
+  return Object.fromEntries(Object.entries(value).map(([name, each]): [string, Json] => [name, canonical(each)])
     .sort(([one], [other]) => one < other ? -1 : 1))
 }
-const same = (one: Json, other: Json) => isDeepStrictEqual(meaning(one), meaning(other))
-const keyOf = (value: Json) => JSON.stringify(meaning(value))
+const same = (one: Json, other: Json) => isDeepStrictEqual(canonical(one), canonical(other))
+const keyOf = (value: Json) => JSON.stringify(canonical(value))
 
-/** What GET answers of a configuration that was written in any of the forms it may have. */
+/** Returns a configuration as GET returns it, from any form that PUT accepts. */
 function normal (id: string, { Id: _, ...input }: Configuration): Configuration {
   const { Filter: filter, OptionalFields: fields, IsEnabled: enabled, Destination: destination, ...rest } = input
   const { Encryption: encryption, ...bucketDestination } = bucketDestinationOf(destination)
@@ -81,15 +81,15 @@ function emptied (object: Record<string, Json | undefined>): Configuration | und
   return Object.keys(rest).length > 0 ? rest : undefined
 }
 
-/** An element this service does not know, once it has been written and read: text is text, one of a list is no list. */
+/** Returns an unknown element as GET reads it: values become text, and a list of one becomes its item. */
 function asElement (value: Json): Json {
   if (Array.isArray(value)) return value.length === 1 ? asElement(value[0] as Json) : value.map(asElement)
   if (!isObject(value)) return String(value)
   return Object.keys(value).length === 0 ? '' : mapped(value, asElement)
 }
 
-/** Why the service refuses what a patch comes to; a patch may leave what is unknown as it is. */
-function isRefused (result: Configuration, present: Configuration, allowUnknown: boolean): boolean {
+/** Tells whether the service rejects the merged configuration. A patch may keep unknown members. */
+function isRejected (result: Configuration, present: Configuration, allowUnknown: boolean): boolean {
   const { IsEnabled: enabled, Schedule: schedule, Filter: filter } = result
   if (enabled === undefined || !isObject(schedule)) return true
   if (!allowUnknown && contradicts(schedule)) return true
@@ -105,13 +105,13 @@ function isRefused (result: Configuration, present: Configuration, allowUnknown:
     after[name] !== undefined && (before[name] === undefined || !same(after[name], before[name])))
 }
 
-/** Monthly goes with a date, and a date with Monthly. allow-unknown=true leaves this rule to COS. */
+/** Tells whether Frequency and MonthlyDate conflict. With allow-unknown=true, COS checks this rule. */
 function contradicts (schedule: Configuration): boolean {
   return (schedule['Frequency'] === 'Monthly') !== ('MonthlyDate' in schedule)
 }
 
-/** What the emulator says of a schedule, and of a filter by tag. */
-function isRefusedByCos ({ Filter: filter, OptionalFields: fields, Schedule: schedule }: Configuration): boolean {
+/** Tells whether the emulator rejects the schedule or a filter by tag. */
+function isRejectedByCos ({ Filter: filter, OptionalFields: fields, Schedule: schedule }: Configuration): boolean {
   const tags = isObject(filter) && 'Tag' in filter
   return contradicts(schedule as Configuration) || (tags && !(isObject(fields) && (fields['Field'] as Json[]).includes('Tag')))
 }
@@ -123,7 +123,7 @@ const unknownThing = [
   { Level: '3' }, { Level: '4', Items: ['a', 'b'] }, { Items: ['b', 'a', 'a'], Deep: { On: 'true' } }, ['x', 'y'], ''
 ]
 
-/** In the form GET answers, without Id. */
+/** A configuration as GET returns it, without Id. */
 const configuration = fc.record({
   IsEnabled: fc.boolean(),
   IncludedObjectVersions: fc.constantFrom('All', 'Current'),
@@ -155,7 +155,7 @@ const configuration = fc.record({
   })
 })
 
-/** Other words for the same: those of the SDKs, another order, values that become the same text. */
+/** Returns an equivalent body: spellings of the SDKs, another order, values with the same text. */
 function spelled (id: string, configuration: Configuration, ways: boolean[]): Configuration {
   const [capitals, bare, nested, emptyText, reverse, otherTypes, emptyOnes, named] = ways
   const { IsEnabled, Filter: filter, OptionalFields: fields, Destination: destination, Colour, ...rest } = configuration
@@ -163,7 +163,7 @@ function spelled (id: string, configuration: Configuration, ways: boolean[]): Co
   const conditions = without({ Prefix, Tag: Tag ?? (emptyOnes === true ? [] : undefined), StorageClass })
   const { Encryption: encryption, ...bucketDestination } = bucketDestinationOf(destination)
   const empty = (value: Json) => emptyOnes === true ? value : undefined
-  const said = without({
+  const body = without({
     Id: named === true ? id : undefined,
     ...rest,
     Colour: otherTypes !== true || Colour === undefined ? Colour : Colour === 'red' ? ['red'] : JSON.parse(String(Colour)) as Json,
@@ -177,7 +177,7 @@ function spelled (id: string, configuration: Configuration, ways: boolean[]): Co
       })
     }
   })
-  return reverse === true ? reversed(said) as Configuration : said
+  return reverse === true ? reversed(body) as Configuration : body
 }
 
 function reversed (value: Json): Json {
@@ -202,7 +202,7 @@ const wholePatch = fc.record<Record<string, Json>>({
   NewThing: fc.constantFrom<Json>(null, { Level: '9' }, { Level: null }, { Items: ['z'] }, { Items: null, Level: null }, 'text', ['x', 'y'])
 })
 
-/** Of all that may be patched up to two, so that there is often nothing wrong with it, and often nothing to do. */
+/** A patch has at most two members, so it is often valid and often changes nothing. */
 const patch = wholePatch.chain(whole => fc.subarray(Object.entries(whole), { maxLength: 2 }))
   .map(members => Object.fromEntries(members))
 
@@ -222,20 +222,20 @@ const step = fc.oneof(
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('apply' as const), items, prune: flag, dryRun: seldom }) }
 )
 
-t.test('whatever is asked in whatever order, the service answers and COS holds what a model says', async t => {
+t.test('the service and COS agree with a model after any sequence of requests', async t => {
   const { call, emulator } = await start(t)
   const etags = new Map<string, string>()
-  const meanings = new Map<string, string>()
+  const canonicalForms = new Map<string, string>()
   const seen = new Set<string>()
 
-  /** Equal configurations have one tag, and different ones two. */
+  /** Checks that equal configurations have the same tag, and different ones different tags. */
   function learn (configuration: Configuration, { headers: { etag } }: Answer): void {
     const key = keyOf(configuration)
     assert.match(String(etag), /^"[^"]+"$/)
     assert.equal(etags.get(key) ?? etag, etag)
-    assert.equal(meanings.get(String(etag)) ?? key, key)
+    assert.equal(canonicalForms.get(String(etag)) ?? key, key)
     etags.set(key, String(etag))
-    meanings.set(String(etag), key)
+    canonicalForms.set(String(etag), key)
   }
 
   async function headersOf (
@@ -244,13 +244,13 @@ t.test('whatever is asked in whatever order, the service answers and COS holds w
     const present = model.get(id)
     if (present !== undefined && !etags.has(keyOf(present))) learn(present, await call('GET', at(id)))
     const current = present === undefined ? '"none"' : etags.get(keyOf(present))
-    const other = [...meanings.keys()].find(each => each !== current) ?? '"none"'
+    const other = [...canonicalForms.keys()].find(each => each !== current) ?? '"none"'
     const values = { '*': '*', current: `"first", ${current}`, other }
     return Object.fromEntries(Object.entries({ 'if-match': conditions.ifMatch, 'if-none-match': conditions.ifNoneMatch })
       .flatMap(([name, each]) => each === undefined ? [] : [[name, values[each]]]))
   }
 
-  /** The status of an answer, and how many changes COS is sent; the model is brought to what COS then holds. */
+  /** Runs a step, checks its status and number of writes, and updates the model. */
   async function take (model: Map<string, Configuration>, each: Step): Promise<void> {
     if (each.kind === 'apply') return await apply(model, each)
     const present = model.get(each.id)
@@ -261,59 +261,59 @@ t.test('whatever is asked in whatever order, the service answers and COS holds w
     const writes = () => emulator.requests.splice(0).filter(({ method }) => method !== 'GET').length
     writes()
     if (each.kind === 'GET') {
-      const answer = await call('GET', path, undefined, headers)
-      assert.equal(answer.status, !isThere ? 404 : fails ? 304 : 200)
-      if (present !== undefined) learn(present, answer)
-      if (answer.status === 200) assert.ok(same(answer.json, present as Configuration))
+      const response = await call('GET', path, undefined, headers)
+      assert.equal(response.status, !isThere ? 404 : fails ? 304 : 200)
+      if (present !== undefined) learn(present, response)
+      if (response.status === 200) assert.ok(same(response.json, present as Configuration))
     } else if (each.kind === 'DELETE') {
       assert.equal((await call('DELETE', path, undefined, headers)).status, fails ? 412 : 204)
       assert.equal(writes(), fails ? 0 : 1)
       if (!fails) model.delete(each.id)
     } else if (each.kind === 'PUT') {
       const body = spelled(each.id, each.configuration, each.ways)
-      const answer = await call('PUT', `${path}?allow-unknown=true&dry-run=${each.dryRun}`, body, headers)
-      assert.equal(answer.status, fails ? 412 : each.dryRun ? 200 : 204)
+      const response = await call('PUT', `${path}?allow-unknown=true&dry-run=${each.dryRun}`, body, headers)
+      assert.equal(response.status, fails ? 412 : each.dryRun ? 200 : 204)
       assert.equal(writes(), fails || each.dryRun ? 0 : 1)
       if (fails || each.dryRun) return
       model.set(each.id, normal(each.id, each.configuration))
-      learn(normal(each.id, each.configuration), answer)
+      learn(normal(each.id, each.configuration), response)
     } else {
       const query = `?allow-unknown=${each.allowUnknown}&dry-run=${each.dryRun}`
-      const answer = await call('PATCH', path + query, each.patch, { ...headers, 'content-type': 'application/merge-patch+json' })
+      const response = await call('PATCH', path + query, each.patch, { ...headers, 'content-type': 'application/merge-patch+json' })
       const sent = writes()
-      seen.add(`PATCH ${answer.status}`)
+      seen.add(`PATCH ${response.status}`)
       if (typeof each.patch['Id'] === 'string' && each.patch['Id'] !== each.id) {
-        assert.deepEqual([answer.status, answer.json?.code, sent], [400, 'ValidationFailed', 0], 'before anything is read')
+        assert.deepEqual([response.status, response.json?.code, sent], [400, 'ValidationFailed', 0], 'the patch is rejected before the read')
         return
       }
       if (present === undefined) {
-        assert.deepEqual([answer.status, sent], [each.ifMatch === undefined ? 404 : 412, 0])
+        assert.deepEqual([response.status, sent], [each.ifMatch === undefined ? 404 : 412, 0])
         return
       }
       if (fails) {
-        assert.deepEqual([answer.status, sent], [412, 0])
+        assert.deepEqual([response.status, sent], [412, 0])
         return
       }
       const result = merged(present, each.patch) as Configuration
-      if (isRefused(result, present, each.allowUnknown)) {
-        assert.deepEqual([answer.status, answer.json?.code, sent], [400, 'ValidationFailed', 0])
+      if (isRejected(result, present, each.allowUnknown)) {
+        assert.deepEqual([response.status, response.json?.code, sent], [400, 'ValidationFailed', 0])
         return
       }
       const next = normal(each.id, result)
       if (!each.allowUnknown && ('Colour' in present || 'NewThing' in present)) seen.add('PATCH beside what is unknown')
       if (each.dryRun) {
-        assert.deepEqual([answer.status, sent], [200, 0])
+        assert.deepEqual([response.status, sent], [200, 0])
       } else if (same(next, present)) {
         seen.add('PATCH of nothing')
-        assert.deepEqual([answer.status, sent], [200, 0], 'what changes nothing writes nothing')
-        learn(present, answer)
-      } else if (isRefusedByCos(next)) {
-        assert.deepEqual([answer.status, answer.json?.code, sent], [400, 'InvalidArgument', 1])
+        assert.deepEqual([response.status, sent], [200, 0], 'a patch without a change is not written')
+        learn(present, response)
+      } else if (isRejectedByCos(next)) {
+        assert.deepEqual([response.status, response.json?.code, sent], [400, 'InvalidArgument', 1])
       } else {
-        assert.deepEqual([answer.status, sent], [200, 1])
-        assert.ok(same(answer.json, next))
+        assert.deepEqual([response.status, sent], [200, 1])
+        assert.ok(same(response.json, next))
         model.set(each.id, next)
-        learn(next, answer)
+        learn(next, response)
       }
     }
   }
@@ -349,7 +349,7 @@ t.test('whatever is asked in whatever order, the service answers and COS holds w
     for (const { Id, Changes } of json.Updated) {
       seen.add('Updated')
       const [before, after] = [model, next].map(each => each.get(Id) as Configuration) as [Configuration, Configuration]
-      assert.ok(same(changed(before, Changes), after), 'the changes lead from one to the other')
+      assert.ok(same(changed(before, Changes), after), 'the changes produce the new configuration')
     }
     const changes = dryRun ? 0 : expected.Created.length + expected.Updated.length + expected.Deleted.length
     assert.deepEqual(emulator.requests.map(({ method }) => method).filter(method => method !== 'GET').length, changes)
@@ -361,10 +361,10 @@ t.test('whatever is asked in whatever order, the service answers and COS holds w
 
   async function compare (model: Map<string, Configuration>): Promise<void> {
     const { json } = await call('GET', `${collection}?all=true`)
-    const held = new Map((json.InventoryConfigurations as Configuration[]).map(each => [each['Id'], each]))
-    assert.deepEqual([...held.keys()].sort(), [...model.keys()].sort())
+    const stored = new Map((json.InventoryConfigurations as Configuration[]).map(each => [each['Id'], each]))
+    assert.deepEqual([...stored.keys()].sort(), [...model.keys()].sort())
     for (const [id, configuration] of model) {
-      assert.deepEqual(meaning(held.get(id) as Configuration), meaning(configuration))
+      assert.deepEqual(canonical(stored.get(id) as Configuration), canonical(configuration))
     }
   }
 
@@ -375,7 +375,7 @@ t.test('whatever is asked in whatever order, the service answers and COS holds w
     for (const each of steps) await take(model, each)
     await compare(model)
 
-    // After a set has been applied there is nothing more to do, in whatever words it is said again.
+    // A set that was applied causes no change when it is sent again in another spelling.
     await apply(model, { items, prune, dryRun: false })
     for (const dryRun of [true, false]) {
       await apply(model, { items: items.map(each => ({ ...each, ways })), prune, dryRun })
@@ -389,7 +389,7 @@ t.test('whatever is asked in whatever order, the service answers and COS holds w
   }), { numRuns: 60 }))
   t.strictSame([...seen].sort(), [
     'PATCH 200', 'PATCH 400', 'PATCH 404', 'PATCH 412', 'PATCH beside what is unknown', 'PATCH of nothing', 'Updated'
-  ], 'and all of it came up')
+  ], 'every case occurred')
 })
 
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never
@@ -401,14 +401,14 @@ interface Change {
   to?: Json
 }
 
-/** What is described as changed, changed. */
+/** Applies the described changes to a configuration. */
 function changed (configuration: Configuration, changes: Change[]): Configuration {
   const result = structuredClone(configuration)
   for (const { pointer, from, to } of changes) {
     const names = pointer.split('/').slice(1)
     const last = names.pop() as string
     const parent = names.reduce((object, name) => object[name] as Configuration, result)
-    assert.deepEqual(meaning(parent[last] ?? null), meaning(from ?? null))
+    assert.deepEqual(canonical(parent[last] ?? null), canonical(from ?? null))
     if (to === undefined) delete parent[last]
     else parent[last] = to
   }

@@ -33,7 +33,7 @@ const spanId = '00f067aa0ba902b7'
 const traceparent = `00-${traceId}-${spanId}-01`
 const tracestate = 'congo=t61rcWkgMzE,rojo=00f067aa0ba902b7'
 
-t.test('after a known sequence of requests every counter is what it must be', async t => {
+t.test('every counter has the expected value after a known sequence of requests', async t => {
   const { environment } = callersFile(t, [
     withKey('billing', everything),
     withKey('reader', [{ actions: ['cos:GetBucketInventory'], buckets: ['*'] }]),
@@ -71,8 +71,8 @@ t.test('after a known sequence of requests every counter is what it must be', as
   await expect(404, 'GET', '/nothing')
   await expect(405, 'OPTIONS', at('a'))
   emulator.addFault({ kind: 'hang', times: 1 })
-  await leave(t, running, { method: 'GET', url: url + at('a'), headers: billing })
-  // One that is not answered within the time of the test would be there as timeout.
+  await disconnect(t, running, { method: 'GET', url: url + at('a'), headers: billing })
+  // A canceled call that is not noticed in time would be counted as a timeout.
   await until(async () => count(await scrape(running), 'cos_calls_total', { class: 'cancelled' }) === 1)
 
   const series = (await scrape(running)).filter(({ labels }) => labels['route'] !== '/metrics')
@@ -177,7 +177,7 @@ t.test('after a known sequence of requests every counter is what it must be', as
     DeleteBucketInventory: 2
   }
   t.strictSame(counts(series, 'cos_attempt_duration_seconds_count', 'operation'), attempts)
-  t.strictSame(counts(series, 'cos_queue_wait_seconds_count'), { '': 21 }, 'each attempt has had a slot')
+  t.strictSame(counts(series, 'cos_queue_wait_seconds_count'), { '': 21 }, 'each attempt has had a permit')
   t.equal(emulator.requests.length, 21)
   t.strictSame(counts(series, 'cos_retries_total', 'operation', 'class'), {
     'PutBucketInventory throttled': 2,
@@ -189,7 +189,7 @@ t.test('after a known sequence of requests every counter is what it must be', as
   t.strictSame(counts(series, 'cos_calls_shed_total', 'reason'), { queue_full: 0, waited: 0, silent_host: 0 })
 })
 
-t.test('with AUTH=none the caller is anyone, and a scrape is counted like any other request', async t => {
+t.test('requests count for the caller anyone when AUTH is none, and scrapes count too', async t => {
   const running = await start(t)
   await running.call('GET', collection)
   await scrape(running)
@@ -198,30 +198,30 @@ t.test('with AUTH=none the caller is anyone, and a scrape is counted like any ot
   t.strictSame(counts(series, 'http_requests_total', 'method', 'route', 'status'), { [`GET ${all} 200`]: 1, 'GET /metrics 200': 1 })
 })
 
-t.test('the text is what Prometheus reads, and says of which version it is', async t => {
+t.test('GET of /metrics returns valid Prometheus text with the version', async t => {
   const running = await start(t, { environment: { COS_MAX_ATTEMPTS: '2' } })
   running.emulator.addFault({ kind: 'error', status: 503, code: 'SlowDown', times: 1 })
   await running.call('GET', at('none'))
-  const answer = await running.call('GET', '/metrics')
-  t.equal(answer.status, 200)
-  t.equal(answer.headers['content-type'], 'text/plain; version=0.0.4; charset=utf-8')
-  const build = read(answer.text).filter(({ name }) => name === 'cos_inventory_proxy_build_info')
+  const response = await running.call('GET', '/metrics')
+  t.equal(response.status, 200)
+  t.equal(response.headers['content-type'], 'text/plain; version=0.0.4; charset=utf-8')
+  const build = read(response.text).filter(({ name }) => name === 'cos_inventory_proxy_build_info')
   t.strictSame(build, [{ name: 'cos_inventory_proxy_build_info', labels: { version, node: process.version }, value: 1 }])
-  const names = new Set(read(answer.text).map(({ name }) => name))
+  const names = new Set(read(response.text).map(({ name }) => name))
   for (const name of ['nodejs_eventloop_lag_p99_seconds', 'process_resident_memory_bytes', 'process_start_time_seconds']) {
     t.ok(names.has(name), name)
   }
   const { error, status, stdout, stderr } = spawnSync('promtool', ['check', 'metrics'], {
-    input: answer.text, encoding: 'utf8', env: toolEnvironment
+    input: response.text, encoding: 'utf8', env: toolEnvironment
   })
   if (error !== undefined) throw missing('promtool', error)
-  // What it says of names of prom-client's own is not for this service to change.
+  // The service cannot change the names of prom-client.
   const complaints = (stdout + stderr).split('\n').filter(line => line !== '' && !/^(nodejs|process)_/.test(line))
   t.strictSame(complaints, [])
   t.ok(status === 0 || status === 3, `promtool could read it (${status})`)
 })
 
-t.test('nothing that callers or COS make up becomes a series', async t => {
+t.test('no series is added when callers or COS send unknown names', async t => {
   const running = await start(t, { environment: { COS_MAX_CONNECTIONS: '2' } })
   const { call, emulator } = running
   const methods = METHODS.filter(method => method !== 'CONNECT')
@@ -261,29 +261,29 @@ t.test('nothing that callers or COS make up becomes a series', async t => {
   t.equal(count(after, 'cos_attempts_total', { class: 'caller', code: 'other' }), 402)
 })
 
-t.test('on its own port are the metrics and nothing else, and it ends with the service', async t => {
+t.test('METRICS_PORT serves only /metrics and closes when the service stops', async t => {
   const { call, service, ...running } = await start(t, { environment: { METRICS_PORT: '0' } })
   const { metricsUrl = '' } = service
   t.match(metricsUrl, /^http:\/\/127\.0\.0\.1:\d+$/)
   t.not(new URL(metricsUrl).port, new URL(running.url).port)
   t.match(await call('GET', '/metrics'), { status: 404, json: { code: 'RouteNotFound' } })
   const ask = async (path: string, method = 'GET') => {
-    const answer = await fetch(metricsUrl + path, { method })
-    return { status: answer.status, headers: answer.headers, text: await answer.text() }
+    const response = await fetch(metricsUrl + path, { method })
+    return { status: response.status, headers: response.headers, text: await response.text() }
   }
   await call('GET', collection)
   const { status, headers, text } = await ask('/metrics')
   t.strictSame([status, headers.get('content-type')], [200, 'text/plain; version=0.0.4; charset=utf-8'])
   t.strictSame(counts(read(text), 'http_requests_total', 'method', 'route', 'status'),
-    { 'GET none 404': 1, [`GET ${all} 200`]: 1 }, 'what is asked there is not counted')
+    { 'GET none 404': 1, [`GET ${all} 200`]: 1 }, 'requests to this port are not counted')
   for (const path of ['/', '/livez', '/readyz', '/docs', '/openapi.json', at('a'), collection]) {
-    const answer = await ask(path)
-    t.equal(answer.headers.get('content-type'), 'application/problem+json')
-    t.match(JSON.parse(answer.text), { status: 404, code: 'RouteNotFound', instance: path, requestId: /./ })
+    const response = await ask(path)
+    t.equal(response.headers.get('content-type'), 'application/problem+json')
+    t.match(JSON.parse(response.text), { status: 404, code: 'RouteNotFound', instance: path, requestId: /./ })
   }
-  const refused = await ask('/metrics', 'POST')
-  t.match(JSON.parse(refused.text), { status: 405, code: 'MethodNotAllowed' })
-  t.strictSame([refused.headers.get('allow'), refused.headers.get('x-content-type-options')], ['GET, HEAD', 'nosniff'])
+  const rejected = await ask('/metrics', 'POST')
+  t.match(JSON.parse(rejected.text), { status: 405, code: 'MethodNotAllowed' })
+  t.strictSame([rejected.headers.get('allow'), rejected.headers.get('x-content-type-options')], ['GET, HEAD', 'nosniff'])
   t.equal((await ask('/%zz')).status, 400)
   t.strictSame(running.audits(), [])
 
@@ -291,7 +291,7 @@ t.test('on its own port are the metrics and nothing else, and it ends with the s
   await t.rejects(fetch(`${metricsUrl}/metrics`), { cause: { code: 'ECONNREFUSED' } })
 })
 
-t.test('a port for metrics that is taken stops the start before anybody is served', async t => {
+t.test('the start fails when METRICS_PORT is in use', async t => {
   const taken = createServer().listen(0, '127.0.0.1')
   await once(taken, 'listening')
   t.teardown(() => taken.close())
@@ -299,31 +299,31 @@ t.test('a port for metrics that is taken stops the start before anybody is serve
   await t.rejects(startTestService(t, '127.0.0.1:1', { METRICS_PORT: String(port) }), { code: 'EADDRINUSE', port })
 })
 
-t.test('the gauges say what is under way', async t => {
+t.test('gauges count requests, calls and connections in flight', async t => {
   const running = await start(t, { environment: { COS_MAX_CONCURRENCY: '1', METRICS_PORT: '0' } })
   const { emulator, url } = running
   t.strictSame(await gauges(running),
-    { requests: 0, inFlight: 0, waiting: 0, silentHosts: 0, open: 0, busy: 0 }, 'a service that has just begun')
+    { requests: 0, inFlight: 0, waiting: 0, silentHosts: 0, open: 0, busy: 0 }, 'every gauge is 0 after the start')
   emulator.addFault({ kind: 'hang', times: 1 })
   const [first, second] = [new AbortController(), new AbortController()]
-  const left = [t.rejects(fetch(url + at('a'), first))]
+  const aborted = [t.rejects(fetch(url + at('a'), first))]
   await until(() => emulator.requests.length === 1)
   t.strictSame(await gauges(running), { requests: 1, inFlight: 1, waiting: 0, silentHosts: 0, open: 1, busy: 1 })
-  left.push(t.rejects(fetch(url + at('b'), second)))
+  aborted.push(t.rejects(fetch(url + at('b'), second)))
   await until(async () => (await gauges(running)).waiting === 1)
   t.match(await gauges(running), { requests: 2, inFlight: 1, waiting: 1, open: 1, busy: 1 })
   second.abort()
   await until(async () => (await gauges(running)).requests === 1)
   t.match(await gauges(running), { inFlight: 1, waiting: 0 })
   first.abort()
-  await Promise.all(left)
+  await Promise.all(aborted)
   await until(async () => (await gauges(running)).inFlight === 0)
   t.equal((await running.call('GET', collection)).status, 200)
   t.strictSame(await gauges(running),
-    { requests: 0, inFlight: 0, waiting: 0, silentHosts: 0, open: 1, busy: 0 }, 'a connection is kept for what comes')
+    { requests: 0, inFlight: 0, waiting: 0, silentHosts: 0, open: 1, busy: 0 }, 'the connection stays open')
 })
 
-t.test('hosts that answer nobody are counted until they answer', async t => {
+t.test('cos_silent_hosts counts unresponsive hosts until they respond', async t => {
   const running = await start(t, { environment: { COS_TIMEOUT_MS: '600', METRICS_PORT: '0' } })
   const { call, emulator } = running
   emulator.addFault({ kind: 'hang', times: 2 })
@@ -336,23 +336,23 @@ t.test('hosts that answer nobody are counted until they answer', async t => {
   t.equal((await gauges(running)).silentHosts, 0)
 })
 
-t.test('when credentials expire is shown for those that do', async t => {
-  const forEver = await start(t)
-  t.strictSame(named(await scrape(forEver), 'cos_credentials_'), { cos_credentials_available: 1 })
+t.test('cos_credentials metrics include the expiry when the credentials have one', async t => {
+  const permanent = await start(t)
+  t.strictSame(named(await scrape(permanent), 'cos_credentials_'), { cos_credentials_available: 1 })
 
   const expiration = '2999-01-01T00:00:00Z'
   const { secretId: TmpSecretId, secretKey: TmpSecretKey, token: Token } = secrets
   const temporary = { TmpSecretId, TmpSecretKey, Token, Expiration: expiration }
   const path = `${t.testdir({ 'credentials.json': JSON.stringify(temporary) })}/credentials.json`
   const file = { COS_CREDENTIALS: 'file', COS_CREDENTIALS_FILE: path }
-  const fromFile = await startTestService(t, forEver.emulator.address, file)
+  const fromFile = await startTestService(t, permanent.emulator.address, file)
   t.strictSame(named(await scrape(fromFile), 'cos_credentials_'), {
     cos_credentials_available: 1, cos_credentials_expiry_timestamp_seconds: Date.parse(expiration) / 1000 + 0.999
-  }, 'the second that is named is still theirs')
+  }, 'the credentials are valid until the end of the second')
 
   const metadata = await startMetadataDouble(t, { onSecret: secret })
   await metadata.takeDown()
-  const role = await startTestService(t, forEver.emulator.address,
+  const role = await startTestService(t, permanent.emulator.address,
     { COS_CREDENTIALS: 'cvm-role', METADATA_ENDPOINT: metadata.endpoint, COS_SECRET_ID: '', COS_SECRET_KEY: '', COS_TOKEN: '' })
   t.strictSame(named(await scrape(role), 'cos_credentials_'), { cos_credentials_available: 0 })
   await metadata.bringBack()
@@ -362,7 +362,7 @@ t.test('when credentials expire is shown for those that do', async t => {
   t.ok(leftSeconds > 7100 && leftSeconds < 7202, `${leftSeconds} s`)
 })
 
-t.test('how far the clock of COS is ahead is shown once COS has objected', async t => {
+t.test('cos_clock_skew_seconds is the skew after COS rejected the time of a request', async t => {
   const running = await start(t, { environment: { COS_MAX_ATTEMPTS: '2' } })
   const skew = async () => named(await scrape(running), 'cos_clock_')['cos_clock_skew_seconds'] ?? NaN
   t.equal(await skew(), 0)
@@ -374,20 +374,20 @@ t.test('how far the clock of COS is ahead is shown once COS has objected', async
   }
 })
 
-t.test('each request has one line that says who asked for what, and what came of it', async t => {
+t.test('each request logs one line with caller, operation and result', async t => {
   const { environment } = callersFile(t, [withKey('billing', everything)])
   const running = await start(t, { environment: { ...environment, COS_MAX_ATTEMPTS: '2' } })
   const { call, emulator, url } = running
   emulator.addFault({ kind: 'error', status: 500, code: 'InternalError', times: 1 })
-  const answers = [
+  const responses = [
     await call('PUT', at('a', '?region=ap-guangzhou'), configuration, { ...as('billing'), traceparent }),
     await call('GET', at('none'), undefined, { ...as('billing'), traceparent: 'not-one', tracestate }),
     await call('GET', at('a')),
     await call('GET', '/nothing')
   ]
-  const told = answers.map(answer => answered(running, answer))
+  const lines = responses.map(response => requestLine(running, response))
   const common = { level: 30, msg: 'answered', address: '127.0.0.1' }
-  t.match(told[0], {
+  t.match(lines[0], {
     ...common,
     traceId,
     method: 'PUT',
@@ -399,9 +399,9 @@ t.test('each request has one line that says who asked for what, and what came of
     attempts: 2,
     status: 204,
     code: undefined,
-    cosRequestId: answers[0]?.headers['x-cos-request-id']
+    cosRequestId: responses[0]?.headers['x-cos-request-id']
   })
-  t.match(told[1], {
+  t.match(lines[1], {
     ...common,
     traceId: undefined,
     operation: 'getInventory',
@@ -410,32 +410,32 @@ t.test('each request has one line that says who asked for what, and what came of
     attempts: 1,
     status: 404,
     code: 'InventoryConfigurationNotFoundError',
-    cosRequestId: answers[1]?.headers['x-cos-request-id']
+    cosRequestId: responses[1]?.headers['x-cos-request-id']
   })
-  t.match(told[2], { ...common, operation: 'getInventory', caller: undefined, attempts: 0, status: 401, cosRequestId: undefined })
-  t.match(told[3], { ...common, operation: undefined, bucket: undefined, attempts: 0, status: 404, code: 'RouteNotFound' })
-  for (const line of told) {
+  t.match(lines[2], { ...common, operation: 'getInventory', caller: undefined, attempts: 0, status: 401, cosRequestId: undefined })
+  t.match(lines[3], { ...common, operation: undefined, bucket: undefined, attempts: 0, status: 404, code: 'RouteNotFound' })
+  for (const line of lines) {
     const durationMs = Number(line?.['durationMs'])
     t.ok(durationMs > 0 && durationMs < 60_000, `${durationMs} ms`)
   }
-  const ofFirst = linesOf(running, answers[0])
+  const ofFirst = linesOf(running, responses[0])
   const details = ofFirst.filter(({ level }) => level === 20).map(line => [line.msg, line['attempt'], line['status'], line['traceId']])
   t.strictSame(details, [
     ['COS answered', 1, 500, traceId], ['trying COS again', 1, undefined, traceId], ['COS answered', 2, 200, traceId]
-  ], 'attempts are told of at debug')
+  ], 'attempts are logged at debug level')
 
   emulator.addFault({ kind: 'hang', times: 1 })
-  await leave(t, running, { method: 'GET', url: url + at('a'), headers: { ...as('billing'), traceparent } })
+  await disconnect(t, running, { method: 'GET', url: url + at('a'), headers: { ...as('billing'), traceparent } })
   await until(() => log(running).some(({ msg }) => msg === 'caller left'))
-  const left = log(running).find(({ msg }) => msg === 'caller left')
-  t.match(left, { level: 30, traceId, operation: 'getInventory', bucket, caller: 'billing', attempts: 1, status: undefined })
+  const aborted = log(running).find(({ msg }) => msg === 'caller left')
+  t.match(aborted, { level: 30, traceId, operation: 'getInventory', bucket, caller: 'billing', attempts: 1, status: undefined })
   await until(() => log(running).some(({ msg }) => msg === 'COS did not answer'))
-  const ofLeft = log(running).filter(({ requestId }) => requestId === left?.['requestId'])
-  t.strictSame(ofLeft.map(({ level, msg }) => [level, msg]), [[30, 'caller left'], [20, 'COS did not answer']],
-    'and nothing else')
+  const ofAborted = log(running).filter(({ requestId }) => requestId === aborted?.['requestId'])
+  t.strictSame(ofAborted.map(({ level, msg }) => [level, msg]), [[30, 'caller left'], [20, 'COS did not answer']],
+    'no other line is logged')
 })
 
-t.test('requests that were sent behind another one leave with it when their connection ends', async t => {
+t.test('pipelined requests are canceled when their connection closes', async t => {
   const running = await start(t, { environment: { COS_TIMEOUT_MS: '60000' } })
   const { emulator, url } = running
   emulator.addFault({ kind: 'hang', times: 2 })
@@ -444,10 +444,10 @@ t.test('requests that were sent behind another one leave with it when their conn
   socket.write(request(at('a')) + request(at('b')) + request('/livez'))
   await until(() => emulator.requests.length === 2)
   socket.destroy()
-  const told = async () => {
+  const counters = async () => {
     const series = await scrape(running)
     return {
-      // The scrape sees itself.
+      // The scrape counts itself.
       inFlight: count(series, 'http_requests_in_flight', {}) - 1,
       left: count(series, 'http_requests_total', { status: '499' }),
       cancelled: count(series, 'cos_calls_total', { class: 'cancelled' }),
@@ -455,19 +455,19 @@ t.test('requests that were sent behind another one leave with it when their conn
     }
   }
   const limit = performance.now() + 5000
-  await until(async () => (await told()).cancelled === 2 || performance.now() > limit)
-  t.strictSame(await told(), { inFlight: 0, left: 3, cancelled: 2, lines: 3 })
+  await until(async () => (await counters()).cancelled === 2 || performance.now() > limit)
+  t.strictSame(await counters(), { inFlight: 0, left: 3, cancelled: 2, lines: 3 })
 })
 
-t.test('probes and scrapes are told of at debug only', async t => {
+t.test('probes and scrapes are logged only at debug level', async t => {
   const running = await start(t)
   for (const path of ['/livez', '/readyz', '/metrics']) {
-    const answer = await running.call('GET', path)
-    t.strictSame(linesOf(running, answer).map(({ level, msg, route }) => [level, msg, route]), [[20, 'answered', path]])
+    const response = await running.call('GET', path)
+    t.strictSame(linesOf(running, response).map(({ level, msg, route }) => [level, msg, route]), [[20, 'answered', path]])
   }
 })
 
-t.test('the trace of a caller goes on to COS as it came, unsigned', async t => {
+t.test('traceparent and tracestate are sent to COS unchanged and unsigned', async t => {
   const { call, emulator } = await start(t, { environment: { COS_MAX_ATTEMPTS: '2' } })
   const sent = (index: number) => {
     const { traceparent, tracestate, authorization = '' } = emulator.requests[index]?.headers ?? {}
@@ -476,18 +476,18 @@ t.test('the trace of a caller goes on to COS as it came, unsigned', async t => {
   }
   emulator.addFault({ kind: 'error', status: 500, code: 'InternalError', times: 1 })
   t.equal((await call('PUT', at('a'), configuration, { traceparent, tracestate })).status, 204)
-  t.strictSame([sent(0), sent(1)], [{ traceparent, tracestate }, { traceparent, tracestate }], 'with every attempt')
-  const answers = [
+  t.strictSame([sent(0), sent(1)], [{ traceparent, tracestate }, { traceparent, tracestate }], 'every attempt has both headers')
+  const responses = [
     await call('GET', at('a')),
     await call('GET', at('a'), undefined, { traceparent: traceparent.toUpperCase(), tracestate }),
     await call('GET', at('a'), undefined, { tracestate }),
     await call('GET', at('a'), undefined, { traceparent: `00-${traceId}-${'0'.repeat(16)}-01` })
   ]
-  t.strictSame(answers.map(({ status }) => status), [200, 200, 200, 200])
-  t.strictSame([2, 3, 4, 5].map(sent), Array(4).fill({ traceparent: undefined, tracestate: undefined }), 'and nothing that is not one')
+  t.strictSame(responses.map(({ status }) => status), [200, 200, 200, 200])
+  t.strictSame([2, 3, 4, 5].map(sent), Array(4).fill({ traceparent: undefined, tracestate: undefined }), 'malformed headers are not sent')
 })
 
-t.test('with a collector each request is a span, and each attempt one within it', async t => {
+t.test('each request exports a span with a child span for each attempt', async t => {
   const collector = await startCollector(t)
   const exporter = {
     OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json', OTEL_BSP_SCHEDULE_DELAY: '20'
@@ -512,21 +512,21 @@ t.test('with a collector each request is a span, and each attempt one within it'
   [[undefined, 503, 'SlowDown', 2], [1, 503, 'SlowDown', 2], [2, 200, undefined, 0]])
   t.equal(attempts[2]?.attributes['cos.request_id'], put.headers['x-cos-request-id'])
   const sent = emulator.requests.map(({ headers }) => [headers['traceparent'], headers['tracestate']])
-  t.strictSame(sent, attempts.map(({ spanId }) => [`00-${traceId}-${spanId}-01`, tracestate]), 'COS is told whose child it is')
-  t.equal(answered(running, put)?.['traceId'], traceId)
+  t.strictSame(sent, attempts.map(({ spanId }) => [`00-${traceId}-${spanId}-01`, tracestate]), 'COS receives the span id of each attempt')
+  t.equal(requestLine(running, put)?.['traceId'], traceId)
 
   collector.spans.length = 0
   const get = await call('GET', at('a'))
   const [begun, [only]] = divide(await collector.taken(2))
   t.match(begun?.traceId, /^[0-9a-f]{32}$/)
   t.not(begun?.traceId, traceId)
-  t.ok([undefined, ''].includes(begun?.parentSpanId), 'what comes without a trace begins one')
+  t.ok([undefined, ''].includes(begun?.parentSpanId), 'a request without a trace starts one')
   t.strictSame([only?.traceId, only?.parentSpanId], [begun?.traceId, begun?.spanId])
-  t.equal(answered(running, get)?.['traceId'], begun?.traceId, 'which the log names')
+  t.equal(requestLine(running, get)?.['traceId'], begun?.traceId, 'the log contains the trace id')
   refuseSecrets(JSON.stringify(collector.exports))
 })
 
-t.test('a process that is stopped delivers every span first; one without a collector loads nothing for them', async t => {
+t.test('a process exports every span on exit, and loads no SDK without an endpoint', async t => {
   const collector = await startCollector(t)
   const emulator = await startTestEmulator(t)
   const exporter = {
@@ -540,7 +540,7 @@ t.test('a process that is stopped delivers every span first; one without a colle
   t.equal(collector.spans.length, 40)
 })
 
-t.test('a process sends protobuf by default and nothing when OTEL_SDK_DISABLED is true', async t => {
+t.test('a process sends protobuf by default and no span when OTEL_SDK_DISABLED is true', async t => {
   const collector = await startCollector(t)
   const emulator = await startTestEmulator(t)
   const exporter = { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, OTEL_BSP_SCHEDULE_DELAY: '60000' }
@@ -579,7 +579,7 @@ t.test('no traceparent is sent to COS when OTEL_PROPAGATORS is none', async t =>
   const get = await running.call('GET', at('a'), undefined, { traceparent, tracestate })
   t.strictSame(running.emulator.requests.map(({ headers }) => [headers['traceparent'], headers['tracestate']]),
     [[undefined, undefined]])
-  t.equal(answered(running, get)?.['traceId'], undefined)
+  t.equal(requestLine(running, get)?.['traceId'], undefined)
   t.notMatch(running.logs(), /unsupported value/)
 })
 
@@ -603,11 +603,11 @@ function read (text: string): Series[] {
 }
 
 async function scrape ({ service, url }: Pick<Running, 'service' | 'url'>): Promise<Series[]> {
-  const answer = await fetch(`${service.metricsUrl ?? url}/metrics`)
-  return read(await answer.text())
+  const response = await fetch(`${service.metricsUrl ?? url}/metrics`)
+  return read(await response.text())
 }
 
-/** The values of a metric by the values of these labels, which are all that it has. */
+/** Returns the values of a metric, keyed by the values of all its labels. */
 function counts (series: Series[], name: string, ...labels: string[]): Record<string, number> {
   return Object.fromEntries(series.filter(each => each.name === name).map(({ labels: found, value }) => {
     const others = Object.keys(found).filter(label => !labels.includes(label))
@@ -621,7 +621,7 @@ function count (series: Series[], name: string, labels: Record<string, string>):
     .reduce((sum, { value }) => sum + value, 0)
 }
 
-/** The values of metrics without labels whose names begin like this. */
+/** Returns the values of metrics without labels whose names have this prefix. */
 function named (series: Series[], prefix: string): Record<string, number> {
   const found = series.filter(({ name }) => name.startsWith(prefix))
   return Object.fromEntries(found.map(({ name, value }) => [name, value]))
@@ -640,7 +640,7 @@ async function gauges (running: Running) {
   }
 }
 
-/** Without those of the process, which come and go as it works. */
+/** Returns the series without those of the process, which change over time. */
 function ours (series: Series[]): Series[] {
   return series.filter(({ name }) => !/^(nodejs|process)_/.test(name))
 }
@@ -649,41 +649,41 @@ function nameOf ({ name, labels }: Series): string {
   return `${name} ${JSON.stringify(labels)}`
 }
 
-/** Asks, and leaves as soon as COS has been asked. */
-async function leave (
+/** Sends a request and disconnects as soon as COS has received the call. */
+async function disconnect (
   t: Assertions, { emulator }: Running,
   { url, ...request }: { url: string, method: string, headers: Record<string, string> }
 ): Promise<void> {
   const before = emulator.requests.length
-  const leaving = new AbortController()
-  const left = t.rejects(fetch(url, { ...request, signal: leaving.signal }), { name: 'AbortError' })
+  const controller = new AbortController()
+  const aborted = t.rejects(fetch(url, { ...request, signal: controller.signal }), { name: 'AbortError' })
   await until(() => emulator.requests.length > before)
-  leaving.abort()
-  await left
+  controller.abort()
+  await aborted
 }
 
 function log ({ logs }: Pick<Running, 'logs'>): Line[] {
   return logs().split('\n').filter(line => line !== '').map(line => JSON.parse(line) as Line)
 }
 
-/** The lines about the request that had this answer. */
-function linesOf (running: Running, answer: Answer | undefined): Line[] {
-  return log(running).filter(({ requestId }) => requestId === answer?.headers['x-request-id'])
+/** Returns the log lines of the request with this response. */
+function linesOf (running: Running, response: Answer | undefined): Line[] {
+  return log(running).filter(({ requestId }) => requestId === response?.headers['x-request-id'])
 }
 
-/** The one line for people about a request that had an answer. */
-function answered (running: Running, answer: Answer): Line | undefined {
-  const [line, ...others] = linesOf(running, answer).filter(({ level }) => level > 20)
+/** Returns the only line above debug level of the request with this response. */
+function requestLine (running: Running, response: Answer): Line | undefined {
+  const [line, ...others] = linesOf(running, response).filter(({ level }) => level > 20)
   if (others.length > 0) throw new Error(`more than one line: ${JSON.stringify(others)}`)
   return line
 }
 
-/** The span of a request, and those of its attempts in the order they were made. */
+/** Returns the span of a request and those of its attempts in order. */
 function divide (spans: CollectedSpan[]): [CollectedSpan | undefined, CollectedSpan[]] {
   return [spans.find(({ kind }) => kind === 2), spans.filter(({ kind }) => kind === 3)]
 }
 
-/** What the SDK reads by itself, until the end of the test. */
+/** Sets variables that the SDK reads itself, until the end of the test. */
 function setEnvironment (t: Test, environment: Record<string, string>): void {
   for (const [name, value] of Object.entries(environment)) {
     process.env[name] = value

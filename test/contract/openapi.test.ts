@@ -30,10 +30,10 @@ interface OpenApi {
   paths: Record<string, Record<string, Operation>>
   components: { schemas: Record<string, { examples?: unknown[] }> }
 }
-/** An example, and the JSON pointer of the schema it must fit. */
+/** An example and the JSON pointer of its schema. */
 interface Example { at: string, schema: string, value: unknown }
 
-// COS is not called here.
+// These tests do not call COS.
 const { service, call } = await startTestService(t, '127.0.0.1:1')
 const document = (await call('GET', '/openapi.json')).json as OpenApi
 const operations = Object.entries(document.paths).flatMap(([path, byMethod]) =>
@@ -42,7 +42,7 @@ const problems = operations.flatMap(({ name, responses }) => Object.entries(resp
   .filter(([status]) => Number(status) >= 400)
   .map(([status, { content = {} }]) => ({ at: `${name} ${status}`, status: Number(status), content })))
 
-t.test('GET returns the committed document byte for byte', async t => {
+t.test('GET returns the committed OpenAPI document byte for byte', async t => {
   for (const [name, type] of [['openapi.json', 'application/json'], ['openapi.yaml', 'application/yaml']]) {
     const { status, headers, text } = await call('GET', `/${name}`)
     t.strictSame([status, headers['content-type']], [200, `${type}; charset=utf-8`])
@@ -50,7 +50,7 @@ t.test('GET returns the committed document byte for byte', async t => {
   }
 })
 
-t.test('GET returns the document compressed, or 304 when the client has it', async t => {
+t.test('GET returns the document compressed, and 304 when If-None-Match matches', async t => {
   const gzip = { 'accept-encoding': 'br, GZIP;q=0.5' }
   for (const path of ['/openapi.json', '/openapi.yaml', '/docs/json', '/docs/yaml']) {
     const { headers, text } = await call('GET', path)
@@ -59,24 +59,24 @@ t.test('GET returns the document compressed, or 304 when the client has it', asy
     t.strictSame([compressed.headers.get('content-encoding'), await compressed.text() === text], ['gzip', true])
     t.ok(Number(compressed.headers.get('content-length')) < text.length / 5)
     const etag = String(headers['etag'])
-    t.not(compressed.headers.get('etag'), etag, 'another coding has another tag')
+    t.not(compressed.headers.get('etag'), etag, 'each coding has its own tag')
     for (const named of [etag, `W/${etag}`, `"a", ${etag}`, '*']) {
       const { status, text: none } = await call('GET', path, undefined, { 'if-none-match': named })
       t.strictSame([status, none], [304, ''], named)
     }
     t.equal((await fetch(`${service.url}${path}`, { headers: { 'if-none-match': etag, ...gzip } })).status, 200)
-    for (const refused of ['gzip;q=0', 'gzip;q=0.0', 'identity', 'x-gzip']) {
-      t.equal((await call('GET', path, undefined, { 'accept-encoding': refused })).headers['content-encoding'], undefined)
+    for (const coding of ['gzip;q=0', 'gzip;q=0.0', 'identity', 'x-gzip']) {
+      t.equal((await call('GET', path, undefined, { 'accept-encoding': coding })).headers['content-encoding'], undefined)
     }
   }
 })
 
-t.test('both formats say the same, in OpenAPI 3.1', async t => {
+t.test('JSON and YAML contain the same OpenAPI 3.1 document', async t => {
   t.match(document.openapi, /^3\.1\./)
   t.strictSame(parse((await call('GET', '/openapi.yaml')).text), document)
 })
 
-t.test('every operation has an id of its own, a summary and a tag the document explains', async t => {
+t.test('every operation has a unique id, a summary and an explained tag', async t => {
   const ids = operations.map(({ operationId }) => operationId)
   t.strictSame(ids.filter((id, index) => !/^[a-z][A-Za-z]+$/.test(id) || ids.indexOf(id) !== index), [])
   const explained = document.tags.map(({ name }) => name)
@@ -84,14 +84,14 @@ t.test('every operation has an id of its own, a summary and a tag the document e
   t.strictSame(operations.filter(({ summary = '' }) => summary === ''), [])
 })
 
-t.test('every response of every operation is described', async t => {
+t.test('every response of an operation has a description', async t => {
   for (const { name, responses } of operations) {
     const descriptions = Object.values(responses).map(({ description }) => description)
     t.ok(descriptions.length > 1 && descriptions.every(each => each !== '' && each !== 'Default Response'), name)
   }
 })
 
-t.test('every error response is a problem document with examples of its status and of known codes', async t => {
+t.test('every error response has problem examples with its status and known codes', async t => {
   const known: Record<string, { status: number }> = { ...problemTable, ...cosProblems }
   for (const { at, status, content } of problems) {
     t.strictSame(Object.keys(content), [problemMediaType], at)
@@ -113,21 +113,21 @@ t.test('every example in the document is valid against its schema', async t => {
     t.strictSame(validate(value) ? [] : validate.errors, [], at)
   }
 
-  // Examples are what readers copy: every kind of body has at least one.
+  // Readers copy examples, so every kind of body has at least one.
   const without = Object.entries(document.components.schemas).filter(([, { examples }]) => examples === undefined)
   t.strictSame(without.map(([name]) => name), [])
   t.ok(examples.some(({ value }) => value === 'examplebucket-1250000000'), 'parameters have examples')
 })
 
-t.test('the codes of the error table are the ones in the document', async t => {
+t.test('the document contains exactly the codes of the error table', async t => {
   const documented = problems.flatMap(({ content }) => Object.keys(content[problemMediaType]?.examples ?? {}))
     .filter(code => !Object.hasOwn(cosProblems, code))
-  // These two answer requests that are none of the document's operations.
+  // These two codes belong to requests outside the documented operations.
   const elsewhere = ['RouteNotFound', 'MethodNotAllowed']
   t.strictSame([...new Set([...documented, ...elsewhere])].sort(), Object.keys(problemTable).sort())
 })
 
-t.test('docs/errors.md lists the error table as it is', async t => {
+t.test('docs/errors.md contains the codes and statuses of the error table', async t => {
   const rows = [...readRepositoryFile('docs/errors.md').matchAll(/^\| *(\d{3}) *\| *`([A-Za-z]+)` *\|/gm)]
     .map(([, status, code = '']) => ({ code, status: Number(status) }))
   const ours = rows.filter(({ code }) => !Object.hasOwn(cosProblems, code))
@@ -137,22 +137,22 @@ t.test('docs/errors.md lists the error table as it is', async t => {
   t.strictSame(rows.filter(({ code, status }) => (cos[code]?.status ?? status) !== status), [])
 })
 
-t.test('docs/errors.md is what the tables print', async t => {
-  t.ok(readRepositoryFile('docs/errors.md') === errorReference(), 'as the tables are now; if not, write it with `npm run docs`')
+t.test('docs/errors.md is what `npm run docs` prints', async t => {
+  t.ok(readRepositoryFile('docs/errors.md') === errorReference(), 'docs/errors.md is current; if not, run `npm run docs`')
 })
 
-t.test('docs/configuration.md lists the variables that the service reads, no others', async t => {
+t.test('docs/configuration.md lists exactly the variables that the service reads', async t => {
   const listed = [...readRepositoryFile('docs/configuration.md').matchAll(/^\| *((?:`[A-Z][A-Z0-9_]*`[, ]*)+)\|/gm)]
     .flatMap(([, names = '']) => names.match(/[A-Z][A-Z0-9_]*/g) ?? [])
   t.strictSame(listed.sort(), [...variablesRead()].sort())
 })
 
-t.test('the document has every route the service answers, and no others', async t => {
+t.test('the document contains exactly the routes of the service', async t => {
   const documented = operations.map(({ name }) => name.replaceAll(/\{(\w+)\}/g, ':$1'))
-  const answered = readRoutes(service.app.printRoutes({ commonPrefix: false })).filter(({ path }) => !isDocsPath(path))
-  // HTTP gives every GET its HEAD. The one of a configuration is a resource of its own: it asks whether one exists.
+  const served = readRoutes(service.app.printRoutes({ commonPrefix: false })).filter(({ path }) => !isDocsPath(path))
+  // Every GET has a HEAD. Only the HEAD of a configuration is documented, as a check for existence.
   const isHead = (route: string) => route.startsWith('HEAD ')
-  const routes = answered.flatMap(({ methods, path }) => methods.map(method => `${method} ${path}`))
+  const routes = served.flatMap(({ methods, path }) => methods.map(method => `${method} ${path}`))
   t.strictSame(documented.filter(route => !isHead(route)).sort(), routes.filter(route => !isHead(route)).sort())
   t.strictSame(documented.filter(isHead), ['HEAD /buckets/:bucket/inventories/:id'])
 })
@@ -164,7 +164,7 @@ t.test('a bucket route has at most six onRequest hooks', async t => {
   t.ok(Math.max(...counts) <= 6, `${Math.max(...counts)} hooks`)
 })
 
-t.test('/docs leads to Swagger UI by a relative redirect, which holds behind any path prefix', async t => {
+t.test('GET of /docs returns 302 with a relative Location', async t => {
   for (const [path, to] of [
     ['/docs', 'docs/'],
     ['/docs?deep=link', 'docs/'],
@@ -175,7 +175,7 @@ t.test('/docs leads to Swagger UI by a relative redirect, which holds behind any
   }
 })
 
-t.test('Swagger UI names no other host, and its policy would not let it reach one', async t => {
+t.test('Swagger UI names no other host, and its policy allows none', async t => {
   for (const path of ['/docs/', '/docs/static/swagger-initializer.js', '/docs/json']) {
     const { status, headers } = await call('GET', path)
     t.equal(status, 200)
@@ -194,20 +194,20 @@ t.test('Swagger UI names no other host, and its policy would not let it reach on
   }
 })
 
-t.test('a file Swagger UI does not have is not found', async t => {
+t.test('GET returns 404 when Swagger UI has no such file', async t => {
   for (const path of ['/docs/nothing', '/docs/static/nothing.js', '/docs/static/%2e%2e/package.json']) {
     const { status, json } = await call('GET', path)
     t.strictSame([status, json.code], [404, 'RouteNotFound'], path)
   }
 })
 
-t.test('behind a path prefix the document says where the service is', async t => {
+t.test('the document names the path of the service when X-Forwarded-Prefix is set', async t => {
   for (const [prefix, url] of [['/cos', '/cos'], ['/a/b.c/', '/a/b.c'], ['/~x_1-2', '/~x_1-2']] as const) {
     t.strictSame(await serversWith(prefix), [[url], [url], [url]], prefix)
   }
 })
 
-t.test('a prefix that is not plainly a path is not believed', async t => {
+t.test('X-Forwarded-Prefix is ignored when it is not a plain path', async t => {
   for (const prefix of [
     '//evil.example', '/\\evil.example', 'https://evil.example', 'javascript:alert(1)', 'evil.example', '/a"><script>',
     '/a//evil.example', '/../x', '/a/..', '/./a', '/a b', '/a?b', '/a#b', '/a, /b', '/%2e%2e', '/', '', '/a'.repeat(99)
@@ -216,11 +216,11 @@ t.test('a prefix that is not plainly a path is not believed', async t => {
   }
 })
 
-/** The URLs of the servers in the three forms of the document. */
+/** Returns the server URLs of the three forms of the document. */
 async function serversWith (prefix: string): Promise<string[][]> {
   const [json, yaml, docs] = await Promise.all(['/openapi.json', '/openapi.yaml', '/docs/json'].map(path =>
     call('GET', path, undefined, { 'x-forwarded-prefix': prefix }))) as [Answer, Answer, Answer]
-  // Parsing the whole of the YAML takes a while.
+  // Parsing the whole YAML document is slow.
   const servers = /^servers:\n(?: .*\n)+/m.exec(yaml.text)?.[0] ?? ''
   return [json.json, parse(servers), docs.json].map((document: OpenApi) => document.servers.map(({ url }) => url))
 }
@@ -229,7 +229,7 @@ function readRepositoryFile (path: string): string {
   return readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
 }
 
-/** Schemas hold `examples` as an array, media types and parameters `example` or `examples` beside their schema. */
+/** Yields every example: schemas have `examples` inside, media types and parameters beside the schema. */
 function * findExamples (node: unknown, pointer = ''): Generator<Example> {
   if (typeof node !== 'object' || node === null) return
   const { example, examples, schema } = node as { example?: unknown, examples?: object, schema?: object }
@@ -245,7 +245,7 @@ function * findExamples (node: unknown, pointer = ''): Generator<Example> {
   }
 }
 
-/** The routes out of the tree Fastify prints: each line continues the path of the lines it hangs on. */
+/** Reads the routes from the tree that Fastify prints, in which a line continues the path of its parent. */
 function readRoutes (tree: string): Array<{ methods: string[], path: string }> {
   const branches: string[] = []
   return tree.split('\n').flatMap(line => {
@@ -271,7 +271,7 @@ function byCode (one: { code: string }, other: { code: string }): number {
   return one.code < other.code ? -1 : 1
 }
 
-t.test('only a schema with a name can be referred to', async t => {
+t.test('refTo throws when the schema has no $id', async t => {
   t.equal(refTo(Type.Object({}, { $id: 'Named' }))['$ref'], 'Named#')
   t.throws(() => refTo(Type.Object({})), { message: /\$id/ })
 })

@@ -1,12 +1,10 @@
-/**
- * The official Node SDK as a second opinion: it reads what this service writes, and this service reads what it writes.
- */
+/** Compares the service with the official Node SDK: each reads what the other writes. */
 import { createRequire } from 'node:module'
 import fc from 'fast-check'
 import t from 'tap'
 import { at, bucket, configuration, secrets, start } from '../start.ts'
 
-/** The part of the SDK that is used here; it returns promises when it is given no callback. */
+/** The part of the SDK in use. The SDK returns promises when it gets no callback. */
 interface Cos {
   putBucketInventory (options: object): Promise<{ statusCode: number }>
   getBucketInventory (options: object): Promise<{ InventoryConfiguration: object }>
@@ -21,7 +19,7 @@ const Region = 'ap-guangzhou'
 const where = { Bucket: bucket, Region }
 const collection = `/buckets/${bucket}/inventories`
 
-/** The SDK, sent to the emulator as to an HTTP proxy: host and signature stay those of COS. */
+/** Creates an SDK with the emulator as its HTTP proxy, so that host and signature stay those of COS. */
 function sdkFor (address: string): Cos {
   return new Sdk({
     SecretId: secrets.secretId,
@@ -32,7 +30,7 @@ function sdkFor (address: string): Cos {
   })
 }
 
-/** The SDK's spelling of a configuration: texts for booleans and numbers, a bare array of fields, SSECOS as text. */
+/** Returns the SDK's spelling: texts for booleans and numbers, an array of fields, SSECOS as text. */
 function inSdkSpelling ({ IsEnabled, OptionalFields, ...rest }: Record<string, unknown>): object {
   const fields = (OptionalFields as { Field: string[] } | undefined)?.Field
   const texts = JSON.parse(JSON.stringify(rest, (_, value: unknown) => typeof value === 'number' ? String(value) : value)) as object
@@ -43,7 +41,7 @@ function inSdkSpelling ({ IsEnabled, OptionalFields, ...rest }: Record<string, u
   }
 }
 
-t.test('what the service puts, the SDK gets, lists and deletes', async t => {
+t.test('the SDK gets, lists and deletes configurations that the service puts', async t => {
   const { call, emulator } = await start(t)
   const cos = sdkFor(emulator.address)
   const bodies = {
@@ -68,7 +66,7 @@ t.test('what the service puts, the SDK gets, lists and deletes', async t => {
   t.strictSame((await call('GET', collection)).json.InventoryConfigurations, [])
 })
 
-t.test('what the SDK puts, the service gets and lists', async t => {
+t.test('GET returns configurations that the SDK puts', async t => {
   const { call, emulator } = await start(t)
   const cos = sdkFor(emulator.address)
   const written = inSdkSpelling(configuration)
@@ -79,10 +77,10 @@ t.test('what the SDK puts, the service gets and lists', async t => {
   t.strictSame((await call('GET', at('copy'))).json, { Id: 'copy', ...configuration })
 })
 
-t.test('the two agree over generated configurations', async t => {
+t.test('the SDK reads generated configurations as the service puts them', async t => {
   const { call, emulator } = await start(t)
   const cos = sdkFor(emulator.address)
-  // The SDK's parser trims texts; what it cannot read right is none of its opinion.
+  // The parser of the SDK trims texts, so the texts have no white space.
   const text = fc.stringMatching(/^[A-Za-z0-9_/&<>'"一-龥-]{1,20}$/)
   const configurations = fc.record({
     IsEnabled: fc.boolean(),
@@ -112,7 +110,7 @@ function sorted (value: unknown): unknown {
   return Object.entries(value).sort(([a], [b]) => a < b ? -1 : 1).map(([name, each]) => [name, sorted(each)])
 }
 
-t.test('the two walk the same pages', async t => {
+t.test('GET with all=true returns the same entries as two pages of the SDK', async t => {
   const { call, emulator } = await start(t)
   const cos = sdkFor(emulator.address)
   for (let index = 0; index < 150; index++) await call('PUT', at(`ID-${index}`), configuration)
@@ -124,21 +122,21 @@ t.test('the two walk the same pages', async t => {
   t.strictSame(theirs.map(({ Id }) => Id), ours.map(({ Id }) => Id))
 })
 
-t.test('the two are refused with the same codes', async t => {
+t.test('GET and PUT return the error codes that the SDK gets', async t => {
   const { call, emulator } = await start(t)
   const cos = sdkFor(emulator.address)
-  t.strictSame(await refusalOf(cos.getBucketInventory({ ...where, Id: 'none' })), [404, 'InventoryConfigurationNotFoundError'])
+  t.strictSame(await rejectionOf(cos.getBucketInventory({ ...where, Id: 'none' })), [404, 'InventoryConfigurationNotFoundError'])
   t.match((await call('GET', at('none'))).json, { status: 404, code: 'InventoryConfigurationNotFoundError' })
-  t.strictSame(await refusalOf(cos.listBucketInventory({ ...where, Region: 'ap-beijing' })), [404, 'NoSuchBucket'])
+  t.strictSame(await rejectionOf(cos.listBucketInventory({ ...where, Region: 'ap-beijing' })), [404, 'NoSuchBucket'])
   t.match((await call('GET', `${collection}?region=ap-beijing`)).json, { status: 404, code: 'NoSuchBucket' })
   const elsewhere = structuredClone(configuration)
   elsewhere.Destination.COSBucketDestination.Bucket = 'qcs::cos:ap-beijing::examplebucket-1250000000'
   const put = cos.putBucketInventory({ ...where, Id: 'a', InventoryConfiguration: inSdkSpelling({ Id: 'a', ...elsewhere }) })
-  t.strictSame(await refusalOf(put), [400, 'TargetBucketNameInvalid'])
+  t.strictSame(await rejectionOf(put), [400, 'TargetBucketNameInvalid'])
   t.match((await call('PUT', at('a'), elsewhere)).json, { status: 400, code: 'TargetBucketNameInvalid' })
 })
 
-async function refusalOf (call: Promise<unknown>): Promise<unknown> {
+async function rejectionOf (call: Promise<unknown>): Promise<unknown> {
   try {
     return await call
   } catch (error) {

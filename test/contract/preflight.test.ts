@@ -9,12 +9,12 @@ const discovering = { COS_REGION_DISCOVERY: 'true', COS_REGION: '', COS_BUCKET_R
 const reports = 'reports-1250000000'
 const [bucketAt, prefixAt] = ['/Destination/COSBucketDestination/Bucket', '/Destination/COSBucketDestination/Prefix']
 
-/** A service that looks destinations up; of the source it is told. */
+/** Starts a service that looks up destinations. The region of the source is configured. */
 function startDiscovery (t: Test, options: Partial<EmulatorOptions> = {}) {
   return start(t, { ...options, environment: { ...discovering, COS_BUCKET_REGIONS: `${bucket}=${south}` } })
 }
 
-/** A body of which there is nothing to say, unless a test changes it. */
+/** Returns a body without warnings, unless a test changes it. */
 function body (destination: { name?: string, region?: string, folder?: string | undefined } = {}, more: object = {}) {
   const { name = reports, region = south, folder } = destination
   const COSBucketDestination = {
@@ -28,7 +28,7 @@ const monthly = (MonthlyDate: number) => ({ Schedule: { Frequency: 'Monthly', Mo
 
 interface Warning { code: string, pointer: string, detail: string }
 
-/** The header as callers are to read it. */
+/** Reads the header as callers should. */
 function readWarnings (t: Assertions, { headers }: Answer): Warning[] {
   const header = headers['preflight-warnings']
   if (header === undefined) return []
@@ -40,8 +40,8 @@ function ofBucket ({ emulator }: Running): string[] {
   return emulator.requests.map(({ operation }) => operation).filter(operation => operation !== 'GetService')
 }
 
-/** The warnings of a body, after a look at every way to ask for them. */
-async function examine (t: Assertions, running: Running, input: object, refusal?: string): Promise<Warning[]> {
+/** Returns the warnings of a body and checks that all modes of preflight agree. */
+async function examine (t: Assertions, running: Running, input: object, rejection?: string): Promise<Warning[]> {
   const { call } = running
   const before = ofBucket(running)
   const dry = await call('PUT', at('report', '?preflight=warn&dry-run=true'), input)
@@ -59,19 +59,19 @@ async function examine (t: Assertions, running: Running, input: object, refusal?
       t.match([status, json.code, json.detail], [400, 'ValidationFailed', /no useful report/])
       t.strictSame(json.errors, errors)
     }
-    t.strictSame(ofBucket(running), before, 'nothing is written, nor read')
+    t.strictSame(ofBucket(running), before, 'no call is sent to the bucket')
   }
   t.strictSame([...readWarnings(t, enforced), ...readWarnings(t, dryEnforced)], [])
 
   const written = ofBucket(running).length
   const warned = await call('PUT', at('report', '?preflight=warn'), input)
-  t.match(warned, refusal === undefined ? { status: 204 } : { status: 400, json: { code: refusal } })
-  t.strictSame(readWarnings(t, warned), warnings, 'also where COS refuses what was warned of')
+  t.match(warned, rejection === undefined ? { status: 204 } : { status: 400, json: { code: rejection } })
+  t.strictSame(readWarnings(t, warned), warnings, 'the warnings are the same when COS rejects the body')
   t.strictSame(ofBucket(running).slice(written), ['PutBucketInventory'])
   return warnings
 }
 
-t.test('each code alone, where it belongs, and nothing where there is nothing to say', async t => {
+t.test('each warning has its own code and pointer, and a valid body has none', async t => {
   const running = await start(t)
   t.strictSame(await examine(t, running, body()), [])
   t.match(await examine(t, running, body({ region: east }), 'TargetBucketNameInvalid'), [{
@@ -84,7 +84,7 @@ t.test('each code alone, where it belongs, and nothing where there is nothing to
   t.match(await examine(t, discovery, body()), [{ code: 'DestinationNotFound', pointer: bucketAt, detail: `The account has no bucket ${reports}.` }])
 })
 
-t.test('all there is to say is said at once', async t => {
+t.test('PUT returns all warnings at once when several apply', async t => {
   const wrong = { ...tagged, ...monthly(31) }
   const codesOf = (warnings: Warning[]) => warnings.map(({ code }) => code)
   t.strictSame(codesOf(await examine(t, await start(t), body({ name: bucket, region: east }, wrong), 'InvalidArgument')),
@@ -93,7 +93,7 @@ t.test('all there is to say is said at once', async t => {
     ['DestinationNotFound', 'TagWithoutField', 'MonthWithoutDate'])
 })
 
-t.test('a filter by tag needs the field Tag, however either is written', async t => {
+t.test('PUT returns TagWithoutField when a filter by tag lacks the field Tag', async t => {
   const running = await start(t)
   const [Tag] = [tagged.Filter.Tag]
   for (const more of [
@@ -105,7 +105,7 @@ t.test('a filter by tag needs the field Tag, however either is written', async t
   ]) t.match(await examine(t, running, body({}, more), 'InvalidArgument'), [{ code: 'TagWithoutField' }], JSON.stringify(more))
 })
 
-t.test('a period is in seconds and ends after it starts', async t => {
+t.test('PUT returns a warning when a period is reversed or in milliseconds', async t => {
   const running = await start(t)
   const within = (StartTime?: number, EndTime?: number) => ({ Filter: { Period: { StartTime, EndTime } } })
   const right = [[1_687_276_800, 1_689_868_800], [1, 1], [undefined, 1], [1, undefined], [0, 100_000_000_000]] as const
@@ -121,11 +121,11 @@ t.test('a period is in seconds and ends after it starts', async t => {
   ])
 })
 
-t.test('POST is looked at like PUT', async t => {
+t.test('POST returns warnings, and 400 when preflight is enforce', async t => {
   const { call, emulator } = await start(t)
   const wrong = { Filter: { ...tagged.Filter, Period: { StartTime: 2, EndTime: 1 } } }
   const { IsEnabled: _, Schedule: __, ...job } = body({}, wrong)
-  const codes = (answer: Answer) => readWarnings(t, answer).map(({ code }) => code)
+  const codes = (response: Answer) => readWarnings(t, response).map(({ code }) => code)
   const dry = await call('POST', at('job', '?preflight=warn&dry-run=true'), job)
   t.strictSame([dry.status, codes(dry)], [200, ['TagWithoutField', 'PeriodReversed']])
   const enforced = await call('POST', at('job', '?preflight=enforce'), job)
@@ -135,21 +135,21 @@ t.test('POST is looked at like PUT', async t => {
   t.strictSame([fine.status, codes(fine)], [202, []])
 })
 
-t.test('a destination in another form is not checked', async t => {
+t.test('PUT returns DestinationNotChecked when the destination has another form', async t => {
   const { call } = await start(t)
-  const odd = body()
-  odd.Destination.COSBucketDestination.Bucket = `qcs::cos:${south}:uid/1250000000:${reports}`
-  const dry = await call('PUT', at('report', '?preflight=warn&dry-run=true&allow-unknown=true'), odd)
+  const otherForm = body()
+  otherForm.Destination.COSBucketDestination.Bucket = `qcs::cos:${south}:uid/1250000000:${reports}`
+  const dry = await call('PUT', at('report', '?preflight=warn&dry-run=true&allow-unknown=true'), otherForm)
   t.match(readWarnings(t, dry), [{ code: 'DestinationNotChecked', pointer: bucketAt }])
 })
 
-t.test('every month has the days up to 28', async t => {
+t.test('PUT returns MonthWithoutDate when MonthlyDate is above 28', async t => {
   const running = await start(t)
   for (const day of [1, 28]) t.strictSame(await examine(t, running, body({}, monthly(day))), [])
   for (const day of [29, 30, 31]) t.match(await examine(t, running, body({}, monthly(day))), [{ code: 'MonthWithoutDate' }])
 })
 
-t.test('reports that list themselves', async t => {
+t.test('PUT returns ReportOfReports when a report would list itself', async t => {
   const running = await start(t)
   const path = '1250000000/examplebucket/report/'
   for (const [folder, Prefix, isWarned] of [
@@ -173,7 +173,7 @@ t.test('reports that list themselves', async t => {
   t.strictSame(await examine(t, running, body({ folder: 'a' }, { Filter: { Prefix: 'a' } })), [], 'in another bucket')
 })
 
-t.test('where a destination is is looked up once, and only where that says something', async t => {
+t.test('a destination is looked up once, and only when discovery can tell more', async t => {
   const buckets = [
     { name: bucket, region: south }, { name: reports, region: south }, { name: otherBucket, region: east }
   ]
@@ -187,7 +187,7 @@ t.test('where a destination is is looked up once, and only where that says somet
   t.strictSame(await examine(t, running, body()), [])
   t.equal(lookUps(running), 1)
 
-  const other = (destination: object, refusal?: string) => examine(t, running, body(destination), refusal)
+  const other = (destination: object, rejection?: string) => examine(t, running, body(destination), rejection)
   const warning = { code: 'DestinationInOtherRegion', pointer: bucketAt }
   t.match(await other({ name: otherBucket }), [{
     ...warning, detail: `${otherBucket} is not in ${south}.`
@@ -200,12 +200,12 @@ t.test('where a destination is is looked up once, and only where that says somet
   t.equal(lookUps(running), 1)
 
   const plain = await start(t, { buckets })
-  t.strictSame(await examine(t, plain, body({ name: 'absent-1250000000' })), [], 'without discovery nobody knows')
+  t.strictSame(await examine(t, plain, body({ name: 'absent-1250000000' })), [], 'the region is unknown without discovery')
   t.strictSame(await examine(t, plain, body({ name: otherBucket })), [])
   t.equal(lookUps(plain), 0)
 })
 
-t.test('of a source that is none of the account, nobody knows what other buckets its account has', async t => {
+t.test('PUT returns no warning when the account does not own the source', async t => {
   const running = await startDiscovery(t)
   running.emulator.addFault({
     kind: 'raw',
@@ -217,41 +217,41 @@ t.test('of a source that is none of the account, nobody knows what other buckets
   t.strictSame(await examine(t, running, body({ name: 'absent-1250000000' })), [])
 })
 
-t.test('where the region of the source is not known, that is what is wrong', async t => {
+t.test('PUT returns 400 without warnings when the region of the source is unknown', async t => {
   const { call, emulator } = await start(t, { environment: { COS_REGION: '', COS_BUCKET_REGIONS: '' } })
   for (const mode of ['warn', 'enforce']) {
-    const answer = await call('PUT', at('report', `?preflight=${mode}`), body())
-    t.match(answer, { status: 400, json: { errors: [{ in: 'query', pointer: '/region' }] } })
-    t.strictSame(readWarnings(t, answer), [])
+    const response = await call('PUT', at('report', `?preflight=${mode}`), body())
+    t.match(response, { status: 400, json: { errors: [{ in: 'query', pointer: '/region' }] } })
+    t.strictSame(readWarnings(t, response), [])
   }
   t.strictSame(emulator.requests, [])
 })
 
-t.test('source and destination share a look-up', async t => {
+t.test('PUT sends one GET Service for source and destination', async t => {
   const buckets = [{ name: bucket, region: south }, { name: reports, region: south }]
   const { call, emulator } = await start(t, { buckets, environment: discovering })
   t.equal((await call('PUT', at('report', '?preflight=enforce'), body())).status, 204)
   t.strictSame(emulator.requests.map(({ operation }) => operation), ['GetService', 'PutBucketInventory'])
 })
 
-t.test('a look-up that fails is a warning, or where that is not enough the end of the request', async t => {
+t.test('PUT returns 403 when a look-up fails and preflight is enforce, else a warning', async t => {
   const running = await startDiscovery(t, { credentials: [{ ...secrets, actions: ['cos:PutBucketInventory'] }] })
   for (const query of ['?preflight=enforce', '?preflight=enforce&dry-run=true']) {
-    const answer = await running.call('PUT', at('report', query), body())
-    t.match(answer, { status: 403, json: { code: 'AccessDenied', detail: /look-up of the bucket's region \(GET Service\)/ } })
-    t.strictSame(readWarnings(t, answer), [])
+    const response = await running.call('PUT', at('report', query), body())
+    t.match(response, { status: 403, json: { code: 'AccessDenied', detail: /look-up of the bucket's region \(GET Service\)/ } })
+    t.strictSame(readWarnings(t, response), [])
   }
   t.strictSame(ofBucket(running), [])
   for (const [query, status] of [['?preflight=warn&dry-run=true', 200], ['?preflight=warn', 204]] as const) {
-    const answer = await running.call('PUT', at('report', query), body({}, monthly(30)))
-    t.equal(answer.status, status)
-    t.match(readWarnings(t, answer), [
+    const response = await running.call('PUT', at('report', query), body({}, monthly(30)))
+    t.equal(response.status, status)
+    t.match(readWarnings(t, response), [
       { code: 'DestinationNotChecked', pointer: bucketAt, detail: /GET Service: AccessDenied/ }, { code: 'MonthWithoutDate' }
     ])
   }
 })
 
-t.test('preflight comes before preconditions and takes nothing from them', async t => {
+t.test('PUT checks preflight before preconditions and still returns 412', async t => {
   const running = await start(t)
   const { call } = running
   const dubious = body({}, monthly(31))
@@ -268,7 +268,7 @@ t.test('preflight comes before preconditions and takes nothing from them', async
   t.strictSame(ofBucket(running), ['Get', 'Put', 'Get', 'Get', 'Get', 'Put', 'Get'].map(each => `${each}BucketInventory`))
 })
 
-t.test('nothing is looked for unless asked, nor where it is not offered', async t => {
+t.test('PUT checks only with preflight; PATCH, DELETE and PUT of a set return 400 for it', async t => {
   const running = await startDiscovery(t)
   const { call, emulator } = running
   const plain = await call('PUT', at('report'), body({}, monthly(31)))
@@ -284,8 +284,8 @@ t.test('nothing is looked for unless asked, nor where it is not offered', async 
   ] as const) {
     t.match(await call(method, `${path}?preflight=warn`, input, headers), { status: 400, json: { errors: [{ in: 'query', pointer: '/preflight' }] } })
   }
-  const faulty = await call('PUT', at('report', '?preflight=warn'), { ...body({}, monthly(31)), IsEnabled: 1 })
-  t.match(faulty.json.errors, [{ pointer: '/IsEnabled' }], 'only what is valid is looked at')
-  t.notOk('preflight-warnings' in faulty.headers)
+  const invalid = await call('PUT', at('report', '?preflight=warn'), { ...body({}, monthly(31)), IsEnabled: 1 })
+  t.match(invalid.json.errors, [{ pointer: '/IsEnabled' }], 'preflight checks only valid bodies')
+  t.notOk('preflight-warnings' in invalid.headers)
   t.equal(emulator.requests.length, 1)
 })

@@ -1,5 +1,5 @@
 import { request } from 'node:http'
-import { setImmediate as turn } from 'node:timers/promises'
+import { setImmediate as nextIteration } from 'node:timers/promises'
 import { pino } from 'pino'
 import t from 'tap'
 import { readConfig } from '../../src/config/config.ts'
@@ -20,7 +20,7 @@ import type { Test } from '../start.ts'
 
 const all = [[bucket, 'ap-guangzhou'], [otherBucket, 'ap-shanghai']]
 
-/** The list of buckets over the real transport, against an emulator. */
+/** Creates the bucket list over the real transport, against an emulator. */
 async function startList (
   t: Test, { environment, ...options }: Partial<EmulatorOptions> & { environment?: Record<string, string> } = {}
 ) {
@@ -66,8 +66,8 @@ async function startList (
     tally,
     observer,
     list: async () => [...await listBuckets({ log, trace, tally, signal: caller.signal })],
-    /** Answers the next request with this inside the root element. */
-    answer (content: string, root = 'ListAllMyBucketsResult') {
+    /** Responds to the next request with this content inside the root element. */
+    respond (content: string, root = 'ListAllMyBucketsResult') {
       emulator.addFault({ kind: 'raw', status: 200, headers: { 'x-cos-request-id': 'aWQ=' }, body: `<${root}>${content}</${root}>`, times: 1 })
     }
   }
@@ -75,7 +75,7 @@ async function startList (
 
 const bucketXml = (name: string, region: string) => `<Bucket><Name>${name}</Name><Location>${region}</Location></Bucket>`
 
-t.test('every page of the list is fetched, signed, from the service host', async t => {
+t.test('the bucket list fetches every page with a signature from the service host', async t => {
   const buckets = Array.from({ length: 4_500 }, (_, index) => ({
     name: `b${String(index).padStart(4, '0')}-1250000000`, region: index % 2 === 0 ? 'ap-guangzhou' : 'eu-frankfurt'
   }))
@@ -92,14 +92,14 @@ t.test('every page of the list is fetched, signed, from the service host', async
   t.match(await observer.scrape(), /cos_calls_total\{operation="GetService",class="ok"\} 3/)
 })
 
-t.test('a full last page is the last one', async t => {
+t.test('the bucket list sends no further request when the last page is full', async t => {
   const buckets = Array.from({ length: 4_000 }, (_, index) => ({ name: `b-${index}`, region: 'ap-guangzhou' }))
   const { emulator, list } = await startList(t, { buckets })
   t.equal((await list()).length, 4_000)
   t.equal(emulator.requests.length, 2)
 })
 
-t.test('GET Service is in the domain of the buckets and at their port', async t => {
+t.test('GET Service uses the domain and port of COS_ENDPOINT', async t => {
   for (const [COS_ENDPOINT, host] of [
     ['{bucket}.cos-internal.{region}.tencentcos.cn', 'service.cos.tencentcos.cn'],
     ['{bucket}.cos.{region}.tencentcos.cn:8080', 'service.cos.tencentcos.cn:8080'],
@@ -111,7 +111,7 @@ t.test('GET Service is in the domain of the buckets and at their port', async t 
   }
 })
 
-t.test('what COS refuses says that it was the look-up, and keeps all else', async t => {
+t.test('errors of the bucket list name GET Service and keep the fields of COS', async t => {
   const { emulator, list } = await startList(t, { credentials: [{ ...secrets, actions: ['cos:GetBucketInventory'] }] })
   await t.rejects(list(), {
     name: 'UpstreamError',
@@ -131,8 +131,8 @@ t.test('what COS refuses says that it was the look-up, and keeps all else', asyn
   await t.rejects(list(), { code: 'UpstreamCredentialsRejected', cosCode: 'InvalidAccessKeyId', detail: /GET Service/ })
 })
 
-t.test('a list of nothing, in pieces, or with more than is known is a list', async t => {
-  const { answer, list } = await startList(t)
+t.test('the bucket list accepts empty, split and extended responses', async t => {
+  const { respond, list } = await startList(t)
   const [a, b, c] = ['a-1', 'b-1', 'c-1'].map(name => bucketXml(name, 'ap-tokyo'))
   const tokyo = (...names: string[]) => names.map(name => [name, 'ap-tokyo'])
   for (const [content, expected] of [
@@ -144,30 +144,30 @@ t.test('a list of nothing, in pieces, or with more than is known is a list', asy
     [`<Buckets>${a}</Buckets><New>x</New><Buckets><Folder>${b}</Folder>${c}</Buckets>`, tokyo('a-1', 'c-1')],
     ['<Buckets><Bucket><Type>cos</Type><Location>\n ap-tokyo </Location><Name> a-1\n</Name></Bucket></Buckets>', tokyo('a-1')]
   ] as const) {
-    answer(content)
+    respond(content)
     t.strictSame(await list(), expected, content)
   }
 })
 
-t.test('what cannot be part of a host name is left out', async t => {
-  const { answer, list } = await startList(t)
-  const odd = [
+t.test('the bucket list omits entries that cannot be part of a host name', async t => {
+  const { respond, list } = await startList(t)
+  const malformed = [
     ['evil.example/', 'ap-tokyo'], ['a-1', 'evil.example'], ['a-1', ''], ['', 'ap-tokyo'], ['a-1@evil', 'ap-tokyo'], ['A-1', 'ap-tokyo'],
     ['nobody', 'ap-tokyo'], ['a-1', 'cn-north'], ['a-1', 'ap-tokyo:80'], [`${'a'.repeat(62)}-1`, 'ap-tokyo']
   ].map(([name = '', region = '']) => bucketXml(name, region)).join('')
-  answer(`<Buckets>${odd}<Bucket/><Bucket><Name>a-1</Name></Bucket>${bucketXml('b-1', 'ap-tokyo')}</Buckets>`)
+  respond(`<Buckets>${malformed}<Bucket/><Bucket><Name>a-1</Name></Bucket>${bucketXml('b-1', 'ap-tokyo')}</Buckets>`)
   t.strictSame(await list(), [['b-1', 'ap-tokyo']])
 })
 
-t.test('an answer that is no list is none, and asked for again', async t => {
-  const { emulator, answer, list } = await startList(t)
+t.test('the bucket list fails or retries when a response is malformed', async t => {
+  const { emulator, respond, list } = await startList(t)
   const invalid = { code: 'UpstreamInvalidResponse', class: 'invalid', remedy: 'retry', detail: /not the XML it should be.*GET Service/ }
-  answer('', 'html')
+  respond('', 'html')
   await t.rejects(list(), { ...invalid, cos: { requestId: 'aWQ=' } })
-  answer('<Buckets>')
+  respond('<Buckets>')
   await t.rejects(list(), invalid)
   for (const next of ['', '<NextMarker/>']) {
-    answer(`<IsTruncated>true</IsTruncated>${next}`)
+    respond(`<IsTruncated>true</IsTruncated>${next}`)
     await t.rejects(list(), { ...invalid, cause: { message: /truncated without a marker/ } })
   }
   emulator.addFault({ kind: 'garbage', times: 1 })
@@ -180,24 +180,24 @@ t.test('an answer that is no list is none, and asked for again', async t => {
   t.equal(persistent.emulator.requests.length, 3)
 })
 
-t.test('a list without an end is none', async t => {
-  const { emulator, answer, list } = await startList(t)
+t.test('the bucket list fails when markers recur or pages exceed fifty', async t => {
+  const { emulator, respond, list } = await startList(t)
   const page = (marker: string) => `<IsTruncated>true</IsTruncated><NextMarker>${marker}</NextMarker>`
   const endless = { code: 'UpstreamInvalidResponse', class: 'invalid', cos: { requestId: 'aWQ=' }, detail: /does not come to an end.*GET Service/ }
-  for (const marker of ['a-1', 'b-1', 'a-1']) answer(page(marker))
+  for (const marker of ['a-1', 'b-1', 'a-1']) respond(page(marker))
   await t.rejects(list(), endless)
   t.equal(emulator.requests.length, 3)
   emulator.reset()
-  for (let count = 0; count < 60; count++) answer(page(`m-${count}`))
+  for (let count = 0; count < 60; count++) respond(page(`m-${count}`))
   await t.rejects(list(), endless)
   t.equal(emulator.requests.length, 50)
   emulator.reset()
-  for (let count = 0; count < 49; count++) answer(page(`m-${count}`))
-  answer(`<Buckets>${bucketXml('a-1', 'ap-tokyo')}</Buckets>`)
-  t.strictSame(await list(), [['a-1', 'ap-tokyo']], 'fifty pages are a list')
+  for (let count = 0; count < 49; count++) respond(page(`m-${count}`))
+  respond(`<Buckets>${bucketXml('a-1', 'ap-tokyo')}</Buckets>`)
+  t.strictSame(await list(), [['a-1', 'ap-tokyo']], 'fifty pages are accepted')
 })
 
-t.test('all pages have one deadline', async t => {
+t.test('the deadline applies to all pages of the bucket list together', async t => {
   const { emulator, list } = await startList(t, { environment: { COS_DEADLINE_MS: '250' } })
   let pages = 0
   for (let count = 0; count < 40; count++) {
@@ -209,16 +209,16 @@ t.test('all pages have one deadline', async t => {
   t.ok(emulator.requests.length <= 3, `${emulator.requests.length} pages`)
 })
 
-t.test('the list goes on when the caller who asked for it has left', async t => {
+t.test('the bucket list continues when its caller disconnects', async t => {
   const { emulator, caller, list } = await startList(t)
   emulator.addFault({ kind: 'latency', ms: 100, times: 1 })
   const listed = list()
   caller.abort()
   t.strictSame(await listed, all)
-  t.strictSame(await list(), all, 'also when that was before')
+  t.strictSame(await list(), all, 'a caller may disconnect before the list begins')
 })
 
-t.test('a fault of our own is no failure of COS', async t => {
+t.test('the bucket list throws program errors unchanged', async t => {
   const listBuckets = createBucketList({ deadlineMs: 1, endpoint: '{bucket}.{region}.private', scheme: 'https' }, {
     attempts: { run: () => Promise.reject(new Error('a bug')) }, now: Date.now, isPlace
   })
@@ -228,24 +228,24 @@ t.test('a fault of our own is no failure of COS', async t => {
 })
 
 const [south, east] = ['ap-guangzhou', 'ap-shanghai']
-/** Nothing is known but what COS says. */
+/** No region is configured, so every region comes from COS. */
 const discovering = { COS_REGION_DISCOVERY: 'true', COS_REGION: '', COS_BUCKET_REGIONS: '' }
 const collectionOf = (name: string) => `/buckets/${name}/inventories`
 const notFound = { status: 404, json: { code: 'NoSuchBucket', detail: /Region discovery/ } }
 
-/** A service that looks buckets up. */
+/** Starts a service with region discovery. */
 function startDiscovery (
   t: Test, { environment, ...options }: Partial<EmulatorOptions> & { environment?: Record<string, string> } = {}
 ) {
   return start(t, { ...options, environment: { ...discovering, ...environment } })
 }
 
-/** What was sent, and for a bucket where to. */
+/** Returns the operations that COS received, with the region of calls for a bucket. */
 function sent ({ requests }: Emulator): string[] {
   return requests.map(({ operation, host }) => operation === 'GetService' ? operation : `${operation} ${host.split('.')[2]}`)
 }
 
-/** A body whose reports go to the bucket itself, in a region. */
+/** Returns a body whose destination is the bucket itself in this region. */
 function reportsIn (region: string) {
   return {
     ...configuration,
@@ -253,7 +253,7 @@ function reportsIn (region: string) {
   }
 }
 
-/** Sets the clock of the process forward, until the end of the test. */
+/** Returns a function that advances the clock of the process until the end of the test. */
 function passing (t: Test): (ms: number) => void {
   const now = performance.now.bind(performance)
   let passed = 0
@@ -262,7 +262,7 @@ function passing (t: Test): (ms: number) => void {
   return ms => { passed += ms }
 }
 
-/** A service that knows of a bucket in the south, which has just been deleted and created in the east. */
+/** Starts a service that knows a bucket in the south. `move` creates the bucket in the east instead. */
 async function startMoved (t: Test, environment: Record<string, string> = {}, headers: Record<string, string> = {}) {
   const pass = passing(t)
   const buckets = [{ name: bucket, region: south }]
@@ -272,7 +272,7 @@ async function startMoved (t: Test, environment: Record<string, string> = {}, he
   return { ...running, buckets, pass, move () { buckets[0] = { name: bucket, region: east } } }
 }
 
-t.test('a bucket of which nothing is configured is looked up once, and called where it is', async t => {
+t.test('an unconfigured bucket is looked up once and called in its region', async t => {
   const { call, emulator, logs } = await startDiscovery(t)
   for (const status of [200, 200]) t.equal((await call('GET', collectionOf(otherBucket))).status, status)
   t.equal((await call('PUT', at('a'), configuration)).status, 204)
@@ -281,44 +281,44 @@ t.test('a bucket of which nothing is configured is looked up once, and called wh
     method: 'GET', host: 'service.cos.myqcloud.com', target: '/?max-keys=2000', status: 200, headers: { authorization: /q-signature=/ }
   })
   const attempts = logs().split('\n').filter(line => line.includes('"msg":"answered"')).map(line => (JSON.parse(line) as { attempts: number }).attempts)
-  t.strictSame(attempts, [2, 1, 1], 'the look-up is an attempt of the request that needed it')
+  t.strictSame(attempts, [2, 1, 1], 'the look-up counts as an attempt of its request')
   t.match((await call('GET', '/metrics')).text, /cos_attempts_total\{operation="GetService",class="ok",code=""\} 1\n/)
 })
 
-t.test('what is configured or asked for is not looked up, and what was found comes before the region of all', async t => {
+t.test('the region comes from the query, COS_BUCKET_REGIONS, discovery, then COS_REGION', async t => {
   const { call, emulator } = await startDiscovery(t, { environment: { COS_REGION: 'ap-tokyo', COS_BUCKET_REGIONS: `${otherBucket}=ap-seoul` } })
   const configured = await call('GET', collectionOf(otherBucket))
   t.match(configured, { status: 404, json: { code: 'NoSuchBucket' } })
-  t.notMatch(configured.json.detail, /discovery/, 'nobody looked for it')
+  t.notMatch(configured.json.detail, /discovery/, 'no look-up was made')
   t.equal((await call('GET', `${collectionOf(otherBucket)}?region=${east}`)).status, 200)
   t.equal((await call('GET', `${collectionOf(bucket)}?region=${south}`)).status, 200)
   t.strictSame(sent(emulator), ['ap-seoul', east, south].map(region => `ListBucketInventory ${region}`))
   t.equal((await call('GET', collectionOf(bucket))).status, 200)
   t.strictSame(sent(emulator).slice(3), ['GetService', `ListBucketInventory ${south}`])
-  t.match(await call('GET', collectionOf(otherBucket)), { status: 404 }, 'also now that it was found elsewhere')
+  t.match(await call('GET', collectionOf(otherBucket)), { status: 404 }, 'the configured region is used after discovery too')
   t.equal((await call('GET', `${collectionOf(bucket)}?region=${east}`)).status, 404)
   t.strictSame(sent(emulator).slice(5), ['ListBucketInventory ap-seoul', `ListBucketInventory ${east}`])
 })
 
-t.test('twenty requests for buckets nobody knows share one look-up', async t => {
+t.test('twenty requests for unknown buckets share one look-up', async t => {
   const buckets = Array.from({ length: 20 }, (_, index) => ({ name: `b-${index}`, region: index % 2 === 0 ? south : east }))
   const { call, emulator } = await startDiscovery(t, { buckets })
   emulator.addFault({ kind: 'latency', ms: 100, match: { operation: 'GetService' } })
-  const answers = await Promise.all(buckets.map(({ name }) => call('GET', collectionOf(name))))
-  t.strictSame(answers.map(({ status }) => status), buckets.map(() => 200))
+  const responses = await Promise.all(buckets.map(({ name }) => call('GET', collectionOf(name))))
+  t.strictSame(responses.map(({ status }) => status), buckets.map(() => 200))
   t.strictSame(sent(emulator).sort(), [
     'GetService', ...Array.from({ length: 10 }, () => `ListBucketInventory ${south}`), ...Array.from({ length: 10 }, () => `ListBucketInventory ${east}`)
   ])
 })
 
-t.test('a bucket that is not there is looked for twice a minute at most, and found once it is', async t => {
+t.test('requests return 404 for an absent bucket, with at most one look-up in 30 s', async t => {
   const pass = passing(t)
   const buckets = [{ name: bucket, region: south }]
   const { call, emulator } = await startDiscovery(t, { buckets })
   for (const [method, body] of [['GET'], ['PUT', configuration], ['DELETE']] as const) {
-    const answer = await call(method, `${collectionOf(otherBucket)}/a`, body)
-    t.match(answer, { ...notFound, json: { code: 'NoSuchBucket', title: 'Not Found', status: 404, detail: /found no bucket logs-1250000000 .*COS_BUCKET_REGIONS/ } })
-    t.notOk(answer.headers['x-cos-request-id'], 'COS was not asked about it')
+    const response = await call(method, `${collectionOf(otherBucket)}/a`, body)
+    t.match(response, { ...notFound, json: { code: 'NoSuchBucket', title: 'Not Found', status: 404, detail: /found no bucket logs-1250000000 .*COS_BUCKET_REGIONS/ } })
+    t.notOk(response.headers['x-cos-request-id'], 'COS received no call for the bucket')
   }
   t.strictSame(sent(emulator), ['GetService'])
   buckets.push({ name: otherBucket, region: east })
@@ -328,13 +328,13 @@ t.test('a bucket that is not there is looked for twice a minute at most, and fou
   t.strictSame(sent(emulator), ['GetService', 'GetService', `ListBucketInventory ${east}`])
 })
 
-t.test('a bucket that COS does not list is called in the region of all where there is one', async t => {
+t.test('GET is sent to COS_REGION when COS does not list the bucket', async t => {
   const pass = passing(t)
   const buckets = [{ name: bucket, region: south }]
   const { call, emulator } = await startDiscovery(t, { buckets, environment: { COS_REGION: 'ap-tokyo' } })
-  const answer = await call('GET', collectionOf(otherBucket))
-  t.match(answer, notFound)
-  t.match(answer, { headers: { 'x-cos-request-id': /./ }, json: { detail: /does not exist.*Region discovery knows of no other region\.$/, cosRequestId: /./ } })
+  const response = await call('GET', collectionOf(otherBucket))
+  t.match(response, notFound)
+  t.match(response, { headers: { 'x-cos-request-id': /./ }, json: { detail: /does not exist.*Region discovery knows of no other region\.$/, cosRequestId: /./ } })
   t.match(await call('GET', collectionOf(otherBucket)), notFound)
   t.strictSame(sent(emulator), ['GetService', 'ListBucketInventory ap-tokyo', 'ListBucketInventory ap-tokyo'])
   pass(30_000)
@@ -343,11 +343,11 @@ t.test('a bucket that COS does not list is called in the region of all where the
   t.strictSame(sent(emulator).slice(3), ['GetService', 'ListBucketInventory ap-tokyo'])
 })
 
-t.test('a bucket that was deleted and created elsewhere is found, whatever is asked of it', async t => {
+t.test('every operation finds a bucket that was created again in another region', async t => {
   const { Schedule: _, IsEnabled: __, ...job } = reportsIn(east)
   const patchType = { 'content-type': 'application/merge-patch+json' }
   const set = { InventoryConfigurations: [{ Id: 'new', ...reportsIn(east) }, { Id: 'newer', ...reportsIn(east) }] }
-  // What is sent after the look-up, in the new region.
+  // The last column lists the calls in the new region after the look-up.
   for (const [method, path, body, headers, status, operations] of [
     ['GET', at('a'), undefined, {}, 200, ['GetBucketInventory']],
     ['HEAD', at('a'), undefined, {}, 200, ['GetBucketInventory']],
@@ -360,7 +360,7 @@ t.test('a bucket that was deleted and created elsewhere is found, whatever is as
     ['GET', `${collectionOf(bucket)}?all=true`, undefined, {}, 200, ['ListBucketInventory']],
     ['PUT', collectionOf(bucket), set, {}, 200, ['ListBucketInventory', 'PutBucketInventory', 'PutBucketInventory']]
   ] as const) {
-    await t.test(`${method} ${path}`, async t => {
+    await t.test(`${method} ${path} returns ${status}`, async t => {
       const { call, emulator, audits, move, pass } = await startMoved(t)
       move()
       pass(5_000)
@@ -371,40 +371,40 @@ t.test('a bucket that was deleted and created elsewhere is found, whatever is as
       t.match(audits().slice(1), changes.map(() => ({ region: east, outcome: 'success' })))
       t.equal(audits().length, 1 + changes.length)
       t.equal((await call('GET', collectionOf(bucket))).status, 200)
-      t.strictSame(sent(emulator).slice(2 + there.length), [`ListBucketInventory ${east}`], 'from then on it is called there')
+      t.strictSame(sent(emulator).slice(2 + there.length), [`ListBucketInventory ${east}`], 'later calls go to the new region')
     })
   }
 })
 
-t.test('changes of a set that find the bucket gone look for it once', async t => {
+t.test('changes of a set share one look-up when their bucket has moved', async t => {
   const { call, emulator, move, pass } = await startMoved(t)
   pass(5_000)
   const ids = Array.from({ length: 12 }, (_, index) => `n${index}`)
   emulator.addFault({ kind: 'latency', ms: 100, match: { operation: 'PutBucketInventory' }, times: 8 })
   const changed = call('PUT', collectionOf(bucket), { InventoryConfigurations: ids.map(Id => ({ Id, ...reportsIn(east) })) })
-  while (!sent(emulator).includes(`PutBucketInventory ${south}`)) await turn()
+  while (!sent(emulator).includes(`PutBucketInventory ${south}`)) await nextIteration()
   move()
   t.match(await changed, { status: 200, json: { Created: { length: 12 }, Failed: [] } })
   t.equal(sent(emulator).filter(each => each === 'GetService').length, 1)
   t.equal(emulator.configurations(bucket).length, 13)
 })
 
-t.test('a list is believed for a moment, and a bucket that is nowhere is said to be', async t => {
+t.test('GET returns 404 by a list younger than 5 s, DELETE returns 404 after a look-up', async t => {
   const { call, emulator, buckets, move, pass } = await startMoved(t)
   move()
-  const gone = await call('GET', collectionOf(bucket))
-  t.match(gone, { ...notFound, headers: { 'x-cos-request-id': /./ } })
-  t.match(gone.json.detail, /Region discovery knows of no other region/)
+  const missing = await call('GET', collectionOf(bucket))
+  t.match(missing, { ...notFound, headers: { 'x-cos-request-id': /./ } })
+  t.match(missing.json.detail, /Region discovery knows of no other region/)
   t.strictSame(sent(emulator), [`ListBucketInventory ${south}`], 'the list is younger than five seconds')
   buckets.length = 0
   pass(5_000)
   t.match(await call('DELETE', at('a')), { ...notFound, headers: { 'x-cos-request-id': /./ } })
   t.strictSame(sent(emulator).slice(1), [`DeleteBucketInventory ${south}`, 'GetService'])
   t.match(await call('DELETE', at('a')), notFound)
-  t.equal(emulator.requests.length, 3, 'nothing is sent for a bucket that is none of the account')
+  t.equal(emulator.requests.length, 3, 'no call is sent for a bucket outside the account')
 })
 
-t.test('only a bucket that is not there is looked for again, and only once', async t => {
+t.test('a request causes a look-up only when COS returns NoSuchBucket, and only once', async t => {
   const { call, emulator, move, pass } = await startMoved(t)
   pass(5_000)
   t.match(await call('GET', at('absent')), { status: 404, json: { code: 'InventoryConfigurationNotFoundError' } })
@@ -421,17 +421,17 @@ t.test('only a bucket that is not there is looked for again, and only once', asy
   t.strictSame(sent(emulator).slice(4), [`DeleteBucketInventory ${south}`, 'GetService', `DeleteBucketInventory ${east}`])
 })
 
-t.test('what is known outlives a look-up that fails', async t => {
+t.test('GET returns 200 from the known region when a look-up fails', async t => {
   const { call, emulator, pass } = await startMoved(t)
   emulator.addFault({ kind: 'error', status: 403, code: 'AccessDenied', match: { operation: 'GetService' } })
   pass(10 * 60_000)
   for (const status of [200, 200]) t.equal((await call('GET', collectionOf(bucket))).status, status)
-  t.strictSame(sent(emulator), ['GetService', `ListBucketInventory ${south}`, `ListBucketInventory ${south}`], 'and is not tried all the time')
+  t.strictSame(sent(emulator), ['GetService', `ListBucketInventory ${south}`, `ListBucketInventory ${south}`], 'the look-up is not made for each request')
   emulator.addFault({ kind: 'error', status: 404, code: 'NoSuchBucket', match: { operation: 'ListBucketInventory' }, times: 1 })
-  t.match(await call('GET', collectionOf(bucket)), notFound, 'a move that cannot be looked up is the refusal of COS')
+  t.match(await call('GET', collectionOf(bucket)), notFound, 'the error of COS is returned when the look-up fails')
 })
 
-t.test('a caller does where a bucket is found what its statements allow there', async t => {
+t.test('requests return 403 when statements do not allow the discovered region', async t => {
   const { environment } = callersFile(t, [
     withKey('southern', [{ actions: ['cos:*'], buckets: ['*'], regions: [south] }]),
     withKey('stranger', [{ actions: ['cos:*'], buckets: ['other-*'] }, { actions: ['cos:GetBucketInventory'], buckets: [bucket] }])
@@ -440,15 +440,15 @@ t.test('a caller does where a bucket is found what its statements allow there', 
   for (const [method, path, body] of [
     ['GET', collectionOf(otherBucket)], ['DELETE', `${collectionOf(otherBucket)}/a`], ['PUT', at('a'), configuration]
   ] as const) t.match(await call(method, path, body, as('stranger')), { status: 403, json: { code: 'CallerNotAllowed' } })
-  t.strictSame(sent(emulator), [], 'who may do nothing there anyway causes no look-up')
+  t.strictSame(sent(emulator), [], 'a caller without any permission causes no look-up')
   t.match(audits(), [
     { action: 'cos:DeleteBucketInventory', outcome: 'denied' }, { action: 'cos:PutBucketInventory', outcome: 'denied' }
   ])
   t.strictSame(audits().map(({ region }) => region), [undefined, undefined])
 
-  const refused = await call('DELETE', `${collectionOf(otherBucket)}/a`, undefined, as('southern'))
-  t.match(refused, { status: 403, json: { code: 'CallerNotAllowed' } })
-  t.notMatch(refused.text, east, 'where it is is not told')
+  const rejected = await call('DELETE', `${collectionOf(otherBucket)}/a`, undefined, as('southern'))
+  t.match(rejected, { status: 403, json: { code: 'CallerNotAllowed' } })
+  t.notMatch(rejected.text, east, 'the region is not disclosed')
   for (const path of ['', '/a']) {
     t.match(await call('GET', `${collectionOf(otherBucket)}${path}`, undefined, as('southern')), { status: 403, json: { code: 'CallerNotAllowed' } })
   }
@@ -460,7 +460,7 @@ t.test('a caller does where a bucket is found what its statements allow there', 
   ])
 })
 
-t.test('statements hold in the region a bucket is taken to be in while no look-up succeeds', async t => {
+t.test('statements apply to the last known region when look-ups fail', async t => {
   const pass = passing(t)
   const { environment } = callersFile(t, [withKey('southern', [{ actions: ['cos:*'], buckets: ['*'], regions: [south] }])])
   const { call, emulator, audits } = await startDiscovery(t, { environment })
@@ -475,7 +475,7 @@ t.test('statements hold in the region a bucket is taken to be in while no look-u
   t.strictSame(sent(emulator).slice(2), ['GetService', `DeleteBucketInventory ${south}`])
 })
 
-t.test('a bucket that has moved to where the caller may not use it is not called there', async t => {
+t.test('requests return 403 when a bucket has moved to a region that is not allowed', async t => {
   const patchType = { 'content-type': 'application/merge-patch+json' }
   for (const [method, path, body, headers, operation] of [
     ['GET', at('a'), undefined, {}, 'GetBucketInventory'],
@@ -483,7 +483,7 @@ t.test('a bucket that has moved to where the caller may not use it is not called
     ['DELETE', at('a'), undefined, {}, 'DeleteBucketInventory'],
     ['PATCH', at('a'), { IsEnabled: false }, patchType, 'GetBucketInventory']
   ] as const) {
-    await t.test(method, async t => {
+    await t.test(`${method} returns 403`, async t => {
       const { environment } = callersFile(t, [withKey('southern', [{ actions: ['cos:*'], buckets: ['*'], regions: [south] }])])
       const { call, emulator, audits, move, pass } = await startMoved(t, environment, as('southern'))
       move()
@@ -492,18 +492,18 @@ t.test('a bucket that has moved to where the caller may not use it is not called
       t.strictSame(sent(emulator), [`${operation} ${south}`, 'GetService'])
       t.match(audits().slice(1), method === 'GET' ? [] : [{ region: east, outcome: 'denied', status: 403 }])
       t.equal((await call(method, path, body, { ...headers, ...as('southern') })).status, 403)
-      t.equal(emulator.requests.length, 2, 'nor later')
+      t.equal(emulator.requests.length, 2, 'a later request sends no call')
     })
   }
 })
 
-t.test('reports of a bucket that has moved go only where its new region lets them go', async t => {
+t.test('PUT and PATCH return 403 when the new region forbids the destination', async t => {
   const actions = ['cos:*']
   const { environment } = callersFile(t, [withKey('reporter', [
     { actions, buckets: ['*'], regions: [south] }, { actions, buckets: ['*'], regions: [east], destinations: [] }
   ])])
   const denied = { status: 403, json: { code: 'CallerNotAllowed', detail: new RegExp(`written to ${bucket}`) } }
-  await t.test('PUT', async t => {
+  await t.test('PUT returns 403 when the bucket has moved', async t => {
     const { call, emulator, move, pass } = await startMoved(t, environment, as('reporter'))
     move()
     pass(5_000)
@@ -511,7 +511,7 @@ t.test('reports of a bucket that has moved go only where its new region lets the
     t.strictSame(sent(emulator), [`PutBucketInventory ${south}`, 'GetService'])
     t.equal((await call('DELETE', at('a'), undefined, as('reporter'))).status, 204)
   })
-  await t.test('PATCH, which reads before the bucket moves and names no destination itself', async t => {
+  await t.test('PATCH returns 403 when the bucket moves after the read', async t => {
     const { call, emulator, buckets, pass } = await startMoved(t, environment, as('reporter'))
     pass(5_000)
     buckets.push({ name: bucket, region: east })
@@ -522,7 +522,7 @@ t.test('reports of a bucket that has moved go only where its new region lets the
   })
 })
 
-t.test('a request that is refused anyway causes no look-up', async t => {
+t.test('requests cause no look-up when they are rejected with 400, 403 or 415', async t => {
   const { call, emulator } = await startDiscovery(t)
   for (const [method, path, body] of [
     ['PUT', at('a'), { ...configuration, IsEnabled: 1 }], ['PUT', at('a'), 'not json'], ['GET', at('a', '?nope=1')], ['POST', at('a'), configuration],
@@ -539,7 +539,7 @@ t.test('a request that is refused anyway causes no look-up', async t => {
   t.strictSame(sent(readOnly.emulator), ['GetService', `ListBucketInventory ${south}`])
 })
 
-t.test('a look-up that fails says so, reaches no bucket, and is made again', async t => {
+t.test('PUT and GET return the error when a look-up fails, and a later PUT works', async t => {
   const environment = { COS_TIMEOUT_MS: '250' }
   for (const [fault, status, code] of [
     [{ kind: 'error', status: 403, code: 'AccessDenied' }, 403, 'AccessDenied'],
@@ -550,7 +550,7 @@ t.test('a look-up that fails says so, reaches no bucket, and is made again', asy
     [{ kind: 'garbage' }, 502, 'UpstreamInvalidResponse'],
     [{ kind: 'reset' }, 502, 'UpstreamUnreachable']
   ] as const) {
-    await t.test(`${fault.kind} ${code}`, async t => {
+    await t.test(`PUT and GET return ${status} ${code} after ${fault.kind}`, async t => {
       const { call, emulator } = await startDiscovery(t, { environment })
       emulator.addFault({ ...fault, times: 2 })
       for (const [method, path, body] of [['PUT', at('a'), configuration], ['GET', at('a')]] as const) {
@@ -567,35 +567,35 @@ t.test('a look-up that fails says so, reaches no bucket, and is made again', asy
   t.equal((await call('PUT', at('a'), configuration)).status, 204)
 })
 
-t.test('where there is a region of all, calls go there while no look-up succeeds', async t => {
+t.test('calls go to COS_REGION when look-ups fail', async t => {
   const { call, emulator, logs } = await startDiscovery(t, {
     credentials: [{ ...secrets, actions: ['cos:PutBucketInventory', 'cos:ListBucketInventory'] }], environment: { COS_REGION: south }
   })
   t.equal((await call('PUT', at('a'), configuration)).status, 204)
   t.equal((await call('PUT', at('b'), configuration)).status, 204)
-  t.match(await call('GET', collectionOf(otherBucket)), notFound, 'where COS knows better, it says so')
+  t.match(await call('GET', collectionOf(otherBucket)), notFound, 'COS rejects the wrong region')
   t.strictSame(sent(emulator), [
     'GetService', `PutBucketInventory ${south}`, `PutBucketInventory ${south}`, `ListBucketInventory ${south}`
   ])
   t.match(logs(), /"level":40,[^\n]*region discovery failed: [^\n]*cos:GetService/)
 })
 
-t.test('a service of the newer domain looks buckets up there', async t => {
+t.test('GET Service uses tencentcos.cn when COS_ENDPOINT does', async t => {
   const { call, emulator } = await startDiscovery(t, { environment: { COS_ENDPOINT: '{bucket}.cos.{region}.tencentcos.cn' } })
   t.equal((await call('GET', collectionOf(bucket))).status, 200)
   t.strictSame(emulator.requests.map(({ host }) => host), ['service.cos.tencentcos.cn', `${bucket}.cos.${south}.tencentcos.cn`])
 })
 
-t.test('a caller that leaves during a look-up does not end it for others', async t => {
+t.test('GET returns 200 when another caller disconnects during a shared look-up', async t => {
   const { call, emulator, url, logs } = await startDiscovery(t)
   emulator.addFault({ kind: 'latency', ms: 200, match: { operation: 'GetService' } })
-  const leaving = request(`${url}${at('a')}`, { method: 'DELETE' })
-  leaving.on('error', () => {})
-  leaving.end()
-  while (emulator.requests.length === 0) await turn()
+  const disconnecting = request(`${url}${at('a')}`, { method: 'DELETE' })
+  disconnecting.on('error', () => {})
+  disconnecting.end()
+  while (emulator.requests.length === 0) await nextIteration()
   const staying = call('GET', collectionOf(otherBucket))
-  leaving.destroy()
+  disconnecting.destroy()
   t.equal((await staying).status, 200)
-  t.strictSame(sent(emulator), ['GetService', `ListBucketInventory ${east}`], 'what it had asked for is not begun')
+  t.strictSame(sent(emulator), ['GetService', `ListBucketInventory ${east}`], 'the request of the other caller is not sent')
   t.match(logs(), 'caller left')
 })

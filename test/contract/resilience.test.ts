@@ -22,7 +22,7 @@ const { IsEnabled: _, Schedule: __, ...job } = configuration
 const collection = `/buckets/${bucket}/inventories`
 const hourMs = 3_600_000
 
-/** Every operation, and what it is answered where there is nothing yet. */
+/** All operations, with their statuses in an empty bucket. */
 const operations: Array<[method: string, path: string, body: object | undefined, status: number]> = [
   ['PUT', at('a'), configuration, 204],
   ['GET', at('a'), undefined, 404],
@@ -31,13 +31,13 @@ const operations: Array<[method: string, path: string, body: object | undefined,
   ['GET', collection, undefined, 200]
 ]
 
-t.test('a read that nobody waits for any more is broken off at once', async t => {
-  const upstream = await startSilentServer(t)
+t.test('GET is aborted at once when its caller disconnects', async t => {
+  const upstream = await startUnresponsiveServer(t)
   const running = await startTestService(t, upstream.address, { COS_MAX_ATTEMPTS: '3', COS_TIMEOUT_MS: '60000' })
   for (const [index, path] of [at('a'), collection, `${collection}?all=true`].entries()) {
     const caller = ask(t, running, 'GET', path)
     const socket = await upstream.asked(index)
-    caller.leave()
+    caller.disconnect()
     await once(socket, 'close')
   }
   await until(async () => await metric(running, 'cos_calls_total', 'class="cancelled"') === 3)
@@ -45,22 +45,22 @@ t.test('a read that nobody waits for any more is broken off at once', async t =>
   t.equal(await metric(running, 'cos_retries_total', ''), 0)
   t.equal(await metric(running, 'cos_calls_in_flight', ''), 0)
   t.equal(running.logs().split('"caller left"').length - 1, 3)
-  t.equal(upstream.requests(), 3, 'nothing was sent again')
+  t.equal(upstream.requests(), 3, 'no call was retried')
 })
 
-t.test('a caller that leaves while a repeat of its read is due ends the waiting', async t => {
+t.test('GET is not retried when its caller disconnects before the retry', async t => {
   const running = await start(t, { environment: { COS_MAX_ATTEMPTS: '3' } })
   const headers = { 'retry-after': '10' }
   running.emulator.addFault({ kind: 'error', status: 503, code: 'SlowDown', headers, times: 1 })
   const caller = ask(t, running, 'GET', at('a'))
   await until(() => running.logs().includes('trying COS again'))
-  caller.leave()
+  caller.disconnect()
   await until(async () => await metric(running, 'cos_calls_total', '') === 1)
   t.equal(await metric(running, 'cos_attempts_total', ''), 1)
   t.equal(running.emulator.requests.length, 1)
 })
 
-t.test('a change that was sent is driven to its end although nobody hears of it', async t => {
+t.test('PUT and DELETE finish when their caller disconnects after the call was sent', async t => {
   const running = await start(t, { environment: { COS_MAX_ATTEMPTS: '3' } })
   const { emulator, audits } = running
   for (const [index, [method, path, body]] of operations.slice(0, 3).entries()) {
@@ -70,17 +70,17 @@ t.test('a change that was sent is driven to its end although nobody hears of it'
     emulator.addFault({ kind: 'reset', times: 1 })
     const caller = ask(t, running, method, path, body)
     await until(() => emulator.requests.length === 1)
-    caller.leave()
+    caller.disconnect()
     await until(() => running.logs().split('"caller left"').length - 1 === Math.ceil((index + 1) / 2))
     await until(() => audits().length > index / 2)
     t.match(audits().at(-1), { outcome: 'success', status: 204, id: 'a', cosRequestId: /./ })
-    t.equal(emulator.requests.length, 2, 'it was even repeated')
+    t.equal(emulator.requests.length, 2, 'the call was retried')
     t.equal(emulator.configurations(bucket).length, method === 'PUT' ? 1 : 0)
   }
   t.equal(await metric(running, 'cos_calls_total', 'class="ok"'), 2)
 })
 
-t.test('a change that waits for its turn is not sent when its caller has left', async t => {
+t.test('PUT is not sent when its caller disconnects while it waits for a permit', async t => {
   const running = await start(t, { environment: { COS_MAX_CONCURRENCY: '1', COS_TIMEOUT_MS: '60000' } })
   const { emulator, audits, logs } = running
   emulator.addFault({ kind: 'hang', times: 1 })
@@ -88,17 +88,17 @@ t.test('a change that waits for its turn is not sent when its caller has left', 
   await until(() => emulator.requests.length === 1)
   const waiting = ask(t, running, 'PUT', at('never'), configuration)
   await until(async () => await metric(running, 'cos_calls_waiting', '') === 1)
-  waiting.leave()
+  waiting.disconnect()
   await until(() => audits().length === 1)
   t.match(audits(), [{ id: 'never', outcome: 'failure', status: 499, code: 'CallerLeft', cosRequestId: undefined }])
   t.match(logs(), /"caller left"/)
   t.equal(await metric(running, 'cos_calls_waiting', ''), 0)
-  first.leave()
+  first.disconnect()
   t.equal((await running.call('GET', collection)).json.InventoryConfigurations.length, 0)
-  t.strictSame(emulator.requests.map(({ method }) => method), ['GET', 'GET'], 'it was never sent')
+  t.strictSame(emulator.requests.map(({ method }) => method), ['GET', 'GET'], 'PUT was never sent')
 })
 
-t.test('who leaves a walk over all pages ends it with the page under way', async t => {
+t.test('GET with all=true fetches no further page when its caller disconnects', async t => {
   const running = await start(t)
   const { emulator } = running
   const page = (token: number) => '<ListInventoryConfigurationResult><IsTruncated>true</IsTruncated>' +
@@ -108,14 +108,14 @@ t.test('who leaves a walk over all pages ends it with the page under way', async
   for (let token = 1; token < 9; token++) emulator.addFault({ kind: 'raw', status: 200, body: page(token), times: 1 })
   const caller = ask(t, running, 'GET', `${collection}?all=true`)
   await until(() => emulator.requests.length === 2)
-  caller.leave()
+  caller.disconnect()
   await until(async () => await metric(running, 'cos_calls_total', 'class="cancelled"') === 1)
   t.equal(await metric(running, 'cos_calls_total', 'class="ok"'), 1)
   t.equal((await running.call('GET', '/livez')).status, 200)
   t.equal(emulator.requests.length, 2)
 })
 
-t.test('a page is read no further when its caller leaves', async t => {
+t.test('GET stops reading a page when its caller disconnects', async t => {
   const running = await start(t)
   const filter = { Tag: Array.from({ length: 60 }, (_, index) => ({ Key: String(index), Value: 'value' })) }
   const large = { ...configuration, Filter: filter }
@@ -124,12 +124,12 @@ t.test('a page is read no further when its caller leaves', async t => {
   running.emulator.addFault({ kind: 'raw', status: 200, body, times: 1 })
   const caller = ask(t, running, 'GET', collection)
   await until(() => running.logs().includes('"COS answered"'))
-  caller.leave()
+  caller.disconnect()
   await until(async () => await metric(running, 'cos_calls_total', '') === 1)
   t.equal(await metric(running, 'cos_calls_total', 'class="cancelled"'), 1)
 })
 
-t.test('a job whose first answer was lost is not sent again, and its id says both things it can mean', async t => {
+t.test('POST is not retried when its response is lost, and a second POST returns 409', async t => {
   const { call, emulator, audits } = await start(t, { environment: { COS_MAX_ATTEMPTS: '3' } })
   emulator.addFault({ kind: 'reset', after: 'effect', times: 1 })
   t.match((await call('POST', at('job'), job)).json, {
@@ -145,7 +145,7 @@ t.test('a job whose first answer was lost is not sent again, and its id says bot
   t.match(audits(), [{ outcome: 'unknown', status: 502 }, { outcome: 'failure', status: 409, code: 'DuplicateInventoryId' }])
 })
 
-t.test('what there is no room for is refused at once, and nothing of it is sent', async t => {
+t.test('requests return 503 and send nothing when permits and queue are full', async t => {
   const running = await start(t, {
     environment: { COS_MAX_CONCURRENCY: '1', COS_QUEUE_LIMIT: '0', COS_TIMEOUT_MS: '60000', COS_MAX_ATTEMPTS: '3' }
   })
@@ -162,13 +162,13 @@ t.test('what there is no room for is refused at once, and nothing of it is sent'
   t.match(audits().map(({ outcome, status, code }) => [outcome, status, code]), Array(3).fill(['failure', 503, 'Overloaded']))
   t.equal(await metric(running, 'cos_calls_shed_total', 'reason="queue_full"'), 5)
   t.equal(await metric(running, 'cos_calls_total', 'class="overloaded"'), 5)
-  t.equal(await metric(running, 'cos_retries_total', ''), 0, 'it is the caller who tries again')
-  caller.leave()
+  t.equal(await metric(running, 'cos_retries_total', ''), 0, 'the service does not retry')
+  caller.disconnect()
   await until(async () => await metric(running, 'cos_calls_in_flight', '') === 0)
   t.equal((await call('PUT', at('a'), configuration)).status, 204)
 })
 
-t.test('what waits for a host that does not answer is refused with the first that had no answer', async t => {
+t.test('PUT returns 503 when the host it waits for is found unresponsive', async t => {
   const running = await start(t, { environment: { COS_MAX_CONCURRENCY: '1', COS_TIMEOUT_MS: '800' } })
   const { call, emulator } = running
   emulator.addFault({ kind: 'hang', times: 1 })
@@ -179,40 +179,40 @@ t.test('what waits for a host that does not answer is refused with the first tha
     status: 503, json: { code: 'Overloaded', detail: /does not answer anybody at the moment\. Nothing was sent\./ }
   })
   t.match(await first, { status: 504, json: { code: 'UpstreamTimeout' } })
-  t.equal(elsewhere.status, 200, 'other hosts have the slot')
+  t.equal(elsewhere.status, 200, 'another host gets the permit')
   t.strictSame(running.audits().map(({ outcome }) => outcome), ['failure'])
   t.equal(await metric(running, 'cos_calls_shed_total', 'reason="silent_host"'), 1)
-  t.equal((await call('PUT', at('a'), configuration)).status, 204, 'the next call finds out that it is back')
+  t.equal((await call('PUT', at('a'), configuration)).status, 204, 'the next call reaches the host')
 })
 
-t.test('what has waited as long as an attempt may take is refused', async t => {
+t.test('GET returns 503 when it has waited for COS_TIMEOUT_MS', async t => {
   const running = await start(t, { environment: { COS_MAX_CONCURRENCY: '1', COS_TIMEOUT_MS: '1000' } })
   const { call, emulator } = running
   emulator.addFault({ kind: 'latency', ms: 700, times: 2 })
-  const answers = await Promise.all(Array.from({ length: 3 }, () => call('GET', collection)))
-  t.strictSame(answers.map(({ status }) => status).sort(), [200, 200, 503])
-  t.match(answers.find(({ status }) => status === 503)?.json, {
+  const responses = await Promise.all(Array.from({ length: 3 }, () => call('GET', collection)))
+  t.strictSame(responses.map(({ status }) => status).sort(), [200, 200, 503])
+  t.match(responses.find(({ status }) => status === 503)?.json, {
     code: 'Overloaded', detail: /has not got round to calling .* in time\. Nothing was sent\./
   })
   t.equal(emulator.requests.length, 2)
   t.equal(await metric(running, 'cos_calls_shed_total', 'reason="waited"'), 1)
 })
 
-t.test('Retry-After beyond the deadline is passed on, not waited for', async t => {
+t.test('PUT returns 503 at once when Retry-After is beyond the deadline', async t => {
   const running = await start(t, { environment: { COS_MAX_ATTEMPTS: '3', COS_DEADLINE_MS: '5000' } })
   const { call, emulator } = running
   for (const [status, code] of [[503, 'ServiceUnavailable'], [503, 'SlowDown'], [429, 'TooManyRequests']] as const) {
     emulator.addFault({ kind: 'error', status, code, headers: { 'retry-after': '6' }, times: 1 })
     const startedAt = performance.now()
-    const answer = await call('PUT', at('a'), configuration)
-    t.strictSame([answer.status, answer.json.code, answer.headers['retry-after']], [503, code, '6'])
+    const response = await call('PUT', at('a'), configuration)
+    t.strictSame([response.status, response.json.code, response.headers['retry-after']], [503, code, '6'])
     t.ok(performance.now() - startedAt < 3000, 'at once')
   }
   t.equal(emulator.requests.length, 3)
   t.equal(await metric(running, 'cos_retries_denied_total', 'reason="deadline"'), 3)
 })
 
-t.test('a clock nine hours off costs the first call a second attempt, and no later one', async t => {
+t.test('only the first call is retried when the clock is nine hours off', async t => {
   for (const hours of [9, -9]) {
     await Promise.all(operations.map(async ([method, path, body, status]) => {
       const name = `${method} ${path}, ${hours} h`
@@ -224,18 +224,18 @@ t.test('a clock nine hours off costs the first call a second attempt, and no lat
       for (const [method, path, body] of operations.toReversed()) t.ok((await call(method, path, body)).status < 500)
       t.equal(emulator.requests.length, 2 + operations.length, name)
       const warnings = logs().split('\n').filter(line => line.includes('"level":40') && line.includes('skewMs'))
-      t.equal(warnings.length, 1, 'the operator is told once')
+      t.equal(warnings.length, 1, 'the skew is logged once')
       const skewMs = Number(/"skewMs":(-?\d+)/.exec(String(warnings))?.[1])
       t.ok(Math.abs(skewMs - hours * hourMs) < 5000, `${skewMs} ms`)
     }))
   }
 })
 
-t.test('with one attempt a clock and a key are mended for the next call', async t => {
+t.test('clock and key are corrected for the next call when one attempt is allowed', async t => {
   const { call, emulator } = await start(t)
   emulator.setClockOffset(9 * hourMs)
   t.match((await call('POST', at('a'), job)).json,
-    { status: 502, code: 'UpstreamCredentialsRejected', cosCode: 'AccessDenied' }, 'its message is that the request has expired')
+    { status: 502, code: 'UpstreamCredentialsRejected', cosCode: 'AccessDenied' }, 'the message of COS is that the request has expired')
   t.equal((await call('POST', at('a'), job)).status, 202)
   t.equal(emulator.requests.length, 2)
 
@@ -249,14 +249,14 @@ t.test('with one attempt a clock and a key are mended for the next call', async 
   strict.setCredentials([])
   t.match((await service.call('PUT', at('a'), configuration)).json,
     { status: 502, code: 'UpstreamCredentialsRejected', cosCode: 'InvalidAccessKeyId' })
-  t.equal(strict.requests.length, 2, 'not sent again')
+  t.equal(strict.requests.length, 2, 'the call is not retried')
   await until(() => service.logs().split('"new credentials for COS"').length - 1 === 2)
   t.equal((await service.call('PUT', at('a'), configuration)).status, 204)
   t.strictSame([strict.requests.length, metadata.calls], [3, 4], 'two loads, each of a role and its credentials')
   t.match(service.audits(), [{ outcome: 'failure' }, { outcome: 'success' }])
 })
 
-t.test('a connection that comes when nobody waits for it any more is not used for what has been given up', async t => {
+t.test('GET is not sent on a late connection when its caller has disconnected', async t => {
   const emulator = await startTestEmulator(t)
   const host = `${bucket}.cos.ap-guangzhou.myqcloud.com`
   const { private: key, cert } = await generate([{ name: 'commonName', value: host }], {
@@ -271,7 +271,7 @@ t.test('a connection that comes when nobody waits for it any more is not used fo
   })
   let goOn = () => {}
   const mayGoOn = new Promise<void>(resolve => { goOn = resolve })
-  // A TLS handshake that begins waits here.
+  // Each TLS handshake waits here.
   const gate = createServer({ pauseOnConnect: true }, socket => {
     keep(socket)
     void mayGoOn.then(() => { secured.emit('connection', socket) })
@@ -296,17 +296,17 @@ t.test('a connection that comes when nobody waits for it any more is not used fo
   const [, url = ''] = await service.until(/listening at (http:[^"]+)"/i)
   const caller = ask(t, { url }, 'GET', at('left'))
   await once(gate, 'connection')
-  caller.leave()
+  caller.disconnect()
   await service.until(/"caller left"/)
   goOn()
   const next = await fetch(url + collection)
   t.equal(next.status, 200)
-  t.strictSame(emulator.requests.map(({ target }) => target), ['/?inventory'], 'what was given up is not sent')
+  t.strictSame(emulator.requests.map(({ target }) => target), ['/?inventory'], 'the aborted GET is not sent')
 })
 
-t.test('of very many hosts in trouble the first are forgotten by the budget', async t => {
+t.test('the retry budget forgets the first host when it tracks more than a thousand', async t => {
   const budget = createRetryBudget(() => 0)
-  // What all have together is earned by calls to others.
+  // Calls to another host earn the budget that all hosts share.
   const spend = (host: string) => {
     for (let calls = 0; calls < 11; calls++) budget.earn('busy')
     return budget.spend(host)
@@ -314,12 +314,12 @@ t.test('of very many hosts in trouble the first are forgotten by the budget', as
   const saved = 20
   for (let count = 0; count < saved; count++) t.ok(spend('first'))
   for (let index = 1; index < 1000; index++) spend(`host-${index}`)
-  t.notOk(spend('first'), 'a thousand are remembered')
+  t.notOk(spend('first'), 'a thousand hosts are tracked')
   spend('host-1000')
-  t.ok(spend('first'), 'and one that is forgotten begins anew')
+  t.ok(spend('first'), 'a forgotten host starts with a new budget')
 })
 
-t.test('the later the event loop, the more is refused, but never probes and metrics', async t => {
+t.test('requests return 503 more often as the event loop lags, probes return 200', async t => {
   let lateMs = 0
   let chance = 0
   let isMeasured = true
@@ -341,16 +341,16 @@ t.test('the later the event loop, the more is refused, but never probes and metr
   t.strictSame(await statuses(501, 0.01), [200, 200])
   t.strictSame(await statuses(750, 0.49), [503, 200])
   t.strictSame(await statuses(750, 0.5), [200, 200])
-  for (const late of [1000, 60_000]) t.strictSame(await statuses(late, almostOne), [503, 200], `${late} ms is too late for all`)
-  const refused = await app.inject('/work')
-  t.strictSame([refused.statusCode, refused.headers['retry-after']], [503, '1'])
-  t.match(refused.json(), { code: 'Overloaded', detail: /more to do than it can\. Nothing was sent to COS\./ })
+  for (const late of [1000, 60_000]) t.strictSame(await statuses(late, almostOne), [503, 200], `${late} ms rejects all requests`)
+  const rejected = await app.inject('/work')
+  t.strictSame([rejected.statusCode, rejected.headers['retry-after']], [503, '1'])
+  t.match(rejected.json(), { code: 'Overloaded', detail: /more to do than it can\. Nothing was sent to COS\./ })
   t.ok(isMeasured)
   await app.close()
   t.notOk(isMeasured, 'the measurement ends with the application')
 })
 
-t.test('a loop that is held up is late on average, and less so as it recovers', async t => {
+t.test('lateness is an average that rises after one long pause and then falls', async t => {
   const lateness = measureLateness()
   t.teardown(lateness.close)
   t.equal(lateness.ms(), 0)
@@ -358,54 +358,54 @@ t.test('a loop that is held up is late on average, and less so as it recovers', 
   while (performance.now() - startedAt < 1500);
   await until(() => lateness.ms() > 0)
   const seen = lateness.ms()
-  t.ok(seen > 150 && seen <= 200, `${seen} ms: one pause is no overload, however long`)
+  t.ok(seen > 150 && seen <= 200, `${seen} ms: one long pause is no overload`)
   await until(() => lateness.ms() < seen / 2)
 })
 
-t.test('a service whose loop is always late refuses everything but probes and metrics until it has caught up', async t => {
-  // By a clock that runs twenty times as fast, every timer is late, and no call must be.
+t.test('PUT returns 503 while the event loop is late, probes and metrics return 200', async t => {
+  // A clock that runs twenty times as fast makes every timer late, so calls need high limits.
   const running = await start(t, { environment: { COS_TIMEOUT_MS: '600000', COS_DEADLINE_MS: '600000' } })
   const { call, emulator, audits } = running
   const now = performance.now.bind(performance)
   const startedAt = now()
   const clock = mock.method(performance, 'now', () => startedAt + 20 * (now() - startedAt))
   t.teardown(() => { clock.mock.restore() })
-  const answers: Answer[] = []
+  const responses: Answer[] = []
   const put = async () => {
-    const answer = await call('PUT', at('a'), configuration)
-    answers.push(answer)
-    return answer.status
+    const response = await call('PUT', at('a'), configuration)
+    responses.push(response)
+    return response.status
   }
   await until(async () => await put() === 503)
-  const refused = answers.at(-1)
-  t.match([refused?.json.code, refused?.headers['retry-after']], ['Overloaded', '1'])
+  const rejected = responses.at(-1)
+  t.match([rejected?.json.code, rejected?.headers['retry-after']], ['Overloaded', '1'])
   for (const path of ['/livez', '/readyz', '/metrics']) {
     for (let count = 0; count < 20; count++) t.equal((await call('GET', path)).status, 200, path)
   }
   clock.mock.restore()
   await until(async () => await put() === 204)
-  const made = answers.filter(({ status }) => status === 204).length
-  t.equal(emulator.requests.length, made, 'nothing of what was refused was sent')
-  t.equal(audits().length, made, 'nor was its caller asked who it was')
-  t.equal(await metric(running, 'http_problems_total', 'code="Overloaded"'), answers.length - made)
+  const accepted = responses.filter(({ status }) => status === 204).length
+  t.equal(emulator.requests.length, accepted, 'rejected requests were not sent')
+  t.equal(audits().length, accepted, 'rejected requests have no audit record')
+  t.equal(await metric(running, 'http_problems_total', 'code="Overloaded"'), responses.length - accepted)
 })
 
-/** A request whose caller may leave before it is answered. */
+/** Sends a request whose caller can disconnect before the response. */
 function ask (
   t: Assertions, { url }: Pick<Running, 'url'>, method: string, path: string, body?: object
-): { leave: () => void } {
+): { disconnect: () => void } {
   const { hostname, port } = new URL(url)
   const socket = connect(Number(port), hostname)
   const text = body === undefined ? '' : JSON.stringify(body)
   const head = body === undefined ? '' : `content-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}\r\n`
-  socket.on('data', () => { t.fail(`${method} ${path} was answered`) })
+  socket.on('data', () => { t.fail(`${method} ${path} received a response`) })
   socket.write(`${method} ${path} HTTP/1.1\r\nhost: x\r\n${head}\r\n${text}`)
   t.teardown(() => { socket.destroy() })
-  return { leave: () => { socket.destroy() } }
+  return { disconnect: () => { socket.destroy() } }
 }
 
-/** What is asked there is never answered. */
-async function startSilentServer (t: Test) {
+/** Starts a server that never responds. */
+async function startUnresponsiveServer (t: Test) {
   const sockets = new Set<Socket>()
   const asked: Socket[] = []
   const server = createServer(socket => {
@@ -424,7 +424,7 @@ async function startSilentServer (t: Test) {
   return {
     address: `127.0.0.1:${(server.address() as AddressInfo).port}`,
     requests: () => asked.length,
-    /** The connection of the request of this number, once that has come. */
+    /** Returns the connection of the request with this index once it has arrived. */
     async asked (index: number): Promise<Socket> {
       while (asked.length <= index) await once(server, 'asked')
       return asked[index] as Socket
@@ -432,7 +432,7 @@ async function startSilentServer (t: Test) {
   }
 }
 
-/** What a metric is now, summed over the series with these labels. */
+/** Returns the sum of a metric over the series with these labels. */
 async function metric ({ call }: Pick<Running, 'call'>, name: string, labels: string): Promise<number> {
   const { text } = await call('GET', '/metrics')
   return text.split('\n')

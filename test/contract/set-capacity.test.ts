@@ -20,7 +20,7 @@ const setOf = (id: string, bytes: number) =>
   JSON.stringify({ InventoryConfigurations: [{ ...configuration, Id: id }] }).padEnd(bytes)
 const isAdmitted = async ({ call }: Running) => (await call('PUT', collection, '{}')).status === 400
 
-t.test('PUT of a set returns 503 when 8 MiB of sets are in progress, and probes are served', async t => {
+t.test('PUT of a set returns 503 when 8 MiB of sets are in progress, /livez returns 200', async t => {
   const { gate, call, emulator } = await startGated(t)
   gate.holds = () => true
   const statuses: number[] = []
@@ -43,7 +43,7 @@ t.test('PUT of a set returns 503 when 8 MiB of sets are in progress, and probes 
   t.equal((await call('PUT', collection, setOf('later', MiB))).status, 200)
 })
 
-t.test('PUT of a set is admitted again after callers disconnected', async t => {
+t.test('PUT of a set is admitted again when callers disconnect', async t => {
   const running = await startGated(t)
   const { gate, call, url, emulator } = running
   gate.holds = () => true
@@ -55,7 +55,7 @@ t.test('PUT of a set is admitted again after callers disconnected', async t => {
   await until(async () => !await isAdmitted(running))
   t.match(await call('PUT', collection, '{}'), overloaded)
   const expectant = await dial(t, url, head('Content-Length: 2\r\nExpect: 100-continue'))
-  t.match(await text(expectant), /^HTTP\/1\.1 503 /, 'no body is asked for')
+  t.match(await text(expectant), /^HTTP\/1\.1 503 /, 'the body is not requested')
   await until(() => gate.held.length === 1)
   for (const index of [7, 3]) {
     sockets[index]?.destroy()
@@ -65,14 +65,14 @@ t.test('PUT of a set is admitted again after callers disconnected', async t => {
     t.pass('a body of unknown length counts as the largest')
   }
   t.equal((await call('GET', '/livez')).status, 200)
-  t.strictSame(emulator.requests, [], 'nothing of the others was sent')
+  t.strictSame(emulator.requests, [], 'no waiting set was sent')
   for (const socket of sockets) socket.destroy()
   gate.open()
   await until(() => isAdmitted(running))
   t.equal((await call('PUT', `${collection}?dry-run=true`, setOf('b', MiB))).status, 200)
 })
 
-t.test('a large body is not parsed when its caller disconnected while it was queued', async t => {
+t.test('PUT of a set sends nothing when its caller disconnects with the last byte', async t => {
   const running = await startGated(t)
   const { url, service, audits, emulator } = running
   const body = setOf('a', MiB)

@@ -1,4 +1,4 @@
-/** What COS stores, whoever has written it, can be read, sent back, patched and restored. */
+/** Stored configurations of any origin can be read, sent back, patched and restored. */
 import assert from 'node:assert/strict'
 import { Value } from '@sinclair/typebox/value'
 import fc from 'fast-check'
@@ -39,7 +39,7 @@ t.test('PUT with allow-unknown=true stores what GET returned', async t => {
   }), { numRuns }))
 })
 
-t.test('PUT of the set that GET returned finds everything unchanged', async t => {
+t.test('PUT of the set that GET returned reports every configuration as Unchanged', async t => {
   const { call, stored } = await start(t)
   const ids = ['a', 'b', 'c', '.', '..', 'x'.repeat(255)]
   const documents = fc.tuple(...ids.map(id => wireDocuments(id)))
@@ -76,17 +76,17 @@ t.test('PATCH and an update by a set keep the stored form', async t => {
   t.equal(documents.get('a'), xml)
 })
 
-t.test('a set is rejected whole when an update would be too large', async t => {
+t.test('PUT of a set returns 400 and changes nothing when an update is too large', async t => {
   const { call, stored } = await start(t)
   const xml = `<InventoryConfiguration><Id>a</Id><IsEnabled a="${'x'.repeat(270_000)}">true</IsEnabled>${rest}</InventoryConfiguration>`
   stored.set('a', xml)
   const changed = { ...configuration, Id: 'a', IsEnabled: false }
   const { status, json } = await call('PUT', list, { InventoryConfigurations: [{ ...configuration, Id: 'new' }, changed] })
   t.match({ status, json }, { status: 400, json: { code: 'ValidationFailed', errors: [{ pointer: '/InventoryConfigurations/1', detail: /bytes of XML/ }] } })
-  t.strictSame([...stored], [['a', xml]], 'nothing was changed')
+  t.strictSame([...stored], [['a', xml]], 'the stored configurations are unchanged')
 })
 
-t.test('without allow-unknown=true PUT rejects values that are not documented', async t => {
+t.test('PUT returns 400 when a value is undocumented and allow-unknown is not set', async t => {
   const { call } = await start(t)
   const destination = configuration.Destination.COSBucketDestination
   const inDestination = (others: object) => ({ Destination: { COSBucketDestination: { ...destination, ...others } } })
@@ -121,7 +121,7 @@ t.test('without allow-unknown=true PUT rejects values that are not documented', 
   }
 })
 
-t.test('with allow-unknown=true PUT still rejects what XML or the structure cannot hold', async t => {
+t.test('PUT with allow-unknown=true returns 400 when text or structure is invalid', async t => {
   const { call } = await start(t)
   const destination = configuration.Destination.COSBucketDestination
   const inDestination = (others: object) => ({ Destination: { COSBucketDestination: { ...destination, ...others } } })
@@ -148,7 +148,7 @@ t.test('with allow-unknown=true PUT still rejects what XML or the structure cann
   }
 })
 
-t.test('with allow-unknown=true reports go only to permitted destinations', async t => {
+t.test('PUT with allow-unknown=true returns 403 when a destination is not permitted', async t => {
   const own = withKey('own', [{ buckets: ['*'], actions: ['cos:*'] }])
   const { call } = await start(t, callersFile(t, [own]).environment)
   const put = (others: object, query = '?allow-unknown=true') => call('PUT', at('a', query), {

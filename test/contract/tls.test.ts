@@ -28,7 +28,7 @@ const authority = await createAuthority()
 const stranger = await createAuthority('Another CA')
 const collection = `/buckets/${bucket}/inventories`
 
-/** Server files in a folder of their own, and the environment that names them. */
+/** Writes server files to a folder and returns the variables that name them. */
 function tlsFiles (t: Test, { cert, key }: Certified, clientCa?: string) {
   const dir = t.testdir({ 'tls.crt': cert, 'tls.key': key, 'ca.crt': clientCa ?? '' })
   return {
@@ -41,22 +41,22 @@ function tlsFiles (t: Test, { cert, key }: Certified, clientCa?: string) {
   }
 }
 
-/** One request over a connection of its own; gives the status, or the code of what went wrong. */
+/** Sends a request over its own connection and returns the status or the error code. */
 async function get (
   url: string, path: string, client: Partial<Certified> = {}, headers: Record<string, string> = {}
 ): Promise<{ status: number | string, serial?: string, hsts?: unknown }> {
   const asked = request(`${url}${path}`, { ca: authority.cert, servername: 'localhost', agent: false, headers, ...client }).end()
   try {
-    const [answer] = await once(asked, 'response') as [IncomingMessage]
-    const serial = (answer.socket as TLSSocket).getPeerX509Certificate()?.serialNumber ?? ''
-    await text(answer)
-    return { status: answer.statusCode ?? 0, serial, hsts: answer.headers['strict-transport-security'] }
+    const [response] = await once(asked, 'response') as [IncomingMessage]
+    const serial = (response.socket as TLSSocket).getPeerX509Certificate()?.serialNumber ?? ''
+    await text(response)
+    return { status: response.statusCode ?? 0, serial, hsts: response.headers['strict-transport-security'] }
   } catch (error) {
     return { status: String((error as NodeJS.ErrnoException).code) }
   }
 }
 
-t.test('it speaks TLS with a certificate and a key, and then says so', async t => {
+t.test('GET returns 200 with HSTS over TLS; plain HTTP and TLS 1.1 are rejected', async t => {
   const { environment } = tlsFiles(t, await authority.issue('localhost'))
   const { url, logs } = await start(t, { environment })
   t.match(url, /^https:/)
@@ -68,7 +68,7 @@ t.test('it speaks TLS with a certificate and a key, and then says so', async t =
   await t.rejects(once(connect({ port: Number(new URL(url).port), maxVersion: 'TLSv1.1', minVersion: 'TLSv1', rejectUnauthorized: false }), 'secureConnect'))
 })
 
-t.test('a client without a certificate, with one of another CA or with an expired one cannot speak', async t => {
+t.test('the handshake fails when the client certificate is missing or invalid', async t => {
   const files = tlsFiles(t, await authority.issue('localhost'), authority.cert)
   const callers = callersFile(t, [
     { name: 'by-san', certificate: { san: 'spiffe://corp/billing' }, allow: everything },
@@ -81,23 +81,23 @@ t.test('a client without a certificate, with one of another CA or with an expire
   ]
   t.equal((await get(url, collection, bySan)).status, 200)
   t.equal((await get(url, collection, bySubject)).status, 200)
-  // Through TLS a client may have its answer before the service knows that it was sent.
+  // A TLS client may have its response before the service logs the request.
   for (const name of ['by-san', 'by-subject']) await until(() => logs().includes(`"caller":"${name}"`))
-  t.equal((await get(url, collection, unknown)).status, 401, 'a good certificate of nobody is not enough')
+  t.equal((await get(url, collection, unknown)).status, 401, 'a valid certificate of no caller is not enough')
   t.match(logs(), /"subject":"CN=else","subjectAltName":"DNS:else","msg":"nobody has this client certificate"/)
-  t.equal((await get(url, collection, unknown, as('by-key'))).status, 200, 'a key is')
-  t.equal((await get(url, collection, bySan, { authorization: 'Bearer wrong' })).status, 401, 'a wrong key is judged by itself')
+  t.equal((await get(url, collection, unknown, as('by-key'))).status, 200, 'a key is enough')
+  t.equal((await get(url, collection, bySan, { authorization: 'Bearer wrong' })).status, 401, 'a wrong key is rejected despite the certificate')
 
   const before = emulator.requests.length
   for (const [client, why] of [
-    [{}, 'none'], [await stranger.issue('reporting'), 'another CA'], [await authority.issue('reporting', { expired: true }), 'expired']
+    [{}, 'no certificate'], [await stranger.issue('reporting'), 'another CA'], [await authority.issue('reporting', { expired: true }), 'expired']
   ] as const) {
     t.match((await get(url, '/livez', client, as('by-key'))).status, /^E/, why)
   }
   t.equal(emulator.requests.length, before)
 })
 
-t.test('renewed files need no restart, and faulty ones change nothing', async t => {
+t.test('TLS files are reloaded when they change, and invalid ones are ignored', async t => {
   const first = await authority.issue('localhost')
   const { dir, environment } = tlsFiles(t, first, authority.cert)
   const { url, service, logs } = await start(t, { environment })
@@ -126,36 +126,36 @@ t.test('renewed files need no restart, and faulty ones change nothing', async t 
     writeFileSync(`${dir}/new`, content)
     renameSync(`${dir}/new`, `${dir}/${name}`)
   }
-  // Nobody asks for it now: the files are looked at every second.
+  // The service checks the files every second, so no reload is requested.
   while ((await get(url, '/livez', foreign)).serial !== serialOf(third)) await new Promise(resolve => { setImmediate(resolve) })
-  t.pass('noticed by itself')
+  t.pass('the service noticed the change')
 })
 
-t.test('files that are not what they must be stop the start', async t => {
-  const good = await authority.issue('localhost')
+t.test('the start fails when a TLS file is invalid or unreadable', async t => {
+  const valid = await authority.issue('localhost')
   const other = await authority.issue('localhost')
-  for (const [files, ca, fault] of [
-    [{ cert: good.cert, key: other.key }, undefined, /TLS_CERT_FILE and TLS_KEY_FILE do not belong together/],
-    [{ cert: 'x', key: good.key }, undefined, /TLS_CERT_FILE does not hold what it must/],
-    [{ cert: good.cert, key: 'x' }, undefined, /TLS_KEY_FILE does not hold what it must/],
-    [good, 'not a certificate', /TLS_CLIENT_CA_FILE does not/],
-    [good, '', /TLS_CLIENT_CA_FILE does not/],
-    [good, `${authority.cert}\n${stranger.cert.slice(0, 300)}`, /TLS_CLIENT_CA_FILE does not/]
+  for (const [files, ca, cause] of [
+    [{ cert: valid.cert, key: other.key }, undefined, /TLS_CERT_FILE and TLS_KEY_FILE do not belong together/],
+    [{ cert: 'x', key: valid.key }, undefined, /TLS_CERT_FILE does not hold what it must/],
+    [{ cert: valid.cert, key: 'x' }, undefined, /TLS_KEY_FILE does not hold what it must/],
+    [valid, 'not a certificate', /TLS_CLIENT_CA_FILE does not/],
+    [valid, '', /TLS_CLIENT_CA_FILE does not/],
+    [valid, `${authority.cert}\n${stranger.cert.slice(0, 300)}`, /TLS_CLIENT_CA_FILE does not/]
   ] as const) {
-    await t.rejects(start(t, { environment: tlsFiles(t, files, ca).environment }), { message: fault })
+    await t.rejects(start(t, { environment: tlsFiles(t, files, ca).environment }), { message: cause })
   }
   await t.rejects(start(t, { environment: { TLS_CERT_FILE: '/nowhere', TLS_KEY_FILE: '/nowhere' } }), { message: /TLS_CERT_FILE cannot be read: ENOENT/ })
 })
 
-t.test('when the authorities change, open connections end with the answer they wait for', async t => {
+t.test('an open connection closes after its response when the client CA changes', async t => {
   const { dir, environment } = tlsFiles(t, await authority.issue('localhost'), authority.cert)
   const { url, service, emulator } = await start(t, { environment })
   const agent = new Agent({ keepAlive: true, maxSockets: 1, ca: authority.cert, servername: 'localhost', ...await authority.issue('reporting') })
   t.teardown(() => { agent.destroy() })
   const ask = async () => {
-    const [answer] = await once(request(`${url}${collection}`, { agent }).end(), 'response') as [IncomingMessage]
-    await text(answer)
-    return [answer.statusCode, answer.headers.connection]
+    const [response] = await once(request(`${url}${collection}`, { agent }).end(), 'response') as [IncomingMessage]
+    await text(response)
+    return [response.statusCode, response.headers.connection]
   }
   emulator.addFault({ kind: 'latency', ms: 300, times: 1 })
   const waiting = ask()
@@ -166,7 +166,7 @@ t.test('when the authorities change, open connections end with the answer they w
   await t.rejects(ask())
 })
 
-t.test('a handshake that began under other authorities is cut off', async t => {
+t.test('a handshake in progress is aborted when the client CA changes', async t => {
   const { dir, environment } = tlsFiles(t, await authority.issue('localhost'), authority.cert)
   const { url, service } = await start(t, { environment })
   const early = connectPlainly(Number(new URL(url).port), '127.0.0.1')
@@ -184,43 +184,43 @@ t.test('a connection is closed when its handshake fails or takes too long', asyn
   for (const index of Array(count).keys()) {
     const socket = connectPlainly({ port: Number(new URL(url).port), host: '127.0.0.1', allowHalfOpen: true })
     t.teardown(() => socket.destroy())
-    // A record of the handshake of which the rest never comes, or no TLS at all. Half of the clients stay.
+    // The bytes are half a handshake or no TLS. Half of the clients stay connected.
     const bytes = index % 4 < 2 ? Buffer.from('1603010200010001fc0303', 'hex') : Buffer.from('nonsense\r\n\r\n')
     socket.on('error', () => {}).resume().write(bytes)
     await once(server, 'connection')
     if (index % 2 === 0) socket.destroy()
   }
-  // The others have ten seconds.
+  // The handshakes that remain have ten seconds.
   await until(async () => await connectionsOf(server) === count / 4)
 
   const { TLS_CERT_FILE: certFile, TLS_KEY_FILE: keyFile } = environment
   const options = readTls({ certFile, keyFile, clientCaFile: undefined })
   t.equal(options.handshakeTimeout, 10_000)
   const connections = new ConnectionRegistry({ onClosed: () => {} })
-  const hasty = createHttpServer({ ...options, handshakeTimeout: 50 }, connections, () => {})
-  hasty.on('clientError', (error, socket) => { replyToClientError(log, connections, error, socket as Socket) })
-  closeFailedHandshakes({ server: hasty, log })
-  hasty.listen(0, '127.0.0.1')
-  t.teardown(() => hasty.close())
-  await once(hasty, 'listening')
-  const silent = connectPlainly({ port: (hasty.address() as AddressInfo).port, host: '127.0.0.1', allowHalfOpen: true })
-  t.teardown(() => silent.destroy())
-  await once(hasty, 'connection')
-  await until(async () => await connectionsOf(hasty) === 0)
-  t.pass('no descriptor is left')
+  const impatient = createHttpServer({ ...options, handshakeTimeout: 50 }, connections, () => {})
+  impatient.on('clientError', (error, socket) => { replyToClientError(log, connections, error, socket as Socket) })
+  closeFailedHandshakes({ server: impatient, log })
+  impatient.listen(0, '127.0.0.1')
+  t.teardown(() => impatient.close())
+  await once(impatient, 'listening')
+  const idle = connectPlainly({ port: (impatient.address() as AddressInfo).port, host: '127.0.0.1', allowHalfOpen: true })
+  t.teardown(() => idle.destroy())
+  await once(impatient, 'connection')
+  await until(async () => await connectionsOf(impatient) === 0)
+  t.pass('no connection is open')
 })
 
-t.test('a client that has shaken hands and says nothing does not hold up a stop', async t => {
+t.test('shutdown does not wait when a client sends no request after the handshake', async t => {
   const { environment } = tlsFiles(t, await authority.issue('localhost'))
   const { url, service } = await start(t, { environment })
-  const silent = connect({ port: Number(new URL(url).port), rejectUnauthorized: false })
-  await once(silent, 'secureConnect')
+  const idle = connect({ port: Number(new URL(url).port), rejectUnauthorized: false })
+  await once(idle, 'secureConnect')
   const startedAt = Date.now()
   t.equal(await service.stop(), true)
   t.ok(Date.now() - startedAt < 5_000)
 })
 
-t.test('a certificate that expires while its connection stays open no longer names a caller', async t => {
+t.test('a certificate names no caller when it expires on an open connection', async t => {
   const { certificateOf } = await import('../../src/http/access/authentication.ts')
   const { cert } = await authority.issue('reporting')
   const certificate = new X509Certificate(cert)

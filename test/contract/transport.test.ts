@@ -13,7 +13,7 @@ import { createTransport } from '../../src/cos/client/transport.ts'
 import { at, bucket, configuration, secrets, start, startTestEmulator, startTestService } from '../start.ts'
 import type { Test } from '../start.ts'
 
-/** A server that answers every connection with what `serve` does to it; gives its address. */
+/** Starts a server that passes every connection to `serve`, and returns its address. */
 async function startRawServer (
   t: Test, serve: (socket: Socket) => void, server: Server = createServer(serve)
 ): Promise<string> {
@@ -34,7 +34,7 @@ async function startRawServer (
 const quick = { COS_TIMEOUT_MS: '300', COS_DEADLINE_MS: '600' }
 const collection = `/buckets/${bucket}/inventories`
 
-t.test('nothing but inventory calls leaves for a bucket host, and nothing but GET Service for its host', async t => {
+t.test('the transport sends only inventory calls to buckets and GET Service to its host', async t => {
   const emulator = await startTestEmulator(t)
   const { cos } = readConfig({
     AUTH: 'none',
@@ -75,14 +75,14 @@ t.test('nothing but inventory calls leaves for a bucket host, and nothing but GE
   ] as const) {
     await t.rejects(send(method, target, 1000, service), { message: /not GET Service/ }, `${method} ${target}`)
   }
-  t.strictSame(emulator.requests, [], 'and nothing was sent')
+  t.strictSame(emulator.requests, [], 'no request was sent')
   t.equal(emulator.connections, 0)
   t.equal((await send('GET', '/?inventory')).status, 200)
-  await t.rejects(send('GET', '/?inventory', -1), { code: 'UpstreamTimeout' }, 'nor anything past the deadline')
+  await t.rejects(send('GET', '/?inventory', -1), { code: 'UpstreamTimeout' }, 'no request is sent after the deadline')
   t.equal(emulator.requests.length, 1)
 })
 
-t.test('what is reported as not sent is never sent, however late a connection for it comes', async t => {
+t.test('a call is never sent on a late connection when it was reported as not sent', async t => {
   const emulator = await startTestEmulator(t)
   const { cos } = readConfig({
     AUTH: 'none',
@@ -118,7 +118,7 @@ t.test('what is reported as not sent is never sent, however late a connection fo
   t.strictSame(emulator.requests.map(({ method }) => method), ['GET', 'GET'])
 })
 
-t.test('host, token, every content header and every parameter are signed, for a quarter of an hour', async t => {
+t.test('signatures cover host, token, content headers and parameters for 16 minutes', async t => {
   const { call, emulator } = await start(t)
   await call('PUT', at('a'), configuration)
   await call('GET', at('a'))
@@ -126,7 +126,7 @@ t.test('host, token, every content header and every parameter are signed, for a 
   const signed = emulator.requests.map(({ headers }) => new URLSearchParams(headers['authorization']))
   t.strictSame(signed.map(each => each.get('q-header-list')), [
     'content-length;content-md5;content-type;host;x-cos-security-token', 'host;x-cos-security-token', 'host;x-cos-security-token'
-  ], 'so that a bucket with strict-signature rules takes it')
+  ], 'a bucket with strict signature rules accepts the request')
   t.strictSame(signed.map(each => each.get('q-url-param-list')), ['id;inventory', 'id;inventory', 'continuation-token;inventory'])
   for (const each of signed) {
     const [from = 0, until = 0] = each.get('q-sign-time')?.split(';').map(Number) ?? []
@@ -137,14 +137,14 @@ t.test('host, token, every content header and every parameter are signed, for a 
   t.strictSame(emulator.requests.map(({ headers }) => headers['content-type']), ['application/xml', undefined, undefined])
 })
 
-t.test('a hundred requests one after another use one connection', async t => {
+t.test('a hundred sequential requests use one connection', async t => {
   const { call, emulator } = await start(t)
   await call('PUT', at('a'), configuration)
   for (let count = 0; count < 100; count++) t.equal((await call('GET', at('a'))).status, 200)
   t.equal(emulator.connections, 1)
 })
 
-t.test('six hundred pairs of PUT and GET at once are all right, over no more connections than allowed', async t => {
+t.test('600 concurrent pairs of PUT and GET succeed within COS_MAX_CONNECTIONS', async t => {
   const { call, emulator } = await start(t, { environment: { COS_MAX_CONNECTIONS: '8', COS_TIMEOUT_MS: '15000' } })
   const pairs = await Promise.all(Array.from({ length: 600 }, async (_, index) => {
     const body = { ...configuration, Filter: { Prefix: `p-${index}` } }
@@ -156,7 +156,7 @@ t.test('six hundred pairs of PUT and GET at once are all right, over no more con
   t.ok(emulator.connections <= 8, `${emulator.connections} connections`)
 })
 
-t.test('one attempt and the whole request have their time, also when a body drips', async t => {
+t.test('GET returns 504 when COS never responds, responds late or sends a slow body', async t => {
   const { call, emulator } = await start(t, { environment: quick })
   await call('PUT', at('a'), configuration)
   for (const fault of [{ kind: 'hang' }, { kind: 'drip', ms: 20 }, { kind: 'latency', ms: 5000 }] as const) {
@@ -169,7 +169,7 @@ t.test('one attempt and the whole request have their time, also when a body drip
   t.equal((await call('GET', at('a'))).status, 200)
 })
 
-t.test('the deadline bounds a walk over many pages', async t => {
+t.test('GET with all=true returns 504 when its pages take longer than the deadline', async t => {
   const { call, emulator } = await start(t, { environment: { COS_TIMEOUT_MS: '10000', COS_DEADLINE_MS: '300' } })
   let token = 0
   const page = () => `<ListInventoryConfigurationResult><IsTruncated>true</IsTruncated><NextContinuationToken>t${token++}` +
@@ -180,12 +180,12 @@ t.test('the deadline bounds a walk over many pages', async t => {
   t.ok(Date.now() - startedAt < 2000)
 })
 
-t.test('a server that takes the connection and says nothing is a time-out', async t => {
+t.test('GET returns 504 when a server accepts the connection and sends no byte', async t => {
   const { call } = await startTestService(t, await startRawServer(t, () => {}), quick)
   t.match((await call('GET', at('a'))).json, { status: 504, code: 'UpstreamTimeout' })
 })
 
-t.test('a cut answer is never taken as whole', async t => {
+t.test('GET and DELETE return 502 when a response is truncated or malformed', async t => {
   const { call, emulator } = await start(t)
   await call('PUT', at('a'), configuration)
   for (const fault of [{ kind: 'cut' }, { kind: 'cut', bytes: 0 }, { kind: 'reset' }, { kind: 'reset-mid-answer' }] as const) {
@@ -198,18 +198,18 @@ t.test('a cut answer is never taken as whole', async t => {
   t.equal((await call('GET', at('a'))).status, 200)
 
   const body = '<InventoryConfiguration><Id>a</Id></InventoryConfiguration>'
-  const answers: Array<[string, string, object]> = [
-    ['no length, cut', `\r\n${body.slice(0, -1)}`, { status: 502, code: 'UpstreamInvalidResponse' }],
-    ['no length, whole', `\r\n${body}`, { Id: 'a' }],
+  const responses: Array<[string, string, object]> = [
+    ['no length, truncated', `\r\n${body.slice(0, -1)}`, { status: 502, code: 'UpstreamInvalidResponse' }],
+    ['no length, complete', `\r\n${body}`, { Id: 'a' }],
     ['chunked, no end', `transfer-encoding: chunked\r\n\r\n${body.length.toString(16)}\r\n${body}\r\n`, { code: 'UpstreamUnreachable' }],
     ['length too long', `content-length: ${body.length + 1}\r\n\r\n${body}`, { code: 'UpstreamUnreachable' }],
     ['not HTTP', '', { status: 502, code: 'UpstreamInvalidResponse' }],
-    ['id not ASCII', `x-cos-request-id: r\u00e9\r\n\r\n${body}`, { Id: 'a' }],
-    ['two ids', `x-cos-request-id: a\r\nx-cos-request-id: b\r\n\r\n${body}`, { Id: 'a' }]
+    ['request id not ASCII', `x-cos-request-id: r\u00e9\r\n\r\n${body}`, { Id: 'a' }],
+    ['two request ids', `x-cos-request-id: a\r\nx-cos-request-id: b\r\n\r\n${body}`, { Id: 'a' }]
   ]
-  for (const [name, answer, expected] of answers) {
+  for (const [name, response, expected] of responses) {
     const address = await startRawServer(t, socket => {
-      socket.once('data', () => { socket.end(answer === '' ? 'SSH-2.0-x\r\n' : Buffer.from(`HTTP/1.1 200 OK\r\n${answer}`, 'latin1')) })
+      socket.once('data', () => { socket.end(response === '' ? 'SSH-2.0-x\r\n' : Buffer.from(`HTTP/1.1 200 OK\r\n${response}`, 'latin1')) })
     })
     const { call } = await startTestService(t, address)
     t.match((await call('GET', at('a'))).json, expected, name)
@@ -220,7 +220,7 @@ t.test('a cut answer is never taken as whole', async t => {
   t.match((await (await startTestService(t, huge)).call('GET', at('a'))).json, { status: 502, code: 'UpstreamInvalidResponse' })
 })
 
-t.test('an endless answer is cut off, a list of a thousand rich configurations is read', async t => {
+t.test('GET returns 502 for an endless list, and 200 for 1,000 large configurations', async t => {
   const { call, emulator } = await start(t)
   const startedAt = Date.now()
   emulator.addFault({ kind: 'raw', status: 200, body: 'x'.repeat(1024 * 1024), repeat: 300, times: 1 })
@@ -237,7 +237,7 @@ t.test('an endless answer is cut off, a list of a thousand rich configurations i
   t.equal((await call('GET', collection)).status, 200)
 })
 
-t.test('redirects are not followed', async t => {
+t.test('PUT returns 502 when COS redirects', async t => {
   const { call, emulator } = await start(t)
   for (const status of [301, 302, 303, 307, 308]) {
     emulator.addFault({ kind: 'raw', status, headers: { location: `http://${emulator.address}/` }, times: 1 })
@@ -246,7 +246,7 @@ t.test('redirects are not followed', async t => {
   t.equal(emulator.requests.length, 5)
 })
 
-t.test('with COS_CONNECT_TO the TLS name stays the bucket\'s, and its certificate is checked', async t => {
+t.test('TLS names and verifies the bucket host when COS_CONNECT_TO is set', async t => {
   const { private: key, cert } = await generate([{ name: 'commonName', value: 'stranger.example' }])
   const names: unknown[] = []
   const server = createTlsServer({
@@ -264,23 +264,23 @@ t.test('with COS_CONNECT_TO the TLS name stays the bucket\'s, and its certificat
   t.strictSame(names, [`${bucket}.cos.ap-guangzhou.myqcloud.com`])
 })
 
-t.test('no secret, signature or token is in an answer, an error or a URL', async t => {
+t.test('responses, logs and URLs contain no secret, signature or token', async t => {
   const { call, emulator, logs } = await start(t)
-  const answers = [await call('PUT', at('a'), configuration), await call('GET', at('a')), await call('GET', collection)]
+  const responses = [await call('PUT', at('a'), configuration), await call('GET', at('a')), await call('GET', collection)]
   emulator.setCredentials([{ ...secrets, secretKey: 'anotherKey' }])
-  answers.push(await call('GET', at('a')))
+  responses.push(await call('GET', at('a')))
   emulator.addFault({ kind: 'garbage', times: 1 })
-  answers.push(await call('GET', at('a')))
-  const said = JSON.stringify(answers) + logs() + emulator.requests.map(({ target }) => target).join()
+  responses.push(await call('GET', at('a')))
+  const output = JSON.stringify(responses) + logs() + emulator.requests.map(({ target }) => target).join()
   t.match(emulator.requests[0]?.headers['authorization'], /q-signature=[0-9a-f]{40}$/)
   for (const { headers } of emulator.requests) {
     const signature = /q-signature=(.*)$/.exec(headers['authorization'] ?? '')?.[1] ?? ''
-    t.notMatch(said, signature)
+    t.notMatch(output, signature)
   }
-  for (const secret of [secrets.secretKey, secrets.token, secrets.secretId]) t.notOk(said.includes(secret))
+  for (const secret of [secrets.secretKey, secrets.token, secrets.secretId]) t.notOk(output.includes(secret))
 })
 
-t.test('an interim response that was not asked for is retried like a reset', async t => {
+t.test('GET is retried when COS sends an unexpected 100 Continue', async t => {
   const body = '<InventoryConfiguration><Id>a</Id></InventoryConfiguration>'
   const whole = `HTTP/1.1 200 OK\r\nx-cos-request-id: r\r\ncontent-length: ${body.length}\r\n\r\n${body}`
   let interim = 'HTTP/1.1 100 Continue\r\n\r\n'
@@ -297,7 +297,7 @@ t.test('an interim response that was not asked for is retried like a reset', asy
   t.equal(connections, 2)
   interim = 'HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n'
   const { call } = await startTestService(t, address)
-  t.match(await call('GET', at('a')), { status: 200, json: { Id: 'a' } }, 'another one is ignored')
+  t.match(await call('GET', at('a')), { status: 200, json: { Id: 'a' } }, 'another interim response is ignored')
   interim = 'HTTP/1.1 100 Continue\r\n\r\n'
   t.match((await call('GET', at('a'))).json, { status: 502, code: 'UpstreamUnreachable' })
 })

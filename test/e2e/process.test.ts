@@ -352,7 +352,7 @@ t.test('the demo says in one line why it cannot start', async t => {
 
 for (const [program, files] of [
   ['openapi', ['openapi/openapi.json', 'openapi/openapi.yaml']],
-  ['docs', ['docs/configuration.md']]
+  ['docs', ['docs/configuration.md', 'docs/errors.md']]
 ] as const) {
   t.test(`npm run ${program} writes the committed files`, async t => {
     // Other tests read the files of the built package at the same time.
