@@ -218,7 +218,7 @@ t.test('with STS away it serves until the key expires, says so then, and comes b
     if (Date.now() < expiresAt && status !== 200) t.fail(`${status} before the key expired`)
     await turn()
   }
-  t.match(service.logs(), /"level":40[^\n]*the old ones stay in force/, 'it was tried ahead of expiry')
+  t.match(service.logs(), /"level":40[^\n]*"msg":"refresh failed, keeping previous credentials for COS"/, 'it was tried ahead of expiry')
   const down = { status: 503, json: { code: 'UpstreamCredentialsUnavailable', detail: /127\.0\.0\.1:\d+ did not answer \(ECONNREFUSED\)/ } }
   t.match(await service.call('GET', '/readyz'), down)
   t.match(await service.call('GET', at('a')), down)
