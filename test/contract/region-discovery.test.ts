@@ -161,7 +161,7 @@ t.test('what cannot be part of a host name is left out', async t => {
 
 t.test('an answer that is no list is none, and asked for again', async t => {
   const { emulator, answer, list } = await startList(t)
-  const invalid = { code: 'UpstreamInvalidResponse', class: 'invalid', remedy: 'retry', detail: /not the XML it should be.*GET Service/ }
+  const invalid = { code: 'UpstreamInvalidResponse', class: 'invalid', remedy: 'retry', detail: /malformed or unexpected XML document.*GET Service/ }
   answer('', 'html')
   await t.rejects(list(), { ...invalid, cos: { requestId: 'aWQ=' } })
   answer('<Buckets>')
@@ -183,7 +183,7 @@ t.test('an answer that is no list is none, and asked for again', async t => {
 t.test('a list without an end is none', async t => {
   const { emulator, answer, list } = await startList(t)
   const page = (marker: string) => `<IsTruncated>true</IsTruncated><NextMarker>${marker}</NextMarker>`
-  const endless = { code: 'UpstreamInvalidResponse', class: 'invalid', cos: { requestId: 'aWQ=' }, detail: /does not come to an end.*GET Service/ }
+  const endless = { code: 'UpstreamInvalidResponse', class: 'invalid', cos: { requestId: 'aWQ=' }, detail: /list without an end.*GET Service/ }
   for (const marker of ['a-1', 'b-1', 'a-1']) answer(page(marker))
   await t.rejects(list(), endless)
   t.equal(emulator.requests.length, 3)
