@@ -7,7 +7,7 @@ import { nextIteration } from '../../concurrency/event-loop.ts'
 import { canceled } from '../upstream-error.ts'
 import { fromConfigurationXml, fromListXml } from './inventory-xml.ts'
 import type { StoredConfiguration, StoredPage } from './inventory-xml.ts'
-import { meaningOf } from './mapping.ts'
+import { meaningOf } from './json.ts'
 import { decodeUtf8 } from './parser.ts'
 
 /** A configuration that COS stores, and what follows from its XML alone. */

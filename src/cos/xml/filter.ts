@@ -2,8 +2,9 @@
  * The conditions of a filter. JSON has them directly in Filter. On the wire they are there or in Filter/And: COS
  * documents both, returns what it was sent, and some clients read only the one or the other.
  */
-import { isSame, members, merge, own, set } from './mapping.ts'
-import type { Json, JsonObject } from './mapping.ts'
+import { isSame, merge, own, set } from './json.ts'
+import type { Json, JsonObject } from './json.ts'
+import { members } from './mapping.ts'
 import { XmlError } from './parser.ts'
 
 const tag = members({ Key: 'text', Value: 'text' }, { required: ['Key', 'Value'] })

@@ -108,7 +108,7 @@ export async function parseInParts (
 }
 
 function createParser (untrimmed: string, { maxLength, maxElements }: Extent, { onChild }: Handlers) {
-  if (untrimmed.length > maxLength) throw new XmlError('it is too long')
+  if (untrimmed.length > maxLength) throw new XmlError('the document is too long')
   // Some gateways put blank lines before the declaration, which XML does not allow.
   const text = untrimmed.replace(/^[\t\n\r ]+/, '')
   const parser = new SaxesParser({ xmlns: false, position: false, defaultXMLVersion: '1.0', forceXMLVersion: true })
@@ -121,11 +121,11 @@ function createParser (untrimmed: string, { maxLength, maxElements }: Extent, { 
   parser.on('xmldecl', ({ encoding = 'UTF-8' }) => { checkEncoding(encoding, text) })
   parser.on('attribute', () => {
     attributes += 1
-    if (attributes > maxAttributes) throw new XmlError('it holds too much markup')
+    if (attributes > maxAttributes) throw new XmlError('the document has too much markup')
   })
   parser.on('opentag', ({ name: qualifiedName, attributes: found }) => {
     elements += 1
-    if (elements > maxElements || open.length === maxDepth) throw new XmlError('it holds too much markup')
+    if (elements > maxElements || open.length === maxDepth) throw new XmlError('the document has too much markup')
     const element: XmlElement = {
       name: qualifiedName.slice(qualifiedName.indexOf(':') + 1),
       qualifiedName,
@@ -170,7 +170,7 @@ function asXmlError (work: () => void): void {
   try {
     work()
   } catch (error) {
-    throw error instanceof XmlError ? error : new XmlError('it is not well-formed', { cause: error })
+    throw error instanceof XmlError ? error : new XmlError('the document is not well-formed', { cause: error })
   }
 }
 
@@ -178,12 +178,12 @@ function asXmlError (work: () => void): void {
 function checkEncoding (encoding: string, text: string): void {
   if (utf8Encoding.test(encoding)) return
   const isAscii = /^[\0-\x7F]*$/.test(text)
-  if (!isAscii || wideEncoding.test(encoding)) throw new XmlError('its declared encoding is not UTF-8')
+  if (!isAscii || wideEncoding.test(encoding)) throw new XmlError('the declared encoding is not UTF-8')
 }
 
 /** Decodes UTF-8, without a byte order mark. @throws {XmlError} when the bytes are not UTF-8 */
 export function decodeUtf8 (bytes: Uint8Array): string {
-  if (!isUtf8(bytes)) throw new XmlError('it is not UTF-8')
+  if (!isUtf8(bytes)) throw new XmlError('the document is not UTF-8')
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString()
   return text.startsWith(byteOrderMark) ? text.slice(1) : text
 }

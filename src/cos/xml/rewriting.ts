@@ -1,10 +1,10 @@
 /**
  * Rewriting a stored document: what a change leaves alone keeps its form, its place, and its attributes.
  */
-import {
-  escapeText, isObject, isSame, meaningOf, own, readElement, readMembers, writeContent, writeElement
-} from './mapping.ts'
-import type { Json, JsonObject, Members } from './mapping.ts'
+import { isObject, isSame, meaningOf, own } from './json.ts'
+import type { Json, JsonObject } from './json.ts'
+import { escapeText, readElement, readMembers, writeContent, writeElement } from './mapping.ts'
+import type { Members } from './mapping.ts'
 import type { XmlElement } from './parser.ts'
 
 type Kind = Parameters<typeof readElement>[1]
