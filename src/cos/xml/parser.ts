@@ -15,7 +15,7 @@ export interface XmlElement {
   text: string
 }
 
-/** A document that is not well-formed, has a document type declaration, or does not fit its purpose. */
+/** A document is not well-formed, has a document type declaration, or has the wrong elements for its purpose. */
 export class XmlError extends Error {
   override readonly name = 'XmlError'
 }
@@ -23,7 +23,7 @@ export class XmlError extends Error {
 /** COS nests 6 deep. Code that walks elements is recursive. */
 const maxDepth = 32
 
-/** How much markup a document may have. */
+/** The largest document that is read. */
 export interface Extent {
   /** Characters. */
   maxLength: number
@@ -43,12 +43,12 @@ export const bucketListExtent: Extent = { maxLength: 2 * 1024 * 1024, maxElement
 /** A page of configurations, each of which has an extent of its own: a thousand of 250 elements each. */
 export const pageExtent: Extent = { maxLength: maxListBytes, maxElements: 250_000 }
 
-/** Attributes of a document. COS sends next to none. */
+/** The most attributes of a document. COS sends almost none. */
 const maxAttributes = 1_000
 
 const byteOrderMark = '\uFEFF'
 
-/** Declared encodings in which ASCII is not what it is in UTF-8. */
+/** Declared encodings in which ASCII has other bytes than in UTF-8. */
 const wideEncoding = /^(utf-?16|utf-?32|utf-?7|iso-10646|ucs|ebcdic|cp037|ibm037)/i
 
 /** Encodings that may be declared for any text in UTF-8. */
@@ -59,7 +59,7 @@ const chunkLength = 16 * 1024
 
 interface Handlers {
   /**
-   * Called at the end of each child of the root, which is kept as a child when this returns true.
+   * Called at the end of each child of the root. The root keeps the child when this returns true.
    *
    * @param xml the child as the document has it
    * @param size the number of its elements, itself included
@@ -67,7 +67,6 @@ interface Handlers {
   onChild: (child: XmlElement, xml: string, size: number) => boolean
 }
 
-/** Keeps all. */
 const keepChildren: Handlers = { onChild: () => true }
 
 /**
