@@ -16,6 +16,8 @@ export default [
     plugins: { '@typescript-eslint': tseslint.plugin },
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
     rules: {
+      'max-lines': ['error', 250],
+      'max-lines-per-function': ['error', 60],
       'n/no-process-env': 'error',
       'no-console': 'error',
       '@typescript-eslint/no-floating-promises': 'error',

@@ -1,5 +1,5 @@
 export { etagOf } from '../cos/xml/cos-document.ts'
-export { meaningOf } from '../cos/xml/mapping.ts'
+export { meaningOf } from '../cos/xml/json.ts'
 
 /** What a request makes its effect depend on: entity tags, or `*` for any there is. */
 export interface Preconditions {

@@ -22,74 +22,82 @@ export interface EndpointDependencies {
 }
 
 export interface Endpoint {
-  /** Answers a request, refusals included; never throws. The change is made only `withEffect`. */
+  /** Returns the response to a request, also for a rejected one. Never throws. Only `withEffect` makes the change. */
   answer (request: CosRequest, body: Body, withEffect: boolean): Answer
 }
 
-/** What COS does with a request: one function, in the order COS looks at things. */
-export function createEndpoint (
-  { buckets, inventories, credentials, now, lenient, strict }: EndpointDependencies
-): Endpoint {
-  const requireCoverage = !lenient.includes('signature-coverage')
-  const requireDigest = strict.includes('content-md5')
+/** A request that has passed all checks. */
+interface CheckedRequest {
+  addressee: Addressee
+  operation: Operation
+  parameters: ReturnType<typeof checkParameters>
+}
 
-  function reply (request: CosRequest, body: Body): Reply {
-    if (!body.isWhole) throw new CosError('ServiceUnavailable')
-    refuseRepeatedHeaders(request)
-    const addressee = parseHost(request.host)
-    // Before the signature: whoever asks for an absent bucket learns that it is absent, key or no key.
-    if (addressee.kind === 'bucket') checkBucketExists(addressee)
-
-    const path = decodePath(request.rawPath)
-    const query = parseQuery(request.rawQuery)
-    const credential = verifySignature(request, path, query, {
-      credentials: credentials(), nowMs: now(), requireCoverage
-    })
-
-    const operation = detectOperation(addressee, request.method, path, query)
-    if (operation === 'Unknown') throw refuseUnknown(addressee, request.method, path, query)
-    checkPermission(credential, operation)
-    const parameters = checkParameters(operation, query)
-    checkBody(request, body, operation, requireDigest)
-
-    if (addressee.kind === 'service') return listBuckets(buckets, parameters, addressee.region)
-    const place = { ...addressee, id: parameters['id'] as string }
-    switch (operation) {
-      case 'PutBucketInventory':
-        return inventories.put(place, body.bytes)
-      case 'GetBucketInventory':
-        return inventories.get(place)
-      case 'ListBucketInventory':
-        return inventories.list(place.bucket, parameters['continuation-token'])
-      case 'DeleteBucketInventory':
-        return inventories.delete(place)
-      case 'PostBucketInventory':
-        return inventories.post(place, body.bytes, now())
-      default: // HeadBucket
-        return { status: 200, body: '', headers: { 'x-cos-bucket-region': place.region } }
-    }
-  }
-
-  function checkBucketExists ({ bucket, region }: Extract<Addressee, { kind: 'bucket' }>): void {
-    const exists = buckets.some(each => each.name === bucket && each.region === region)
-    if (!exists) throw new CosError('NoSuchBucket')
-  }
-
+/** Creates the function that does with a request what COS does. */
+export function createEndpoint (dependencies: EndpointDependencies): Endpoint {
+  const { now } = dependencies
   return {
     answer (request, body, withEffect) {
       try {
-        const replied = reply(request, body)
-        if (withEffect) replied.effect?.()
-        return toAnswer(replied, now())
+        const reply = perform(check(request, body, dependencies), body, dependencies)
+        if (withEffect) reply.effect?.()
+        return toAnswer(reply, now())
       } catch (error) {
-        const refusal = error instanceof CosError ? error : new CosError('InternalError')
-        return toErrorAnswer(refusal, request.host + request.rawPath, now())
+        const rejection = error instanceof CosError ? error : new CosError('InternalError')
+        return toErrorAnswer(rejection, request.host + request.rawPath, now())
       }
     }
   }
 }
 
-/** The operation and bucket a request is for, as far as it says so; for the journal and the faults. */
+/** Checks a request in the order in which COS does. */
+function check (
+  request: CosRequest, body: Body, { buckets, credentials, now, lenient, strict }: EndpointDependencies
+): CheckedRequest {
+  if (!body.isWhole) throw new CosError('ServiceUnavailable')
+  rejectRepeatedHeaders(request)
+  const addressee = parseHost(request.host)
+  // COS reports an absent bucket before it looks at the signature, also to clients without a key.
+  if (addressee.kind === 'bucket') checkBucketExists(addressee, buckets)
+
+  const path = decodePath(request.rawPath)
+  const query = parseQuery(request.rawQuery)
+  const credential = verifySignature(request, path, query, {
+    credentials: credentials(), nowMs: now(), requireCoverage: !lenient.includes('signature-coverage')
+  })
+
+  const operation = detectOperation(addressee, request.method, path, query)
+  if (operation === 'Unknown') throw refuseUnknown(addressee, request.method, path, query)
+  checkPermission(credential, operation)
+  const parameters = checkParameters(operation, query)
+  checkBody(request, body, operation, strict.includes('content-md5'))
+  return { addressee, operation, parameters }
+}
+
+function perform (
+  { addressee, operation, parameters }: CheckedRequest,
+  { bytes }: Body,
+  { buckets, inventories, now }: EndpointDependencies
+): Reply {
+  if (addressee.kind === 'service') return listBuckets(buckets, parameters, addressee.region)
+  const place = { ...addressee, id: parameters['id'] as string }
+  switch (operation) {
+    case 'PutBucketInventory':
+      return inventories.put(place, bytes)
+    case 'GetBucketInventory':
+      return inventories.get(place)
+    case 'ListBucketInventory':
+      return inventories.list(place.bucket, parameters['continuation-token'])
+    case 'DeleteBucketInventory':
+      return inventories.delete(place)
+    case 'PostBucketInventory':
+      return inventories.post(place, bytes, now())
+    default: // HeadBucket
+      return { status: 200, body: '', headers: { 'x-cos-bucket-region': place.region } }
+  }
+}
+
+/** Returns the operation and the bucket of a request, for the journal and the faults. A malformed one has neither. */
 export function identify (request: CosRequest): { operation: Operation, bucket: string | undefined } {
   try {
     const addressee = parseHost(request.host)
@@ -101,12 +109,19 @@ export function identify (request: CosRequest): { operation: Operation, bucket: 
   }
 }
 
-function refuseRepeatedHeaders ({ repeatedHeaders }: CosRequest): void {
+function checkBucketExists (
+  { bucket, region }: Extract<Addressee, { kind: 'bucket' }>, buckets: EmulatorBucket[]
+): void {
+  const exists = buckets.some(each => each.name === bucket && each.region === region)
+  if (!exists) throw new CosError('NoSuchBucket')
+}
+
+function rejectRepeatedHeaders ({ repeatedHeaders }: CosRequest): void {
   const repeated = repeatedHeaders.find(name => /^(host|authorization|content-.*|x-cos-.*)$/.test(name))
   if (repeated !== undefined) throw new CosError('InvalidRequest', `The header ${repeated} occurs twice.`)
 }
 
-// No document names the action of LIST, so every key may list.
+// COS documents no action for LIST, so each key may list.
 function checkPermission ({ actions }: EmulatorCredential, operation: Operation): void {
   if (actions === undefined || operation === 'ListBucketInventory') return
   if (!actions.includes(`cos:${operation}`)) throw new CosError('AccessDenied')
@@ -121,7 +136,7 @@ function checkBody (
   }
   if (headers['content-length'] === undefined) throw new CosError('MissingContentLength')
   if (length > maxBodyBytes) throw new CosError('XMLSizeLimit')
-  // COS document 7728 requires it, but the live tests of the SDK for Java pass without.
+  // COS document 7728 requires Content-MD5, but the live tests of the SDK for Java pass without it.
   const digest = headers['content-md5']
   if (digest === undefined && requireDigest) throw new CosError('InvalidRequest', 'The header Content-MD5 is missing.')
   if (digest !== undefined) checkDigest(bytes, digest)

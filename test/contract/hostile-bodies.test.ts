@@ -145,7 +145,7 @@ t.test('PUT, POST and PATCH return 400 when the XML would exceed 256 KiB', async
     ...['', '?dry-run=true', '?prune=true'].map(query => ['PUT', collection + query, set, {},
       ['/InventoryConfigurations/1', '/InventoryConfigurations/2']] satisfies Case)
   ]
-  const detail = /^becomes 30[78]\d{3} bytes of XML, and must not become more than 262144$/
+  const detail = /^becomes 30[78]\d{3} bytes of XML; the maximum is 262144$/
   for (const [method, path, body, headers = {}, pointers = ['']] of cases) {
     const rejected = await call(method, path, body, headers)
     const errors = pointers.map(pointer => ({ in: 'body', pointer, detail }))

@@ -156,7 +156,7 @@ t.test('requests return 503 and send nothing when permits and queue are full', a
   for (const [method, path, body] of operations) {
     const { status, headers, json } = await call(method, path, body)
     t.strictSame([method, status, json.code, headers['retry-after']], [method, 503, 'Overloaded', '1'])
-    t.match(json.detail, /as many calls to COS waiting as it takes\. Nothing was sent\. Try again in 1 s or later\.$/)
+    t.match(json.detail, /^The queue of calls to COS is full\. Nothing was sent to COS; retry after 1 s\.$/)
   }
   t.equal(emulator.requests.length, 1)
   t.match(audits().map(({ outcome, status, code }) => [outcome, status, code]), Array(3).fill(['failure', 503, 'Overloaded']))
@@ -176,7 +176,7 @@ t.test('PUT returns 503 when the host it waits for is found unresponsive', async
   await until(() => emulator.requests.length === 1)
   const [second, elsewhere] = await Promise.all([call('PUT', at('a'), configuration), call('GET', `/buckets/${otherBucket}/inventories`)])
   t.match(second, {
-    status: 503, json: { code: 'Overloaded', detail: /does not answer anybody at the moment\. Nothing was sent\./ }
+    status: 503, json: { code: 'Overloaded', detail: /is unresponsive\. Nothing was sent to COS; retry after 1 s\./ }
   })
   t.match(await first, { status: 504, json: { code: 'UpstreamTimeout' } })
   t.equal(elsewhere.status, 200, 'another host gets the permit')
@@ -192,7 +192,7 @@ t.test('GET returns 503 when it has waited for COS_TIMEOUT_MS', async t => {
   const responses = await Promise.all(Array.from({ length: 3 }, () => call('GET', collection)))
   t.strictSame(responses.map(({ status }) => status).sort(), [200, 200, 503])
   t.match(responses.find(({ status }) => status === 503)?.json, {
-    code: 'Overloaded', detail: /has not got round to calling .* in time\. Nothing was sent\./
+    code: 'Overloaded', detail: /The call to .* waited too long for a permit\. Nothing was sent to COS; retry after 1 s\./
   })
   t.equal(emulator.requests.length, 2)
   t.equal(await metric(running, 'cos_calls_shed_total', 'reason="waited"'), 1)

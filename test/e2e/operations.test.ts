@@ -299,7 +299,7 @@ t.test('without its metadata service it is not ready and says why, and becomes r
   const service = await startService(t, emulator.address, {
     ...none(keyPair), AUTH: 'none', COS_CREDENTIALS: 'cvm-role', METADATA_ENDPOINT: metadata.endpoint
   })
-  await service.until(/there are no valid credentials for COS/)
+  await service.until(/"msg":"no valid credentials for COS"/)
   const cause = new RegExp(`${new URL(metadata.endpoint).host} did not answer \\(ECONNREFUSED\\)`)
   const down = { status: 503, json: { code: 'UpstreamCredentialsUnavailable', detail: cause } }
   t.match(await service.call('GET', '/readyz'), down)

@@ -409,7 +409,7 @@ test('reload loads after the load under way, says why it failed and keeps the ol
   t.equal(loads(), 2)
   t.equal(await provider.get(0), first)
   t.equal(provider.fault(), undefined)
-  t.match(lines.at(-1), { level: 'warn', cause: message, message: /the old ones stay in force/ })
+  t.match(lines.at(-1), { level: 'warn', cause: message, message: 'refresh failed, keeping previous credentials for COS' })
 })
 
 test('renew waits for others no longer than its deadline', async t => {

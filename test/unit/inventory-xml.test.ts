@@ -312,13 +312,13 @@ t.test('a page is rejected when it holds too much markup, also in pieces', async
   const inPage = (xml: string) => bytes(`<ListInventoryConfigurationResult>${xml}<IsTruncated>false</IsTruncated></ListInventoryConfigurationResult>`)
   const piece = inConfiguration('<a></a>'.repeat(7_900))
   t.equal((await readPage(inPage(piece.repeat(30)))).InventoryConfigurations.length, 30)
-  const tooMuch = { message: 'it holds too much markup' }
+  const tooMuch = { message: 'the document has too much markup' }
   await t.rejects(readPage(inPage(piece.repeat(40))), tooMuch)
   await t.rejects(readPage(inPage(inConfiguration('<a></a>'.repeat(8_100)))), tooMuch, 'one configuration')
   await t.rejects(readPage(inPage(piece + '<a></a>'.repeat(600))), tooMuch, 'beside the configurations')
-  await t.rejects(readPage(inPage(inConfiguration('').repeat(1_001))), { message: 'it holds too many configurations' })
+  await t.rejects(readPage(inPage(inConfiguration('').repeat(1_001))), { message: 'the document has too many configurations' })
   const long = 'x'.repeat(300_000)
-  await t.rejects(readPage(inPage(inConfiguration(`<a>${long}</a><b>${long}</b>`))), { message: 'it is too long' })
+  await t.rejects(readPage(inPage(inConfiguration(`<a>${long}</a><b>${long}</b>`))), { message: 'the document is too long' })
   const attributes = (count: number) => inConfiguration(`<a ${Array.from({ length: count }, (_, index) => `b${index} = "c"`).join(' ')}/>`)
   t.equal(read(attributes(990))['Id'], 'a')
   t.throws(() => read(attributes(1_010)), tooMuch)

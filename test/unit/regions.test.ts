@@ -216,7 +216,7 @@ t.test('while no new list is to be had, an old one serves for the buckets it has
   t.strictSame(await old, discovered('ap-beijing'))
   t.equal(await destination, 'ap-beijing')
   await absent
-  t.match(lines, [{ bucket: 'a-1', code: 'AccessDenied', message: /the old one serves/ }, { bucket: 'a-1' }])
+  t.match(lines, [{ bucket: 'a-1', code: 'AccessDenied', message: 'list of buckets failed, using the previous list' }, { bucket: 'a-1' }])
   t.equal(lists(), 2)
 
   pass(29_999)
@@ -264,7 +264,7 @@ t.test('a bucket that is not where it was found is looked for once more', async 
   const unmoved = moved('b-1', 'ap-tokyo')
   await fail()
   t.equal(await unmoved, undefined, 'nothing more can be learnt')
-  t.match(lines, [{ bucket: 'b-1', code: 'AccessDenied', message: /not known/ }])
+  t.match(lines, [{ bucket: 'b-1', code: 'AccessDenied', message: 'list of buckets failed, new region of the bucket unknown' }])
   t.equal(known('b-1', undefined), 'ap-tokyo', 'and nothing is forgotten')
   pass(29_999)
   t.equal(await moved('b-1', 'ap-tokyo'), undefined)
@@ -307,8 +307,8 @@ t.test('while no list is to be had, buckets are in the region of all where there
   t.strictSame(await early, discovered('ap-tokyo'))
   t.strictSame(await resolve('b-1'), discovered('ap-tokyo'), 'at once')
   t.equal(lists(), 1)
-  t.match(lines, [{ bucket: 'a-1', code: 'AccessDenied', message: /region of all/ }])
-  t.strictSame(warnings, [{ code: 'AccessDenied' }], 'the operator is told')
+  t.match(lines, [{ bucket: 'a-1', code: 'AccessDenied', message: 'list of buckets failed, using the default region' }])
+  t.strictSame(warnings, [{ code: 'AccessDenied', detail: 'no' }], 'the operator is told')
   const destination = t.rejects(Promise.resolve(find?.('b-1')), refused, 'whether another bucket is there is not known')
   await fail()
   await destination

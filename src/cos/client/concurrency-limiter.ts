@@ -50,6 +50,35 @@ interface Dependencies {
 
 type Host = HostOf<Permit, ShedReason>
 
+/** Counts the calls that wait, and keeps their hosts in round-robin order. */
+class WaitingCalls {
+  readonly hosts = new Set<Host>()
+  count = 0
+
+  addOne (host: Host): void {
+    this.count += 1
+    this.hosts.add(host)
+  }
+
+  removeOne (host: Host): void {
+    this.count -= 1
+    if (host.queue.size() === 0) this.hosts.delete(host)
+  }
+
+  /** Admits the first call of a host, which moves behind all others. */
+  admitFirst (host: Host, permit: Permit): void {
+    this.hosts.delete(host)
+    this.hosts.add(host)
+    host.queue.admitFirst(permit)
+  }
+
+  /** Returns the longest queue; undefined when it would not be longer than that of the host with one more call. */
+  longestQueue (host: Host): Host['queue'] | undefined {
+    const { queue } = [...this.hosts].reduce((a, b) => b.queue.size() > a.queue.size() ? b : a, host)
+    return queue.size() > host.queue.size() + 1 ? queue : undefined
+  }
+}
+
 /**
  * Limits the calls to COS in flight: in all, for each host, and those that wait. Free permits are handed out
  * round-robin across hosts. A full queue rejects the latest call of the host with most waiting calls. So a slow or busy
@@ -59,19 +88,14 @@ type Host = HostOf<Permit, ShedReason>
 export function createConcurrencyLimiter (
   { maxConcurrency, maxPerHost, queueLimit, maxWaitMs }: Limits, { now, shed }: Dependencies
 ): ConcurrencyLimiter {
-  /** Hosts that calls wait for, in round-robin order. */
-  const waitingHosts = new Set<Host>()
+  const waiting = new WaitingCalls()
   let inFlight = 0
-  let waiting = 0
   const { hostOf, unresponsiveHosts } = createCompartments<Permit, ShedReason>({
     maxConcurrency,
     maxPerHost,
     createQueue: host => createAbortableQueue({
       toError: reason => reason === 'canceled' ? canceled() : rejected(reason === 'timeout' ? 'waited' : reason, host()),
-      onLeave () {
-        waiting -= 1
-        if (host().queue.size() === 0) waitingHosts.delete(host())
-      }
+      onLeave: () => { waiting.removeOne(host()) }
     })
   })
 
@@ -88,18 +112,9 @@ export function createConcurrencyLimiter (
         recordEnd(host, end, startedAt, now)
         recordEnd(host.region, end, startedAt, now)
         if (end === 'unresponsive' && host.isUnresponsive) host.queue.rejectAll('silent_host')
-        admitNext()
+        // A host that was given a permit is visited again, behind all others.
+        for (const each of waiting.hosts) if (hasCapacity(each)) waiting.admitFirst(each, start(each))
       }
-    }
-  }
-
-  function admitNext (): void {
-    for (const host of waitingHosts) {
-      if (!hasCapacity(host)) continue
-      // The host goes behind all others, and the loop comes to it again.
-      waitingHosts.delete(host)
-      waitingHosts.add(host)
-      host.queue.admitFirst(start(host))
     }
   }
 
@@ -113,31 +128,24 @@ export function createConcurrencyLimiter (
       const host = hostOf(place)
       if (signal?.aborted === true) throw canceled()
       if (hasCapacity(host)) return start(host)
-      if (waiting >= queueLimit) {
-        const longest = longestQueue(waitingHosts, host)
+      if (waiting.count >= queueLimit) {
+        const longest = waiting.longestQueue(host)
         if (longest === undefined) throw rejected('queue_full', host)
         longest.rejectLast('queue_full')
       }
-      waiting += 1
-      waitingHosts.add(host)
+      waiting.addOne(host)
       return await host.queue.wait(signal, Math.min(maxWaitMs, until - now()))
     },
-    occupation: () => ({ inFlight, waiting, unresponsiveHosts: unresponsiveHosts() })
+    occupation: () => ({ inFlight, waiting: waiting.count, unresponsiveHosts: unresponsiveHosts() })
   }
 }
 
-/** Returns the longest queue; undefined when it would not be longer than that of the host with one more call. */
-function longestQueue (waitingHosts: Iterable<Host>, host: Host): Host['queue'] | undefined {
-  const { queue } = [...waitingHosts].reduce((a, b) => b.queue.size() > a.queue.size() ? b : a, host)
-  return queue.size() > host.queue.size() + 1 ? queue : undefined
-}
-
 function overloaded (reason: ShedReason, host: string): UpstreamError {
-  const detail = {
-    queue_full: 'The service has as many calls to COS waiting as it takes.',
-    waited: `The service has not got round to calling ${host} in time.`,
-    silent_host: `COS (${host}) does not answer anybody at the moment.`
+  const event = {
+    queue_full: 'The queue of calls to COS is full.',
+    waited: `The call to ${host} waited too long for a permit.`,
+    silent_host: `COS (${host}) is unresponsive.`
   }[reason]
-  return new UpstreamError('Overloaded', `${detail} Nothing was sent. Try again in 1 s or later.`,
+  return new UpstreamError('Overloaded', `${event} Nothing was sent to COS; retry after 1 s.`,
     { class: 'overloaded', wasSent: false, retryAfterSeconds: 1 })
 }

@@ -7,10 +7,10 @@ import { nextIteration } from '../../concurrency/event-loop.ts'
 import { canceled } from '../upstream-error.ts'
 import { fromConfigurationXml, fromListXml } from './inventory-xml.ts'
 import type { StoredConfiguration, StoredPage } from './inventory-xml.ts'
-import { meaningOf } from './mapping.ts'
+import { meaningOf } from './json.ts'
 import { decodeUtf8 } from './parser.ts'
 
-/** A configuration that COS stores, and what follows from its XML alone. */
+/** A configuration that COS stores, and values computed from its XML alone. */
 export interface CosDocument extends StoredConfiguration {
   /** Returns its entity tag, see {@link etagOf}. */
   etag (): string
@@ -26,33 +26,33 @@ export interface CosPage extends Omit<StoredPage, 'stored'> {
 /** Characters of XML that a reader keeps: some 1,500 usual configurations, which take up to 8 MiB. */
 const maxKept = 1_536 * 1024
 
-/** Characters of the longest document that is kept. A longer one is unusual, and would push out many others. */
+/** Characters of the longest document that is kept. A longer one is unusual, and would evict many others. */
 const maxKeptLength = 32 * 1024
 
-/** The same for a page of 100. */
+/** Characters of the longest page that is kept. A page has 100 configurations. */
 const maxKeptPageLength = 10 * maxKeptLength
 
-/** Pages that are read at once. The largest there can be takes some 30 MiB until its response has been sent. */
+/** Pages that are read at once. The largest page needs some 30 MiB until its response has been sent. */
 const maxPages = 4
 
 /**
- * Reads COS's responses. The readers keep what follows from the XML of the documents they have read last: COS is asked
- * every time, but configurations seldom change, and to translate one takes a third of a GET and most of a LIST.
+ * Reads COS's responses, and caches the documents that were read last by their XML. Each request still calls COS, but
+ * configurations seldom change. Translating one takes a third of the time of a GET, and most of that of a LIST.
  */
 export interface DocumentReader {
   /** @throws {XmlError} when the bytes are not an InventoryConfiguration */
   document (bytes: Uint8Array): CosDocument
   /**
-   * Reads a page in iterations of the event loop that it shares with no other page.
+   * Reads a page in iterations of the event loop that no other page uses.
    *
-   * @param caller the one for whom the page is read
+   * @param caller the signal of the caller of the page
    * @throws {XmlError} when the bytes are not a page of configurations
    * @throws {UpstreamError} `cancelled` when the caller has disconnected
    */
   page (bytes: Uint8Array, caller: CancelSignal): Promise<CosPage>
 }
 
-/** Creates a reader, with its own memory and its own limit of pages that are read at once. */
+/** Creates a reader, with its own cache and its own limit of pages that are read at once. */
 export function createDocumentReader (): DocumentReader {
   const sizeCalculation = (_: unknown, xml: string) => xml.length
   const documents = new LRUCache<string, CosDocument>({ maxSize: maxKept, sizeCalculation })
@@ -110,7 +110,7 @@ function createDocument ({ xml, configuration }: StoredConfiguration): CosDocume
   let [etag, json]: Array<string | undefined> = []
   return {
     xml,
-    // Requests share a document.
+    // Requests share a document, so none may change it.
     configuration: frozen(configuration),
     etag () {
       etag ??= etagOf(configuration)

@@ -1,9 +1,10 @@
 /**
- * The conditions of a filter. JSON has them directly in Filter. On the wire they are there or in Filter/And: COS
- * documents both, returns what it was sent, and some clients read only the one or the other.
+ * The conditions of a filter. JSON has them directly in Filter. On the wire they are there or in Filter/And. COS
+ * documents both places and returns conditions where they were sent. Some clients read only one of the places.
  */
-import { isSame, members, merge, own, set } from './mapping.ts'
-import type { Json, JsonObject } from './mapping.ts'
+import { isSame, merge, own, set } from './json.ts'
+import type { Json, JsonObject } from './json.ts'
+import { members } from './mapping.ts'
 import { XmlError } from './parser.ts'
 
 const tag = members({ Key: 'text', Value: 'text' }, { required: ['Key', 'Value'] })
@@ -17,9 +18,9 @@ export const filterElement = members({
   Period: members({ StartTime: 'integer', EndTime: 'integer' })
 }, cardinality)
 
-/** Where the conditions of a stored filter are. */
+/** A stored filter, which shows the place of its conditions. */
 export interface StoredFilter {
-  /** The filter as the wire has it; undefined when it means nothing. */
+  /** The filter in its form on the wire; undefined when it is absent or empty. */
   wire: JsonObject | undefined
   /** Whether there is an And, which may be empty. */
   hasAnd: boolean
@@ -37,8 +38,8 @@ export function toWireFilter (filter: JsonObject): JsonObject {
 }
 
 /**
- * Returns a filter with its conditions where the stored filter has them. New ones go to And if the stored filter has
- * one, and otherwise to where {@link toWireFilter} puts them.
+ * Returns a filter with its conditions in the places of the stored filter. New conditions go to And if the stored
+ * filter has one, and otherwise to the place that {@link toWireFilter} chooses.
  */
 export function toStoredFilter (filter: JsonObject, stored: StoredFilter): JsonObject {
   const { known, unknown } = conditionsOf(filter)
@@ -55,7 +56,7 @@ export function toStoredFilter (filter: JsonObject, stored: StoredFilter): JsonO
     if (!isUnchanged && stored.hasAnd) nested[name] = value
     if (!isUnchanged && !stored.hasAnd) direct[name] = value
   }
-  // Tags beside the prefix are what the SDK for JavaScript sends.
+  // The SDK for JavaScript sends tags beside the prefix.
   const isDirect = !stored.hasAnd && needsAnd(before.known, {})
   return stored.hasAnd || isDirect ? placed(filter, direct, nested) : toWireFilter(filter)
 }
@@ -63,7 +64,7 @@ export function toStoredFilter (filter: JsonObject, stored: StoredFilter): JsonO
 /**
  * Returns a filter with its known conditions in Filter itself.
  *
- * @throws {XmlError} for two prefixes
+ * @throws {XmlError} when there are two prefixes
  */
 export function fromWireFilter (filter: JsonObject): JsonObject {
   const flat: JsonObject = {}
@@ -87,7 +88,7 @@ function isCondition (name: string): boolean {
   return Object.hasOwn(conditions, name)
 }
 
-/** The conditions in Filter and And, and what else is in And. */
+/** Returns the conditions in Filter and And, and the unknown members of And. */
 function conditionsOf (filter: JsonObject): { known: JsonObject, unknown: JsonObject } {
   const [known, unknown]: [JsonObject, JsonObject] = [{}, {}]
   for (const [name, value] of Object.entries(filter)) {
@@ -104,7 +105,7 @@ function needsAnd ({ Tag: tags, StorageClass: storageClass }: JsonObject, unknow
   return (Array.isArray(tags) && tags.length > 0) || storageClass !== undefined || Object.keys(unknown).length > 0
 }
 
-/** A filter with these conditions in place of its own. */
+/** Returns a filter with these conditions in place of its own. */
 function placed (filter: JsonObject, direct: JsonObject, nested: JsonObject): JsonObject {
   const wire: JsonObject = {}
   const placeConditions = () => {

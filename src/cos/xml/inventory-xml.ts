@@ -2,16 +2,16 @@
  * The translation between the JSON forms of this service and COS's XML, in both directions and pure.
  *
  * One table of elements drives reading and writing (see mapping.ts). JSON and wire differ in two places: Filter is flat
- * in JSON (see filter.ts), and SSE-COS is SSECOS.
+ * in JSON (see filter.ts), and SSE-COS is SSECOS (see destination.ts).
  */
 import type { InventoryConfiguration, InventoryJob } from '../../contract/inventory.ts'
 import { ServiceError } from '../../errors.ts'
 import { nextIteration } from '../../concurrency/event-loop.ts'
+import { destinationElement, fromWireDestination, toStoredDestination, toWireDestination } from './destination.ts'
 import { filterElement, fromWireFilter, toStoredFilter, toWireFilter } from './filter.ts'
-import {
-  asRead, isObject, isSame, mapMembers, members, merge, own, readMembers, writeElement
-} from './mapping.ts'
-import type { Json, JsonObject, MemberChanges } from './mapping.ts'
+import { mapMembers } from './json.ts'
+import type { Json, JsonObject, MemberChanges } from './json.ts'
+import { asRead, members, readMembers, writeElement } from './mapping.ts'
 import {
   configurationExtent, errorExtent, pageExtent, parseInParts, parseText, parseXml, XmlError
 } from './parser.ts'
@@ -26,16 +26,7 @@ const inventoryConfiguration = members({
   Filter: filterElement,
   OptionalFields: members({ Field: 'text' }, { lists: ['Field'], required: ['Field'] }),
   Schedule: members({ Frequency: 'text', MonthlyDate: 'integer' }, { required: ['Frequency'] }),
-  Destination: members({
-    COSBucketDestination: members({
-      Format: 'text',
-      AccountId: 'identifier',
-      Bucket: 'text',
-      Prefix: 'text',
-      Encryption: members({ 'SSE-COS': 'marker', SSECOS: 'marker' }),
-      'SSE-COS': 'marker'
-    }, { required: ['Bucket', 'Format'] })
-  }, { required: ['COSBucketDestination'] })
+  Destination: destinationElement
 })
 
 // COS document 30627.
@@ -45,7 +36,7 @@ const listNames = ['ListInventoryConfigurationResult', 'ListInventoryConfigurati
 // COS document 46869.
 const jobResult = members({ JobId: 'text' })
 
-/** COS documents no longest Id, and gives it back in URLs. */
+/** The longest Id that is read. COS documents no limit, and an Id becomes part of URLs. */
 const maxIdLength = 1_024
 
 /** COS returns 100 configurations a page, and a bucket has 1,000 at most (COS document 30625). */
@@ -54,25 +45,25 @@ const maxConfigurations = 1_000
 /** A configuration that COS stores. */
 export interface StoredConfiguration {
   configuration: InventoryConfiguration
-  /** The document COS returned, or its part of a page: {@link toChangedXml} keeps its form. */
+  /** The document that COS returned, or its part of a page. {@link toChangedXml} keeps its form. */
   xml: string
 }
 
 /** A page of configurations. */
 export interface StoredPage {
   stored: StoredConfiguration[]
-  /** The token of this page, where COS names it. */
+  /** The token of this page if COS names it. */
   continuationToken: string | undefined
   /** The token of the next page; undefined for the last one. */
   nextContinuationToken: string | undefined
-  /** The elements of the page that this service does not know. */
+  /** Elements of the page that are unknown to this service. */
   unknown: object
 }
 
 /**
  * Returns the body of PUT or POST in canonical form: no prolog, no white space, elements in the documented order.
  *
- * @param id the configuration's id, which the body always names
+ * @param id the configuration's id, which the body always contains
  * @param input a body that passed validation
  */
 export function toConfigurationXml (id: string, input: object): string {
@@ -80,9 +71,9 @@ export function toConfigurationXml (id: string, input: object): string {
 }
 
 /**
- * Returns the body of a PUT that changes a stored configuration. What the input leaves as it is keeps the form COS
- * returned it in: where the conditions of the filter are, the spelling of SSE-COS, the order, unknown elements and all
- * attributes. Clients read only the form that they write (Go reads a prefix only from Filter/And).
+ * Returns the body of a PUT that changes a stored configuration. Unchanged elements keep the form in which COS returned
+ * them: the place of filter conditions, the spelling of SSE-COS, the order, unknown elements and all attributes. Some
+ * clients read only the form that they write: those in Go read a prefix only from Filter/And.
  *
  * @param id the configuration's id
  * @param input a body that passed validation
@@ -92,19 +83,18 @@ export function toConfigurationXml (id: string, input: object): string {
  */
 export function toChangedXml (id: string, input: object, xml: string): string {
   const root = rootOf(xml)
-  // New elements would not be in the namespace of the others.
+  // New elements would not be in the namespace of the root.
   if (root.qualifiedName !== root.name) return toConfigurationXml(id, input)
   const next = normalise(id, input) as unknown as JsonObject
   return rewriteElement(root, inventoryConfiguration, mapMembers(next, changesToStored(root)))
 }
 
 /**
- * Returns what GET returns once COS stores what PUT would send: the flat form with JSON's types, whatever form the
- * input has.
+ * Returns the configuration that GET will return after PUT has sent this one: the flat form with JSON's types.
  *
  * @param id the configuration's id
  * @param input a body that passed validation
- * @throws {ServiceError} ValidationFailed for two values of one element, which unknown members can add
+ * @throws {ServiceError} ValidationFailed when unknown members give an element a second value
  */
 export function normalise (id: string, input: object): InventoryConfiguration {
   try {
@@ -126,11 +116,11 @@ export function fromConfigurationXml (xml: string): InventoryConfiguration {
 }
 
 /**
- * Reads the response of LIST, one configuration after another with iterations of the event loop in between.
+ * Reads the response of LIST. Iterations of the event loop lie between its configurations.
  *
  * @param wait waits for the next iteration
- * @throws {XmlError} when the XML is not a page of configurations that JSON has a form for, or say that more follows
- *   without a token
+ * @throws {XmlError} when the XML is not a page of configurations that JSON has a form for, or is truncated without a
+ *   token
  */
 export async function fromListXml (xml: string, wait: () => Promise<void> = nextIteration): Promise<StoredPage> {
   const stored: StoredConfiguration[] = []
@@ -138,14 +128,14 @@ export async function fromListXml (xml: string, wait: () => Promise<void> = next
   const root = await parseInParts(xml, pageExtent, (element, part, size) => {
     if (element.name !== 'InventoryConfiguration') {
       others += size
-      if (others > errorExtent.maxElements) throw new XmlError('it holds too much markup')
+      if (others > errorExtent.maxElements) throw new XmlError('the document has too much markup')
       return true
     }
-    if (size > configurationExtent.maxElements) throw new XmlError('it holds too much markup')
-    if (part.length > configurationExtent.maxLength) throw new XmlError('it is too long')
-    // An empty element is no configuration.
+    if (size > configurationExtent.maxElements) throw new XmlError('the document has too much markup')
+    if (part.length > configurationExtent.maxLength) throw new XmlError('the document is too long')
+    // An empty element is not a configuration.
     if (element.children.length === 0 && element.text.trim() === '') return false
-    if (stored.length === maxConfigurations) throw new XmlError('it holds too many configurations')
+    if (stored.length === maxConfigurations) throw new XmlError('the document has too many configurations')
     stored.push({ configuration: toConfiguration(element), xml: part })
     return false
   }, wait)
@@ -155,10 +145,10 @@ export async function fromListXml (xml: string, wait: () => Promise<void> = next
     NextContinuationToken: next,
     ...unknown
   } = readMembers(checkName(root, ...listNames), listResult)
-  if (isTruncated === undefined) throw new XmlError('it does not say whether it is truncated')
-  if (isTruncated === true && next === undefined) throw new XmlError('it is truncated without a token')
-  // The name of the list in JSON.
-  if (Object.hasOwn(unknown, 'InventoryConfigurations')) throw new XmlError('it has a form that is not known')
+  if (isTruncated === undefined) throw new XmlError('IsTruncated is missing')
+  if (isTruncated === true && next === undefined) throw new XmlError('the document is truncated without a token')
+  // The JSON form has a member of this name.
+  if (Object.hasOwn(unknown, 'InventoryConfigurations')) throw new XmlError('the document has an unknown form')
   return {
     stored,
     continuationToken: continuationToken as string | undefined,
@@ -181,7 +171,7 @@ function rootOf (xml: string): XmlElement {
 }
 
 function checkName (root: XmlElement, ...names: string[]): XmlElement {
-  if (!names.includes(root.name)) throw new XmlError(`its root element is not ${names[0]}`)
+  if (!names.includes(root.name)) throw new XmlError(`the root element is not ${names[0]}`)
   return root
 }
 
@@ -199,7 +189,7 @@ function named (id: string, input: object): JsonObject {
 
 const toWireFields = (fields: Json): Json => isListOfTexts(fields) ? { Field: fields } : fields
 
-/** The form of the SDK for Node; a list of objects would be several elements. */
+/** Tells whether fields have the form of the SDK for Node. A list of objects would be several elements. */
 function isListOfTexts (value: Json): value is string[] {
   return Array.isArray(value) && value.every(each => typeof each === 'string')
 }
@@ -207,22 +197,17 @@ function isListOfTexts (value: Json): value is string[] {
 const changesToWire: MemberChanges = new Map([
   ['Filter', filter => toWireFilter(filter as JsonObject)],
   ['OptionalFields', toWireFields],
-  ['Destination', inside('COSBucketDestination', toWireDestination)]
+  ['Destination', destination => toWireDestination(destination as JsonObject)]
 ])
 
-/** What {@link changesToWire} does, in the form of a stored configuration. */
+/** Returns the changes that {@link changesToWire} makes, but in the form of a stored configuration. */
 function changesToStored (root: XmlElement): MemberChanges {
   const { Filter: filter, Destination: destination } = readMembers(root, inventoryConfiguration)
-  const hasAnd = childrenOf([root], 'Filter').some(({ children }) => children.some(({ name }) => name === 'And'))
-  const stored = isObject(destination) ? own(destination, 'COSBucketDestination') as JsonObject : {}
+  const hasAnd = root.children.some(each => each.name === 'Filter' && each.children.some(({ name }) => name === 'And'))
   return new Map([
     ['Filter', (each: Json) => toStoredFilter(each as JsonObject, { wire: filter as JsonObject | undefined, hasAnd })],
-    ['Destination', inside('COSBucketDestination', each => toStoredDestination(each, stored))]
+    ['Destination', (each: Json) => toStoredDestination(each as JsonObject, destination as JsonObject | undefined)]
   ])
-}
-
-function childrenOf (elements: XmlElement[], name: string): XmlElement[] {
-  return elements.flatMap(({ children }) => children.filter(child => child.name === name))
 }
 
 function fromWire (wire: JsonObject): InventoryConfiguration {
@@ -231,56 +216,5 @@ function fromWire (wire: JsonObject): InventoryConfiguration {
 
 const changesFromWire: MemberChanges = new Map([
   ['Filter', filter => fromWireFilter(filter as JsonObject)],
-  ['Destination', inside('COSBucketDestination', fromWireDestination)]
+  ['Destination', destination => fromWireDestination(destination as JsonObject)]
 ])
-
-function toWireDestination (destination: JsonObject): JsonObject {
-  return mapMembers(destination, encryptionToWire)
-}
-
-const encryptionToWire: MemberChanges = new Map([['Encryption', renamed('SSECOS', 'SSE-COS')]])
-
-/** Keeps an encryption that is the same, otherwise the spelling SSECOS. SSE-COS outside of Encryption goes into it. */
-function toStoredDestination (destination: JsonObject, stored: JsonObject): JsonObject {
-  const { Encryption: encryption } = destination
-  const before = fromWireDestination(stored)['Encryption']
-  if (isSame(encryption, before)) {
-    const { Encryption: _, ...rest } = destination
-    const { Encryption: nested, 'SSE-COS': direct } = stored
-    return { ...rest, ...nested !== undefined && { Encryption: nested }, ...direct !== undefined && { 'SSE-COS': direct } }
-  }
-  const usesOtherSpelling = isObject(stored['Encryption']) && own(stored['Encryption'], 'SSECOS') !== undefined
-  return usesOtherSpelling ? destination : toWireDestination(destination)
-}
-
-/**
- * SSE-COS, SSECOS, and SSE-COS outside of Encryption are one thing.
- *
- * @throws {XmlError} when they differ
- */
-function fromWireDestination (destination: JsonObject): JsonObject {
-  const { 'SSE-COS': direct, ...rest } = destination
-  const { Encryption: encryption = {} } = rest
-  if (direct === undefined && !isObject(rest['Encryption'])) return rest
-  const all: JsonObject = {}
-  for (const [name, value] of Object.entries(encryption)) merge(all, name === 'SSE-COS' ? 'SSECOS' : name, value as Json)
-  if (direct !== undefined) merge(all, 'SSECOS', direct)
-  if (Array.isArray(all['SSECOS'])) throw new XmlError('SSE-COS occurs more than once')
-  const mapped: JsonObject = { ...rest }
-  mapped['Encryption'] = all
-  return mapped
-}
-
-function renamed (from: string, to: string): (value: Json) => Json {
-  return value => {
-    const object = value as JsonObject
-    const mapped: JsonObject = {}
-    for (const name of Object.keys(object)) merge(mapped, name === from ? to : name, object[name] as Json)
-    return mapped
-  }
-}
-
-function inside (name: string, change: (object: JsonObject) => JsonObject): (value: Json) => Json {
-  const changes: MemberChanges = new Map([[name, inner => change(inner as JsonObject)]])
-  return value => mapMembers(value as JsonObject, changes)
-}

@@ -15,7 +15,7 @@ export interface XmlElement {
   text: string
 }
 
-/** A document that is not well-formed, has a document type declaration, or does not fit its purpose. */
+/** A document is not well-formed, has a document type declaration, or has the wrong elements for its purpose. */
 export class XmlError extends Error {
   override readonly name = 'XmlError'
 }
@@ -23,7 +23,7 @@ export class XmlError extends Error {
 /** COS nests 6 deep. Code that walks elements is recursive. */
 const maxDepth = 32
 
-/** How much markup a document may have. */
+/** The largest document that is read. */
 export interface Extent {
   /** Characters. */
   maxLength: number
@@ -43,12 +43,12 @@ export const bucketListExtent: Extent = { maxLength: 2 * 1024 * 1024, maxElement
 /** A page of configurations, each of which has an extent of its own: a thousand of 250 elements each. */
 export const pageExtent: Extent = { maxLength: maxListBytes, maxElements: 250_000 }
 
-/** Attributes of a document. COS sends next to none. */
+/** The most attributes of a document. COS sends almost none. */
 const maxAttributes = 1_000
 
 const byteOrderMark = '\uFEFF'
 
-/** Declared encodings in which ASCII is not what it is in UTF-8. */
+/** Declared encodings in which ASCII has other bytes than in UTF-8. */
 const wideEncoding = /^(utf-?16|utf-?32|utf-?7|iso-10646|ucs|ebcdic|cp037|ibm037)/i
 
 /** Encodings that may be declared for any text in UTF-8. */
@@ -59,7 +59,7 @@ const chunkLength = 16 * 1024
 
 interface Handlers {
   /**
-   * Called at the end of each child of the root, which is kept as a child when this returns true.
+   * Called at the end of each child of the root. The root keeps the child when this returns true.
    *
    * @param xml the child as the document has it
    * @param size the number of its elements, itself included
@@ -67,7 +67,6 @@ interface Handlers {
   onChild: (child: XmlElement, xml: string, size: number) => boolean
 }
 
-/** Keeps all. */
 const keepChildren: Handlers = { onChild: () => true }
 
 /**
@@ -108,7 +107,7 @@ export async function parseInParts (
 }
 
 function createParser (untrimmed: string, { maxLength, maxElements }: Extent, { onChild }: Handlers) {
-  if (untrimmed.length > maxLength) throw new XmlError('it is too long')
+  if (untrimmed.length > maxLength) throw new XmlError('the document is too long')
   // Some gateways put blank lines before the declaration, which XML does not allow.
   const text = untrimmed.replace(/^[\t\n\r ]+/, '')
   const parser = new SaxesParser({ xmlns: false, position: false, defaultXMLVersion: '1.0', forceXMLVersion: true })
@@ -121,11 +120,11 @@ function createParser (untrimmed: string, { maxLength, maxElements }: Extent, { 
   parser.on('xmldecl', ({ encoding = 'UTF-8' }) => { checkEncoding(encoding, text) })
   parser.on('attribute', () => {
     attributes += 1
-    if (attributes > maxAttributes) throw new XmlError('it holds too much markup')
+    if (attributes > maxAttributes) throw new XmlError('the document has too much markup')
   })
   parser.on('opentag', ({ name: qualifiedName, attributes: found }) => {
     elements += 1
-    if (elements > maxElements || open.length === maxDepth) throw new XmlError('it holds too much markup')
+    if (elements > maxElements || open.length === maxDepth) throw new XmlError('the document has too much markup')
     const element: XmlElement = {
       name: qualifiedName.slice(qualifiedName.indexOf(':') + 1),
       qualifiedName,
@@ -170,7 +169,7 @@ function asXmlError (work: () => void): void {
   try {
     work()
   } catch (error) {
-    throw error instanceof XmlError ? error : new XmlError('it is not well-formed', { cause: error })
+    throw error instanceof XmlError ? error : new XmlError('the document is not well-formed', { cause: error })
   }
 }
 
@@ -178,12 +177,12 @@ function asXmlError (work: () => void): void {
 function checkEncoding (encoding: string, text: string): void {
   if (utf8Encoding.test(encoding)) return
   const isAscii = /^[\0-\x7F]*$/.test(text)
-  if (!isAscii || wideEncoding.test(encoding)) throw new XmlError('its declared encoding is not UTF-8')
+  if (!isAscii || wideEncoding.test(encoding)) throw new XmlError('the declared encoding is not UTF-8')
 }
 
 /** Decodes UTF-8, without a byte order mark. @throws {XmlError} when the bytes are not UTF-8 */
 export function decodeUtf8 (bytes: Uint8Array): string {
-  if (!isUtf8(bytes)) throw new XmlError('it is not UTF-8')
+  if (!isUtf8(bytes)) throw new XmlError('the document is not UTF-8')
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString()
   return text.startsWith(byteOrderMark) ? text.slice(1) : text
 }

@@ -1,10 +1,10 @@
 /**
- * Rewriting a stored document: what a change leaves alone keeps its form, its place, and its attributes.
+ * Rewriting a stored document. Unchanged elements keep their form, their place and their attributes.
  */
-import {
-  escapeText, isObject, isSame, meaningOf, own, readElement, readMembers, writeContent, writeElement
-} from './mapping.ts'
-import type { Json, JsonObject, Members } from './mapping.ts'
+import { isObject, isSame, meaningOf, own } from './json.ts'
+import type { Json, JsonObject } from './json.ts'
+import { escapeText, readElement, readMembers, writeContent, writeElement } from './mapping.ts'
+import type { Members } from './mapping.ts'
 import type { XmlElement } from './parser.ts'
 
 type Kind = Parameters<typeof readElement>[1]
@@ -16,9 +16,9 @@ interface Written {
 }
 
 /**
- * Returns the XML of an element whose children are to be other ones.
+ * Returns the XML of an element with new children.
  *
- * @param next the new children in the form that {@link readMembers} gives
+ * @param next the new children in the form that {@link readMembers} returns
  */
 export function rewriteElement (element: XmlElement, kind: Members | undefined, next: JsonObject): string {
   const children = rewriteChildren(element, kind, next)
@@ -28,7 +28,7 @@ export function rewriteElement (element: XmlElement, kind: Members | undefined, 
 function rewriteChildren (element: XmlElement, kind: Members | undefined, next: JsonObject): Written[] {
   const before = readMembers(element, kind)
   const children: Written[] = []
-  // Once for each name: a list has thousands of elements of one name.
+  // Values are compared once for each name, because a list has thousands of elements of one name.
   const changed = new Map<string, boolean>()
   const unwritten = byName(element.children)
   for (const child of element.children) {
@@ -59,7 +59,7 @@ function append (lists: Map<string, XmlElement[]>, key: string, element: XmlElem
   else list.push(element)
 }
 
-/** One element for each value: the stored one where there is one of the same meaning. */
+/** Returns one element for each value: the stored one if there is one with the same canonical form. */
 function rewriteEach (name: string, candidates: XmlElement[], kind: Kind, value: Json): string {
   if (!Array.isArray(value) && candidates.length === 1) return rewriteOne(candidates[0] as XmlElement, kind, value)
   const unused = new Map<string, XmlElement[]>()
@@ -100,7 +100,7 @@ function tagged ({ qualifiedName, attributes }: XmlElement, content: string): st
   return `<${tag}>${content}</${qualifiedName}>`
 }
 
-/** White space is a reference, or it would read back as a space (XML 1.0, section 3.3.3). */
+/** White space becomes a reference, because parsers read it as a space (XML 1.0, section 3.3.3). */
 function escapeAttribute (value: string): string {
   return value.replace(/[&<"\t\n\r]/g, char => `&#${char.charCodeAt(0)};`)
 }

@@ -1,0 +1,61 @@
+/** A JSON value other than null, which no element becomes. */
+export type Json = string | number | boolean | JsonObject | Json[]
+export interface JsonObject { [name: string]: Json }
+
+/** Returns the own member of a name. */
+export function own (object: JsonObject, name: string): Json | undefined {
+  return Object.hasOwn(object, name) ? object[name] : undefined
+}
+
+/** Assigns a member, also one named `__proto__`. */
+export function set (object: JsonObject, name: string, value: Json): void {
+  if (name !== '__proto__') object[name] = value
+  else Object.defineProperty(object, name, { value, enumerable: true, configurable: true, writable: true })
+}
+
+/**
+ * Returns the canonical form of a value. Two values mean the same exactly when their canonical forms are equal. The
+ * order of elements, fields and tags does not count, nor does that of unknown elements. Each name, value and repetition
+ * counts.
+ */
+export function meaningOf (value: unknown): string {
+  // The length in front makes quotes unnecessary, and so their escaping.
+  if (typeof value === 'string') return `${value.length}:${value}`
+  if (Array.isArray(value)) return `[${value.map(meaningOf).sort().join()}]`
+  if (typeof value !== 'object' || value === null) return String(value)
+  let members = ''
+  for (const name of Object.keys(value).sort()) {
+    members += `${name.length}:${name}=${meaningOf((value as JsonObject)[name])},`
+  }
+  return `{${members}}`
+}
+
+/** Tells whether two values have the same canonical form. An absent value equals only another absent one. */
+export function isSame (one: Json | undefined, other: Json | undefined): boolean {
+  return one === undefined || other === undefined ? one === other : meaningOf(one) === meaningOf(other)
+}
+
+/** Adds a member. If there is one with another canonical form, both become a list. */
+export function merge (object: JsonObject, name: string, value: Json): void {
+  const present = own(object, name)
+  if (present === undefined) set(object, name, value)
+  else if (meaningOf(present) !== meaningOf(value)) set(object, name, [present, value].flat())
+}
+
+/** Tells whether a value is an object. */
+export function isObject (value: Json | undefined): value is JsonObject {
+  return typeof value === 'object' && !Array.isArray(value)
+}
+
+/** The function that changes a member, by the member's name. */
+export type MemberChanges = ReadonlyMap<string, (value: Json) => Json>
+
+/** Returns a copy of an object with some members changed. Order is kept. */
+export function mapMembers (object: JsonObject, changes: MemberChanges): JsonObject {
+  const mapped: JsonObject = {}
+  for (const name of Object.keys(object)) {
+    const value = object[name] as Json
+    set(mapped, name, changes.get(name)?.(value) ?? value)
+  }
+  return mapped
+}

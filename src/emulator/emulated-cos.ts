@@ -1,0 +1,80 @@
+import type { ServerResponse } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { deliver, replaceAnswer } from './deliver.ts'
+import type { Emulator, EmulatorOptions } from './emulator.ts'
+import { createEndpoint, identify } from './endpoint.ts'
+import { createFaultQueue, parseFault } from './faults.ts'
+import { createInventories } from './inventories.ts'
+import { createJournal } from './journal.ts'
+import type { Body, CosRequest } from './request.ts'
+import { createStateFile, volatileState } from './state-file.ts'
+
+/** Reads the body of a request; undefined when the client disconnected. */
+export type BodyReader = () => Promise<Body | undefined>
+
+/** COS apart from its socket. */
+export interface EmulatedCos {
+  /** Responds to a request, or does what a fault demands instead. */
+  serve (request: CosRequest, response: ServerResponse, read: BodyReader): Promise<void>
+  /** Returns the time of COS, in milliseconds since 1970. */
+  now (): number
+  controls: Omit<Emulator, 'host' | 'port' | 'address' | 'connections' | 'close'>
+}
+
+/**
+ * Creates COS with its state, clock, credentials, journal and injected faults.
+ *
+ * @throws Error when the state file cannot be read or written, or is not one
+ */
+export function createEmulatedCos (options: EmulatorOptions): EmulatedCos {
+  const { buckets, stateFile, now: trueNow = Date.now, lenient = [], strict = [] } = options
+  let { credentials } = options
+  let clockOffsetMs = 0
+  const now = () => trueNow() + clockOffsetMs
+  const journal = createJournal()
+  const faults = createFaultQueue()
+  const inventories = createInventories(stateFile === undefined ? volatileState : createStateFile(stateFile))
+  const endpoint = createEndpoint({ buckets, inventories, credentials: () => credentials, now, lenient, strict })
+
+  return {
+    now,
+
+    async serve (request, response, read) {
+      const { method, target, host, headers, rawPath } = request
+      const { operation, bucket } = identify(request)
+      const received = { method, target, host, headers, body: '', operation, status: 0 }
+      journal.add(received)
+      const body = await read()
+      if (body === undefined) return
+      journal.setBody(received, body.bytes.toString())
+
+      const { latencyMs, fault } = faults.take({ operation, bucket, method })
+      if (latencyMs > 0) await sleep(latencyMs, undefined, { ref: false })
+      // A slow response is still sent. For a lost one the fault says whether the change was made.
+      const withEffect = fault === undefined || fault.kind === 'drip' || fault.after === 'effect'
+      const answer = endpoint.answer(request, body, withEffect)
+      const sent = replaceAnswer(fault, answer, host + rawPath, now())
+      received.status = sent?.status ?? 0
+      await deliver(response, fault, sent)
+    },
+
+    controls: {
+      requests: journal.requests,
+      addFault (fault) {
+        const parsed = parseFault(fault)
+        if ('errors' in parsed) throw new TypeError(`not a fault: ${parsed.errors.join('; ')}`)
+        return faults.add(parsed.fault)
+      },
+      faults: faults.list,
+      clearFaults: faults.clear,
+      setClockOffset (ms) { clockOffsetMs = ms },
+      setCredentials (next) { credentials = next },
+      configurations: inventories.documents,
+      reset () {
+        inventories.reset()
+        faults.clear()
+        journal.requests.length = 0
+      }
+    }
+  }
+}
