@@ -17,7 +17,7 @@ import {
 import { refTo } from '../contract/schema.ts'
 import type { Call } from '../cos/inventories.ts'
 import { ServiceError } from '../errors.ts'
-import { authorize } from '../http/access/authorization.ts'
+import { authorizeConfiguration } from '../http/access/authorization.ts'
 import { rejectBody } from '../http/body/json-body.ts'
 import { preconditionsOf, rejectPreconditions } from '../http/body/preconditions.ts'
 import { mergePatchMediaType, rejectPatchResult } from '../http/body/validation.ts'
@@ -167,8 +167,7 @@ export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (
     const isDryRun = query['dry-run'] === 'true'
     const check: PatchCheck = (result, present) => {
       rejectPatchResult(request, result, present)
-      request.context.configuration = result
-      authorize(request.context, result)
+      authorizeConfiguration(request.context, result)
     }
     const args = [id, body, preconditionsOf(request), check] as const
     return await bucketCalls.run(request, async call => {
