@@ -12,7 +12,7 @@ import type { BucketOperation } from './context/request-context.ts'
 export interface Change {
   action: Action
   id: string
-  /** What is written; undefined for a deletion. */
+  /** The configuration that is written; undefined for a deletion. */
   configuration?: object | undefined
 }
 

@@ -26,8 +26,8 @@ export interface BucketCalls {
    */
   prepare (request: FastifyRequest, reply: FastifyReply): Promise<void>
   /**
-   * Runs an operation in that region. When COS says that a bucket which was looked up is not there, looks again, and
-   * runs the operation once more where the bucket is now.
+   * Runs an operation in that region. When COS does not find a bucket whose region was looked up, looks it up again
+   * and runs the operation once more in the new region.
    *
    * @throws {ServiceError} of the operation; CallerNotAllowed in the other region
    */
@@ -106,7 +106,7 @@ function isNoSuchBucket (error: unknown): error is ServiceError {
   return error instanceof ServiceError && error.code === 'NoSuchBucket'
 }
 
-/** Returns the same error. Its detail says that the look-up of the bucket had nothing to add. */
+/** Returns the same error with a detail that mentions the look-up. */
 function nowhere (error: ServiceError): ServiceError {
   return new ServiceError(error, `${error.detail} Region discovery knows of no other region.`, error)
 }

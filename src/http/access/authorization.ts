@@ -48,7 +48,7 @@ export function authorize ({ caller, operation, destinations }: RequestContext):
 /**
  * Authorizes the destinations that a configuration names, and keeps them for the audit log.
  *
- * @param configuration the configuration that is written, or a part of it
+ * @param configuration what is written, or a part of it
  * @throws {ServiceError} as {@link authorize} does
  */
 export function authorizeConfiguration (context: RequestContext, configuration: unknown): void {

@@ -21,7 +21,7 @@ declare module 'fastify' {
   }
 }
 
-/** What an authenticated route does to a bucket. */
+/** The operation of an authenticated route on a bucket. */
 export interface BucketOperation {
   readonly action: Action
   /** Actions that the caller needs besides, such as those of `prune=true`. */
