@@ -90,7 +90,7 @@ export function createMetrics (version: string): Metrics {
   }
 }
 
-/** Creates the functions that add a metric to a registry. Those with `read` set their values at each scrape. */
+/** Creates the functions that add a metric to a registry. Metrics with `read` get their values at each scrape. */
 function createInstruments (registry: Registry) {
   const registers = [registry]
   const counter = <T extends string>(
