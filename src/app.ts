@@ -44,17 +44,18 @@ import { parseQuery } from './http/query.ts'
 import type { Metrics } from './metrics.ts'
 import { desiredSetRoutes } from './routes/desired-set.ts'
 import { inventoryRoutes } from './routes/inventories.ts'
+import { listRoute } from './routes/list.ts'
 import { probeRoutes } from './routes/probes.ts'
 import type { Tracer } from './tracing/tracing.ts'
 
-/** What the application needs from outside. It opens nothing itself. */
+/** The dependencies of the application, which opens nothing itself. */
 export interface Dependencies {
   /** Host names that are served besides those of loopback; undefined when callers are authenticated. */
   allowedHosts: readonly string[] | undefined
   audit: AuditLog
   callers: Pick<Callers, 'identify'>
   connections: ConnectionRegistry
-  /** For a caller's whole request, in milliseconds. */
+  /** Time for all calls of a request, in milliseconds. */
   deadlineMs: number
   desiredSets: DesiredSets
   /** Undefined to collect the document from the routes: `app.swagger()` returns it, and none is served. */
@@ -70,7 +71,7 @@ export interface Dependencies {
   rateLimits: RateLimits
   readOnly: boolean
   regions: Regions
-  /** Says in words why the service cannot serve; undefined while it can. */
+  /** Returns the reason why the service is not ready; undefined while it is. */
   fault: () => string | undefined
   tls: TlsOptions | undefined
   tracer: Tracer
@@ -79,13 +80,13 @@ export interface Dependencies {
 }
 
 /**
- * Builds the HTTP application: plugins and routes in the order in which a request meets them. It listens nowhere yet.
+ * Builds the HTTP application: plugins and routes in the order in which a request passes them. Does not listen yet.
  * Plugins declare those that they need, so that a wrong order stops the start.
  */
 export async function buildApp (dependencies: Dependencies): Promise<FastifyInstance> {
   const { connections, lifecycle, metrics, tls } = dependencies
   const app = createFastify(dependencies)
-  // Compiled serializers drop properties that a schema does not name. Nothing COS said may be lost.
+  // Compiled serializers drop properties that a schema does not name. Responses contain all elements of COS.
   app.setSerializerCompiler(() => JSON.stringify)
   await app.register(requestContext, { connections, isTls: tls !== undefined })
   await app.register(problemReplies)
@@ -110,7 +111,7 @@ export async function buildApp (dependencies: Dependencies): Promise<FastifyInst
   return app
 }
 
-/** Adds what only known callers may use. */
+/** Adds the routes that need a known caller. */
 async function addBucketRoutes (
   api: FastifyInstance, dependencies: Dependencies, rateLimiter: RateLimiter
 ): Promise<void> {
@@ -123,6 +124,7 @@ async function addBucketRoutes (
   await api.register(validation)
   await api.register(bucketCall, { bucketCalls, isReadOnly: dependencies.readOnly })
   await api.register(inventoryRoutes, { bucketCalls, inventories })
+  await api.register(listRoute, { bucketCalls, inventories })
   await api.register(desiredSetRoutes, { auditTrail, bucketCalls, desiredSets, lifecycle })
 }
 
@@ -133,7 +135,7 @@ export async function buildMetricsApp (
   const connections = new ConnectionRegistry({ onClosed: metrics.connectionClosed })
   const lifecycle = createLifecycle()
   const options = { connections, logger, tls: undefined, trustedProxies: [] }
-  // A scrape is worth nothing to a process that ends.
+  // A process that ends needs no scrape.
   const app = createFastify(options, { forceCloseConnections: true })
   app.addSchema(ProblemSchema)
   await app.register(requestContext, { connections, isTls: false })

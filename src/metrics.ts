@@ -6,26 +6,26 @@ import { problemTable } from './errors.ts'
 import type { ClosingReason } from './http/connections/connection-limits.ts'
 import type { ConnectionRegistry } from './http/connections/connection-registry.ts'
 
-/** A request that has been answered, or that its caller has left. */
+/** A request that has its response, or whose client disconnected. */
 export interface AnsweredRequest {
   method: string
   /** Template of the path; undefined when no route has it. */
   route: string | undefined
   status: number
-  /** Of the problem document, when it was one. */
+  /** Code of the problem document, if the response was one. */
   code: string | undefined
   /** Name of the caller, once it is known. */
   caller: string | undefined
   seconds: number
 }
 
-/** What is asked for whenever somebody looks. */
+/** Values that are read at each scrape. */
 export interface Readings {
   occupation: () => Occupation
   connections: () => CosConnections
-  /** Of clients of this service. */
+  /** Pipelined requests and unsent bytes of clients. */
   backlog: ConnectionRegistry['backlog']
-  /** Milliseconds; undefined when the credentials do not expire or there are none. */
+  /** Milliseconds since 1970; undefined when the credentials do not expire or there are none. */
   credentialsExpireAt: () => number | undefined
   credentialsFault: () => string | undefined
   skewMs: () => number
@@ -34,21 +34,21 @@ export interface Readings {
   droppedLogLines: () => number
 }
 
-/** Counts and times; every label has a bounded number of values. */
+/** Counts and times. Every label has a bounded number of values. */
 export interface Metrics extends CallObserver {
   started (): void
   answered (request: AnsweredRequest): void
   shed (reason: ShedReason): void
   /** A connection of a client was closed before its responses were sent. */
   connectionClosed (reason: ClosingReason): void
-  /** Adds what is read at each scrape. */
+  /** Adds values that are read at each scrape. */
   addReadings (readings: Readings): void
   /** The Prometheus text format and its media type. */
   contentType: string
   scrape (): Promise<string>
 }
 
-/** COS's codes (COS document 7730) besides ours; whatever else something upstream says is `other`. */
+/** Codes of COS (COS document 7730) that are not codes of this service. Any other code is counted as `other`. */
 const cosCodes = [
   'InvalidArgument', 'InvalidRequest', 'InvalidURI', 'BadRequest', 'UnexpectedContent', 'MalformedXML',
   'MissingRequestBodyError', 'XMLSizeLimit', 'InvalidDigest', 'BadDigest', 'EntitySizeNotMatch', 'IncompleteBody',
@@ -67,44 +67,69 @@ const methods = new Set(['GET', 'HEAD', 'PUT', 'POST', 'DELETE', 'PATCH', 'OPTIO
 /** Seconds, up to the deadline of a request. */
 const buckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30]
 
-/** Nothing is counted yet; what is measured of the process begins with the first of these. */
+/** Creates metrics that have counted nothing. The first of a process also begins to measure the process. */
 export function createMetrics (version: string): Metrics {
   const registry = new Registry()
-  const registers = [registry]
+  const instruments = createInstruments(registry)
+  instruments.gauge('cos_inventory_proxy_build_info', 'Always 1.', ['version', 'node'])
+    .set({ version, node: process.version }, 1)
   processMetrics()
-  const counter = <T extends string>(name: string, help: string, labelNames: T[]) =>
-    new Counter({ name, help, labelNames, registers })
-  const histogram = <T extends string>(name: string, help: string, labelNames: T[]) =>
-    new Histogram({ name, help, labelNames, buckets, registers })
-  const gauge = <T extends string>(
-    name: string, help: string, labelNames: T[] = [], read?: (gauge: Gauge<T>) => void
-  ) =>
-      new Gauge({ name, help, labelNames, registers, ...read && { collect () { read(this) } } })
+  const write = async () => `${await registry.metrics()}\n${await processMetrics().metrics()}`
+  /** Requests that arrive together share one text. A text for each pipelined request would block the event loop. */
+  let pending: Promise<string> | undefined
 
-  const requests = counter('http_requests_total', 'Requests that got as far as a route, by method and status; 499 is a caller that left.', ['method', 'route', 'status'])
-  const requestSeconds = histogram('http_request_duration_seconds', 'From the head of a request to the end of its answer.', ['method', 'route'])
-  const inFlight = gauge('http_requests_in_flight', 'Requests that have no answer yet.')
+  return {
+    ...requestMetrics(instruments),
+    ...callMetrics(instruments),
+    addReadings (readings) { addReadings(instruments, readings) },
+    contentType: registry.contentType,
+    scrape () {
+      pending ??= write().finally(() => { pending = undefined })
+      return pending
+    }
+  }
+}
+
+/** Creates the functions that add a metric to a registry. Metrics with `read` get their values at each scrape. */
+function createInstruments (registry: Registry) {
+  const registers = [registry]
+  const counter = <T extends string>(
+    name: string, help: string, labelNames: T[], read?: (counter: Counter<T>) => void
+  ) => new Counter({ name, help, labelNames, registers, ...read && { collect () { read(this) } } })
+  const gauge = <T extends string>(
+    name: string, help: string, labelNames: T[], read?: (gauge: Gauge<T>) => void
+  ) => new Gauge({ name, help, labelNames, registers, ...read && { collect () { read(this) } } })
+
+  return {
+    counter,
+    histogram: <T extends string>(name: string, help: string, labelNames: T[]) =>
+      new Histogram({ name, help, labelNames, buckets, registers }),
+    gauge,
+    /** Adds a gauge without labels that is read at each scrape; absent while it has no value. */
+    reading: (name: string, help: string, read: () => number | undefined) => gauge(name, help, [], each => {
+      const value = read()
+      if (value === undefined) each.remove()
+      else each.set(value)
+    })
+  }
+}
+
+type Instruments = ReturnType<typeof createInstruments>
+
+/** Creates the metrics of clients: their requests and connections. */
+function requestMetrics (
+  { counter, histogram, gauge }: Instruments
+): Pick<Metrics, 'started' | 'answered' | 'connectionClosed'> {
+  const requests = counter('http_requests_total', 'Requests that reached a route, by method and status. 499: the client disconnected.',
+    ['method', 'route', 'status'])
+  const requestSeconds = histogram('http_request_duration_seconds', 'From the head of a request to the end of its response.', ['method', 'route'])
+  const inFlight = gauge('http_requests_in_flight', 'Requests without a complete response.', [])
   const problems = counter('http_problems_total', 'Problem documents by code.', ['code'])
   const callerRequests = counter('caller_requests_total', 'Requests of known callers by status.', ['caller', 'status'])
-  const calls = counter('cos_calls_total', 'Calls to COS, repeats included in one, by how they ended.', ['operation', 'class'])
-  const callSeconds = histogram('cos_call_duration_seconds', 'Calls to COS with waiting and repeats.', ['operation'])
-  const attempts = counter('cos_attempts_total', 'Single attempts by how they ended.', ['operation', 'class', 'code'])
-  const attemptSeconds = histogram('cos_attempt_duration_seconds', 'Single attempts.', ['operation'])
-  const retries = counter('cos_retries_total', 'Repeats by the class of the failure before them.', ['operation', 'class'])
-  const retriesDenied = counter('cos_retries_denied_total', 'Repeats that could have helped and were not made.', ['reason'])
-  const queueSeconds = histogram('cos_queue_wait_seconds', 'Waiting for a slot, without which nothing is sent.', [])
-  const shed = counter('cos_calls_shed_total', 'Calls that got no slot.', ['reason'])
-  const connectionsClosed = counter('http_connections_closed_total',
-    'Connections of clients that were closed before their responses were sent.', ['reason'])
-  gauge('cos_inventory_proxy_build_info', 'Always 1.', ['version', 'node']).set({ version, node: process.version }, 1)
-  // So that a rate over them is there before the first of them is.
-  for (const reason of ['queue_full', 'waited', 'silent_host']) shed.inc({ reason }, 0)
-  for (const reason of ['budget', 'deadline']) retriesDenied.inc({ reason }, 0)
+  const connectionsClosed = counter('http_connections_closed_total', 'Client connections closed before their responses were sent.',
+    ['reason'])
+  // A rate needs the series before its first increase.
   for (const reason of ['stalled', 'unsent_limit', 'pipeline_limit']) connectionsClosed.inc({ reason }, 0)
-
-  const write = async () => `${await registry.metrics()}\n${await processMetrics().metrics()}`
-  /** Requests that arrive together share one text. Pipelined ones would hold the event loop otherwise. */
-  let pending: Promise<string> | undefined
 
   return {
     started () { inFlight.inc() },
@@ -116,6 +141,25 @@ export function createMetrics (version: string): Metrics {
       if (code !== undefined) problems.inc({ code: known(code) })
       if (caller !== undefined) callerRequests.inc({ caller, status })
     },
+    connectionClosed (reason) { connectionsClosed.inc({ reason }) }
+  }
+}
+
+/** Creates the metrics of calls to COS. */
+function callMetrics ({ counter, histogram }: Instruments): CallObserver & Pick<Metrics, 'shed'> {
+  const calls = counter('cos_calls_total', 'Calls to COS by result. Retries count as one call.', ['operation', 'class'])
+  const callSeconds = histogram('cos_call_duration_seconds', 'Calls to COS, with waiting and retries.', ['operation'])
+  const attempts = counter('cos_attempts_total', 'Single attempts by result.', ['operation', 'class', 'code'])
+  const attemptSeconds = histogram('cos_attempt_duration_seconds', 'Single attempts.', ['operation'])
+  const retries = counter('cos_retries_total', 'Retries by the class of the failure before them.', ['operation', 'class'])
+  const retriesDenied = counter('cos_retries_denied_total', 'Retries that could have helped and were not made.', ['reason'])
+  const queueSeconds = histogram('cos_queue_wait_seconds', 'Waiting for a permit to call COS.', [])
+  const shed = counter('cos_calls_shed_total', 'Calls that got no permit.', ['reason'])
+  // A rate needs the series before its first increase.
+  for (const reason of ['budget', 'deadline']) retriesDenied.inc({ reason }, 0)
+  for (const reason of ['queue_full', 'waited', 'silent_host']) shed.inc({ reason }, 0)
+
+  return {
     attempted (operation, { class: ending, code }, seconds) {
       attempts.inc({ operation, class: ending, code: known(code) })
       attemptSeconds.observe({ operation }, seconds)
@@ -127,55 +171,39 @@ export function createMetrics (version: string): Metrics {
     retried (operation, after) { retries.inc({ operation, class: after }) },
     retryDenied (reason) { retriesDenied.inc({ reason }) },
     waited (seconds) { queueSeconds.observe(seconds) },
-    shed (reason) { shed.inc({ reason }) },
-    connectionClosed (reason) { connectionsClosed.inc({ reason }) },
-    addReadings ({
-      occupation, connections, backlog, credentialsExpireAt, credentialsFault, skewMs, redisUp, droppedLogLines
-    }) {
-      gauge('http_requests_waiting', 'Pipelined requests that wait for earlier ones of their connection.', [],
-        each => { each.set(backlog().waiting) })
-      gauge('http_response_unsent_bytes', 'Bytes of response bodies that clients have not taken yet.', [],
-        each => { each.set(backlog().unsentBytes) })
-      gauge('cos_calls_in_flight', 'Calls that hold a slot.', [], each => { each.set(occupation().inFlight) })
-      gauge('cos_calls_waiting', 'Calls that wait for a slot.', [], each => { each.set(occupation().waiting) })
-      gauge('cos_silent_hosts', 'Hosts of COS that answer nobody.', [], each => { each.set(occupation().unresponsiveHosts) })
-      gauge('cos_connections', 'Connections to COS.', ['state'], each => {
-        const { open, busy } = connections()
-        each.set({ state: 'open' }, open)
-        each.set({ state: 'busy' }, busy)
-      })
-      gauge('cos_credentials_available', '1 while there are valid credentials.', [], each => {
-        each.set(credentialsFault() === undefined ? 1 : 0)
-      })
-      gauge('cos_credentials_expiry_timestamp_seconds', 'When the present credentials expire, if they do.', [], each => {
-        const expiresAt = credentialsExpireAt()
-        if (expiresAt === undefined) each.remove()
-        else each.set(expiresAt / 1000)
-      })
-      gauge('cos_clock_skew_seconds', 'What the clock of COS is ahead of this machine\'s, as far as COS has objected.', [],
-        each => { each.set(skewMs() / 1000) })
-      registry.registerMetric(new Counter({
-        name: 'log_lines_dropped_total',
-        help: 'Log lines dropped because the reader of stdout or stderr was too slow.',
-        registers: [],
-        collect () {
-          this.reset()
-          this.inc(droppedLogLines())
-        }
-      }))
-      if (redisUp === undefined) return
-      gauge('redis_up', '1 while Redis counts requests for the rate limit, 0 while the limit is off.', [],
-        each => { each.set(redisUp() ? 1 : 0) })
-    },
-    contentType: registry.contentType,
-    scrape () {
-      pending ??= write().finally(() => { pending = undefined })
-      return pending
-    }
+    shed (reason) { shed.inc({ reason }) }
   }
 }
 
-/** Memory, event loop and garbage collection: a process has them once, however many services are in it. */
+function addReadings ({ counter, gauge, reading }: Instruments, {
+  occupation, connections, backlog, credentialsExpireAt, credentialsFault, skewMs, redisUp, droppedLogLines
+}: Readings): void {
+  reading('http_requests_waiting', 'Pipelined requests that wait for earlier ones of their connection.', () => backlog().waiting)
+  reading('http_response_unsent_bytes', 'Bytes of response bodies that clients have not read yet.', () => backlog().unsentBytes)
+  reading('cos_calls_in_flight', 'Calls that have a permit.', () => occupation().inFlight)
+  reading('cos_calls_waiting', 'Calls that wait for a permit.', () => occupation().waiting)
+  reading('cos_silent_hosts', 'Unresponsive hosts of COS.', () => occupation().unresponsiveHosts)
+  reading('cos_credentials_available', '1 while there are valid credentials.', () => credentialsFault() === undefined ? 1 : 0)
+  reading('cos_credentials_expiry_timestamp_seconds', 'Expiry of the current credentials, if they expire.', () => {
+    const expiresAt = credentialsExpireAt()
+    return expiresAt === undefined ? undefined : expiresAt / 1000
+  })
+  reading('cos_clock_skew_seconds', 'Lead of the clock of COS over this machine, once COS has rejected a signature because of it.', () => skewMs() / 1000)
+  if (redisUp !== undefined) {
+    reading('redis_up', '1 while Redis counts requests for the rate limit, 0 while the limit is off.', () => redisUp() ? 1 : 0)
+  }
+  gauge('cos_connections', 'Connections to COS.', ['state'], each => {
+    const { open, busy } = connections()
+    each.set({ state: 'open' }, open)
+    each.set({ state: 'busy' }, busy)
+  })
+  counter('log_lines_dropped_total', 'Log lines dropped because the reader of stdout or stderr was too slow.', [], each => {
+    each.reset()
+    each.inc(droppedLogLines())
+  })
+}
+
+/** Returns memory, event loop and garbage collection. All services of a process share them. */
 function processMetrics (): Registry {
   if (ofProcess === undefined) {
     ofProcess = new Registry()

@@ -1,5 +1,6 @@
 import type { Action } from '../contract/callers.ts'
-import { bucketPattern, textMember } from '../contract/inventory.ts'
+import { bucketPattern } from '../contract/names.ts'
+import { textMember } from '../contract/xml-text.ts'
 import type { Caller, Statement } from './callers-file.ts'
 
 /** What a caller wants to do, and where. */

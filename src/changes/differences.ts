@@ -1,13 +1,13 @@
 import { meaningOf } from './version.ts'
 
-/** One value that differs: where it is (RFC 6901), and what it was and becomes; absent where there is none. */
+/** One value that differs: its place (RFC 6901), and the value before and after the change, if any. */
 export interface Difference {
   pointer: string
   from?: unknown
   to?: unknown
 }
 
-/** What makes one value mean something else than another. Lists are compared whole, their order does not count. */
+/** Returns the differences in meaning between two values. Lists are compared whole, their order does not count. */
 export function differencesOf (from: unknown, to: unknown, pointer = ''): Difference[] {
   if (isObject(from) && isObject(to)) {
     const names = new Set([...Object.keys(from), ...Object.keys(to)])

@@ -1,5 +1,6 @@
 import { createKeyedMutex } from '../concurrency/keyed-mutex.ts'
 import type { KeyedMutex, LockFailure } from '../concurrency/keyed-mutex.ts'
+import type { Call } from '../cos/inventories.ts'
 import { canceled } from '../cos/upstream-error.ts'
 import { ServiceError } from '../errors.ts'
 
@@ -12,6 +13,11 @@ export type Locks = KeyedMutex
  */
 export function createLocks (options: Omit<Parameters<typeof createKeyedMutex>[0], 'toError'>): Locks {
   return createKeyedMutex({ ...options, toError })
+}
+
+/** Returns the key of the lock on a configuration. */
+export function lockKeyOf ({ bucket }: Call, id: string): string {
+  return `${bucket}/${id}`
 }
 
 function toError (reason: LockFailure): ServiceError {

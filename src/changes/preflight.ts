@@ -4,7 +4,7 @@ import { normalise } from '../cos/xml/inventory-xml.ts'
 import type { Regions } from '../cos/regions/regions.ts'
 import { ServiceError } from '../errors.ts'
 
-/** Something COS takes but makes no useful report of. Printable ASCII: it may stand in a header. */
+/** A reason why COS makes no useful report of a configuration that it accepts. Printable ASCII, for a header. */
 export interface Warning {
   code: 'DestinationNotFound' | 'DestinationNotChecked' | 'DestinationInOtherRegion' | 'ReportOfReports' |
     'TagWithoutField' | 'MonthWithoutDate' | 'PeriodInMilliseconds' | 'PeriodReversed'
@@ -18,18 +18,18 @@ const destinationPointer = '/Destination/COSBucketDestination/Bucket'
 /** COS document 30625. */
 const documentedResource = /^qcs::cos:([a-z0-9-]+)::([a-z0-9-]+)$/
 
-/** Seconds since 1970 until the year 5138. A later time is one in milliseconds. */
+/** Seconds from 1970 to the year 5138. A later time is in milliseconds. */
 const latestSeconds = 100_000_000_000
 
 type Destination = NonNullable<InventoryConfiguration['Destination']>
 
 /**
- * Looks for what would only show when a report is missing or wrong. Whether the destination exists is known only where
- * regions are discovered, and of the account's own buckets: those with the APPID of a source that is one of them.
+ * Finds reasons why a report would be missing or wrong. The destination is looked up only with region discovery, and
+ * only if it belongs to the account: when it has the APPID of a source that the account owns.
  *
  * @param input a body that passed validation
- * @param isStrict whether a look-up of the destination that fails is an error, not a warning
- * @throws {ServiceError} of the look-up of the destination
+ * @param isStrict whether a destination that cannot be looked up is an error
+ * @throws {ServiceError} of a look-up that fails, if the preflight is strict; otherwise that is a warning
  */
 export async function preflight (
   call: Call, id: string, input: object, isStrict: boolean, { find }: Pick<Regions, 'find'>
@@ -96,7 +96,7 @@ async function destinationWarnings (
   if (isListed && found === undefined) {
     warn('DestinationNotFound', destinationPointer, `The account has no bucket ${bucket}.`)
   } else if (found !== named) {
-    // Not where it is instead: that is for those to know who have rights on it.
+    // Callers without rights on the destination must not learn its region.
     warn('DestinationInOtherRegion', destinationPointer, `${bucket} is not in ${named}.`)
   } else if (region !== undefined && named !== region) {
     warn('DestinationInOtherRegion', destinationPointer,

@@ -1,13 +1,20 @@
+import type { Outcome } from '../cos/inventories.ts'
+
 export { etagOf } from '../cos/xml/cos-document.ts'
 export { meaningOf } from '../cos/xml/json.ts'
 
-/** What a request makes its effect depend on: entity tags, or `*` for any there is. */
+/** The result of an operation, with the entity tag of the stored configuration. */
+export interface Versioned<T> extends Outcome<T> {
+  etag: string
+}
+
+/** The preconditions of a request: entity tags, or `*` for any configuration. */
 export interface Preconditions {
   ifMatch: '*' | readonly string[] | undefined
   ifNoneMatch: '*' | readonly string[] | undefined
 }
 
-/** Which precondition does not hold, in the order of RFC 9110, section 13.2.2. */
+/** Returns the precondition that does not hold, in the order of RFC 9110, section 13.2.2; undefined when both hold. */
 export function failedPrecondition (
   { ifMatch, ifNoneMatch }: Preconditions, etag: string | undefined
 ): 'if-match' | 'if-none-match' | undefined {

@@ -1,5 +1,5 @@
 import { isIP, isIPv4, isIPv6 } from 'node:net'
-import { bucketMaxLength, bucketPattern, regionPattern } from '../contract/inventory.ts'
+import { bucketMaxLength, bucketPattern, regionPattern } from '../contract/names.ts'
 import { splitList } from './variable-types.ts'
 import type { VariableType } from './variable-types.ts'
 

@@ -1,12 +1,11 @@
 import { Type } from '@sinclair/typebox'
 import type { Static } from '@sinclair/typebox'
-import { regionPattern } from './inventory.ts'
+import { regionPattern } from './names.ts'
+import { closed } from './schema.ts'
 
-// Every description completes the sentence "must be …": it is what the operator reads about a value that does not fit.
+// Each description completes the sentence "must be …": the operator reads it when a value is malformed.
 
-const closed = { additionalProperties: false }
-
-/** What a statement can allow, as COS names its own actions. `cos:*` in a file stands for all of them. */
+/** The actions that a statement can allow, by the names of CAM. In a file `cos:*` stands for all of them. */
 export const actions = [
   'cos:GetBucketInventory', 'cos:PutBucketInventory', 'cos:DeleteBucketInventory', 'cos:PostBucketInventory'
 ] as const
@@ -14,7 +13,7 @@ export const actions = [
 /** One of {@link actions}. */
 export type Action = typeof actions[number]
 
-/** Name of a caller: it stands in log lines, metrics and the audit log, hence no blanks and nothing to escape. */
+/** Name of a caller. Log lines, metrics and the audit log contain it, hence no blanks and nothing to escape. */
 export const callerNamePattern = '^[A-Za-z0-9._-]{1,64}$'
 
 const Name = Type.String({ pattern: callerNamePattern, description: '1 to 64 of A-Z a-z 0-9 . _ -' })
@@ -77,7 +76,7 @@ const Caller = Type.Object({
   allow: Type.Array(Statement, { description: 'an array of statements' })
 }, { ...closed, description: 'an object with name, allow and one of keys, jwt, certificate' })
 
-/** The document `CALLERS_FILE` points to: who may call and do what. */
+/** The document of `CALLERS_FILE`: the callers, and what they may do. */
 export const CallersFileSchema = Type.Object({
   callers: Type.Array(Caller, { description: 'an array of callers' })
 }, { ...closed, description: 'an object with callers' })

@@ -1,13 +1,12 @@
 import { Type } from '@sinclair/typebox'
 import type { Static } from '@sinclair/typebox'
-import { configurationExample, IdSchema, InventoryConfigurationInputSchema } from './inventory.ts'
+import { configurationExample, InventoryConfigurationInputSchema } from './inventory.ts'
+import { IdSchema } from './names.ts'
 import { ProblemSchema } from './problem.ts'
-import { refTo, StringEnum } from './schema.ts'
+import { closed, refTo, StringEnum } from './schema.ts'
 
-/** COS holds at most this many configurations in a bucket (COS document 30625). */
+/** The most configurations of a bucket (COS document 30625). */
 export const maxSetSize = 1000
-
-const closed = { additionalProperties: false }
 
 /** A configuration of a set. */
 export const DesiredConfigurationSchema = Type.Object({
@@ -47,7 +46,7 @@ const ids = (description: string) => Type.Array(Id, { description })
 
 const changeExample = { pointer: '/Schedule/Frequency', from: 'Daily', to: 'Weekly' }
 
-/** Answer of PUT on the collection. */
+/** Response of PUT on the collection. */
 export const SetOutcomeSchema = Type.Object({
   Created: ids('Were not there.'),
   Updated: Type.Array(Type.Object({ Id, Changes }, closed), { description: 'Were different.' }),
@@ -71,7 +70,7 @@ export const SetOutcomeSchema = Type.Object({
   }]
 })
 
-/** A line of the answer of PUT on the collection to who accepts application/x-ndjson. */
+/** A line of the response of PUT on the collection when the client accepts application/x-ndjson. */
 export const SetProgressSchema = Type.Object({
   Id,
   Outcome: StringEnum(['Created', 'Updated', 'Deleted', 'Unchanged', 'Unmanaged', 'Failed']),
@@ -84,7 +83,7 @@ export const SetProgressSchema = Type.Object({
   examples: [{ Id: 'daily-report', Outcome: 'Updated', Changes: [changeExample] }]
 })
 
-/** Body of PATCH (RFC 7396). What it makes of the configuration must fit InventoryConfigurationInput. */
+/** Body of PATCH (RFC 7396). The merged configuration must be a valid InventoryConfigurationInput. */
 export const InventoryConfigurationPatchSchema = Type.Object({}, {
   $id: 'InventoryConfigurationPatch',
   additionalProperties: true,

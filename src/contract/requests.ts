@@ -1,23 +1,21 @@
 import { Type } from '@sinclair/typebox'
-import { bucketMaxLength, bucketPattern, IdSchema, regionPattern } from './inventory.ts'
-import { Forbidden, StringEnum } from './schema.ts'
+import { bucketMaxLength, bucketPattern, IdSchema, regionPattern } from './names.ts'
+import { closed, Forbidden, StringEnum } from './schema.ts'
 
-/** A request body holds at most this many bytes (256 KiB): about a thousand times a usual configuration. */
+/** The most bytes of a request body (256 KiB): about a thousand times a usual configuration. */
 export const maxBodyBytes = 256 * 1024
 
-/** One with the desired set of a bucket at most this many (1 MiB): a thousand usual configurations have half of it. */
+/** The most bytes of a desired set (1 MiB): a thousand usual configurations have half of it. */
 export const maxSetBytes = 1024 * 1024
 
 /**
- * The body of one configuration holds at most this many values: objects, lists and everything in them. Validation of so
- * many invalid ones takes some 20 ms. Every documented configuration has fewer than 100.
+ * The most values of one configuration: objects, lists and everything in them. Validation of so many invalid ones takes
+ * some 20 ms. Every documented configuration has fewer than 100.
  */
 export const maxBodyValues = 5_000
 
-/** A set holds at most this many in all configurations together: 50 for each of 1,000. A usual configuration has 25. */
+/** The most values of a desired set: 50 for each of 1,000 configurations. A usual configuration has 25. */
 export const maxSetValues = 50_000
-
-const closed = { additionalProperties: false }
 
 const bucket = Type.String({
   pattern: bucketPattern,
@@ -29,7 +27,7 @@ const bucket = Type.String({
 const region = Type.Optional(Type.String({
   pattern: regionPattern,
   maxLength: 63,
-  // Without an example: Swagger UI would fill it in, and override the configured region.
+  // Swagger UI would fill in an example, which would override the configured region.
   description: 'COS region of the bucket, such as ap-guangzhou. Overrides the configured one for this call.'
 }))
 
@@ -45,7 +43,7 @@ const writing = {
 export const BucketPathSchema = Type.Object({ bucket }, closed)
 /** Path of one configuration. */
 export const InventoryPathSchema = Type.Object({ bucket, id: IdSchema }, closed)
-/** Query of the calls that take a region and nothing else. */
+/** Query of operations that take nothing but a region. */
 export const RegionQuerySchema = Type.Object({ region }, closed)
 /** Query of PATCH. */
 export const WriteQuerySchema = Type.Object(writing, closed)

@@ -1,24 +1,24 @@
 import { Type } from '@sinclair/typebox'
 import type { SchemaOptions, Static, TSchema, TUnsafe } from '@sinclair/typebox'
 
+/** Option of objects that have no members but the named ones. */
+export const closed = { additionalProperties: false }
+
 /**
- * A string out of a fixed list. Unlike a union of literals it is a plain `enum` in the document and gives
- * one message for one wrong value.
+ * Creates the schema of a string out of a fixed list. Unlike a union of literals it is a plain `enum` in the OpenAPI
+ * document, and an invalid value has one issue.
  */
 export function StringEnum<const T extends string[]> (values: [...T], options: SchemaOptions = {}) {
   return Type.Unsafe<T[number]>({ type: 'string', enum: values, ...options })
 }
 
-/** A reference to a schema registered with `app.addSchema`: a named component in the OpenAPI document. */
+/** Creates a reference to a schema registered with `app.addSchema`: a named component of the OpenAPI document. */
 export function refTo<T extends TSchema> (schema: T): TUnsafe<Static<T>> {
   if (schema.$id === undefined) throw new TypeError('only a schema with $id can be referred to')
   return Type.Unsafe<Static<T>>({ $ref: `${schema.$id}#` })
 }
 
-/**
- * A sub-schema that nothing matches; the description becomes the fault's text.
- * `false` would do the same without a word for the caller.
- */
+/** Creates a schema that no value matches. Its description is the detail of the issue, which `false` could not have. */
 export function Forbidden (description: string) {
   return Type.Unsafe<never>({ not: {}, description })
 }

@@ -12,7 +12,7 @@ import type { BucketOperation } from './context/request-context.ts'
 export interface Change {
   action: Action
   id: string
-  /** What is written; undefined for a deletion. */
+  /** The configuration that is written; undefined for a deletion. */
   configuration?: object | undefined
 }
 
@@ -58,24 +58,31 @@ export function createAuditTrail (audit: AuditLog, lifecycle: Lifecycle): AuditT
   const inFlight = new Map<object, () => void>()
   lifecycle.whenCut.push(() => { for (const write of inFlight.values()) write() })
 
-  function record (request: FastifyRequest, { action, id, configuration }: Partial<Change>, result: Result): void {
+  function record (
+    request: FastifyRequest, destinations: readonly string[], result: Result, change?: Change
+  ): void {
     const { context } = request
     const { bucket, region, ...operation } = context.operation as BucketOperation
     audit.record({
       requestId: request.id,
       caller: context.caller?.name ?? null,
       address: context.clientAddress,
-      action: action ?? operation.action,
+      action: change?.action ?? operation.action,
       bucket: bucket.slice(0, maxNameLength),
-      id: (id ?? operation.id)?.slice(0, maxNameLength) ?? null,
+      id: (change?.id ?? operation.id)?.slice(0, maxNameLength) ?? null,
       region,
-      destinations: destinationsOf(configuration).slice(0, maxDestinations).map(each => each.slice(0, maxNameLength)),
+      destinations: destinations.slice(0, maxDestinations).map(each => each.slice(0, maxNameLength)),
       ...result
     })
   }
 
   const recordRequest = (request: FastifyRequest, result: Result) => {
-    record(request, { configuration: request.context.configuration ?? request.body as object | undefined }, result)
+    // A rejected request may not have come as far as authorization of its body.
+    record(request, request.context.destinations ?? destinationsOf(request.body), result)
+  }
+
+  const recordChange = (request: FastifyRequest, change: Change, result: Result) => {
+    record(request, destinationsOf(change.configuration), result, change)
   }
 
   return {
@@ -94,12 +101,12 @@ export function createAuditTrail (audit: AuditLog, lifecycle: Lifecycle): AuditT
       inFlight.delete(request)
     },
     beginChange (request, change) {
-      inFlight.set(change, () => { record(request, change, unknown) })
+      inFlight.set(change, () => { recordChange(request, change, unknown) })
     },
     endChange (request, change, { problem, cos }) {
       if (!inFlight.delete(change)) return
       const [status, code] = [problem?.status ?? 204, problem?.code]
-      record(request, change, { outcome: outcomeOf(problem), status, code, cosRequestId: cos?.requestId })
+      recordChange(request, change, { outcome: outcomeOf(problem), status, code, cosRequestId: cos?.requestId })
     }
   }
 }

@@ -5,9 +5,9 @@ import type { Regions } from '../cos/regions/regions.ts'
 import { CancelSource } from '../concurrency/cancel-signal.ts'
 import type { CancelSignal } from '../concurrency/cancel-signal.ts'
 import { ServiceError } from '../errors.ts'
-import { authorize } from './access/authorization.ts'
+import { authorize, authorizeConfiguration } from './access/authorization.ts'
 import { onExchangeEnd } from './connections/connection.ts'
-import type { BucketOperation, RequestContext } from './context/request-context.ts'
+import type { BucketOperation } from './context/request-context.ts'
 
 interface Dependencies {
   regions: Regions
@@ -26,8 +26,8 @@ export interface BucketCalls {
    */
   prepare (request: FastifyRequest, reply: FastifyReply): Promise<void>
   /**
-   * Runs an operation in that region. When COS says that a bucket which was looked up is not there, looks again, and
-   * runs the operation once more where the bucket is now.
+   * Runs an operation in that region. When COS does not find a bucket whose region was looked up, looks it up again
+   * and runs the operation once more in the new region.
    *
    * @throws {ServiceError} of the operation; CallerNotAllowed in the other region
    */
@@ -36,18 +36,15 @@ export interface BucketCalls {
 
 /** Creates the calls of a service. */
 export function createBucketCalls ({ regions, deadlineMs, now }: Dependencies): BucketCalls {
-  function moveTo (context: RequestContext, region: string | undefined, configuration: unknown): void {
-    (context.operation as BucketOperation).region = region
-    authorize(context, configuration)
-  }
-
   async function runWhereItIs<T> (
     request: FastifyRequest, call: Call, operation: (call: Call) => Promise<T>, error: ServiceError
   ): Promise<T> {
     const { context } = request
     const region = await regions.moved(call.bucket, call.region as string, call)
     if (region === undefined) throw nowhere(error)
-    moveTo(context, region, context.configuration ?? request.body)
+    const target = context.operation as BucketOperation
+    target.region = region
+    authorize(context)
     const moved = { ...call, region }
     context.call = moved
     return await operation(moved).catch((later: unknown) => { throw isNoSuchBucket(later) ? nowhere(later) : later })
@@ -56,12 +53,14 @@ export function createBucketCalls ({ regions, deadlineMs, now }: Dependencies): 
   return {
     async prepare (request, reply) {
       const { context, log } = request
-      const { bucket, requestedRegion } = context.operation as BucketOperation
       const { trace, tally } = context
+      const target = context.operation as BucketOperation
+      const { bucket, requestedRegion } = target
       const signal = disconnection(request, reply)
       const look = { log, trace, signal, tally, deadlineAt: now() + deadlineMs }
       const { region, isLookedUp } = await regions.resolve(bucket, requestedRegion, look)
-      moveTo(context, region, request.body)
+      target.region = region
+      authorizeConfiguration(context, request.body)
       context.call = { ...look, bucket, region }
       context.canMove = isLookedUp
     },
@@ -107,7 +106,7 @@ function isNoSuchBucket (error: unknown): error is ServiceError {
   return error instanceof ServiceError && error.code === 'NoSuchBucket'
 }
 
-/** Returns the same error. Its detail says that the look-up of the bucket had nothing to add. */
+/** Returns the same error with a detail that mentions the look-up. */
 function nowhere (error: ServiceError): ServiceError {
   return new ServiceError(error, `${error.detail} Region discovery knows of no other region.`, error)
 }

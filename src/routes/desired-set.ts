@@ -2,15 +2,16 @@ import { PassThrough } from 'node:stream'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import Negotiator from 'negotiator'
-import { isChange } from '../changes/desired-set.ts'
-import type { ChangeObserver, DesiredSets, InBucket, Step } from '../changes/desired-set.ts'
+import type { ChangeObserver, DesiredSets, InBucket } from '../changes/desired-set.ts'
 import type { Difference } from '../changes/differences.ts'
+import { isChange } from '../changes/set-plan.ts'
+import type { Plan, Step } from '../changes/set-plan.ts'
 import { DesiredConfigurationSchema, DesiredSetSchema, SetOutcomeSchema, SetProgressSchema } from '../contract/desired-set.ts'
 import type { SetOutcome, SetProgress } from '../contract/desired-set.ts'
 import type { Problem } from '../contract/problem.ts'
 import { BucketPathSchema, maxSetBytes, maxSetValues, SetQuerySchema } from '../contract/requests.ts'
 import { refTo } from '../contract/schema.ts'
-import type { Call } from '../cos/inventories.ts'
+import type { Call, Outcome } from '../cos/inventories.ts'
 import { ServiceError } from '../errors.ts'
 import { createPauses } from '../concurrency/event-loop.ts'
 import type { Lifecycle } from '../http/connections/graceful-shutdown.ts'
@@ -22,7 +23,7 @@ import type { BucketCalls } from '../http/bucket-call.ts'
 import { cosHeaders, logProblem, problemOf, toServiceError } from '../http/errors/problem-replies.ts'
 import { commonCosProblems, problemResponses } from '../http/errors/problem-responses.ts'
 import { toJsonInParts } from '../http/json-responses.ts'
-import { content, json, problemsOfAll, problemsOfBodies } from './responses.ts'
+import { content, json, problemsOfBodies, problemsOfChanges } from './responses.ts'
 
 interface Options {
   auditTrail: AuditTrail
@@ -33,10 +34,9 @@ interface Options {
 
 const progressMediaType = 'application/x-ndjson'
 
-/** The desired set of a bucket. */
-export const desiredSetRoutes: FastifyPluginAsyncTypebox<Options> = async (
-  app, { auditTrail, bucketCalls, desiredSets, lifecycle }
-) => {
+/** PUT of the desired set of a bucket. */
+export const desiredSetRoutes: FastifyPluginAsyncTypebox<Options> = async (app, dependencies) => {
+  const { bucketCalls, desiredSets } = dependencies
   app.put('/buckets/:bucket/inventories', {
     attachValidation: true,
     bodyLimit: maxSetBytes,
@@ -67,66 +67,70 @@ export const desiredSetRoutes: FastifyPluginAsyncTypebox<Options> = async (
           'application/json': refTo(SetOutcomeSchema), [progressMediaType]: refTo(SetProgressSchema)
         }),
         207: json('Some changes failed. The same request again tries these only.', refTo(SetOutcomeSchema)),
-        ...problemResponses([...problemsOfAll, ...problemsOfBodies, 'ReadOnly', 'AuditLogUnavailable'], commonCosProblems)
+        ...problemResponses([...problemsOfChanges, ...problemsOfBodies], commonCosProblems)
       }
     }
   }, async (request, reply) => {
     const { body: { InventoryConfigurations: desired }, query, context: { call } } = request
     const inBucket: InBucket = operation => bucketCalls.run(request, operation)
     const options = { prune: query.prune === 'true' }
-    const wantsLines = prefersLines(request)
     if (query['dry-run'] === 'true') {
-      const { value: plan, cos } = await inBucket(each => desiredSets.plan(each, desired, options))
-      cosHeaders(reply, cos)
-      const progress = plan.flat().map(toProgress)
-      if (!wantsLines) return sendOutcome(reply, progress)
-      return reply.type(progressMediaType).send(Buffer.from(await toLines(progress)))
+      return await sendPlan(request, reply, await inBucket(each => desiredSets.plan(each, desired, options)))
     }
-    const lines = wantsLines ? new PassThrough() : undefined
-    const { observer, outcomes } = observe(request, reply, lines)
+    const lines = prefersLines(request) ? new PassThrough() : undefined
+    const { observer, outcomes } = observe(dependencies, request, reply, lines)
     await desiredSets.apply(call as Call, inBucket, desired, options, observer)
-    if (lines === undefined) {
-      const progress = [...outcomes.values()]
-      return sendOutcome(reply.code(progress.some(isFailure) ? 207 : 200), progress)
+    if (lines !== undefined) {
+      lines.end()
+      return reply
     }
-    lines.end()
-    return reply
+    const progress = [...outcomes.values()]
+    return await sendOutcome(reply.code(progress.some(isFailure) ? 207 : 200), progress)
   })
-
-  /** Returns an observer of a set, and what has become of its configurations in the order of the plan. */
-  function observe (
-    request: SetRequest, reply: FastifyReply, lines: PassThrough | undefined
-  ): { observer: ChangeObserver, outcomes: ReadonlyMap<string, SetProgress> } {
-    const outcomes = new Map<string, SetProgress>()
-    const tell = (progress: SetProgress) => {
-      outcomes.set(progress.Id, progress)
-      lines?.write(toLine(progress))
-    }
-    const observer: ChangeObserver = {
-      onPlanned ({ value: plan, cos }) {
-        auditTrail.split(request)
-        cosHeaders(reply, cos)
-        if (lines !== undefined) sendLines(reply, lines)
-        for (const step of plan.flat()) {
-          if (isChange(step)) outcomes.set(step.id, toProgress(step))
-          else tell(toProgress(step))
-        }
-      },
-      mayStart: () => lifecycle.phase === 'closing' ? shuttingDown() : undefined,
-      onChangeStarted (change) { auditTrail.beginChange(request, change) },
-      onChangeFinished (change, result) {
-        const problem = 'error' in result ? toServiceError(result.error) : undefined
-        if (problem !== undefined) logProblem(request.log, problem)
-        auditTrail.endChange(request, change, { problem, cos: problem?.cos ?? ('cos' in result ? result.cos : undefined) })
-        tell(problem === undefined ? toProgress(change.step) : toFailure(request, change.id, problem))
-      },
-      onChangeRejected ({ id }, error) { tell(toFailure(request, id, toServiceError(error))) }
-    }
-    return { observer, outcomes }
-  }
 }
 
 type SetRequest = FastifyRequest<{ Params: { bucket: string } }>
+
+/** Returns an observer of a set, and the outcomes of its configurations in the order of the plan. */
+function observe (
+  { auditTrail, lifecycle }: Options, request: SetRequest, reply: FastifyReply, lines: PassThrough | undefined
+): { observer: ChangeObserver, outcomes: ReadonlyMap<string, SetProgress> } {
+  const outcomes = new Map<string, SetProgress>()
+  const tell = (progress: SetProgress) => {
+    outcomes.set(progress.Id, progress)
+    lines?.write(toLine(progress))
+  }
+  const observer: ChangeObserver = {
+    onPlanned ({ value: plan, cos }) {
+      auditTrail.split(request)
+      cosHeaders(reply, cos)
+      if (lines !== undefined) sendLines(reply, lines)
+      for (const step of plan.flat()) {
+        if (isChange(step)) outcomes.set(step.id, toProgress(step))
+        else tell(toProgress(step))
+      }
+    },
+    mayStart: () => lifecycle.phase === 'closing' ? shuttingDown() : undefined,
+    onChangeStarted (change) { auditTrail.beginChange(request, change) },
+    onChangeFinished (change, result) {
+      const problem = 'error' in result ? toServiceError(result.error) : undefined
+      if (problem !== undefined) logProblem(request.log, problem)
+      auditTrail.endChange(request, change, { problem, cos: problem?.cos ?? ('cos' in result ? result.cos : undefined) })
+      tell(problem === undefined ? toProgress(change.step) : toFailure(request, change.id, problem))
+    },
+    onChangeRejected ({ id }, error) { tell(toFailure(request, id, toServiceError(error))) }
+  }
+  return { observer, outcomes }
+}
+
+async function sendPlan (
+  request: SetRequest, reply: FastifyReply, { value: plan, cos }: Outcome<Plan>
+): Promise<FastifyReply> {
+  cosHeaders(reply, cos)
+  const progress = plan.flat().map(toProgress)
+  if (!prefersLines(request)) return await sendOutcome(reply, progress)
+  return reply.type(progressMediaType).send(Buffer.from(await toLines(progress)))
+}
 
 function shuttingDown (): ServiceError {
   return new ServiceError('ShuttingDown', 'This replica is stopping. The change was not begun: send the set again.',
@@ -139,13 +143,13 @@ function prefersLines ({ raw }: FastifyRequest): boolean {
 }
 
 function sendLines (reply: FastifyReply, lines: PassThrough): void {
-  // Or nginx would keep the lines until there are enough of them.
+  // Without the header nginx buffers the lines.
   reply.type(progressMediaType).header('x-accel-buffering', 'no').send(lines)
-  // Fastify sends the head with the first line, which may take a while.
+  // Fastify sends the head together with the first line, which may take a while.
   setImmediate(() => { reply.raw.flushHeaders() })
 }
 
-/** Returns a step as callers see it. */
+/** Returns a step in the form of the API. */
 function toProgress (step: Step): SetProgress {
   const { id, outcome } = step
   return outcome === 'Updated' ? { Id: id, Outcome: outcome, Changes: step.changes } : { Id: id, Outcome: outcome }

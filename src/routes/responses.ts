@@ -4,43 +4,48 @@ import type { ProblemCode } from '../errors.ts'
 import { cosHeaders } from '../http/errors/problem-replies.ts'
 import { rateLimitHeaders } from '../http/errors/problem-responses.ts'
 
-/** The problems every operation on a bucket can meet. */
+/** Tag of the operations in the OpenAPI document. */
+export const tags = ['inventories']
+
+/** Problems of every operation on a bucket. */
 export const problemsOfAll: ProblemCode[] = [
   'ValidationFailed', 'Unauthenticated', 'CallerNotAllowed', 'URITooLong', 'RateLimited', 'InternalError',
   'UpstreamCredentialsRejected', 'UpstreamInvalidResponse', 'UpstreamUnreachable', 'IssuerUnreachable',
   'UpstreamCredentialsUnavailable', 'UpstreamTimeout'
 ]
-/** The problems of operations that take a body. */
+/** Problems of every operation that changes a bucket. */
+export const problemsOfChanges: ProblemCode[] = [...problemsOfAll, 'ReadOnly', 'AuditLogUnavailable']
+/** Problems of operations with a body. */
 export const problemsOfBodies: ProblemCode[] = ['MalformedJSON', 'PayloadTooLarge', 'UnsupportedMediaType']
 
-const answerHeaders = {
+const responseHeaders = {
   'x-request-id': { type: 'string', description: "This service's id of the request." },
   'x-cos-request-id': { type: 'string', description: "COS's id of the exchange." },
   ...rateLimitHeaders
 }
 
-/** A header of answers about one configuration. */
+/** The header of responses about one configuration. */
 export const etagHeader = {
   etag: { type: 'string', description: 'The version of the configuration: a hash of what it means, whatever its order and spelling.' }
 }
 
-/** An answer without a body, as a route's schema has it. */
+/** Returns the schema of a response without a body. */
 export function noBody (description: string, headers: object = {}): object {
-  return { description, headers: { ...answerHeaders, ...headers }, type: 'null' }
+  return { description, headers: { ...responseHeaders, ...headers }, type: 'null' }
 }
 
-/** An answer with a body, by media type. */
+/** Returns the schema of a response with a body, by media type. */
 export function content (description: string, schemas: Record<string, object>, headers: object = {}): object {
   const byType = Object.entries(schemas).map(([type, schema]) => [type, { schema }])
-  return { description, headers: { ...answerHeaders, ...headers }, content: Object.fromEntries(byType) as object }
+  return { description, headers: { ...responseHeaders, ...headers }, content: Object.fromEntries(byType) as object }
 }
 
-/** A JSON answer. */
+/** Returns the schema of a JSON response. */
 export function json (description: string, schema: object, headers: object = {}): object {
   return content(description, { 'application/json': schema }, headers)
 }
 
-/** The XML of a configuration, of which OpenAPI can only say so much. */
+/** The XML of a configuration, as far as OpenAPI can describe it. */
 export const xmlSchema = {
   type: 'object',
   properties: { Id: { type: 'string' } },
@@ -48,14 +53,16 @@ export const xmlSchema = {
   examples: [{ Id: 'daily-report' }]
 }
 
-/** Sends what an operation gave, with COS's ids and the entity tag there is. */
-export function answer<T> (reply: FastifyReply, { value, cos, etag }: Outcome<T> & { etag?: string }): FastifyReply {
+/** Sends the result of an operation with COS's ids and its entity tag, if any. */
+export function sendResult<T> (
+  reply: FastifyReply, { value, cos, etag }: Outcome<T> & { etag?: string }
+): FastifyReply {
   cosHeaders(reply, cos)
   if (etag !== undefined) reply.header('etag', etag)
   return reply.send(value)
 }
 
-/** Sends what a dry run gave. */
+/** Sends the XML of a dry run. */
 export function sendXml (reply: FastifyReply, xml: string): FastifyReply {
   return reply.type('application/xml').send(xml)
 }

@@ -9,7 +9,7 @@
 import {
   createTraceState, diag, DiagLogLevel, ROOT_CONTEXT, SpanKind, SpanStatusCode, trace, TraceFlags
 } from '@opentelemetry/api'
-import type { Attributes, Context, Span } from '@opentelemetry/api'
+import type { Attributes, Context, Span, Tracer as SpanTracer } from '@opentelemetry/api'
 import { OTLPTraceExporter as JsonExporter } from '@opentelemetry/exporter-trace-otlp-http'
 import { OTLPTraceExporter as ProtobufExporter } from '@opentelemetry/exporter-trace-otlp-proto'
 import { defaultResource, detectResources, envDetector, resourceFromAttributes } from '@opentelemetry/resources'
@@ -19,37 +19,37 @@ import type { Logger } from 'pino'
 import { withTimeout } from '../concurrency/with-timeout.ts'
 import type { TraceProtocol } from '../config/traces.ts'
 import { readTraceContext } from './tracing.ts'
-import type { AttemptFields, RequestFields, TraceContext, Tracer } from './tracing.ts'
+import type { AttemptFields, AttemptTrace, RequestFields, RequestTrace, TraceContext, Tracer } from './tracing.ts'
 
-/** What a tracer needs besides the variables that the SDK reads. */
+/** Options of a tracer besides the variables that the SDK reads. */
 export interface OtelOptions {
   log: Pick<Logger, 'warn'>
   protocol: TraceProtocol
   /** Monotonic clock, in milliseconds: measures the pause between warnings. */
   steadyNow: () => number
-  /** What callers speak to this service. */
+  /** The scheme of URLs of this service. */
   scheme: 'http' | 'https'
   version: string
 }
 
 const exporters = { 'http/protobuf': ProtobufExporter, 'http/json': JsonExporter }
 
-/** A collector that is away must not hold up the stop. */
+/** The longest wait for an unavailable collector when the service stops. */
 const closeLimitMs = 2000
 
-/** While a collector is away the SDK has something to say every few seconds, or with every batch. */
+/** The pause between warnings. The SDK reports an unavailable collector every few seconds, or with every batch. */
 const quietMs = 60_000
 
-/** The longest value that is right has about 220 characters; what callers send can be anything. */
+/** Characters of an attribute. The longest valid value has about 220. */
 const longestValue = 512
 
 /** Methods that keep their name in spans (OpenTelemetry semantic conventions, HTTP spans). */
 const knownMethods = new Set(['CONNECT', 'DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT', 'TRACE'])
 
 /**
- * A tracer whose spans go to the collector in batches: at most 2,048 wait (`OTEL_BSP_MAX_QUEUE_SIZE`), further ones are
- * dropped. A collector that is away, slow or failing is told of in the log, at most once a minute, and changes nothing
- * for callers.
+ * Starts a tracer that sends spans to the collector in batches. At most 2,048 spans wait (`OTEL_BSP_MAX_QUEUE_SIZE`),
+ * and further ones are dropped. A collector that is unavailable, slow or failing does not affect callers: the log warns
+ * of it, at most once a minute.
  */
 export async function startOtelTracer ({ log, protocol, scheme, steadyNow, version }: OtelOptions): Promise<Tracer> {
   let quietUntil = -Infinity
@@ -59,7 +59,7 @@ export async function startOtelTracer ({ log, protocol, scheme, steadyNow, versi
     quietUntil = at + quietMs
     warn()
   }
-  // What it says while it starts is about variables, and each line about another one.
+  // During its start the SDK warns of variables. Each of these warnings is logged.
   listenToSdk(message => { log.warn(`traces: ${message}`) })
   let lost = 0
   const exporter = reportLosses(new exporters[protocol](), (fault, spans) => {
@@ -79,46 +79,44 @@ export async function startOtelTracer ({ log, protocol, scheme, steadyNow, versi
   listenToSdk(message => { rarely(() => { log.warn(`traces: ${message}`) }) })
 
   return {
-    startRequest (request) {
-      const remote = readTraceContext(request.traceparent, request.tracestate)
-      const name = `${knownMethods.has(request.method) ? request.method : 'HTTP'} ${request.route ?? ''}`.trimEnd()
-      const attributes = requestAttributes(request, scheme)
-      const span = tracer.startSpan(name, { kind: SpanKind.SERVER, attributes }, parentOf(remote))
-      const spanContext = trace.setSpan(ROOT_CONTEXT, span)
-      return {
-        traceId: span.spanContext().traceId,
-        startAttempt (attempt) {
-          const child = tracer.startSpan(
-            attempt.operation, { kind: SpanKind.CLIENT, attributes: attemptAttributes(attempt) }, spanContext
-          )
-          return {
-            headers: headersOf(child, remote),
-            end ({ status, cosRequestId, error }) {
-              const isRefused = status !== undefined && status >= 400
-              endSpan(child, {
-                'http.response.status_code': status,
-                'cos.request_id': bounded(cosRequestId)
-              }, error ?? (isRefused ? String(status) : undefined))
-            }
-          }
-        },
-        end ({ status, code, caller }) {
-          endSpan(span, {
-            'http.response.status_code': status,
-            'caller.name': bounded(caller),
-            'problem.code': bounded(code),
-            ...status === undefined ? { 'caller.left': true } : {}
-          }, status !== undefined && status >= 500 ? code ?? String(status) : undefined)
-        }
-      }
-    },
-
+    startRequest: request => startRequestSpan(tracer, request, scheme),
     async close () {
       const flushed = provider.shutdown().then(() => true, () => false)
       const inTime = await withTimeout(flushed, closeLimitMs, () => false)
       if (!inTime) log.warn('traces: the collector did not take the last spans in time')
     }
   }
+}
+
+function startRequestSpan (tracer: SpanTracer, request: RequestFields, scheme: string): RequestTrace {
+  const remote = readTraceContext(request.traceparent, request.tracestate)
+  const name = `${knownMethods.has(request.method) ? request.method : 'HTTP'} ${request.route ?? ''}`.trimEnd()
+  const attributes = requestAttributes(request, scheme)
+  const span = tracer.startSpan(name, { kind: SpanKind.SERVER, attributes }, parentOf(remote))
+  const spanContext = trace.setSpan(ROOT_CONTEXT, span)
+  return {
+    traceId: span.spanContext().traceId,
+    startAttempt (attempt) {
+      const child = tracer.startSpan(
+        attempt.operation, { kind: SpanKind.CLIENT, attributes: attemptAttributes(attempt) }, spanContext
+      )
+      return { headers: headersOf(child, remote), end: result => { endAttemptSpan(child, result) } }
+    },
+    end ({ status, code, caller }) {
+      endSpan(span, {
+        'http.response.status_code': status,
+        'caller.name': bounded(caller),
+        'problem.code': bounded(code),
+        ...status === undefined ? { 'caller.left': true } : {}
+      }, status !== undefined && status >= 500 ? code ?? String(status) : undefined)
+    }
+  }
+}
+
+function endAttemptSpan (span: Span, { status, cosRequestId, error }: Parameters<AttemptTrace['end']>[0]): void {
+  const attributes = { 'http.response.status_code': status, 'cos.request_id': bounded(cosRequestId) }
+  const isRejected = status !== undefined && status >= 400
+  endSpan(span, attributes, error ?? (isRejected ? String(status) : undefined))
 }
 
 function requestAttributes ({ method, route, path, address, requestId }: RequestFields, scheme: string): Attributes {
@@ -149,7 +147,7 @@ function attemptAttributes ({ method, origin, target, number }: AttemptFields): 
   }
 }
 
-/** Only the id is shown: a continuation token is nobody's business, and COS takes signatures here, too. */
+/** Redacts all values but that of the id. Continuation tokens are secret, and COS accepts signatures in the query. */
 function withoutValues (target: string): string {
   return target.replace(/([?&](?!id=)[^=&?]*=)[^&]*/g, '$1REDACTED')
 }
@@ -170,15 +168,15 @@ function parentOf (remote: TraceContext | undefined): Context {
   })
 }
 
-/** The tracestate goes on as it came: this service has no entry of its own to put before the others. */
+/** Returns the headers of an attempt. The tracestate is unchanged: this service has no entry of its own. */
 function headersOf (span: Span, remote: TraceContext | undefined): Record<string, string> {
   const { traceId, spanId, traceFlags } = span.spanContext()
   return { ...remote?.headers, traceparent: `00-${traceId}-${spanId}-0${traceFlags}` }
 }
 
-/** Attributes without a value are left out by the SDK. */
+/** Ends a span. The SDK omits attributes without a value. */
 function endSpan (span: Span, attributes: Attributes, error: string | undefined): void {
-  // Not sampled, or ended before.
+  // The span is not sampled, or has ended.
   if (!span.isRecording()) return
   span.setAttributes({ ...attributes, 'error.type': bounded(error) })
   if (error !== undefined) span.setStatus({ code: SpanStatusCode.ERROR })
@@ -186,8 +184,8 @@ function endSpan (span: Span, attributes: Attributes, error: string | undefined)
 }
 
 /**
- * The SDK would tell of a failed export with a stack and the collector's whole answer, which may repeat the headers it
- * was sent. So failures end here, and the SDK takes every batch as done; it would not have sent it again.
+ * Reports failed exports in place of the SDK, for which every batch succeeds. The SDK would log a stack and the whole
+ * response of the collector, which may contain secret headers of the request. It would not retry the batch.
  */
 function reportLosses (exporter: SpanExporter, report: (fault: string, spans: number) => void): SpanExporter {
   return {
@@ -201,17 +199,17 @@ function reportLosses (exporter: SpanExporter, report: (fault: string, spans: nu
   }
 }
 
-/** A code of the network, an HTTP status, or a fixed text of the exporter. */
+/** Returns a network error code, an HTTP status, or a fixed text of the exporter. */
 function faultOf (error: unknown): string {
   const { code, message } = error as { code?: string | number, message: string }
   return typeof code === 'number' ? `HTTP ${code}` : code ?? message
 }
 
-/** Takes what the SDK complains of, such as a variable it cannot read. Without this it says nothing at all. */
+/** Forwards warnings of the SDK, such as a malformed variable. Without a listener the SDK logs nothing. */
 function listenToSdk (warn: (message: string) => void): void {
   const complain = (...texts: unknown[]): void => {
     const message = String(texts.find(text => String(text).includes(' ')))
-    // An exception comes as JSON with its stack. In quotes are addresses, which can hold a password, and answers.
+    // An exception is JSON with its stack. Quoted texts are responses, and addresses that can contain a password.
     warn(message.startsWith('{') ? 'an export failed' : message.replace(/['"].*['"]/s, '…'))
   }
   diag.setLogger(

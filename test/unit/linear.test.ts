@@ -1,7 +1,7 @@
 import t from 'tap'
 import { compileGlob } from '../../src/callers/glob.ts'
 import { destinationsOf } from '../../src/callers/permissions.ts'
-import { bucketPattern, regionPattern } from '../../src/contract/inventory.ts'
+import { bucketPattern, regionPattern } from '../../src/contract/names.ts'
 import { ChangeHeadersSchema } from '../../src/contract/requests.ts'
 import { pathOf } from '../../src/http/context/path-of.ts'
 import { preconditionsOf } from '../../src/http/body/preconditions.ts'

@@ -34,30 +34,40 @@ export function operationOf ({ params, query, routeOptions }: FastifyRequest, re
 }
 
 /**
- * Rejects what the statements of the caller do not allow: the operation, and each destination that a configuration
- * names. Called when the caller is known, when the region is known, and when a configuration is known.
+ * Rejects what the statements of the caller do not allow: the operation, and each destination that is known. Called
+ * when the caller is known, and when the region is known.
  *
- * @param configuration what is to be written, or a part of it
- * @throws {ServiceError} CallerNotAllowed, which says the same whether the bucket exists or not
+ * @throws {ServiceError} CallerNotAllowed, with the same text whether the bucket exists or not
  */
-export function authorize ({ caller, operation }: RequestContext, configuration?: unknown): void {
+export function authorize ({ caller, operation, destinations }: RequestContext): void {
   const [known, wanted] = [caller as Caller, operation as BucketOperation]
   rejectOperation(known, wanted)
-  rejectDestinations(known, wanted, configuration)
+  if (destinations !== undefined) rejectDestinations(known, wanted, destinations)
+}
+
+/**
+ * Authorizes the destinations that a configuration names, and keeps them for the audit log.
+ *
+ * @param configuration what is written, or a part of it
+ * @throws {ServiceError} as {@link authorize} does
+ */
+export function authorizeConfiguration (context: RequestContext, configuration: unknown): void {
+  context.destinations = destinationsOf(configuration)
+  authorize(context)
 }
 
 function rejectOperation (caller: Caller, operation: BucketOperation): void {
   const { action, furtherActions, bucket, requestedRegion } = operation
   const denied = [action, ...furtherActions].find(each => !permits(caller, { ...operation, action: each }))
   if (denied === undefined) return
-  // Where a bucket is is not for callers without rights on it.
+  // Callers without rights on a bucket must not learn its region.
   const where = requestedRegion === undefined ? '' : ` in ${requestedRegion.slice(0, maxNameLength)}`
   throw new ServiceError('CallerNotAllowed',
     `${caller.name} may not do ${denied} on ${bucket.slice(0, maxNameLength)}${where}. ${contact}`)
 }
 
-function rejectDestinations (caller: Caller, operation: BucketOperation, configuration: unknown): void {
-  const denied = destinationsOf(configuration).find(each => !permitsDestination(caller, operation, each))
+function rejectDestinations (caller: Caller, operation: BucketOperation, destinations: readonly string[]): void {
+  const denied = destinations.find(each => !permitsDestination(caller, operation, each))
   if (denied === undefined) return
   throw new ServiceError('CallerNotAllowed', `${caller.name} may not have reports of ${operation.bucket} written to ` +
     `${denied.slice(0, maxNameLength)} (${operation.action}). ${contact}`)

@@ -1,6 +1,6 @@
 /** What `allow-unknown=true` accepts: elements that this service does not know, and values that COS may store. */
 import { escapePointer } from '../../changes/differences.ts'
-import { isXmlText, textMember } from '../../contract/inventory.ts'
+import { isXmlText, textMember } from '../../contract/xml-text.ts'
 import type { ValidationIssue } from '../../errors.ts'
 import { isOfSet, toIssue } from './validation-issues.ts'
 import type { SchemaError } from './validation-issues.ts'

@@ -21,7 +21,7 @@ declare module 'fastify' {
   }
 }
 
-/** What an authenticated route does to a bucket. */
+/** The operation of an authenticated route on a bucket. */
 export interface BucketOperation {
   readonly action: Action
   /** Actions that the caller needs besides, such as those of `prune=true`. */
@@ -60,8 +60,8 @@ export interface RequestContext {
   call: Call | undefined
   /** Whether the region was looked up, so that the bucket can be elsewhere by now. Set and read by: bucket-call. */
   canMove: boolean
-  /** What a patch writes in place of its body. Set by: the PATCH route. Read by: audit, bucket-call. */
-  configuration: object | undefined
+  /** The destinations that the configuration names. Set by: authorization. Read by: authorization, audit. */
+  destinations: readonly string[] | undefined
 }
 
 interface Options {
@@ -89,7 +89,7 @@ export const requestContext = fp<Options>(async (app, { connections, isTls }) =>
       wholeBody: undefined,
       call: undefined,
       canMove: false,
-      configuration: undefined
+      destinations: undefined
     }
     reply.header('x-request-id', request.id).headers(headers)
     // Node is still parsing the packet. After it, `raw.complete` says whether a rejection has to end the connection.

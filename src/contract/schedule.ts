@@ -1,0 +1,21 @@
+import { Type } from '@sinclair/typebox'
+import { closed, Forbidden, StringEnum } from './schema.ts'
+
+const MonthlyDate = Type.Integer({
+  minimum: 1,
+  maximum: 31,
+  description: 'Day of the month, 1 to 31. Required with Frequency Monthly, refused with any other.',
+  examples: [1]
+})
+
+/** The schedule of a configuration. */
+export const Schedule = Type.Object({
+  Frequency: StringEnum(['Daily', 'Weekly', 'Monthly'], { examples: ['Daily'] }),
+  MonthlyDate: Type.Optional(MonthlyDate)
+}, {
+  ...closed,
+  description: 'How often COS makes a report.',
+  if: { properties: { Frequency: { const: 'Monthly' } }, required: ['Frequency'] },
+  then: { properties: { Frequency: {}, MonthlyDate: {} }, required: ['MonthlyDate'] },
+  else: { properties: { Frequency: {}, MonthlyDate: Forbidden('is only allowed with Frequency Monthly') } }
+})

@@ -1,0 +1,24 @@
+import { Type } from '@sinclair/typebox'
+
+/** The characters of XML 1.0 (section 2.2): no control characters but tab, LF and CR, no lone surrogates. */
+const xmlTextPattern = '^[\\t\\n\\r\\u0020-\\uD7FF\\uE000-\\uFFFD\\u{10000}-\\u{10FFFF}]*$'
+
+const xmlText = new RegExp(xmlTextPattern, 'u')
+
+/** Tells whether XML 1.0 can contain a text. */
+export function isXmlText (text: string): boolean {
+  return xmlText.test(text)
+}
+
+/**
+ * The member that is the text of SSECOS. COS documents SSE-COS as empty, but some clients store a text in it. No XML
+ * name begins with `#`.
+ */
+export const textMember = '#text'
+
+/** Creates the schema of a text that becomes XML. */
+export const XmlText = (description: string, example: string) => Type.String({
+  pattern: xmlTextPattern,
+  description: `${description} Any text without control characters but tab, LF and CR.`,
+  examples: [example]
+})

@@ -1,0 +1,39 @@
+/** The query parameter `preflight` of PUT and POST. */
+import type { FastifyReply } from 'fastify'
+import type { Warning } from '../changes/preflight.ts'
+import type { VersionedInventories } from '../changes/versioned-inventories.ts'
+import type { Call } from '../cos/inventories.ts'
+import { ServiceError } from '../errors.ts'
+
+/** The header of responses to a request with `preflight=warn`. */
+export const preflightHeader = {
+  'preflight-warnings': {
+    type: 'string',
+    description: 'With preflight=warn, and only when there are any: a JSON array of objects with code, pointer and detail.'
+  }
+}
+
+interface PreflightRequest { params: { id: string }, query: { preflight?: 'warn' | 'enforce' }, body: object }
+
+/**
+ * Adds the warnings to the response, if the request asks for a preflight.
+ *
+ * @throws {ServiceError} ValidationFailed with preflight=enforce, naming every warning
+ */
+export async function warn (
+  inventories: VersionedInventories, call: Call, request: PreflightRequest, reply: FastifyReply
+): Promise<void> {
+  const { params: { id }, query: { preflight }, body } = request
+  if (preflight === undefined) return
+  const isEnforced = preflight === 'enforce'
+  const warnings = await inventories.preflight(call, id, body, isEnforced)
+  if (warnings.length === 0) return
+  if (isEnforced) throw rejectionOf(warnings)
+  reply.header('preflight-warnings', JSON.stringify(warnings))
+}
+
+function rejectionOf (warnings: Warning[]): ServiceError {
+  return new ServiceError('ValidationFailed', 'The configuration would make no useful report; errors names every reason. ' +
+    'Nothing was changed. With preflight=warn it is sent to COS all the same.',
+  { errors: warnings.map(({ pointer, detail }) => ({ in: 'body', pointer, detail })) })
+}

@@ -1,0 +1,49 @@
+/** Wires the parts that call COS. */
+import type { Logger } from 'pino'
+import type { Config } from './config/config.ts'
+import { isPlace } from './config/formats.ts'
+import { createCosClock } from './cos/client/clock.ts'
+import { createConcurrencyLimiter } from './cos/client/concurrency-limiter.ts'
+import { createAttempts } from './cos/client/retry.ts'
+import { createRetryBudget } from './cos/client/retry-budget.ts'
+import { createTransport } from './cos/client/transport.ts'
+import { createCredentialProvider } from './cos/credentials/provider.ts'
+import { createCredentialSource } from './cos/credentials/source.ts'
+import { createInventories } from './cos/inventories.ts'
+import { createBucketList } from './cos/regions/bucket-list.ts'
+import { createRegions } from './cos/regions/regions.ts'
+import type { Metrics } from './metrics.ts'
+import type { Fetcher } from './outbound/fetch-json.ts'
+
+interface Dependencies {
+  fetcher: Fetcher
+  log: Logger
+  metrics: Metrics
+  /** Wall clock, in milliseconds since 1970. */
+  now: () => number
+  /** Monotonic clock, in milliseconds. */
+  steadyNow: () => number
+  userAgent: string
+}
+
+export type CosClient = ReturnType<typeof createCosClient>
+
+/** Creates the client of COS with its credentials, limits and regions. It calls nothing yet. */
+export function createCosClient (
+  config: Config['cos'], { fetcher, log, metrics, now, steadyNow, userAgent }: Dependencies
+) {
+  const source = createCredentialSource(config.credentials, now, fetcher)
+  const credentials = createCredentialProvider(source, { now, steadyNow, log })
+  const clock = createCosClock({ now, steadyNow, log })
+  const { maxConcurrency, maxConnections: maxPerHost, queueLimit, timeoutMs: maxWaitMs } = config
+  const limiter = createConcurrencyLimiter(
+    { maxConcurrency, maxPerHost, queueLimit, maxWaitMs }, { now: steadyNow, shed: metrics.shed })
+  const transport = createTransport(config, { now: steadyNow, clock, userAgent })
+  const budget = createRetryBudget(steadyNow)
+  const attempts = createAttempts(
+    config, { limiter, budget, clock, credentials, observer: metrics, transport, now: steadyNow })
+  const listBuckets = createBucketList(config, { attempts, now: steadyNow, isPlace })
+  const regions = createRegions(config, { listBuckets, log, now: steadyNow })
+  const inventories = createInventories(config, { attempts })
+  return { source, credentials, clock, limiter, transport, attempts, regions, inventories }
+}
