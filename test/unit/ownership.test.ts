@@ -1,4 +1,4 @@
-/** The owners of shared state: what lint says of code that takes a share of it elsewhere. */
+/** Lint messages for code outside the owner of shared state. */
 import { Linter } from 'eslint'
 import t from 'tap'
 import tseslint from 'typescript-eslint'
