@@ -286,10 +286,10 @@ t.test('STS source rejects when a response has no valid credentials', async t =>
     double.answer = answer
     t.match(await messageOf(source.load()), message)
   }
-  double.refuse('InternalError.DbError', 'keyInTheFile')
+  double.reject('InternalError.DbError', 'keyInTheFile')
   t.match(await messageOf(source.load()), /^[^ ]+ refused AssumeRole: InternalError\.DbError$/)
   for (const quoted of ['AKIDbase', 'AKIDbaseAndMore', base.COS_TOKEN, 'a'.repeat(64), 'lower.Case', 'X'.repeat(81), 'Internal Error']) {
-    double.refuse(quoted)
+    double.reject(quoted)
     t.match(await messageOf(source.load()), /^[^ ]+ refused AssumeRole: an unknown code$/)
   }
 })
