@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The browser test needs Chromium, which it looks up by the same names; others a real Redis, a real nginx, faketime, and
-# promtool, which Debian has in prometheus.
+# The browser test needs Chromium under one of these names. Other tests need Redis, nginx, faketime and promtool, which
+# is in the Debian package prometheus.
 set -euo pipefail
 
 missing=()
