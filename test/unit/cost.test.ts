@@ -70,7 +70,7 @@ async function run (
 ): Promise<string> {
   const path = fileURLToPath(new URL(file, import.meta.url))
   const command = [process.execPath, ...flags, '--import', import.meta.resolve('tsx'), path]
-  const { said, stop } = await start({ command, environment, cores: undefined, ready })
+  const { captured, stop } = await start({ command, environment, cores: undefined, ready })
   t.teardown(stop)
-  return said
+  return captured
 }
