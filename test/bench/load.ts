@@ -116,9 +116,9 @@ interface OpenLoop {
 const timerMs = 1.5
 
 /**
- * Sends requests by the clock, independent of their responses. Latency counts from the time a request was due, so that
- * a stalled server or a late sender hides no waiting time. The sender sleeps until shortly before a request is due. It
- * then checks the time in each event-loop iteration, so that it is late by microseconds only.
+ * Sends requests by the clock, independent of their responses. Latency counts from the time a request was due. A
+ * stalled server or a late sender therefore hides no waiting time. The sender sleeps until shortly before a request is
+ * due. It then checks the time in each event-loop iteration, so that it is late by microseconds only.
  *
  * @returns milliseconds from due to the last byte, one for each request
  * @throws {Error} for the first unexpected response

@@ -251,13 +251,13 @@ t.test('health check exits with 0 while the service runs and with 1 after its en
   }
 })
 
-t.test('the health check prints one line when HOST, PORT or TLS is not valid', async t => {
+t.test('health check prints one line when HOST, PORT or TLS is not valid', async t => {
   const program = startProgram(t, 'health-check', { PORT: 'http', TLS_KEY_FILE: '/key' })
   t.strictSame([await program.exit, program.stdout()], [1, ''])
   t.match(program.stderr(), /^health check failed: PORT must be an integer from 0 to 65535; TLS_CERT_FILE and .*\n$/)
 })
 
-t.test('the health check exits with 0 when no other variable is valid', async t => {
+t.test('health check exits with 0 when no other variable is valid', async t => {
   const { environment } = callersFile(t, [])
   const service = await startService(t, nowhere, environment)
   const program = startProgram(t, 'health-check', {

@@ -149,7 +149,7 @@ t.test('SIGTERM lets a request in flight finish before the process exits', async
   socket.write(`GET /buckets/${bucket}/inventories?all=true HTTP/1.1\r\nhost: x\r\n\r\n`)
   await gate.reached
   service.process.kill('SIGTERM')
-  await untilRefused(service)
+  await untilClosing(service)
   gate.open()
 
   t.match(await response, /^HTTP\/1\.1 200 OK\r\n[^]*\r\nconnection: close\r\n[^]*\r\n\r\n\{"InventoryConfigurations":\[\],"IsTruncated":false\}$/)
@@ -426,10 +426,10 @@ async function dial ({ port }: StartedService): Promise<Socket> {
 }
 
 /** Waits until a connection fails with ECONNREFUSED, so the service is closing. */
-async function untilRefused ({ port }: StartedService): Promise<void> {
-  for (let refused = false; !refused;) {
+async function untilClosing ({ port }: StartedService): Promise<void> {
+  for (let isRejected = false; !isRejected;) {
     const socket = connect(port, '127.0.0.1')
-    refused = await new Promise(resolve => socket
+    isRejected = await new Promise(resolve => socket
       .once('connect', () => { resolve(false) })
       // A connection in the accept queue is reset instead.
       .on('error', (error: NodeJS.ErrnoException) => { resolve(error.code === 'ECONNREFUSED') }))

@@ -21,7 +21,7 @@ export interface Program {
 
 const root = new URL('../../', import.meta.url)
 
-/** Folder of the build under test: a package of its own, so that files written by a program stay in it. */
+/** Folder of the build under test. It is a separate package, so that files written by a program stay in it. */
 export const builtPackage = new URL('dist/e2e/', root)
 
 /** Compiles `src` as `npm run build` does, without type checks to save seconds. */

@@ -45,7 +45,7 @@ t.test('injected fault applies to matching requests until its count is reached',
   t.equal((await send(emulator, get)).status, 200)
 })
 
-t.test('error after the effect still makes the change', async t => {
+t.test('change is kept when an injected error comes after the effect', async t => {
   const emulator = await startForTest(t)
   emulator.addFault({ kind: 'error', status: 500, code: 'InternalError', after: 'effect' })
   t.equal((await send(emulator, put)).status, 500)

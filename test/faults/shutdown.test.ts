@@ -27,11 +27,11 @@ for (let round = 1; round <= rounds; round++) {
     const lines = await Promise.all(Array.from({ length: requests }, () => dial(t, service)))
     const [idle, used] = [await dial(t, service), await dial(t, service)]
     used.send(get('/livez'))
-    await used.answer()
+    await used.response()
     for (const line of lines) line.send(get(pathOf('daily')))
     await until(() => emulator.requests.length, received => received > 0)
     service.process.kill('SIGTERM')
-    const responses = await Promise.all(lines.map(line => line.answer()))
+    const responses = await Promise.all(lines.map(line => line.response()))
     t.strictSame(countBy(responses, ({ status }) => status), { 200: requests })
     const closing = responses.filter(({ head }) => /^connection: close$/im.test(head)).length
     t.equal(closing, requests, 'each response has Connection: close')
@@ -47,11 +47,11 @@ for (let round = 1; round <= rounds; round++) {
         const lines = await Promise.all(Array.from({ length: connections }, () => dial(t, service)))
         if (isUsed) {
           for (const line of lines) line.send(get('/livez'))
-          await Promise.all(lines.map(line => line.answer()))
+          await Promise.all(lines.map(line => line.response()))
         }
         for (const [index, line] of lines.entries()) line.send(index % 4 === 0 ? put(`new-${index}`) : get(pathOf('daily')))
         await at(delayMs, () => service.process.kill('SIGTERM'))
-        const responses = await Promise.all(lines.map(line => line.answer()))
+        const responses = await Promise.all(lines.map(line => line.response()))
         const puts = connections / 4
         t.strictSame(countBy(responses, ({ status }) => status), { 200: connections - puts, 204: puts })
         t.equal(emulator.configurations(otherBucket).length, puts, 'acknowledged changes are stored')
@@ -69,12 +69,12 @@ t.test('stopping service rejects connections, and late requests on open ones get
   for (const line of [soon, late]) line.send(head)
   const before = await dial(t, service)
   before.send(get('/livez'))
-  await before.answer()
+  await before.response()
   service.process.kill('SIGTERM')
-  await until(() => isClosed(service), isRefused => isRefused)
+  await until(() => isClosed(service), closed => closed)
   soon.send(rest)
   await at(1500, () => { late.send(rest) })
-  const [served, rejected] = await Promise.all([soon, late].map(line => line.answer()))
+  const [served, rejected] = await Promise.all([soon, late].map(line => line.response()))
   t.equal(served?.status, 200)
   t.equal(rejected?.status, 503)
   t.match(rejected?.head, /^retry-after: 1$/im)
@@ -103,7 +103,7 @@ t.test('second SIGTERM ends the process with 1 at once', async t => {
 interface Line {
   send (request: string): void
   /** Returns the next complete response; status 0 when the connection ends first. */
-  answer (): Promise<{ status: number, head: string, body: string }>
+  response (): Promise<{ status: number, head: string, body: string }>
   /** The bytes after the last response, when the connection has ended. */
   end: Promise<string>
 }
@@ -128,7 +128,7 @@ async function dial (t: Test, { port }: ServiceProcess): Promise<Line> {
   }
   return {
     send: request => { socket.write(request) },
-    async answer () {
+    async response () {
       for (;;) {
         const response = take()
         if (response !== undefined) return response

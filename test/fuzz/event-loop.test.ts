@@ -1,6 +1,6 @@
 /**
- * No input may block the event loop of the service for long or enlarge its heap by much, with or without
- * authentication. The short form has the same inputs in each run. The full form generates its inputs from SEED.
+ * No input may block the event loop of the service for long or fill its heap, with or without authentication. The short
+ * form has the same inputs in each run. The full form generates its inputs from SEED.
  */
 import { randomInt } from 'node:crypto'
 import { readFileSync } from 'node:fs'

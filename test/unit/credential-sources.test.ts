@@ -100,7 +100,7 @@ t.test('file source rejects with the error of an invalid file and quotes none of
   const source = sourceOf({ source: 'file', path }, () => 1_700_000_000_999)
   t.equal(await messageOf(source.load()), 'the credentials file cannot be read (ENOENT)')
   const expired = 'the credentials file: the credentials expired at 2023-11-14T22:13:20Z'
-  const faults: Array<[text: string | object, message: string]> = [
+  const invalid: Array<[text: string | object, message: string]> = [
     ['', 'the credentials file is neither JSON nor a profile with a section [default]'],
     ['[other]\nsecret_id=AKIDinFile', 'the credentials file is neither JSON nor a profile with a section [default]'],
     ['default = keyInTheFile', 'the credentials file: SecretId is missing'],
@@ -117,11 +117,11 @@ t.test('file source rejects with the error of an invalid file and quotes none of
     [{ ...leastKeys, Expiration: isoSeconds(1_700_000_000) }, expired]
   ]
   for (const time of [0, -1, true, {}, 'soon', '2027-13-01T00:00:00Z', '2027', 1e300, '-5', 1_800_000_000_000]) {
-    faults.push([{ ...leastKeys, ExpiredTime: time }, `the credentials file: ${time === '2027'
+    invalid.push([{ ...leastKeys, ExpiredTime: time }, `the credentials file: ${time === '2027'
       ? 'the credentials expired at 1970-01-01T00:33:47Z'
       : 'ExpiredTime is not a time'}`])
   }
-  for (const [fault, message] of faults) {
+  for (const [fault, message] of invalid) {
     const text = typeof fault === 'string' ? fault : JSON.stringify(fault)
     await writeFile(path, text)
     t.equal(await messageOf(source.load()), message, text)
@@ -184,15 +184,15 @@ const validResponse = { TmpSecretId: 'AKIDx', TmpSecretKey: 'keyInTheFile', Toke
 t.test('cvm-role source rejects when a response has no valid credentials', async t => {
   const double = await startMetadataDouble(t, { onSecret })
   const source = sourceOf({ source: 'cvm-role', metadataEndpoint: double.endpoint })
-  const faults: Array<[response: OtherAnswer, message: RegExp]> = [
+  const invalid: Array<[response: OtherAnswer, message: RegExp]> = [
     ...malformed(changes => ({ Code: 'Success', ...validResponse, ...changes })),
     [{ body: 'role' }, /^[^ ]+ did not answer JSON$/],
     [{ body: '"keyInTheFile"' }, /^[^ ]+ answered an unknown code instead of Success$/],
     [{ body: { Code: 'InvalidRole' } }, /^[^ ]+ answered InvalidRole instead of Success$/],
     [{ body: { ...validResponse, Code: { keyInTheFile: 1 } } }, /^[^ ]+ answered an unknown code instead of Success$/]
   ]
-  for (const [answer, message] of faults) {
-    double.answer = answer
+  for (const [response, message] of invalid) {
+    double.answer = response
     t.match(await messageOf(source.load()), message)
   }
   double.answer = 'hang'
@@ -269,7 +269,7 @@ t.test('oidc source reads the token file at each load', async t => {
 t.test('STS source rejects when a response has no valid credentials', async t => {
   const double = await startStsDouble(t, { subjects: { roleArn }, onSecret })
   const source = sourceOf(configOf({ COS_CREDENTIALS: 'assume-role', COS_ROLE_ARN: roleArn, STS_ENDPOINT: double.endpoint, ...base }))
-  const faults: Array<[response: OtherAnswer, message: RegExp]> = [
+  const invalid: Array<[response: OtherAnswer, message: RegExp]> = [
     ...malformed(changes => {
       const { ExpiredTime, ...Credentials } = { ...validResponse, ...changes }
       return { Response: { Credentials, ExpiredTime } }
@@ -282,8 +282,8 @@ t.test('STS source rejects when a response has no valid credentials', async t =>
     [{ body: { Response: { Error: 'keyInTheFile' } } }, /^[^ ]+ refused AssumeRole: an unknown code$/],
     [{ body: { Response: { Error: { Code: 'key In The File' } } } }, /^[^ ]+ refused AssumeRole: an unknown code$/]
   ]
-  for (const [answer, message] of faults) {
-    double.answer = answer
+  for (const [response, message] of invalid) {
+    double.answer = response
     t.match(await messageOf(source.load()), message)
   }
   double.reject('InternalError.DbError', 'keyInTheFile')

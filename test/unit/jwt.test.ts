@@ -226,10 +226,10 @@ t.test('verifier keeps the last valid keys when the issuer fails', async t => {
   const malformed = [
     ...['not JSON', 'null', '[]', '{}', '{"keys":{}}', '"keys"'].map(body => ({ body })), { status: 500, body: '{"keys":[]}' }
   ]
-  for (const [index, answer] of malformed.entries()) {
-    issuer.answer = answer
+  for (const [index, response] of malformed.entries()) {
+    issuer.answer = response
     clock.ms += floorMs
-    t.notOk(await accepts({}, { kid: 'unknown' }), answer.body)
+    t.notOk(await accepts({}, { kid: 'unknown' }), response.body)
     t.equal(issuer.calls, index + 2)
     t.ok(await accepts())
   }

@@ -261,9 +261,9 @@ t.test('pause before a retry is random, grows and includes Retry-After', async t
   }
   t.strictSame(await wait(0, busy), [], 'the shortest pause is 0')
   t.strictSame(await wait(0.5, busy), [50, 100, 200, 400, 800, 1000, 1000, 1000, 1000])
-  const asked = errorResponse(503, 'SlowDown', { 'retry-after': '7' })
-  t.strictSame((await wait(0, asked)).slice(0, 2), [7000, 7000])
-  t.strictSame((await wait(0.5, asked)).slice(0, 2), [7050, 7100], 'calls do not retry at the same instant')
+  const limited = errorResponse(503, 'SlowDown', { 'retry-after': '7' })
+  t.strictSame((await wait(0, limited)).slice(0, 2), [7000, 7000])
+  t.strictSame((await wait(0.5, limited)).slice(0, 2), [7050, 7100], 'calls do not retry at the same instant')
   const date = (seconds: number) => new Date(1_700_000_000_000 + seconds * 1000).toUTCString()
   t.strictSame((await wait(0, errorResponse(503, 'SlowDown', { 'retry-after': date(9), date: date(0) }))).slice(0, 1), [9000])
   t.match(toUpstreamError(errorResponse(503, 'SlowDown', { 'retry-after': '99999' })), { retryAfterSeconds: 3600 }, 'an hour at most')

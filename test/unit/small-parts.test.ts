@@ -332,11 +332,11 @@ t.test('fetchText rejects after five seconds when the response does not end', as
   })
   // The real signal is used with a hundredth of its time.
   const timeout = AbortSignal.timeout.bind(AbortSignal)
-  const asked = mock.method(AbortSignal, 'timeout', (ms: number) => timeout(ms / 100))
-  t.teardown(() => { asked.mock.restore() })
+  const created = mock.method(AbortSignal, 'timeout', (ms: number) => timeout(ms / 100))
+  t.teardown(() => { created.mock.restore() })
   await t.rejects(fetchText(`${url}/never`), { name: 'FetchError', message: / did not answer \(TimeoutError\)$/ })
   await t.rejects(fetchText(`${url}/slow`), { name: 'FetchError', message: / did not answer \(TimeoutError\)$/ }, 'a slow body is limited too')
-  t.strictSame(asked.mock.calls.map(call => call.arguments), [[5000], [5000]])
+  t.strictSame(created.mock.calls.map(call => call.arguments), [[5000], [5000]])
 })
 
 t.test('refuseSecrets throws when a text contains a test secret or a secret format', async t => {

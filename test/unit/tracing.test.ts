@@ -458,7 +458,7 @@ t.test('tracer with a failing collector', async t => {
     collector.answer = { status: 500, body: 'out of order' }
     for (const failures of [1, 2, 3]) {
       tracer.startRequest(request()).end(responded)
-      await tracing.timeAsked(failures)
+      await tracing.clockRead(failures)
     }
     tracing.at += 60_000
     tracer.startRequest(request()).end(responded)
@@ -543,9 +543,9 @@ t.test('tracer with a failing collector', async t => {
       OTEL_EXPORTER_OTLP_TIMEOUT: 'soon', OTEL_TRACES_SAMPLER: 'sometimes', OTEL_BSP_SCHEDULE_DELAY: 'later'
     })
     await tracer.close()
-    const told = lines.map(({ msg }) => String(msg))
+    const messages = lines.map(({ msg }) => String(msg))
     for (const name of ['OTEL_EXPORTER_OTLP_TIMEOUT', 'OTEL_TRACES_SAMPLER', 'OTEL_BSP_SCHEDULE_DELAY']) {
-      t.ok(told.some(line => line.includes(name)), name)
+      t.ok(messages.some(line => line.includes(name)), name)
     }
   })
 
@@ -588,7 +588,7 @@ interface Tracing {
   /** Waits until this number of lines was logged. */
   logged (count: number): Promise<void>
   /** Waits until the clock was read this often: once for each failure after the start. */
-  timeAsked (count: number): Promise<void>
+  clockRead (count: number): Promise<void>
   /** Current time of the clock, in milliseconds. */
   at: number
 }
@@ -600,7 +600,7 @@ async function startTracing (
   const variables = { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, ...environment }
   const lines: Tracing['lines'] = []
   const news = new EventEmitter()
-  let asked = 0
+  let clockReads = 0
   const log = pino({ level: 'trace' }, {
     write (line) {
       lines.push(JSON.parse(line) as Record<string, unknown>)
@@ -614,11 +614,11 @@ async function startTracing (
     collector,
     lines,
     logged: (count: number) => until(() => lines.length >= count),
-    timeAsked: (count: number) => until(() => asked >= count),
+    clockRead: (count: number) => until(() => clockReads >= count),
     at: 0
   }
   const steadyNow = () => {
-    asked += 1
+    clockReads += 1
     news.emit('news')
     return tracing.at
   }
