@@ -26,7 +26,7 @@ const crashes: Array<[title: string, script: string, logged: object]> = [
 ]
 
 for (const [title, script, logged] of crashes) {
-  t.test(`process exits with 1, a fatal line and audit lines after ${title}`, async t => {
+  t.test(`process exits with 1, fatal and audit lines after ${title}`, async t => {
     const emulator = await startTestEmulator(t)
     emulator.addFault({ kind: 'hang' })
     const service = await startService(t, emulator.address, {

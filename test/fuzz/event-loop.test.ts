@@ -198,7 +198,7 @@ t.test('service stays responsive when the body of PUT or POST is large', async t
 })
 
 for (const [name, text] of Object.entries(storedConfigurations).slice(0, isFull ? Infinity : 1)) {
-  t.test(`service stays responsive when PATCH changes a large configuration: ${name}`, async t => {
+  t.test(`service stays responsive when PATCH changes a large document: ${name}`, async t => {
     await store(text)
     const kinds = bodyKinds.filter(({ place }) => place.startsWith('PATCH'))
     await check(t, inputsOf(sample(kinds, isFull ? 100 : 30), sizes.body, [validKey]))

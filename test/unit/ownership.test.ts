@@ -22,7 +22,7 @@ for (const [path, code, message] of [
   ['src/http/query.ts', socketState, ofConnection],
   ['src/routes/probes.ts', responseState, ofConnection]
 ] as const) {
-  t.test(`lint names the owner when ${path} contains ${code.slice(0, 30)}`, async t => {
+  t.test(`lint names the owner of ${code.slice(0, 30)} in ${path}`, async t => {
     t.match(linter.verify(code, config, { filename: path }), [{ message }])
   })
 }
