@@ -8,7 +8,7 @@ interface Test {
   teardown (handler: () => unknown): void
 }
 
-/** A caller as the file holds it. */
+/** A caller in the format of the callers file. */
 export interface CallerEntry {
   name: string
   keys?: string[]
@@ -18,30 +18,30 @@ export interface CallerEntry {
   allow: Array<{ actions: string[], buckets: string[], regions?: string[], destinations?: string[] }>
 }
 
-/** The bearer key tests use for a caller of this name. */
+/** Returns the bearer key that tests use for a caller. */
 export function keyOf (name: string): string {
   return secret(`key-of-${name}-${'0123456789abcdef'.repeat(2)}`)
 }
 
-/** How the file names a key. */
+/** Returns the hash of a key in the format of the callers file. */
 export function hashOf (key: string): string {
   return `sha256:${createHash('sha256').update(key).digest('hex')}`
 }
 
-/** The header a caller of this name sends. */
+/** Returns the Authorization header of a caller. */
 export function as (name: string): { authorization: string } {
   return { authorization: `Bearer ${keyOf(name)}` }
 }
 
-/** What lets a caller do everything. */
+/** Statements that allow every call and destination. */
 export const everything: CallerEntry['allow'] = [{ actions: ['cos:*'], buckets: ['*'], destinations: ['*'] }]
 
-/** A caller that is recognised by {@link keyOf} its name. */
+/** Returns a caller that is identified by {@link keyOf} its name. */
 export function withKey (name: string, allow: CallerEntry['allow'], more: Partial<CallerEntry> = {}): CallerEntry {
   return { name, keys: [hashOf(keyOf(name))], allow, ...more }
 }
 
-/** Writes a callers file; gives the environment of a service that uses it, and a way to replace it. */
+/** Writes a callers file. Returns the environment of a service that uses it and a function that replaces it. */
 export function callersFile (
   t: Test, callers: CallerEntry[]
 ): { environment: { AUTH: string, CALLERS_FILE: string }, replace: (callers: CallerEntry[]) => void } {

@@ -1,6 +1,6 @@
 import { generate } from 'selfsigned'
 
-/** A certificate and its key, PEM. */
+/** A certificate and its key in PEM format. */
 export interface Certified {
   cert: string
   key: string

@@ -2,8 +2,8 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 
 /**
- * A port of loopback that nobody listens on, also between two starts of a program: it is below those that the system
- * gives to outgoing connections, one of which might otherwise take it.
+ * Returns a free loopback port below the range of outgoing connections. Otherwise such a connection could take the port
+ * between two starts of a program.
  */
 export async function freePort (): Promise<number> {
   for (;;) {

@@ -12,8 +12,8 @@ function costOf (work: () => unknown): number {
 }
 
 /**
- * Returns whether work grows no faster than its input: an input four times as large may cost eight times as much, and
- * 20 ms more. Quadratic work costs sixteen times as much.
+ * Returns whether work grows no faster than its input. An input of four times the size may cost eight times as much,
+ * plus 20 ms. Quadratic work costs sixteen times as much.
  *
  * @param size of the smaller input; quadratic work on it must take more than 3 ms
  */

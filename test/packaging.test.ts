@@ -21,8 +21,8 @@ const instructions = read('Dockerfile')
   .map(line => ({ name: line.slice(0, line.indexOf(' ')), value: line.slice(line.indexOf(' ') + 1).trim() }))
 const values = (name: string) => instructions.filter(instruction => instruction.name === name).map(({ value }) => value)
 
-test('the Dockerfile', async t => {
-  t.test('builds every stage on a build argument or on another stage', async t => {
+test('Dockerfile', async t => {
+  t.test('every stage is based on a build argument or on another stage', async t => {
     const arguments_ = values('ARG').filter(value => value.includes('=')).map(value => `$${value.split('=')[0]}`)
     const known = new Set(arguments_)
     t.strictSame(arguments_, ['$NODE_BUILD_IMAGE', '$NODE_RUN_IMAGE'])
@@ -33,33 +33,33 @@ test('the Dockerfile', async t => {
     }
   })
 
-  t.test('makes the service the image one gets without naming a target', async t => {
+  t.test('last stage is the service, so that it is built without a target', async t => {
     t.match(values('FROM').at(-1), / AS service$/)
     t.strictSame(values('CMD').at(-1), '["dist/server.js"]')
   })
 
-  t.test('tells V8 what npm start does', async t => {
+  t.test('NODE_OPTIONS equals the flags of npm start', async t => {
     const [, options = ''] = /NODE_OPTIONS="([^"]*)"/.exec(values('ENV').join(' ')) ?? []
     t.strictSame(options.split(' '), productionFlags)
     t.equal(productionFlags.length, 2)
-    t.notMatch(values('ENTRYPOINT').join(' '), /space-size/, 'where an operator could not change it')
+    t.notMatch(values('ENTRYPOINT').join(' '), /space-size/, 'not in ENTRYPOINT, so that an operator can change them')
   })
 
   t.test('ENTRYPOINT keeps SIGUSR1 from opening the inspector', async t => {
     t.match(values('ENTRYPOINT').join(' '), '"--disable-sigusr1"')
   })
 
-  t.test('runs as a number that is not root, so that an orchestrator can check it', async t => {
+  t.test('USER is a number that is not root, so that an orchestrator can check it', async t => {
     t.match(values('USER').at(-1), /^[1-9]\d*:[1-9]\d*$/)
   })
 
-  t.test('installs what is locked and runs no scripts of packages', async t => {
+  t.test('packages are installed from the lock file without their scripts', async t => {
     const installs = values('RUN').filter(value => value.includes('npm ') && !value.startsWith('npm run build'))
     t.equal(installs.length, 2)
     for (const value of installs) t.match(value, /^npm ci --ignore-scripts\b/)
   })
 
-  t.test('needs no shell in the run image', async t => {
+  t.test('run image works without a shell', async t => {
     const runtime = instructions.slice(instructions.findIndex(({ value }) => value.startsWith('$NODE_RUN_IMAGE')))
     t.notOk(runtime.some(({ name }) => name === 'RUN'))
     for (const { name, value } of runtime.filter(({ name }) => ['CMD', 'ENTRYPOINT'].includes(name))) {
@@ -73,44 +73,44 @@ test('the Dockerfile', async t => {
     }
   })
 
-  t.test('names the version and licence that package.json names', async t => {
+  t.test('image labels equal version and license of package.json', async t => {
     const labels = values('LABEL').join(' ')
     t.match(labels, `org.opencontainers.image.version="${manifest.version}"`)
     t.match(labels, `org.opencontainers.image.licenses="${manifest.license}"`)
   })
 
-  t.test('is given only the files it copies', async t => {
-    const [first, ...kept] = read('.dockerignore').split('\n').filter(line => line !== '' && !line.startsWith('#'))
+  t.test('.dockerignore includes exactly the files that the Dockerfile copies', async t => {
+    const [first, ...included] = read('.dockerignore').split('\n').filter(line => line !== '' && !line.startsWith('#'))
     t.equal(first, '*')
     const copied = values('COPY').filter(value => !value.startsWith('--from=')).flatMap(value => value.split(' ').slice(0, -1))
-    t.strictSame(kept.map(line => line.replace('!', '')).sort(), copied.sort())
+    t.strictSame(included.map(line => line.replace('!', '')).sort(), copied.sort())
   })
 })
 
 test('docker-compose.yml', async t => {
   const compose = parse(read('docker-compose.yml'), { merge: true })
 
-  t.test('keeps to the compose specification', async t => {
-    // "id" is the schema draft's old name for "$id", and the formats are the specification's own.
+  t.test('file is valid in the compose specification', async t => {
+    // The schema draft used "id" for "$id", and the formats are those of the compose specification.
     const schema = JSON.parse(JSON.stringify(composeSchema), (key, value) =>
       (key === 'id' || key === '$schema') && typeof value === 'string' ? undefined : value)
     const validate = new Ajv2019({ strict: false, validateFormats: false, allErrors: true }).compile(schema)
     t.ok(validate(compose), { errors: validate.errors })
-    t.notOk(validate({ ...compose, services: { service: { imagee: 'x' } } }), 'the schema finds a misspelt key')
+    t.notOk(validate({ ...compose, services: { service: { imagee: 'x' } } }), 'the schema finds a misspelled key')
   })
 
-  t.test('builds the two targets of the Dockerfile', async t => {
+  t.test('services without a profile build the two targets of the Dockerfile', async t => {
     const stages = values('FROM').map(value => value.split(' ')[2])
     const started = Object.entries<{ build: { target: string }, profiles?: string[] }>(compose.services)
       .filter(([, { profiles }]) => profiles === undefined)
-    t.strictSame(started.map(([name]) => name).sort(), ['emulator', 'service'], 'which are what it starts without a profile')
+    t.strictSame(started.map(([name]) => name).sort(), ['emulator', 'service'], 'services without a profile')
     for (const [name, service] of started) {
       t.equal(service.build.target, name)
       t.ok(stages.includes(name))
     }
   })
 
-  t.test('confines both containers and publishes on loopback only', async t => {
+  t.test('containers have a restricted security context, and ports are on loopback', async t => {
     for (const service of Object.values<Record<string, unknown>>(compose.services)) {
       t.match(service, { read_only: true, cap_drop: ['ALL'], security_opt: ['no-new-privileges:true'] })
     }
@@ -119,7 +119,7 @@ test('docker-compose.yml', async t => {
     t.notOk(compose.services.emulator.ports)
   })
 
-  t.test('starts the service with the example key of the emulator, once that is healthy', async t => {
+  t.test('service uses the example key of the emulator and starts when it is healthy', async t => {
     const { service, emulator } = compose.services
     t.match(service.environment, {
       COS_SECRET_ID: exampleCredential.secretId,
@@ -130,7 +130,8 @@ test('docker-compose.yml', async t => {
   })
 })
 
-// The ranges that packages declare: alternatives of comparators, each a version, maybe partial, with >=, ^ or nothing.
+// Parses the ranges that packages declare: alternatives of comparators. A comparator is a version, perhaps partial,
+// with >=, ^ or no operator.
 function accepts (range: string, version: number[]): boolean {
   const alternatives = range.replace(/>=\s+/g, '>=').split('||')
   return alternatives.some(alternative => alternative.trim().split(/\s+/).every(comparator => {
@@ -145,33 +146,33 @@ function accepts (range: string, version: number[]): boolean {
   }))
 }
 
-test('the packages', async t => {
+test('packages', async t => {
   const floor = /^>=(\d+)\.(\d+)\.(\d+)$/.exec(manifest.engines.node)?.slice(1).map(Number) ?? []
 
-  t.test('that are shipped run on the oldest Node that package.json allows', async t => {
+  t.test('shipped packages support the oldest Node of package.json', async t => {
     t.strictSame(floor, [20, 18, 1])
-    t.match(read('.ci/run'), floor.join('.'), 'and CI runs the tests on it')
-    const refusing = shipped.filter(([, { engines }]) => engines?.node !== undefined && !accepts(engines.node, floor))
-    t.strictSame(refusing, [])
+    t.match(read('.ci/run'), floor.join('.'), 'CI runs the tests on this version')
+    const newer = shipped.filter(([, { engines }]) => engines?.node !== undefined && !accepts(engines.node, floor))
+    t.strictSame(newer, [])
     t.notOk(accepts('>=20.18.2', floor))
     t.notOk(accepts('18 || >=22', floor))
     t.ok(accepts('^20.17.0 || >=22.9.0', floor))
     t.throws(() => accepts('*-beta', floor))
   })
 
-  t.test('that are shipped have permissive licences', async t => {
+  t.test('shipped packages have permissive licenses', async t => {
     const permissive = ['0BSD', 'Apache-2.0', 'BSD-2-Clause', 'BSD-3-Clause', 'BlueOak-1.0.0', 'ISC', 'MIT']
     t.ok(shipped.length > 50)
     t.strictSame(shipped.filter(([, { license = '' }]) => !permissive.includes(license)), [])
   })
 
-  t.test('are locked without the address of a registry, and to one version each', async t => {
+  t.test('packages have one exact version and no registry address in the lock file', async t => {
     t.strictSame(Object.values(lock.packages).filter(({ resolved }) => resolved?.startsWith('http')), [])
     const wanted = Object.entries<string>({ ...manifest.dependencies, ...manifest.devDependencies })
     t.strictSame(wanted.filter(([, version]) => !/^\d+\.\d+\.\d+$/.test(version)), [])
   })
 
-  t.test('are installed without running their scripts', async t => {
+  t.test('.npmrc disables scripts of packages', async t => {
     const settings = read('.npmrc').split('\n')
     for (const setting of ['ignore-scripts=true', 'save-exact=true', 'omit-lockfile-registry-resolved=true']) {
       t.ok(settings.includes(setting), setting)
@@ -179,7 +180,7 @@ test('the packages', async t => {
   })
 })
 
-test('every script of package.json names files that exist', async t => {
+test('scripts of package.json refer to files that exist', async t => {
   const files = Object.values<string>(manifest.scripts).flatMap(script => script.match(/\b(?:src|test)\/[^\s*]+/g) ?? [])
   t.ok(files.length > 4)
   for (const file of files) t.ok(existsSync(new URL(`../${file}`, import.meta.url)), file)

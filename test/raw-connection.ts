@@ -1,4 +1,4 @@
-/** Requests written byte by byte, for tests of what an HTTP client would not send. */
+/** Requests in raw bytes, for tests of requests that HTTP clients do not send. */
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import type { Server, Socket } from 'node:net'
@@ -6,10 +6,10 @@ import { text } from 'node:stream/consumers'
 import { promisify } from 'node:util'
 import type { Test } from './start.ts'
 
-/** A response as it came over the socket. */
+/** A parsed response from a socket. */
 export interface RawResponse {
   status: number
-  /** With lower-case names. */
+  /** Header values by lower-case name. */
   headers: Record<string, string>
   body: string
   /** Code of a problem document. */
@@ -24,7 +24,7 @@ export async function dial (t: Test, url: string): Promise<Socket> {
   return socket
 }
 
-/** Sends bytes over a connection of their own and reads until the service ends it. */
+/** Sends bytes over a new connection and reads until the service closes it. */
 export async function exchange (t: Test, url: string, bytes: string): Promise<RawResponse> {
   const socket = await dial(t, url)
   const response = text(socket)

@@ -9,14 +9,14 @@ interface Test {
   teardown (handler: () => unknown): void
 }
 
-/** A real Redis with a password, on a port of its own. */
+/** A real Redis with a password on a free port. */
 export interface RedisServer {
   url: string
-  /** Ends it as a crash would. */
+  /** Kills the process, as in a crash. */
   kill (): Promise<void>
-  /** Stops it from answering, connections stay open; `SIGCONT` lets it go on. */
+  /** Suspends the process while connections stay open; `SIGCONT` resumes it. */
   signal (name: 'SIGSTOP' | 'SIGCONT'): void
-  /** Starts it again on the same port, empty. */
+  /** Starts Redis again on the same port, without data. */
   startAgain (): Promise<void>
   /** Sends a command as a user with all permissions, over a new connection. */
   command (name: string, ...args: string[]): Promise<unknown>

@@ -1,6 +1,6 @@
 /**
- * What must never be written anywhere: the texts tests have made secrets of, and what looks like a credential
- * whoever made it. Everything a service, a program or a double logs in this suite goes through here.
+ * Texts that no output may contain: secrets of tests and texts in the form of credentials. Every log of a service,
+ * program or double in this suite is checked here.
  */
 const known = new Set<string>()
 
@@ -9,15 +9,16 @@ const shapes = [
   /cip_[A-Za-z0-9_-]{20}/, /PRIVATE KEY/, /rediss?:\/\/[^/]*@/
 ]
 
-/** Makes a text one of the secrets. */
+/** Adds a text to the secrets. */
 export function secret (text: string): string {
   known.add(text)
   return text
 }
 
 /**
- * @param written everything a program has put into its log
- * @throws {Error} when a secret is in it; the error says where, not what
+ * Checks the whole log of a program.
+ *
+ * @throws {Error} when it contains a secret; the error quotes only the text before it
  */
 export function refuseSecrets (written: string): void {
   const found = [...known].map(text => written.indexOf(text)).concat(shapes.map(shape => written.search(shape)))

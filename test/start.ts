@@ -11,7 +11,7 @@ import type { Service } from '../src/service.ts'
 import { outputsTo } from './outputs.ts'
 import { refuseSecrets, secret } from './secrets.ts'
 
-/** What a subtest needs of tap: a place to clean up. */
+/** The part of the tap API that a subtest needs. */
 export interface Test {
   teardown (handler: () => unknown): void
 }
@@ -24,7 +24,7 @@ export const secrets = {
   token: secret('tToOkKeEnN+/tToOkKeEnN==')
 }
 
-/** The body of a PUT with everything this service knows of. */
+/** A PUT body with every member that this service knows. */
 export const configuration = {
   IsEnabled: true,
   IncludedObjectVersions: 'All',
@@ -42,12 +42,12 @@ export const configuration = {
   }
 }
 
-/** An answer as a caller gets it. */
+/** A response as the caller receives it. */
 export interface Answer {
   status: number
   headers: Record<string, string | string[] | undefined>
   text: string
-  // Tests look into answers freely; what is not there makes the comparison fail.
+  // Tests access any member; an absent one makes the comparison fail.
 
   json: any
 }
@@ -56,20 +56,20 @@ export interface Running {
   emulator: Emulator
   service: Service
   url: string
-  /** Everything logged, at trace level. */
+  /** Returns everything that was logged, at trace level. */
   logs (): string
-  /** What went to the audit log. */
+  /** Returns the records of the audit log. */
   audits (): AuditRecord[]
   /** Sends a request over its own connection; an object becomes a JSON body. */
   call (method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>
 }
 
-/** The path of a configuration of the test bucket. */
+/** Returns the path of a configuration of the test bucket. */
 export function at (id: string, query = ''): string {
   return `/buckets/${bucket}/inventories/${id}${query}`
 }
 
-/** A stream that keeps what is written and, at the end of the test, refuses to have seen a secret. */
+/** Creates a stream that stores its input and checks it for secrets at the end of the test. */
 function recordingStream (t: Test): { stream: Writable, written: () => string } {
   let lines = ''
   const stream = new Writable({
@@ -82,13 +82,13 @@ function recordingStream (t: Test): { stream: Writable, written: () => string } 
   return { stream, written: () => lines }
 }
 
-/** A logger that keeps its lines, which hold no secret. */
+/** Creates a logger that stores its lines and checks them for secrets. */
 export function recordingLogger (t: Test): { logger: Logger, logs: () => string } {
   const { stream, written } = recordingStream(t)
   return { logger: pino({ level: 'trace' }, stream), logs: written }
 }
 
-/** An emulator on a free port. */
+/** Starts an emulator on a free port. */
 export async function startTestEmulator (t: Test, options: Partial<EmulatorOptions> = {}): Promise<Emulator> {
   const emulator = await startEmulator({
     credentials: [secrets],
@@ -99,14 +99,14 @@ export async function startTestEmulator (t: Test, options: Partial<EmulatorOptio
   return emulator
 }
 
-/** The real service on a free port, its environment overridden where a test says so. */
+/** Starts the real service on a free port with this environment. */
 export async function startTestService (
   t: Test, connectTo: string, environment: Record<string, string> = {}
 ): Promise<Omit<Running, 'emulator'>> {
   const { logger, logs } = recordingLogger(t)
   const config = readConfig({
     AUTH: 'none',
-    // The Host of requests that tests write by hand.
+    // `x` is the Host header of raw requests in tests.
     ALLOWED_HOSTS: 'x',
     PORT: '0',
     COS_SECRET_ID: secrets.secretId,
@@ -115,7 +115,7 @@ export async function startTestService (
     COS_SCHEME: 'http',
     COS_CONNECT_TO: connectTo,
     COS_REGION: 'ap-guangzhou',
-    // Most tests are about what becomes of one attempt.
+    // Most tests are about the result of one attempt.
     COS_MAX_ATTEMPTS: '1',
     COS_BUCKET_REGIONS: `${otherBucket}=ap-shanghai`,
     ...environment
@@ -132,7 +132,7 @@ export async function startTestService (
   return { service, url, logs, audits, call: (...args) => callOver(agent, url, ...args) }
 }
 
-/** Service and emulator together. */
+/** Starts service and emulator. */
 export async function start (
   t: Test, { environment, ...options }: Partial<EmulatorOptions> & { environment?: Record<string, string> } = {}
 ): Promise<Running> {
@@ -140,7 +140,7 @@ export async function start (
   return { emulator, ...await startTestService(t, emulator.address, environment) }
 }
 
-/** Looks at every turn of the event loop: what is waited for happens on sockets of this process. */
+/** Checks a condition in every event-loop iteration. The condition must depend on sockets of this process. */
 export async function until (condition: () => boolean | Promise<boolean>): Promise<void> {
   while (!await condition()) await new Promise(resolve => { setImmediate(resolve) })
 }
@@ -149,15 +149,15 @@ async function callOver (
   agent: Agent, url: string, method: string, path: string, body?: unknown, headers: Record<string, string> = {}
 ): Promise<Answer> {
   const raw = typeof body === 'string' || Buffer.isBuffer(body)
-  // Origin and path apart: a URL would be normalised, and %2E%2E would never arrive.
-  const answer = await agent.request({
+  // Origin and path are separate, because a URL would be normalized and change %2E%2E.
+  const response = await agent.request({
     origin: url,
     path,
     method: method as 'GET',
     headers: { ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
     body: body === undefined ? null : raw ? body : JSON.stringify(body)
   })
-  const text = await answer.body.text()
-  const isJson = String(answer.headers['content-type']).includes('json')
-  return { status: answer.statusCode, headers: answer.headers, text, json: isJson && text !== '' ? JSON.parse(text) : undefined }
+  const text = await response.body.text()
+  const isJson = String(response.headers['content-type']).includes('json')
+  return { status: response.statusCode, headers: response.headers, text, json: isJson && text !== '' ? JSON.parse(text) : undefined }
 }

@@ -6,11 +6,11 @@ import { ConfigError } from '../src/config/environment.ts'
  * variable of its own.
  */
 export function variablesRead (): Set<string> {
-  const asked: string[] = []
+  const names: string[] = []
   const environment = new Proxy<Record<string, string>>({}, {
     get (_, name) {
-      asked.push(String(name))
-      // Without an endpoint the other variables of traces are not read.
+      names.push(String(name))
+      // Variables of traces are only read when there is an endpoint.
       return name === 'OTEL_EXPORTER_OTLP_ENDPOINT' ? 'http://127.0.0.1' : undefined
     }
   })
@@ -19,7 +19,7 @@ export function variablesRead (): Set<string> {
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error
   }
-  const fileForms = new Set(asked.filter(name => name !== 'COS_CREDENTIALS').map(name => `${name}_FILE`))
-  // The lower-case names of proxies are other spellings.
-  return new Set(asked.filter(name => !fileForms.has(name) && name === name.toUpperCase()))
+  const fileForms = new Set(names.filter(name => name !== 'COS_CREDENTIALS').map(name => `${name}_FILE`))
+  // Proxy variables also have lower-case names.
+  return new Set(names.filter(name => !fileForms.has(name) && name === name.toUpperCase()))
 }

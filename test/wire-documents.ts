@@ -19,7 +19,7 @@ const unknown: fc.Arbitrary<Node> = fc.oneof(
   node('Deep', fc.array(leaf('Inner', texts), { minLength: 1, maxLength: 2 }))
 )
 
-/** Children in any order; each part is none, one or several of them. */
+/** Returns an element with its children in any order; each part has none, one or several children. */
 function container (name: string, ...parts: Array<fc.Arbitrary<Node | Node[]>>): fc.Arbitrary<Node> {
   const all = fc.tuple(...parts, fc.array(unknown, { maxLength: 1 })).map(each => each.flat())
   return node(name, all.chain(children => fc.shuffledSubarray(children, { minLength: children.length })))
@@ -61,7 +61,7 @@ const destination = container('Destination', container('COSBucketDestination',
 const schedule = container('Schedule',
   leaf('Frequency', fc.constantFrom('Daily', 'Weekly', 'Monthly', 'Hourly')), maybe(leaf('MonthlyDate', fc.constantFrom('1', '31', '', '007', '99'))))
 
-/** The InventoryConfiguration of an id. */
+/** Generates the InventoryConfiguration of an id. */
 export const wireDocuments = (id: string): fc.Arbitrary<Node> => container('InventoryConfiguration',
   leaf('Id', fc.constant(id)),
   leaf('IsEnabled', fc.constantFrom('true', 'false', 'True')),
@@ -74,7 +74,7 @@ export const wireDocuments = (id: string): fc.Arbitrary<Node> => container('Inve
 const escaped = (text: string): string =>
   text.replace(/[&<>\r]/g, char => `&#${char.charCodeAt(0)};`)
 
-/** The XML of a generated element. */
+/** Returns the XML of a generated element. */
 export function toXml ({ name, attributes, children }: Node): string {
   const content = typeof children === 'string' ? escaped(children) : children.map(toXml).join('')
   return `<${name}${attributes}>${content}</${name}>`

@@ -3,7 +3,7 @@ import { writeSync } from 'node:fs'
 /** Lines beyond this are dropped. At 400 bytes each, the buffer takes 2,600. */
 const maxBufferedBytes = 1024 * 1024
 
-/** Changes are rejected beyond this, so that a reader that never comes back costs at most 160 audit lines. */
+/** Changes are rejected beyond this, so that at most 160 audit lines are lost when the reader never returns. */
 const maxBufferedAuditBytes = 64 * 1024
 
 /** A pipe takes 64 KiB at a time, which allows 6 MiB a second. */
@@ -32,20 +32,51 @@ export interface Output {
   drain (): string[]
 }
 
-interface BufferedLine {
-  bytes: Buffer
-  isAudit: boolean
+/** The lines that the descriptor has not taken yet, in order. */
+class LineBuffer {
+  bytes = 0
+  auditBytes = 0
+  #lines: Array<{ rest: Buffer, isAudit: boolean }> = []
+
+  get isEmpty (): boolean {
+    return this.#lines.length === 0
+  }
+
+  push (rest: Buffer, isAudit: boolean): void {
+    this.#lines.push({ rest, isAudit })
+    this.#count(isAudit, rest.length)
+  }
+
+  /** Writes lines until one is not taken completely. `put` returns how many bytes were taken. */
+  flush (put: (bytes: Buffer) => number): void {
+    let taken = 0
+    for (const line of this.#lines) {
+      const written = put(line.rest)
+      this.#count(line.isAudit, -written)
+      line.rest = line.rest.subarray(written)
+      if (line.rest.length > 0) break
+      taken++
+    }
+    this.#lines = this.#lines.slice(taken)
+  }
+
+  auditLines (): string[] {
+    return this.#lines.filter(({ isAudit }) => isAudit).map(({ rest }) => rest.toString())
+  }
+
+  #count (isAudit: boolean, bytes: number): void {
+    this.bytes += bytes
+    if (isAudit) this.auditBytes += bytes
+  }
 }
 
 /**
- * Creates an output. A pipe that nobody reads blocks the event loop unless its descriptor is in non-blocking mode.
+ * Creates an output. A pipe without a reader blocks the event loop unless its descriptor is in non-blocking mode.
  *
  * @param descriptor of a file, a pipe, a socket or a terminal, open for writing
  */
 export function createOutput (descriptor: number): Output {
-  let buffered: BufferedLine[] = []
-  let bufferedBytes = 0
-  let bufferedAuditBytes = 0
+  const buffer = new LineBuffer()
   let dropped = 0
   let hasFailed = false
   let timer: NodeJS.Timeout | undefined
@@ -63,55 +94,36 @@ export function createOutput (descriptor: number): Output {
   }
 
   function putLine (line: string, isAudit: boolean): void {
-    const written = buffered.length === 0 ? put(line) : 0
+    const written = buffer.isEmpty ? put(line) : 0
     if (written === Buffer.byteLength(line)) return
-    const bytes = Buffer.from(line).subarray(written)
-    buffered.push({ bytes, isAudit })
-    count({ bytes, isAudit }, bytes.length)
+    buffer.push(Buffer.from(line).subarray(written), isAudit)
     retryLater()
-  }
-
-  function count ({ isAudit }: BufferedLine, bytes: number): void {
-    bufferedBytes += bytes
-    if (isAudit) bufferedAuditBytes += bytes
-  }
-
-  function putBuffered (): void {
-    let taken = 0
-    for (const line of buffered) {
-      const written = put(line.bytes)
-      count(line, -written)
-      line.bytes = line.bytes.subarray(written)
-      if (line.bytes.length > 0) break
-      taken++
-    }
-    buffered = buffered.slice(taken)
   }
 
   function retryLater (): void {
     timer ??= setTimeout(() => {
       timer = undefined
-      putBuffered()
-      if (buffered.length > 0) retryLater()
+      buffer.flush(put)
+      if (!buffer.isEmpty) retryLater()
     }, hasFailed ? retryAfterErrorMs : retryMs).unref()
   }
 
   return {
     write (line) {
-      if (bufferedBytes < maxBufferedBytes) putLine(line, false)
+      if (buffer.bytes < maxBufferedBytes) putLine(line, false)
       else dropped++
     },
     writeAudit (line) { putLine(line, true) },
-    takesAudit: () => !hasFailed && bufferedAuditBytes < maxBufferedAuditBytes,
+    takesAudit: () => !hasFailed && buffer.auditBytes < maxBufferedAuditBytes,
     droppedLines: () => dropped,
     drain () {
       const until = performance.now() + drainMs
       for (;;) {
-        putBuffered()
-        if (buffered.length === 0 || hasFailed || performance.now() > until) break
+        buffer.flush(put)
+        if (buffer.isEmpty || hasFailed || performance.now() > until) break
         pause(retryMs)
       }
-      return buffered.filter(({ isAudit }) => isAudit).map(({ bytes }) => bytes.toString())
+      return buffer.auditLines()
     }
   }
 }

@@ -1,31 +1,31 @@
 import type { Cores, Disturbance } from './machine.ts'
 import type { Server } from './servers.ts'
 
-/** How long and how often everything is measured. */
+/** Durations and counts of the measurements. */
 export interface Lengths {
-  /** How often each server has its turn. */
+  /** Number of rounds in which each server is measured. */
   rounds: number
-  /** The share of the requests that make V8 done with its code, before the first round of a kind. */
+  /** Share of the warm-up requests, which let V8 compile the code, before the first round. */
   warmUp: number
-  /** Milliseconds of load that nobody looks at, before the first round of other kinds. */
+  /** Milliseconds of unmeasured load before the first round of the other parts. */
   warmUpMs: number
-  /** The same at the beginning of each round. */
+  /** Milliseconds of unmeasured load at the beginning of each round. */
   leadMs: number
-  /** Milliseconds of a round of a closed loop. */
+  /** Milliseconds of a closed-loop round. */
   roundMs: number
-  /** Milliseconds of a round of an open loop. */
+  /** Milliseconds of an open-loop round. */
   latencyMs: number
-  /** How many pages the event loop is watched over. */
-  holds: number
-  /** How often each server is started. */
+  /** Number of pages for the measurement of the event loop. */
+  watchedPages: number
+  /** Number of starts of each server. */
   starts: number
-  /** The last request of each stretch that is measured after a start, in ascending order. */
+  /** Last request of each section that is measured after a start, in ascending order. */
   firstRequests: number[]
-  /** Milliseconds after the start until memory counts as that of an idle server. */
+  /** Milliseconds after the start until the memory of an idle server is measured. */
   idleMs: number
 }
 
-/** A full run takes about ten minutes on an idle machine. The parts after a start take half of them. */
+/** A full run takes about ten minutes on an idle machine, half of them for the parts after a start. */
 export const fullLengths: Lengths = {
   rounds: 5,
   warmUp: 1,
@@ -33,13 +33,13 @@ export const fullLengths: Lengths = {
   leadMs: 100,
   roundMs: 900,
   latencyMs: 1_300,
-  holds: 50,
+  watchedPages: 50,
   starts: 8,
   firstRequests: [1_000, 5_000],
   idleMs: 2_000
 }
 
-/** Says whether everything works, in some seconds, and nothing about time. */
+/** A short run checks in seconds that everything works. Its times have no meaning. */
 export const shortLengths: Lengths = {
   rounds: 1,
   warmUp: 0.01,
@@ -47,32 +47,32 @@ export const shortLengths: Lengths = {
   leadMs: 20,
   roundMs: 100,
   latencyMs: 200,
-  holds: 3,
+  watchedPages: 3,
   starts: 1,
   firstRequests: [20, 100],
   idleMs: 200
 }
 
-/** What the parts measure, and how. */
+/** Inputs of the parts. */
 export interface Bench {
   lengths: Lengths
-  /** Undefined where nothing is pinned. */
+  /** Undefined when processes are not pinned. */
   cores: Cores | undefined
   disturbance: Disturbance
   /** `host:port` of the upstream double. */
   upstream: { address: string, pid: number }
-  /** All that are measured, the service first. */
+  /** All measured servers, the service first. */
   servers: [Server, ...Server[]]
 }
 
-/** A part of the benchmark: measures, and gives what it found as markdown. */
+/** A part of the benchmark: measures and returns markdown. */
 export type Part = (bench: Bench) => Promise<string>
 
 /**
- * Gives each server its turn in each round, so that whatever the machine does meanwhile meets all of them alike. Each
- * round begins with another one.
+ * Measures all servers in each round, so that disturbances of the machine affect all of them alike. Each round begins
+ * with another server.
  *
- * @returns the results of each server, in the order of the servers; those of a server in the order of the rounds
+ * @returns the results of each server by round, in the order of the servers
  */
 export async function interleaved<S, T> (
   { lengths: { rounds }, disturbance }: Bench, subjects: S[], measure: (subject: S) => Promise<T>, times = rounds

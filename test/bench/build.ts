@@ -8,8 +8,8 @@ const compiler = fileURLToPath(new URL('node_modules/typescript/bin/tsc', root))
 const built = new URL('dist/bench/', root)
 
 /**
- * Compiles `src` as `npm run build` does, into a package of its own, and the peers. Plain JavaScript is what production
- * runs, and what the time to start is about. Types are the type check's business.
+ * Compiles `src` as `npm run build` does, into a separate package, and the peers. The bench measures JavaScript, as
+ * production runs it. There are no type checks here.
  */
 export async function build (): Promise<void> {
   rmSync(built, { recursive: true, force: true })
@@ -21,20 +21,20 @@ export async function build (): Promise<void> {
   }
   await Promise.all([
     compile('src', '--outDir', fileURLToPath(new URL('service/dist', built))),
-    // Nothing is looked up in other files where nothing is checked.
+    // Without type checks, the compiler needs no other files.
     compile('test/bench', '--noResolve')
   ])
 }
 
 const { scripts } = JSON.parse(readFileSync(new URL('package.json', root), 'utf8')) as { scripts: { start: string } }
 
-/** What `npm start` and the image tell V8. */
+/** The V8 flags of `npm start` and of the image. */
 export const productionFlags = scripts.start.split(' ').filter(word => word.startsWith('--'))
 
 /**
- * The command that runs a compiled program, such as `service/dist/server` or `peers/http-proxy`.
+ * Returns the command that runs a compiled program, such as `service/dist/server` or `peers/http-proxy`.
  *
- * @param flags of V8
+ * @param flags flags of V8
  */
 export function commandOf (program: string, flags: string[] = []): string[] {
   return [process.execPath, ...flags, fileURLToPath(new URL(`${program}.js`, built))]

@@ -1,33 +1,36 @@
-/** What the upstream double holds and the load asks for, as COS documents 30623, 30625 and 30627 have it. */
+/** The documents of the upstream double and of the load, in the form of COS documents 30623, 30625 and 30627. */
 
-/** The bucket most requests are about. */
+/** The bucket of most requests. */
 export const bucket = 'examplebucket-1250000000'
 
-/** A bucket whose page holds 100 configurations of some 8 KiB each; the double knows it by its name. */
+/** A bucket with pages of 100 configurations of about 8 KiB each. The double recognizes it by name. */
 export const richBucket = 'richbucket-1250000000'
 
-/** A bucket whose configurations are never twice the same, likewise. */
+/** A bucket whose configurations are different in each response. */
 export const changingBucket = 'changingbucket-1250000000'
 
-/** A bucket the double takes its time for, likewise. */
+/** A bucket with slow responses. */
 export const slowBucket = 'slowbucket-1250000000'
 
-/** How long it takes for each answer about {@link slowBucket}. */
+/** Milliseconds of each response for {@link slowBucket}. */
 export const slowMs = 100
 
-/** Where all buckets are. */
+/** The region of all buckets. */
 export const region = 'ap-guangzhou'
 
-/** How many configurations a page has: COS gives no more at once. */
+/** Configurations per page, the limit of COS. */
 export const pageSize = 100
 
-/** Ids of the configurations asked for, in turn. All of one length, so that every right answer has the same length. */
+/**
+ * Ids of the requested configurations, used round-robin. All have the same length, so that all responses have the same
+ * length.
+ */
 export const ids = Array.from({ length: 1_000 }, (_, index) => `daily-${String(index).padStart(4, '0')}`)
 
-/** A text in every configuration, in whose place those of {@link changingBucket} have a {@link revision}. */
+/** A text in every configuration. In {@link changingBucket}, a {@link revision} replaces it. */
 export const owner = 'finance-platform'
 
-/** As long as {@link owner}. */
+/** Returns a text of the length of {@link owner}. */
 export function revision (number: number): string {
   return `revision-${String(number % 10_000_000).padStart(7, '0')}`
 }
@@ -45,7 +48,7 @@ const destination = {
   Prefix: 'inventory/billing/production/daily'
 }
 
-/** The body of a PUT of the JSON API, without an id: the one of the path counts. */
+/** The body of a PUT to the JSON API. It has no id, because the path has it. */
 export const configuration = {
   IsEnabled: true,
   IncludedObjectVersions: 'All',
@@ -55,12 +58,12 @@ export const configuration = {
   Destination: { COSBucketDestination: { ...destination, Encryption: { SSECOS: {} } } }
 }
 
-/** The same as COS holds it: about 1 KB in one line. */
+/** Returns the same configuration as COS stores it: about 1 KB in one line. */
 export function configurationXml (id: string): string {
   return toXml(id, tags, fields)
 }
 
-/** A configuration of about 8 KiB: 50 tags and 30 columns of the report that are user metadata. */
+/** Returns a configuration of about 8 KiB, with 50 tags and 30 columns for user metadata. */
 export function richConfigurationXml (id: string): string {
   const manyTags = Array.from({ length: 50 }, (_, index) => [`cost-centre-${index}`, `a full value of tag ${index}, `.repeat(3)] as const)
   const manyFields = Array.from({ length: 30 }, (_, index) => `x-cos-meta-some-property-${index}`)

@@ -3,65 +3,65 @@ import { Client, Pool } from 'undici'
 import type { Dispatcher } from 'undici'
 import type { Exchange, Requests } from './requests.ts'
 
-/** What a stretch of load came to. */
+/** The result of a measured load. */
 export interface Measured {
-  /** How many answers came. */
-  answers: number
+  /** Number of responses. */
+  responses: number
   seconds: number
-  /** CPU microseconds for each answer of those under load. */
+  /** CPU microseconds of the measured processes per response. */
   cpuMicros: number
-  /** The share of a core they were busy: 1 is all of it. Well below, the load was the bottleneck, not the server. */
+  /** Used share of a core; 1 is a whole core. A low value shows that the load generator was the bottleneck. */
   busy: number
-  /** Milliseconds from sending to the last byte, one for each answer. */
+  /** Milliseconds from sending to the last byte, one for each response. */
   latencies: number[]
 }
 
 interface ClosedLoop {
   connections: number
   /**
-   * Unmeasured load before, in milliseconds. Callers come one by one during it: those that begin together would go on
-   * in step for ever where the upstream is slow, and wait for each other.
+   * Milliseconds of unmeasured load first. Callers start one by one during this time. Callers that start together would
+   * stay synchronized with a slow upstream.
    */
   leadMs: number
   measuredMs: number
-  /** CPU microseconds so far of those under load. */
+  /** Returns the CPU microseconds of the measured processes so far. */
   cpuMicrosSoFar: () => number
 }
 
 /**
- * Keeps a request under way on each connection, so that the servers are as busy as they can be.
+ * Keeps a request in flight on each connection, so that the servers are as busy as possible.
  *
- * @param targets connections are shared out among them in turn
- * @throws {Error} for the first answer that is not as it should be
+ * @param targets the targets of the connections, used round-robin
+ * @throws {Error} for the first unexpected response
  */
 export async function closedLoop (
   targets: Requests[], { connections, leadMs, measuredMs, cpuMicrosSoFar }: ClosedLoop
 ): Promise<Measured> {
   const latencies: number[] = []
-  const over = new AbortController()
+  const stopped = new AbortController()
   let next = 0
   const work = async ({ client, requests }: Caller, index: number) => {
     await sleep(index / connections * leadMs)
-    while (!over.signal.aborted) latencies.push(await send(client, requests.at(next++)))
+    while (!stopped.signal.aborted) latencies.push(await send(client, requests.at(next++)))
   }
-  const look = () => ({ at: performance.now(), cpu: cpuMicrosSoFar(), answers: latencies.length })
+  const snapshot = () => ({ at: performance.now(), cpu: cpuMicrosSoFar(), responses: latencies.length })
   return await withCallers(targets, connections, async callers => {
     const working = Promise.all(callers.map(work))
     await Promise.race([working, sleep(leadMs)])
-    const before = look()
+    const before = snapshot()
     await Promise.race([working, sleep(measuredMs)])
-    const after = look()
-    over.abort()
+    const after = snapshot()
+    stopped.abort()
     await working
-    const answers = after.answers - before.answers
+    const responses = after.responses - before.responses
     const seconds = (after.at - before.at) / 1_000
     const cpu = after.cpu - before.cpu
     return {
-      answers,
+      responses,
       seconds,
-      cpuMicros: cpu / answers,
+      cpuMicros: cpu / responses,
       busy: cpu / 1e6 / seconds,
-      latencies: latencies.slice(before.answers, after.answers)
+      latencies: latencies.slice(before.responses, after.responses)
     }
   })
 }
@@ -85,7 +85,7 @@ export async function sendAll (
   return latencies
 }
 
-/** A connection, and what is asked over it. */
+/** A connection and its requests. */
 interface Caller {
   client: Client
   requests: Requests
@@ -107,27 +107,26 @@ async function withCallers<T> (
 
 interface OpenLoop {
   perSecond: number
-  /** Unmeasured load before, in milliseconds. */
+  /** Milliseconds of unmeasured load first. */
   leadMs: number
   measuredMs: number
 }
 
-/** A timer of Node comes up to a millisecond late, and sometimes a bit more. */
+/** Timers of Node fire up to about a millisecond late. */
 const timerMs = 1.5
 
 /**
- * Sends by the clock, however late answers are. Latency counts from when a request was due, so that neither a server
- * that stalls nor a sender that is late hides what callers would have waited. To be late by microseconds only, the
- * sender sleeps until shortly before a request is due and asks for the time in every turn of the event loop from then
- * on; reading answers goes on meanwhile.
+ * Sends requests by the clock, independent of their responses. Latency counts from the time a request was due. A
+ * stalled server or a late sender therefore hides no waiting time. The sender sleeps until shortly before a request is
+ * due. It then checks the time in each event-loop iteration, so that it is late by microseconds only.
  *
  * @returns milliseconds from due to the last byte, one for each request
- * @throws {Error} for the first answer that is not as it should be
+ * @throws {Error} for the first unexpected response
  */
 export async function openLoop (
   requests: Requests, { perSecond, leadMs, measuredMs }: OpenLoop
 ): Promise<number[]> {
-  // More connections than requests are ever under way at once, unless the server cannot keep up.
+  // The pool has more connections than concurrent requests, unless the server is too slow.
   const pool = new Pool(requests.origin, { connections: 64, pipelining: 1, keepAliveTimeout: 60_000 })
   const total = Math.round((leadMs + measuredMs) / 1_000 * perSecond)
   const lead = Math.round(leadMs / 1_000 * perSecond)
@@ -140,17 +139,17 @@ export async function openLoop (
   }
   try {
     await new Promise<void>((resolve, reject) => {
-      const turn = () => {
+      const loop = () => {
         while (sent.length < total && dueAt(sent.length) <= performance.now()) {
-          const answer = sendDue(sent.length)
-          answer.catch(reject)
-          sent.push(answer)
+          const response = sendDue(sent.length)
+          response.catch(reject)
+          sent.push(response)
         }
         if (sent.length === total) resolve()
-        else if (dueAt(sent.length) - performance.now() > timerMs) setTimeout(turn, 1)
-        else setImmediate(turn)
+        else if (dueAt(sent.length) - performance.now() > timerMs) setTimeout(loop, 1)
+        else setImmediate(loop)
       }
-      turn()
+      loop()
     })
     return (await Promise.all(sent)).slice(lead)
   } finally {
@@ -158,34 +157,34 @@ export async function openLoop (
   }
 }
 
-/** A connection to where these requests go. It stays open between them. */
+/** Opens a connection for these requests. It stays open between them. */
 export function connect ({ origin }: Requests): Client {
   return new Client(origin, { pipelining: 1, keepAliveTimeout: 60_000 })
 }
 
 /**
- * Sends a request and reads the answer.
+ * Sends a request and reads the response.
  *
  * @returns milliseconds from sending to the last byte
- * @throws {Error} when no answer comes, or one of another status or length than it must have
+ * @throws {Error} when there is no response, or its status or length is unexpected
  */
 export function send (dispatcher: Dispatcher, { options, status, bytes }: Exchange): Promise<number> {
   return new Promise((resolve, reject) => {
     const sentAt = performance.now()
     let received = 0
-    let answered = 0
+    let responseStatus = 0
     dispatcher.dispatch(options, {
       onRequestStart () {},
-      onResponseStart (_, statusCode) { answered = statusCode },
+      onResponseStart (_, statusCode) { responseStatus = statusCode },
       onResponseData (_, chunk) { received += chunk.length },
       onResponseEnd () {
-        if (answered === status && received === bytes) {
+        if (responseStatus === status && received === bytes) {
           resolve(performance.now() - sentAt)
         } else {
-          reject(new Error(`${options.method} ${options.path}: ${answered} with ${received} bytes instead of ${status} with ${bytes}`))
+          reject(new Error(`${options.method} ${options.path}: ${responseStatus} with ${received} bytes instead of ${status} with ${bytes}`))
         }
       },
-      onResponseError (_, error) { reject(new Error(`${options.method} ${options.path} has no answer: ${error.message}`, { cause: error })) }
+      onResponseError (_, error) { reject(new Error(`${options.method} ${options.path} has no response: ${error.message}`, { cause: error })) }
     })
   })
 }

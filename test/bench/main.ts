@@ -1,18 +1,18 @@
 /**
- * `npm run bench`: this service against others that do the same work, or less. Prints markdown. What it measures and
- * how is said where it is done, in `parts`.
+ * `npm run bench`: compares this service with peers that do the same work or less, and prints markdown. Each file in
+ * `parts` describes its measurement.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { fullLengths, shortLengths } from './bench.ts'
 import type { Bench, Part } from './bench.ts'
 import { build } from './build.ts'
-import { checkHonesty } from './honesty.ts'
+import { checkPeers } from './peer-check.ts'
 import { describeMachine, findCores, pin, watchDisturbance } from './machine.ts'
 import { afterStart } from './parts/after-start.ts'
-import { hold } from './parts/hold.ts'
+import { eventLoop } from './parts/event-loop.ts'
 import { latency } from './parts/latency.ts'
-import { memory, memoryOver, weigh } from './parts/memory.ts'
+import { memory, memoryOver, measureMemory } from './parts/memory.ts'
 import { replicas } from './parts/replicas.ts'
 import { slow } from './parts/slow.ts'
 import { start } from './parts/start.ts'
@@ -24,15 +24,15 @@ const single = { connections: 64, warmUps: 10_000 }
 const page = { connections: 16, warmUps: 400 }
 const parts: Record<string, Part> = {
   get: throughput('get', 'GET of one configuration, of 1,000 that do not change', single),
-  changed: throughput('changed', 'GET of one configuration that has changed every time', single),
+  changed: throughput('changed', 'GET of one configuration that changes every time', single),
   put: throughput('put', 'PUT of one configuration', single),
   list: throughput('list', 'LIST of 100 configurations, of 1,000 that do not change', page),
-  changedList: throughput('changedList', 'LIST of 100 configurations that have changed every time', page),
+  changedList: throughput('changedList', 'LIST of 100 configurations that change every time', page),
   latency,
-  hold,
+  eventLoop,
   start,
   getAfterStart: afterStart('get', 'GET of one configuration, of 1,000 that do not change'),
-  changedAfterStart: afterStart('changed', 'GET of one configuration that has changed every time'),
+  changedAfterStart: afterStart('changed', 'GET of one configuration that changes every time'),
   putAfterStart: afterStart('put', 'PUT of one configuration'),
   listAfterStart: afterStart('list', 'LIST of 100 configurations, of 1,000 that do not change'),
   slow,
@@ -41,7 +41,7 @@ const parts: Record<string, Part> = {
 const partNames = [...Object.keys(parts), 'memory']
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => { process.exit(1) })
-// Ends what was started, however this ends.
+// The exit ends all started processes.
 await main().then(() => process.exit(0), (error: unknown) => {
   console.error(error)
   process.exit(1)
@@ -52,26 +52,27 @@ async function main (): Promise<void> {
   const chosen = isMillion ? [service] : kinds.filter(({ name }) => names.includes(name) && (name !== 'nginx' || hasNginx()))
   const lengths = { ...isShort ? shortLengths : fullLengths, ...rounds !== undefined && { rounds } }
   await build()
-  if (!isMillion) await checkHonesty(chosen)
+  if (!isMillion) await checkPeers(chosen)
   const cores = findCores()
   if (cores !== undefined) pin(process.pid, cores.load)
   const upstream = await startUpstream(cores?.load)
-  console.log(['# Benchmark', '', ...describeMachine(cores), ...chosen.map(({ name, is }) => `- ${name}: ${is}`)].join('\n'))
-  const say = (markdown: string) => { console.log(`\n${markdown}`) }
+  console.log(['# Benchmark', '', ...describeMachine(cores), ...chosen.map(({ name, description }) => `- ${name}: ${description}`)].join('\n'))
+  const print = (markdown: string) => { console.log(`\n${markdown}`) }
   if (isMillion) {
-    const server = await service.start(upstream.said, cores?.server)
+    const server = await service.start(upstream.captured, cores?.server)
     await memoryOver(server, 1_000_000, 50_000, console.log)
     await Promise.all([upstream, server].map(each => each.stop()))
     return
   }
-  const servers = await startAll(chosen, upstream.said, cores?.server)
+  const servers = await startAll(chosen, upstream.captured, cores?.server)
   await sleep(lengths.idleMs)
-  const idle = weigh(servers)
+  const idle = measureMemory(servers)
   const disturbance = watchDisturbance()
-  const bench: Bench = { lengths, cores, disturbance, upstream: { address: upstream.said, pid: upstream.pid }, servers }
-  for (const [name, part] of Object.entries(parts)) if (only.includes(name)) say(await part(bench))
-  if (only.includes('memory')) say(memory(servers, idle))
-  say(disturbance.verdict())
+  const { captured: address, pid } = upstream
+  const bench: Bench = { lengths, cores, disturbance, upstream: { address, pid }, servers }
+  for (const [name, part] of Object.entries(parts)) if (only.includes(name)) print(await part(bench))
+  if (only.includes('memory')) print(memory(servers, idle))
+  print(disturbance.verdict())
   await Promise.all([upstream, ...servers].map(each => each.stop()))
 }
 
@@ -81,7 +82,7 @@ async function startAll (chosen: Kind[], upstream: string, cores: string | undef
   return servers as [Server, ...Server[]]
 }
 
-/** @throws {Error} for what is no argument, or no value of one */
+/** @throws {Error} when an argument or its value is invalid */
 function readArguments () {
   const { values } = parseArgs({
     options: {
@@ -92,14 +93,14 @@ function readArguments () {
       rounds: { type: 'string' }
     }
   })
-  if (values.million && process.argv.length > 3) throw new Error('--million goes with no other argument')
+  if (values.million && process.argv.length > 3) throw new Error('--million allows no other argument')
   const rounds = values.rounds === undefined ? undefined : Number(values.rounds)
   if (rounds !== undefined && !(Number.isInteger(rounds) && rounds > 0)) throw new Error('--rounds must be a number, 1 or more')
   return {
     isShort: values.short,
     isMillion: values.million,
     only: listOf('--only', values.only, partNames),
-    // Everything is in relation to the service.
+    // All results are relative to the service.
     names: ['service', ...listOf('--peers', values.peers, kinds.map(({ name }) => name))],
     rounds
   }
@@ -108,6 +109,6 @@ function readArguments () {
 function listOf (option: string, text: string, known: string[]): string[] {
   const names = text.split(',')
   const unknown = names.filter(name => !known.includes(name))
-  if (unknown.length > 0) throw new Error(`${option}: there is no ${unknown.join(', ')}; there are ${known.join(', ')}`)
+  if (unknown.length > 0) throw new Error(`${option}: unknown ${unknown.join(', ')}; known are ${known.join(', ')}`)
   return names
 }

@@ -2,39 +2,39 @@ import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 
-/** A program that listens. */
+/** A running program. */
 export interface Running {
   pid: number
-  /** What its line said, such as where it listens. */
-  said: string
-  /** Ends it, and resolves once it has. */
+  /** The text that the ready pattern captured, such as its address. */
+  captured: string
+  /** Ends the program and resolves when it has ended. */
   stop (): Promise<void>
 }
 
 interface Program {
   command: string[]
   environment?: Record<string, string>
-  /** As `taskset -c` takes them; anywhere when undefined. */
+  /** Cores in the form of `taskset -c`; any core when undefined. */
   cores: string | undefined
-  /** The line that says it is ready; the group in it is what {@link Running.said} is. */
+  /** Pattern of the line that shows that the program is ready; its group is {@link Running.captured}. */
   ready: RegExp
-  /** SIGTERM where it has children of its own to end. What is measured has nothing to save. */
+  /** SIGTERM for programs that must end their own children. Other programs have nothing to save. */
   endBy?: 'SIGKILL' | 'SIGTERM'
 }
 
 const atExit = new Set<() => void>()
 process.once('exit', () => { for (const act of atExit) act() })
 
-/** Runs an act, which cannot wait for anything, when this process ends: also by an error or a signal. */
-export function whenEverythingEnds (act: () => void): void {
+/** Runs a synchronous function when this process exits, also after an error or a signal. */
+export function onExit (act: () => void): void {
   atExit.add(act)
 }
 
 /**
- * Starts a program with this environment and nothing else of ours, and waits until it says that it is ready. What it
- * writes later is read and thrown away, as a log collector would read it. It does not outlive this process.
+ * Starts a program with only this environment and waits until it is ready. Later output is read and discarded, as by a
+ * log collector. The program is ended when this process exits.
  *
- * @throws {Error} with all it has written when it ends before it is ready
+ * @throws {Error} with the output of a program that ends before it is ready
  */
 export async function start (
   { command, environment = {}, cores, ready, endBy = 'SIGKILL' }: Program
@@ -47,15 +47,15 @@ export async function start (
   const end = () => { child.kill(endBy) }
   atExit.add(end)
   const ended = once(child, 'close').finally(() => { atExit.delete(end) })
-  const said = await Promise.race([
-    untilItSays(child, ready),
+  const captured = await Promise.race([
+    untilReady(child, ready),
     ended.then(() => { throw new Error(`${command.join(' ')} ended before it was ready`) })
   ])
-  // It was waited for above; from here on only stop() waits for it.
+  // Its rejection was handled above; from here on only stop() waits for it.
   ended.catch(() => {})
   return {
     pid: child.pid as number,
-    said,
+    captured,
     async stop () {
       end()
       await ended
@@ -63,7 +63,7 @@ export async function start (
   }
 }
 
-async function untilItSays ({ stdout, stderr }: ChildProcess, ready: RegExp): Promise<string> {
+async function untilReady ({ stdout, stderr }: ChildProcess, ready: RegExp): Promise<string> {
   const streams = [stdout, stderr].filter(stream => stream !== null)
   let written = ''
   const found = await new Promise<RegExpExecArray>((resolve, reject) => {
@@ -72,7 +72,7 @@ async function untilItSays ({ stdout, stderr }: ChildProcess, ready: RegExp): Pr
         written += text
         const found = ready.exec(written)
         if (found !== null) resolve(found)
-      }).once('end', () => { reject(new Error(`a program ended before it was ready. It wrote:\n${written}`)) })
+      }).once('end', () => { reject(new Error(`a program ended before it was ready. Output:\n${written}`)) })
     }
   })
   for (const stream of streams) stream.removeAllListeners('data').resume()

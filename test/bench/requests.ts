@@ -6,31 +6,31 @@ import {
 import type { Server } from './servers.ts'
 
 /**
- * What is asked of a server. `slow` is the `get` of a bucket that COS takes its time for, `rich` a `list` of large
- * configurations; `changed` and `changedList` are those of configurations that nobody has seen before.
+ * Kinds of requests. `slow` is the `get` of a slow bucket, `rich` a `list` of large configurations. `changed` and
+ * `changedList` read configurations that are different each time.
  */
 export type Operation = 'get' | 'changed' | 'slow' | 'put' | 'list' | 'changedList' | 'rich' | 'livez'
 
-/** A request, and what the answer to it must be. */
+/** A request and the expected response. */
 export interface Exchange {
   options: Dispatcher.DispatchOptions
   status: number
-  /** Of the answer's body. */
+  /** Length of the response body. */
   bytes: number
 }
 
-/** Requests to a server, one after the other. */
+/** A sequence of requests to a server. */
 export interface Requests {
   origin: string
-  /** The request of that number. Ids take turns. */
+  /** Returns the request with this number. Ids are used round-robin. */
   at (index: number): Exchange
 }
 
 type Shape = Pick<Dispatcher.DispatchOptions, 'method' | 'path'> & { contentType?: string, body?: string }
 
-/** A request in the words of those who speak JSON, or of those who speak COS's XML. */
-function shapeOf (operation: Operation, { speaks }: Server, id: string): Shape {
-  const isJson = speaks === 'json'
+/** Returns a request in JSON or in the XML of COS. */
+function shapeOf (operation: Operation, { format }: Server, id: string): Shape {
+  const isJson = format === 'json'
   const path = isJson ? `/buckets/${bucket}/inventories/${id}` : `/?inventory&id=${id}`
   switch (operation) {
     case 'get': return { method: 'GET', path }
@@ -46,37 +46,37 @@ function shapeOf (operation: Operation, { speaks }: Server, id: string): Shape {
   }
 }
 
-/** How many configurations an answer holds. */
+/** Number of configurations in a response. */
 const configurationsIn: Record<Operation, number> = {
   get: 1, changed: 1, slow: 1, put: 0, list: pageSize, changedList: pageSize, rich: pageSize, livez: 0
 }
 
 /**
- * Requests of a kind, made before they are sent. One is sent here: its answer says how long the others must be.
+ * Prepares requests of a kind. One is sent here, and its response defines the length of the others.
  *
- * @throws {Error} when its answer is not a success, or has not the configurations it should have
+ * @throws {Error} when its response is not a success, or has another number of configurations
  */
 export async function requestsOf (server: Server, operation: Operation): Promise<Requests> {
-  const { name, origin, speaks, headers } = server
-  const status = operation === 'put' && speaks === 'json' ? 204 : 200
+  const { name, origin, format, headers } = server
+  const status = operation === 'put' && format === 'json' ? 204 : 200
   const all = ids.map(id => {
     const { contentType, body, ...shape } = shapeOf(operation, server, id)
     const ownHeaders = { ...headers, ...(contentType !== undefined && { 'content-type': contentType }) }
     return { ...shape, headers: ownHeaders, body: body === undefined ? null : Buffer.from(body) }
   })
   const [first] = all as [typeof all[number]]
-  const answer = await request(origin, { ...first, reset: true })
-  const text = await answer.body.text()
+  const response = await request(origin, { ...first, reset: true })
+  const text = await response.body.text()
   const found = text.match(/"Id":|<Id>/g)?.length ?? 0
-  if (answer.statusCode !== status || found !== configurationsIn[operation]) {
-    throw new Error(`${name}: wrong answer to ${first.method} ${first.path}: ${answer.statusCode} ${text.slice(0, 1_000)}`)
+  if (response.statusCode !== status || found !== configurationsIn[operation]) {
+    throw new Error(`${name}: unexpected response to ${first.method} ${first.path}: ${response.statusCode} ${text.slice(0, 1_000)}`)
   }
   const bytes = Buffer.byteLength(text)
   const exchanges = all.map(options => ({ options, status, bytes }))
   return { origin, at: index => exchanges[index % exchanges.length] as Exchange }
 }
 
-/** Nearly all GETs; two in a hundred are a PUT and a LIST. */
+/** Returns mostly GETs, with one PUT and one LIST per hundred requests. */
 export async function mixedRequests (server: Server): Promise<Requests> {
   const [get, put, list] = await Promise.all([
     requestsOf(server, 'get'), requestsOf(server, 'put'), requestsOf(server, 'list')

@@ -6,33 +6,33 @@ import { as, callersFile, everything, withKey } from '../callers-file.ts'
 import { freePort } from '../free-port.ts'
 import { commandOf, productionFlags } from './build.ts'
 import { bucket, region } from './documents.ts'
-import { start, whenEverythingEnds } from './processes.ts'
+import { start, onExit } from './processes.ts'
 import type { Running } from './processes.ts'
 
-/** Something that is measured. */
+/** A measured server. */
 export interface Server extends Running {
   name: string
   origin: string
-  /** `json` is the API of this service, `cos` what the upstream speaks. */
-  speaks: 'json' | 'cos'
-  /** Headers every request to it needs. */
+  /** `json` is the API of this service, `cos` that of COS. */
+  format: 'json' | 'cos'
+  /** Headers that every request needs. */
   headers: Record<string, string>
 }
 
-/** How to start something that is measured. */
+/** A kind of server and how to start it. */
 export interface Kind {
   name: string
   /** One line for the legend. */
-  is: string
-  speaks: Server['speaks']
+  description: string
+  format: Server['format']
   /**
-   * @param upstream `host:port` of what takes the place of COS
-   * @param cores to run on; anywhere when undefined
+   * @param upstream `host:port` in place of COS
+   * @param cores cores of the process; any core when undefined
    */
   start (upstream: string, cores: string | undefined): Promise<Server>
 }
 
-/** The temporary key pair that everything signs with. */
+/** The temporary key pair of all requests. */
 export const credential = {
   secretId: 'AKIDbenchBENCHbenchBENCHbenchBEN0000',
   secretKey: 'bBeEnNcChHbBeEnNcChHbBeEnNcChH00',
@@ -40,60 +40,60 @@ export const credential = {
 }
 
 const callerNames = ['billing', 'reporting', 'archive', 'search', 'operations']
-const lifetime = { teardown: whenEverythingEnds }
+const lifetime = { teardown: onExit }
 const listening = /listening at (http:\/\/[\d.:]+)/i
 
-/** The service with everything that production has switched on. */
+/** The service with all features of production. */
 export const service: Kind = {
   name: 'service',
-  is: 'what this is about, as in production: five callers with keys, rate limit, log, audit log, metrics, all limits',
-  speaks: 'json',
+  description: 'this service as in production: five callers with keys, rate limit, log, audit log, metrics, all limits',
+  format: 'json',
   start: createServiceStart()
 }
 
-/** Everything that is measured, the service first. */
+/** All measured servers, the service first. */
 export const kinds: Kind[] = [
   service,
   {
     name: 'bare',
-    is: 'Fastify, undici, fast-xml-parser and a signature: no callers, no checks, no log',
-    speaks: 'json',
+    description: 'Fastify, undici, fast-xml-parser and a signature: no authentication, no validation, no log',
+    format: 'json',
     start: (upstream, cores) => startPeer('bare', 'bare-translator', 'json', upstream, cores)
   },
   {
     name: 'express',
-    is: 'Express and cos-nodejs-sdk-v5 as their documentation shows',
-    speaks: 'json',
+    description: 'Express and cos-nodejs-sdk-v5 as their documentation shows',
+    format: 'json',
     start: (upstream, cores) => startPeer('express', 'express-sdk', 'json', upstream, cores)
   },
   {
     name: 'http-proxy',
-    is: 'Fastify and @fastify/http-proxy: passes XML through, signs nothing',
-    speaks: 'cos',
+    description: 'Fastify and @fastify/http-proxy: forwards XML unchanged, without a signature',
+    format: 'cos',
     start: (upstream, cores) => startPeer('http-proxy', 'http-proxy', 'cos', upstream, cores)
   },
-  { name: 'nginx', is: 'one worker: passes XML through, signs nothing', speaks: 'cos', start: startNginx }
+  { name: 'nginx', description: 'one worker: forwards XML unchanged, without a signature', format: 'cos', start: startNginx }
 ]
 
-/** The least of a Fastify server, whose time to start is compared. */
+/** A minimal Fastify server, for the start time. */
 export const bareFastify: Kind = {
   name: 'bare Fastify',
-  is: 'Fastify with one route, which makes one call with undici',
-  speaks: 'json',
+  description: 'Fastify with one route, which makes one call with undici',
+  format: 'json',
   start: (upstream, cores) => startPeer('bare Fastify', 'bare-fastify', 'json', upstream, cores)
 }
 
-/** Whether nginx is there. */
+/** Returns whether nginx is installed. */
 export function hasNginx (): boolean {
   return spawnSync('nginx', ['-v']).error === undefined
 }
 
-/** The upstream double; its address is what it says. */
+/** Starts the upstream double; `captured` is its address. */
 export async function startUpstream (cores: string | undefined): Promise<Running> {
   return await start({ command: commandOf('upstream'), cores, ready: /listening at http:\/\/(\S+)/ })
 }
 
-/** The project's own emulator, which checks signatures; its address is what it says. */
+/** Starts the emulator, which checks signatures; `captured` is its address. */
 export async function startEmulator (): Promise<Running> {
   const { secretId, secretKey, token } = credential
   return await start({
@@ -108,7 +108,7 @@ export async function startEmulator (): Promise<Running> {
   })
 }
 
-/** Names are those of the service: peers read the same. */
+/** Returns the variables of the service, which the peers read too. */
 function environment (upstream: string): Record<string, string> {
   return {
     COS_CONNECT_TO: upstream,
@@ -131,29 +131,29 @@ function createServiceStart (): Kind['start'] {
         COS_SCHEME: 'http',
         LOG_LEVEL: 'info',
         PORT: '0',
-        // Counted, and never reached.
+        // Requests are counted, and the limit is never reached.
         RATE_LIMIT_PER_MINUTE: '10000000'
       },
       cores,
       ready: listening
     })
-    // Neither the first nor the last that keys are compared with.
-    return { ...running, name: 'service', origin: running.said, speaks: 'json', headers: as('archive') }
+    // This key is neither the first nor the last in the file.
+    return { ...running, name: 'service', origin: running.captured, format: 'json', headers: as('archive') }
   }
 }
 
 async function startPeer (
-  name: string, program: string, speaks: Server['speaks'], upstream: string, cores: string | undefined
+  name: string, program: string, format: Server['format'], upstream: string, cores: string | undefined
 ): Promise<Server> {
   const running = await start({
     command: commandOf(`peers/${program}`), environment: environment(upstream), cores, ready: listening
   })
-  return { ...running, name, origin: running.said, speaks, headers: {} }
+  return { ...running, name, origin: running.captured, format, headers: {} }
 }
 
 async function startNginx (upstream: string, cores: string | undefined): Promise<Server> {
   const folder = mkdtempSync(join(tmpdir(), 'bench-nginx-'))
-  whenEverythingEnds(() => { rmSync(folder, { recursive: true, force: true }) })
+  onExit(() => { rmSync(folder, { recursive: true, force: true }) })
   const port = await freePort()
   const path = join(folder, 'nginx.conf')
   writeFileSync(path, nginxConfiguration(folder, port, upstream))
@@ -161,10 +161,10 @@ async function startNginx (upstream: string, cores: string | undefined): Promise
     command: ['nginx', '-p', folder, '-c', path, '-e', 'stderr'],
     cores,
     ready: /start worker process (\d+)/,
-    // A killed master would leave its worker behind.
+    // SIGKILL would end only the master process of nginx.
     endBy: 'SIGTERM'
   })
-  return { ...running, name: 'nginx', origin: `http://127.0.0.1:${port}`, speaks: 'cos', headers: {} }
+  return { ...running, name: 'nginx', origin: `http://127.0.0.1:${port}`, format: 'cos', headers: {} }
 }
 
 function nginxConfiguration (folder: string, port: number, upstream: string): string {

@@ -1,7 +1,6 @@
 /**
- * The double of COS that everything is measured against. It shares a core with the load, so it does as little as it
- * can: HTTP is read with regular expressions, documents are ready before anybody asks. It checks nothing; the emulator
- * does.
+ * The double of COS for the measurements. It shares a core with the load, so it does little work. It parses HTTP with
+ * regular expressions and prepares its documents. It checks no requests; the emulator does.
  */
 import { createServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
@@ -11,7 +10,7 @@ import {
 
 const prolog = "<?xml version='1.0' encoding='utf-8' ?>\n"
 const [beforeId = '', afterId = ''] = (prolog + configurationXml('\0')).split('\0')
-// Several pages, in turn, as callers ask for several buckets.
+// There are several pages, used round-robin, as for several buckets.
 const pages = pagesOf(configurationXml)
 const richPages = pagesOf(richConfigurationXml)
 
@@ -25,34 +24,34 @@ function pagesOf (write: (id: string) => string): string[] {
 
 let date = new Date().toUTCString()
 setInterval(() => { date = new Date().toUTCString() }, 1_000)
-let answers = 0
+let responses = 0
 
-// In the form of COS's ids: Base64 of hexadecimal numbers.
+// The form of request ids of COS: Base64 of hexadecimal numbers.
 function requestId (): string {
-  return Buffer.from(`65a1b2c3_${(answers + 0x10000000).toString(16)}_1f4e_2a91bd`).toString('base64')
+  return Buffer.from(`65a1b2c3_${(responses + 0x10000000).toString(16)}_1f4e_2a91bd`).toString('base64')
 }
 
-function answer (socket: Socket, status: string, body: string): void {
-  answers += 1
+function respond (socket: Socket, status: string, body: string): void {
+  responses += 1
   const id = requestId()
   socket.write(`HTTP/1.1 ${status}\r\nContent-Type: application/xml\r\nContent-Length: ${body.length}\r\n` +
     `Connection: keep-alive\r\nDate: ${date}\r\nServer: tencent-cos\r\nx-cos-request-id: ${id}\r\nx-cos-trace-id: ${id}\r\n\r\n${body}`,
   'latin1')
 }
 
-function answerTo (socket: Socket, request: string): void {
-  // With and without an equals sign: some clients write `inventory=`.
+function respondTo (socket: Socket, request: string): void {
+  // Some clients write `inventory=`, others `inventory`.
   const [, method, id] = /^(GET|PUT|DELETE) \/\?inventory=?(?:&id=([\w.-]+))? HTTP\/1\.1\r\n/.exec(request) ?? []
-  if (method === undefined) return answer(socket, '400 Bad Request', '')
-  if (method === 'PUT') return answer(socket, '200 OK', '')
-  if (method === 'DELETE') return answer(socket, '204 No Content', '')
+  if (method === undefined) return respond(socket, '400 Bad Request', '')
+  if (method === 'PUT') return respond(socket, '200 OK', '')
+  if (method === 'DELETE') return respond(socket, '204 No Content', '')
   const kind = request.includes(richBucket) ? richPages : pages
-  const xml = id === undefined ? kind[answers % kind.length] as string : beforeId + id + afterId
-  // Whoever remembers what it has read gains nothing from these.
-  answer(socket, '200 OK', request.includes(changingBucket) ? xml.replaceAll(owner, revision(answers)) : xml)
+  const xml = id === undefined ? kind[responses % kind.length] as string : beforeId + id + afterId
+  // Documents of this bucket change, so that caches have no effect.
+  respond(socket, '200 OK', request.includes(changingBucket) ? xml.replaceAll(owner, revision(responses)) : xml)
 }
 
-/** How many characters the first request has, its body included; undefined while it is not there as a whole. */
+/** Returns the length of the first request with its body; undefined while it is incomplete. */
 function lengthOfFirst (received: string): number | undefined {
   const headLength = received.indexOf('\r\n\r\n') + 4
   if (headLength < 4) return undefined
@@ -71,11 +70,11 @@ const server = createServer({ noDelay: true }, socket => {
       if (length === undefined) return
       const request = received.slice(0, length)
       received = received.slice(length)
-      if (request.includes(slowBucket)) setTimeout(answerTo, slowMs, socket, request)
-      else answerTo(socket, request)
+      if (request.includes(slowBucket)) setTimeout(respondTo, slowMs, socket, request)
+      else respondTo(socket, request)
     }
   })
-  // A client that is ended leaves its connections as they are.
+  // A client that is killed resets its connections.
   socket.on('error', () => {})
 })
 

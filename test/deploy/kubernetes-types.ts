@@ -8,16 +8,16 @@ export interface KubernetesDocument {
   metadata: { name: string }
 }
 
-/** In the project, so that packages are found from there; it is never written. */
+/** The path lies in the project, so that the compiler finds packages. The file is never written. */
 const path = fileURLToPath(new URL('documents.ts', import.meta.url))
 
 /**
- * Checks documents against the types that kubernetes-types makes of Kubernetes' own OpenAPI description. An object
- * literal with a property that its type does not have is a fault to the compiler, which is how misspelt keys are found.
+ * Checks documents against the types that kubernetes-types generates from the OpenAPI description of Kubernetes. The
+ * compiler reports properties that a type does not have, so it finds misspelled keys.
  *
- * @returns each fault, in the compiler's words
+ * @returns the error messages of the compiler
  */
-export function typeFaults (documents: KubernetesDocument[]): string[] {
+export function typeErrors (documents: KubernetesDocument[]): string[] {
   const source = documents.map((document, index) => {
     const { apiVersion, kind } = document
     const module = (apiVersion.includes('/') ? apiVersion : `core/${apiVersion}`).replace('.k8s.io/', '/')
@@ -28,7 +28,7 @@ export function typeFaults (documents: KubernetesDocument[]): string[] {
     noEmit: true,
     strict: true,
     types: [],
-    // Reading more of the language's own types takes most of the time.
+    // Loading fewer types of the language saves most of the time.
     lib: ['lib.es5.d.ts'],
     target: ts.ScriptTarget.ES2023,
     module: ts.ModuleKind.ESNext,

@@ -5,7 +5,7 @@ import { parse, parseAllDocuments } from 'yaml'
 import { parseCallers } from '../../src/callers/callers-file.ts'
 import { readConfig } from '../../src/config/config.ts'
 import type { Config } from '../../src/config/config.ts'
-import { typeFaults } from './kubernetes-types.ts'
+import { typeErrors } from './kubernetes-types.ts'
 import type { KubernetesDocument } from './kubernetes-types.ts'
 import { temporaryFolder } from './nginx.ts'
 import { pathOf, read } from './tools.ts'
@@ -19,16 +19,15 @@ const configurable = new Set(
 /** Returns the names that are neither a variable of the reference nor the file form of one. */
 const unknown = (names: string[]) => names.filter(name => !configurable.has(name) && !configurable.has(name.replace(/_FILE$/, '')))
 
-/** Whether a platform waits long enough for a shutdown in order, with two seconds to spare. */
+/** Returns whether a platform waits long enough for a graceful shutdown, with two seconds to spare. */
 const waitsFor = ({ shutdownDelayMs, shutdownGraceMs }: Config, seconds: number) =>
   seconds * 1000 >= shutdownDelayMs + shutdownGraceMs + 2000
 
-test('the variables of the configuration reference are read', async t => {
+test('variables of the configuration reference are parsed', async t => {
   t.ok(configurable.size > 40)
   t.strictSame(unknown(['PORT', 'COS_SECRET_KEY_FILE', 'CALLERS_FILE', 'COS_SECRETKEY', 'FILE']), ['COS_SECRETKEY', 'FILE'])
 })
 
-/* What is checked further of a document has a type here; kubernetes-types checks the rest. */
 interface Pod {
   metadata: { labels: Record<string, string>, annotations: Record<string, string> }
   spec: {
@@ -74,14 +73,14 @@ test('deploy/kubernetes.yaml', async t => {
   const secrets = all<{ metadata: { name: string }, stringData: Record<string, string> }>('Secret')
   const environment = Object.fromEntries(container.env.map(({ name, value }) => [name, value]))
 
-  t.test('is what Kubernetes knows, in name and type', async t => {
+  t.test('manifest has kinds, names and types that Kubernetes defines', async t => {
     t.strictSame(documents.map(({ kind }) => kind).sort(), ['Deployment', 'HorizontalPodAutoscaler', 'NetworkPolicy',
       'PodDisruptionBudget', 'Secret', 'Secret', 'Service', 'ServiceAccount'])
-    t.strictSame(typeFaults(documents), [])
+    t.strictSame(typeErrors(documents), [])
   })
 
-  t.test('would not pass with a misspelt key, a wrong type, an unknown version or an unknown kind', async t => {
-    const faulty = [
+  t.test('type check fails when a key, type, version or kind is invalid', async t => {
+    const invalid = [
       ['readOnlyRootFilesystem: true', 'readOnlyRootFileSystem: true', /readOnlyRootFileSystem\W+ does not exist/],
       ['periodSeconds: 10', 'periodSecond: 10', /periodSecond\W+ does not exist/],
       ['scaleTargetRef:', 'scaleTargetRe:', /scaleTargetRe\W+ does not exist/],
@@ -92,15 +91,15 @@ test('deploy/kubernetes.yaml', async t => {
       ['kind: NetworkPolicy', 'kind: NetworkPolicies', /has no exported member named 'NetworkPolicies'/]
     ] as const
     const text = read('deploy/kubernetes.yaml')
-    const faults = typeFaults(faulty.flatMap(([written, misspelt]) => {
+    const errors = typeErrors(invalid.flatMap(([written, wrong]) => {
       t.ok(text.includes(written), written)
-      return parseAllDocuments(text.replace(written, misspelt)).map(document => document.toJS() as KubernetesDocument)
+      return parseAllDocuments(text.replace(written, wrong)).map(document => document.toJS() as KubernetesDocument)
     }))
-    t.equal(faults.length, faulty.length)
-    for (const [, misspelt, expected] of faulty) t.match(faults.join('\n'), expected, misspelt)
+    t.equal(errors.length, invalid.length)
+    for (const [, wrong, expected] of invalid) t.match(errors.join('\n'), expected, wrong)
   })
 
-  t.test('selects its own pods everywhere', async t => {
+  t.test('every selector matches the labels of the pods', async t => {
     const { matchLabels } = deployment.spec.selector
     const selectors = [
       ...pod.spec.topologySpreadConstraints.map(({ labelSelector }) => labelSelector.matchLabels),
@@ -114,7 +113,7 @@ test('deploy/kubernetes.yaml', async t => {
     t.equal(pod.spec.serviceAccountName, one<KubernetesDocument>('ServiceAccount').metadata.name)
   })
 
-  t.test('confines the pod and gives it no token', async t => {
+  t.test('pod has a restricted security context and no service account token', async t => {
     t.match(pod.spec.securityContext, { runAsNonRoot: true, runAsUser: 65532, seccompProfile: { type: 'RuntimeDefault' } })
     t.match(read('Dockerfile'), 'USER 65532:65532')
     t.strictSame(container.securityContext, {
@@ -124,17 +123,17 @@ test('deploy/kubernetes.yaml', async t => {
     t.equal(one<{ automountServiceAccountToken: boolean }>('ServiceAccount').automountServiceAccountToken, false)
   })
 
-  t.test('takes no replica away before there is another', async t => {
+  t.test('rollout keeps replicas available', async t => {
     t.match(deployment.spec.strategy, { type: 'RollingUpdate', rollingUpdate: { maxUnavailable: 0 } })
     t.match(one('HorizontalPodAutoscaler'), { spec: { minReplicas: 2 } })
     t.match(one('PodDisruptionBudget'), { spec: { maxUnavailable: 1 } })
   })
 
-  t.test('sets only variables of the reference', async t => {
+  t.test('manifest sets only variables of the reference', async t => {
     t.strictSame(unknown(Object.keys(environment)), [])
   })
 
-  t.test('has a configuration that the service takes, from the files of its secrets', async t => {
+  t.test('service accepts the configuration of the manifest and its mounted secrets', async t => {
     const folder = temporaryFolder(t)
     const inFolder = (path: string) => join(folder, path)
     for (const { name, mountPath, readOnly, subPath } of container.volumeMounts) {
@@ -154,7 +153,7 @@ test('deploy/kubernetes.yaml', async t => {
     })
 
     t.ok(waitsFor(config, pod.spec.terminationGracePeriodSeconds))
-    t.ok(config.shutdownGraceMs > config.cos.deadlineMs, 'requests under way can end')
+    t.ok(config.shutdownGraceMs > config.cos.deadlineMs, 'requests in flight can finish')
     t.ok(config.shutdownDelayMs > 0)
     t.strictSame(config.notInForce, [])
     const ports = Object.fromEntries(container.ports.map(({ name, containerPort }) => [name, containerPort]))
@@ -162,7 +161,7 @@ test('deploy/kubernetes.yaml', async t => {
     t.equal(pod.metadata.annotations['prometheus.io/port'], String(config.metricsPort))
   })
 
-  t.test('names ports that there are', async t => {
+  t.test('probes, service and network policy use ports of the container', async t => {
     const names = container.ports.map(({ name }) => name)
     const { startupProbe, livenessProbe, readinessProbe } = container
     t.strictSame([startupProbe, livenessProbe, readinessProbe].map(({ httpGet }) => httpGet.path), ['/livez', '/livez', '/readyz'])
@@ -176,16 +175,16 @@ test('deploy/kubernetes.yaml', async t => {
     t.strictSame(named.filter(port => !names.includes(port)), [])
   })
 
-  t.test('has placeholders for secrets, with which nobody gets in', async t => {
+  t.test('secrets contain placeholders that the service rejects', async t => {
     const [credentials, callers] = secrets.map(({ stringData }) => stringData)
     for (const value of Object.values(credentials ?? {})) t.match(value, /^REPLACE-WITH-/)
     const text = callers?.['callers.json'] ?? ''
     t.throws(() => parseCallers(text), /sha256/)
     const [billing] = parseCallers(text.replace('REPLACE-WITH-THE-HASH-OF-A-KEY', '0'.repeat(64)))
-    t.equal(billing?.name, 'billing', 'but for the hash it is a callers file')
+    t.equal(billing?.name, 'billing', 'only the hash is invalid')
   })
 
-  t.test('names the version of package.json', async t => {
+  t.test('image tag equals the version of package.json', async t => {
     t.ok(container.image.endsWith(`:${JSON.parse(read('package.json')).version}`), container.image)
   })
 })
@@ -208,7 +207,7 @@ test('docker-compose.yml', async t => {
   const { replica, nginx, redis } = services as Record<'replica' | 'nginx' | 'redis', ComposeService>
   const configurationOf = ({ environment }: ComposeService) => readConfig({ HOST: '0.0.0.0', ...environment })
 
-  t.test('starts service and emulator, and with the profile scale what is needed for two replicas', async t => {
+  t.test('default profile starts service and emulator, profile scale two replicas', async t => {
     const [plain, scale] = [undefined, 'scale'].map(profile =>
       Object.keys(services).filter(name => services[name]?.profiles?.[0] === profile))
     t.strictSame(plain, ['service', 'emulator'])
@@ -222,27 +221,27 @@ test('docker-compose.yml', async t => {
     }
   })
 
-  t.test('runs replicas of the image it builds, and pulls none of that name', async t => {
+  t.test('replicas use the image of the service and never pull it', async t => {
     t.equal(replica.image, services['service']?.image)
     t.match(replica, { pull_policy: 'never' })
     t.notOk(replica.build)
   })
 
-  t.test('publishes nginx on loopback, and of the others nothing', async t => {
+  t.test('nginx is published on loopback, other services of its profile are not', async t => {
     t.strictSame(nginx.ports, [`127.0.0.1:$${'{SCALE_PORT:-8081}'}:8080`])
     t.strictSame([replica.ports, redis.ports], [undefined, undefined])
   })
 
-  t.test('confines every container', async t => {
+  t.test('every container has a restricted security context', async t => {
     for (const [name, service] of Object.entries(services)) {
       t.match(service, { read_only: true, cap_drop: ['ALL'], security_opt: ['no-new-privileges:true'] }, name)
     }
     const written = [...read('deploy/nginx.conf').matchAll(/^ *(?:pid|\w+_temp_path) (\/\w+)\//gm)].map(([, folder]) => folder)
     t.equal(written.length, 6)
-    t.strictSame([...new Set(written)], nginx.tmpfs, 'nginx writes where it can')
+    t.strictSame([...new Set(written)], nginx.tmpfs, 'every path that nginx writes to is a tmpfs')
   })
 
-  t.test('sets only variables of the reference, and the service accepts them', async t => {
+  t.test('services set only variables of the reference, and the service accepts them', async t => {
     for (const [name, service] of Object.entries(services)) {
       t.strictSame(unknown(Object.keys(service.environment ?? {})), [], name)
     }
@@ -254,15 +253,15 @@ test('docker-compose.yml', async t => {
     t.match(configurationOf(replica).trustedProxies, ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', 'fc00::/7'])
   })
 
-  t.test('waits for a shutdown in order', async t => {
+  t.test('stop_grace_period allows a graceful shutdown', async t => {
     const config = configurationOf(replica)
     t.ok(config.shutdownGraceMs > config.cos.deadlineMs)
     t.ok(waitsFor(config, Number.parseInt(replica.stop_grace_period ?? '')))
-    const [, patience] = /worker_shutdown_timeout (\d+)s;/.exec(read('deploy/nginx.conf')) ?? []
-    t.ok(Number.parseInt(nginx.stop_grace_period ?? '') > Number(patience))
+    const [, shutdownSeconds] = /worker_shutdown_timeout (\d+)s;/.exec(read('deploy/nginx.conf')) ?? []
+    t.ok(Number.parseInt(nginx.stop_grace_period ?? '') > Number(shutdownSeconds))
   })
 
-  t.test('mounts a file that there is, which asks for the replicas by their name', async t => {
+  t.test('nginx mounts its configuration file, which names the replicas', async t => {
     const [from = '', to, mode] = nginx.volumes?.[0]?.split(':') ?? []
     t.strictSame([to, mode], ['/etc/nginx/nginx.conf', 'ro'])
     t.ok(existsSync(pathOf(from)))

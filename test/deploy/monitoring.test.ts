@@ -39,21 +39,21 @@ const dashboard = JSON.parse(read('deploy/grafana-dashboard.json')) as {
 }
 const panels = dashboard.panels.filter(({ type }) => type !== 'row')
 
-/** Expressions as Prometheus gets them from Grafana. */
+/** Replaces the variables of Grafana, so that Prometheus can parse the expression. */
 const substituted = (expression: string) =>
   expression.replaceAll('$__rate_interval', '5m').replace(/\$(?:job|instance)\b/g, 'x')
 
 const queries = panels.flatMap(({ title, targets = [] }) =>
   targets.map(({ expr, legendFormat, refId }) => ({ where: `${title} ${refId}`, expr: substituted(expr), legendFormat })))
 
-/** Labels that the result of an expression can have: those it is grouped by, else those of its metrics. */
+/** Returns the labels that the result of an expression can have: its grouping, else the labels of its metrics. */
 function labelsOf (expression: string, series: Series): Set<string> {
   const { metrics, grouping } = readExpression(expression)
   if (grouping.size > 0 || /\b(?:sum|count|max|min)\(/.test(expression)) return grouping
   return new Set([...targetLabels, ...[...metrics.keys()].flatMap(name => [...series.get(name) ?? []])])
 }
 
-/** What an expression reads that there is not. */
+/** Returns the metrics and labels of an expression that the service does not export. */
 function unknownIn (expression: string, series: Series): string[] {
   const { metrics, grouping } = readExpression(expression)
   const all = new Set([...targetLabels, ...[...metrics.keys()].flatMap(name => [...series.get(name) ?? []])])
@@ -67,19 +67,19 @@ function unknownIn (expression: string, series: Series): string[] {
   ]
 }
 
-test('promtool takes the alerts', async t => {
+test('promtool accepts the alert rules', async t => {
   const { code, output } = run('promtool', ['check', 'rules', pathOf('deploy/prometheus-alerts.yml')])
   t.equal(code, 0, output)
 })
 
-test('every alert fires when it should, and nothing else does', async t => {
+test('every alert has a promtool test and fires as that test expects', async t => {
   const { code, output } = run('promtool', ['test', 'rules', pathOf('deploy/prometheus-alerts.test.yml')])
   t.equal(code, 0, output)
   const tested = read('deploy/prometheus-alerts.test.yml')
   t.strictSame(alerts.filter(({ alert }) => !tested.includes(`alertname="${alert}"`)), [])
 })
 
-test('every alert says how bad it is, what is wrong and what to do', async t => {
+test('every alert has a severity, a summary, a description and an action', async t => {
   t.ok(alerts.length > 15)
   for (const { alert = '', labels, annotations = {} } of alerts) {
     t.ok(['page', 'ticket'].includes(labels?.['severity'] ?? ''), alert)
@@ -88,20 +88,20 @@ test('every alert says how bad it is, what is wrong and what to do', async t => 
   }
 })
 
-test('alerts and dashboard read what the service measures', async t => {
+test('alerts and dashboard use the metrics of the service', async t => {
   const series = await measuredSeries(t)
   t.ok(series.size > 40)
   series.set('up', new Set())
   for (const { record } of rules) if (record !== undefined) series.set(record, new Set())
 
-  t.test('the check finds a name, a label and a grouping that there is not', async t => {
+  t.test('check reports an unknown metric, label or grouping', async t => {
     t.strictSame(unknownIn('sum by (caller, cla) (rate(cos_attempts{clas="ok", job="x"}[5m]))', series),
       ['cos_attempts', 'by (caller)', 'by (cla)'])
     t.strictSame(unknownIn('sum(cos_attempts_total{clas="a} b", class=~"ok"} offset 5m) / nothing > 0.1e3', series),
       ['cos_attempts_total{clas}', 'nothing'])
   })
 
-  t.test('names and labels', async t => {
+  t.test('metrics and labels of alerts and dashboard exist', async t => {
     for (const { alert, record, expr } of rules) t.strictSame(unknownIn(expr, series), [], alert ?? record ?? expr)
     for (const { where, expr } of queries) t.strictSame(unknownIn(expr, series), [], where)
     for (const { name, definition } of dashboard.templating.list) {
@@ -110,7 +110,7 @@ test('alerts and dashboard read what the service measures', async t => {
     }
   })
 
-  t.test('labels in texts', async t => {
+  t.test('labels in annotations and legends exist in the result', async t => {
     for (const { alert, expr, annotations } of alerts) {
       for (const [, label = ''] of JSON.stringify(annotations).matchAll(/\$labels\.(\w+)/g)) {
         t.ok(labelsOf(expr, series).has(label), `${alert} ${label}`)
@@ -123,22 +123,22 @@ test('alerts and dashboard read what the service measures', async t => {
     }
   })
 
-  t.test('everything of the service is on the dashboard', async t => {
+  t.test('dashboard shows every metric of the service', async t => {
     const shown = new Set(queries.flatMap(({ expr }) => [...readExpression(expr).metrics.keys()]))
     const own = [...series.keys()].filter(name => /^(?:http|cos|caller)_/.test(name) && !/_(?:sum|count)$/.test(name))
     t.strictSame(own.filter(name => !shown.has(name)), [])
   })
 
-  t.test('codes', async t => {
+  t.test('problem codes of alerts and dashboard exist', async t => {
     const text = [...rules, ...queries].map(({ expr }) => expr).join('\n')
     const codes = [...text.matchAll(/\bcode=~?"([^"]+)"/g)].flatMap(([, found = '']) => found.split('|'))
     t.ok(codes.length > 5)
-    // The one code of COS that the dashboard names.
+    // AccessDenied is a code of COS.
     t.strictSame(codes.filter(code => !(code in problemTable) && code !== 'AccessDenied'), [])
   })
 })
 
-test('the text format is read with escapes, values still missing, and histograms', async t => {
+test('parseSeries reads escapes, metrics without values and histograms', async t => {
   const series = parseSeries([
     '# HELP a x', '# TYPE a counter', 'a{b="c\\"} d",e="f"} 1', 'a 2', '# TYPE g gauge',
     '# TYPE h histogram', 'h_bucket{le="1",i="j"} 0', ''
@@ -147,7 +147,7 @@ test('the text format is read with escapes, values still missing, and histograms
     [['a', 'b', 'e'], ['g'], ['h_bucket', 'le', 'i'], ['h_sum'], ['h_count']])
 })
 
-test('every expression of the dashboard is PromQL', async t => {
+test('promtool accepts every expression of the dashboard', async t => {
   const path = join(temporaryFolder(t), 'rules.yml')
   const check = (expressions: string[]) => {
     const groups = [{ name: 'dashboard', rules: expressions.map((expr, index) => ({ record: `expression:${index}`, expr })) }]
@@ -160,8 +160,8 @@ test('every expression of the dashboard is PromQL', async t => {
   t.not(check(['sum(rate(up[5m])']).code, 0)
 })
 
-test('the dashboard', async t => {
-  t.test('takes its data from wherever the reader says', async t => {
+test('deploy/grafana-dashboard.json', async t => {
+  t.test('dashboard uses the data source that its user selects', async t => {
     t.equal(dashboard.id, null)
     t.strictSame(dashboard.templating.list.map(({ name, type }) => [name, type]),
       [['datasource', 'datasource'], ['job', 'query'], ['instance', 'query']])
@@ -169,7 +169,7 @@ test('the dashboard', async t => {
     t.strictSame([...new Set(sources)], [`$${'{datasource}'}`])
   })
 
-  t.test('selects job and replica in every query', async t => {
+  t.test('every query selects job and instance', async t => {
     for (const { title, targets = [] } of panels) {
       t.ok(targets.length > 0, title)
       for (const { expr } of targets) {
@@ -180,19 +180,19 @@ test('the dashboard', async t => {
     }
   })
 
-  t.test('names a unit on every panel but tables', async t => {
+  t.test('every panel except tables has a unit, and titles are unique', async t => {
     for (const { title, type, fieldConfig } of panels) if (type !== 'table') t.type(fieldConfig?.defaults.unit, 'string', title)
-    t.equal(new Set(panels.map(({ title }) => title)).size, panels.length, 'no title is there twice')
+    t.equal(new Set(panels.map(({ title }) => title)).size, panels.length, 'titles are unique')
   })
 
-  t.test('has every panel in a place of its own', async t => {
+  t.test('panels do not overlap', async t => {
     const taken = new Map<string, string>()
     for (const { title, gridPos: { x, y, w, h } } of dashboard.panels) {
       t.ok(x + w <= 24, title)
       for (let column = x; column < x + w; column++) {
         for (let row = y; row < y + h; row++) {
           const cell = `${column} ${row}`
-          if (taken.has(cell)) t.fail(`${title} lies on ${taken.get(cell)}`)
+          if (taken.has(cell)) t.fail(`${title} overlaps ${taken.get(cell)}`)
           taken.set(cell, title)
         }
       }

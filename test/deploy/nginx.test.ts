@@ -22,13 +22,13 @@ interface Received {
   headers: IncomingHttpHeaders
 }
 
-/** A replica of our making, and what it got. */
-async function startReplica (t: Test, answer: RequestListener): Promise<{ address: string, received: Received[] }> {
+/** Starts a replica with this response and records its requests. */
+async function startReplica (t: Test, respond: RequestListener): Promise<{ address: string, received: Received[] }> {
   const received: Received[] = []
   const server = createServer((incoming, outgoing) => {
     const { method, url, headers } = incoming
     received.push({ method, url, headers })
-    incoming.resume().once('end', () => { answer(incoming, outgoing) })
+    incoming.resume().once('end', () => { respond(incoming, outgoing) })
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.teardown(async () => {
@@ -52,31 +52,31 @@ function caller (t: Test, url: string) {
   return async (method: string, path: string, { body = null, headers = {} }: {
     body?: Buffer | null, headers?: Record<string, string>
   } = {}) => {
-    const answer = await request(`${url}${path}`, { method: method as 'GET', body, headers, dispatcher })
-    return { status: answer.statusCode, headers: answer.headers, text: await answer.body.text() }
+    const response = await request(`${url}${path}`, { method: method as 'GET', body, headers, dispatcher })
+    return { status: response.statusCode, headers: response.headers, text: await response.body.text() }
   }
 }
 
 const directive = (name: string) =>
   [...read('deploy/nginx.conf').matchAll(new RegExp(`^ *${name} (.+);$`, 'gm'))].map(([, value]) => value)
 
-test('nginx takes deploy/nginx.conf', async t => {
+test('nginx accepts deploy/nginx.conf', async t => {
   const folder = temporaryFolder(t)
   const path = writeConfiguration(folder, 8081, ['127.0.0.1:8082', '127.0.0.1:8083'])
   const { code, output } = run('nginx', ['-t', '-p', folder, '-c', path])
   t.equal(code, 0, output)
 })
 
-test('deploy/nginx.conf has the limits of the service', async t => {
+test('deploy/nginx.conf has the body limits and longer timeouts than the service', async t => {
   const { cos: { deadlineMs } } = readConfig({ AUTH: 'none', COS_SECRET_ID: 'id', COS_SECRET_KEY: 'key' })
   t.strictSame(directive('client_max_body_size'), [`${maxBodyBytes / 1024}k`, `${maxSetBytes / 1024 ** 2}m`])
   for (const name of ['proxy_read_timeout', 'proxy_send_timeout']) {
     t.ok(Number.parseInt(directive(name)[0] ?? '') * 1000 > deadlineMs, name)
   }
-  t.ok(Number.parseInt(directive('proxy_read_timeout')[1] ?? '') * 1000 > deadlinesOfSet * deadlineMs, 'that of sets')
+  t.ok(Number.parseInt(directive('proxy_read_timeout')[1] ?? '') * 1000 > deadlinesOfSet * deadlineMs, 'timeout of sets')
 })
 
-test('a request reaches the replica as it was sent, but for the address', async t => {
+test('nginx forwards method, path and headers, and replaces X-Forwarded-For', async t => {
   const { address, received } = await startReplica(t, serving)
   const call = caller(t, (await startNginx(t, [address])).url)
   const headers = {
@@ -88,35 +88,35 @@ test('a request reaches the replica as it was sent, but for the address', async 
   const path = '/buckets/b-1//inventories/a%2Fb%2E%2E?region=x%2By'
   await call('GET', path, { headers: { ...headers, 'x-forwarded-for': '203.0.113.7, 10.0.0.1' } })
   t.match(received, [{ method: 'GET', url: path, headers: { ...headers, 'x-forwarded-for': '127.0.0.1' } }])
-  t.equal(received[0]?.headers['x-forwarded-for'], '127.0.0.1', 'and nothing of what the caller said it was')
+  t.equal(received[0]?.headers['x-forwarded-for'], '127.0.0.1', 'the header of the caller is removed')
 
   await call('GET', '/', { headers: { 'x-request-id': '"no id"' } })
   t.match(received[1]?.headers['x-request-id'], /^[0-9a-f]{32}$/)
 })
 
-test('while one replica stops, the other serves', async t => {
-  const [bad, good] = [await startReplica(t, stopping), await startReplica(t, serving)]
-  const call = caller(t, (await startNginx(t, [bad.address, good.address])).url)
+test('nginx sends requests to the other replica when one returns 503', async t => {
+  const [failing, healthy] = [await startReplica(t, stopping), await startReplica(t, serving)]
+  const call = caller(t, (await startNginx(t, [failing.address, healthy.address])).url)
   for (const method of ['GET', 'PUT', 'DELETE', 'GET', 'PUT', 'DELETE']) {
     t.match(await call(method, '/', { body: method === 'PUT' ? Buffer.from('{}') : null }), { status: 200, text: 'served' })
   }
-  t.ok(bad.received.length > 1, 'it is asked again, because one 503 need not mean that all are')
-  t.equal(good.received.length, 6)
+  t.ok(failing.received.length > 1, 'a replica that returned 503 still gets requests')
+  t.equal(healthy.received.length, 6)
 })
 
-test('a POST is not sent twice', async t => {
-  for (const [name, answer, expected] of [
-    ['answered 503', stopping, { status: 503, headers: { 'retry-after': '1' }, text: 'stopping' }],
-    ['broken off', breaking, { status: 502, headers: { 'content-type': 'application/problem+json' } }]
+test('nginx does not retry POST when a replica fails', async t => {
+  for (const [name, respond, expected] of [
+    ['response 503', stopping, { status: 503, headers: { 'retry-after': '1' }, text: 'stopping' }],
+    ['connection closed', breaking, { status: 502, headers: { 'content-type': 'application/problem+json' } }]
   ] as const) {
-    const replicas = [await startReplica(t, answer), await startReplica(t, answer)]
+    const replicas = [await startReplica(t, respond), await startReplica(t, respond)]
     const call = caller(t, (await startNginx(t, replicas.map(({ address }) => address))).url)
     t.match(await call('POST', '/', { body: Buffer.from('{}') }), expected, name)
-    t.equal(replicas.flatMap(({ received }) => received).length, 1, `${name}, and nobody else got it`)
+    t.equal(replicas.flatMap(({ received }) => received).length, 1, `${name}: one replica receives it`)
   }
 })
 
-test('a replica that cannot be reached costs no request, POST neither', async t => {
+test('nginx retries any method when a replica is unreachable', async t => {
   const { address, received } = await startReplica(t, serving)
   const call = caller(t, (await startNginx(t, [`127.0.0.1:${await freePort()}`, address])).url)
   for (const method of ['POST', 'GET', 'PUT', 'POST']) {
@@ -125,25 +125,25 @@ test('a replica that cannot be reached costs no request, POST neither', async t 
   t.strictSame(received.map(each => each.method), ['POST', 'GET', 'PUT', 'POST'])
 })
 
-test('a PUT that breaks off is sent to the next', async t => {
-  const [bad, good] = [await startReplica(t, breaking), await startReplica(t, serving)]
-  const call = caller(t, (await startNginx(t, [bad.address, good.address])).url)
+test('nginx retries PUT when a replica closes the connection', async t => {
+  const [failing, healthy] = [await startReplica(t, breaking), await startReplica(t, serving)]
+  const call = caller(t, (await startNginx(t, [failing.address, healthy.address])).url)
   for (const body of ['{}', '{"second": true}']) t.match(await call('PUT', '/', { body: Buffer.from(body) }), { status: 200 })
-  t.strictSame([bad.received.length > 0, good.received.length], [true, 2])
+  t.strictSame([failing.received.length > 0, healthy.received.length], [true, 2])
 })
 
-test('what nginx answers itself is a problem document with a code of the service', async t => {
+test('nginx returns problem documents with codes and titles of the service', async t => {
   const { address, received } = await startReplica(t, serving)
   const call = caller(t, (await startNginx(t, [address])).url)
   t.match(await call('PUT', '/', { body: Buffer.alloc(maxBodyBytes) }), { status: 200 })
-  const refused = [
+  const rejected = [
     await call('PUT', '/', { body: Buffer.alloc(maxBodyBytes + 1), headers: { 'x-request-id': 'large' } }),
     await caller(t, (await startNginx(t, [`127.0.0.1:${await freePort()}`])).url)('GET', '/', { headers: { 'x-request-id': 'nobody' } })
   ]
   t.equal(received.length, 1)
-  t.strictSame(refused.map(({ text }) => JSON.parse(text).code), ['PayloadTooLarge', 'UpstreamUnreachable'])
-  t.strictSame(refused.map(({ headers }) => headers['x-request-id']), ['large', 'nobody'])
-  for (const { status, headers, text } of refused) {
+  t.strictSame(rejected.map(({ text }) => JSON.parse(text).code), ['PayloadTooLarge', 'UpstreamUnreachable'])
+  t.strictSame(rejected.map(({ headers }) => headers['x-request-id']), ['large', 'nobody'])
+  for (const { status, headers, text } of rejected) {
     const { code, requestId, title } = JSON.parse(text)
     t.equal(headers['content-type'], 'application/problem+json')
     t.equal(headers['x-request-id'], requestId)

@@ -13,13 +13,13 @@ interface Test {
 
 /** A running nginx. */
 interface Nginx {
-  /** Where it listens, such as `http://127.0.0.1:8081`. */
+  /** Base URL, such as `http://127.0.0.1:8081`. */
   url: string
-  /** What it has complained of. */
+  /** Returns the errors that nginx has logged. */
   errors (): string[]
 }
 
-/** A folder that goes with the test. */
+/** Creates a folder that is removed at the end of the test. */
 export function temporaryFolder (t: Test): string {
   const folder = mkdtempSync(join(tmpdir(), 'deploy-'))
   t.teardown(() => { rmSync(folder, { recursive: true }) })
@@ -27,8 +27,8 @@ export function temporaryFolder (t: Test): string {
 }
 
 /**
- * Writes `deploy/nginx.conf` for this machine: another port on loopback, addresses in place of the name that Docker's
- * DNS knows (Debian's nginx 1.22 has no `resolve` yet), files in the folder.
+ * Writes a copy of `deploy/nginx.conf` with a loopback port and files in the folder. Addresses replace the Docker host
+ * name, because the nginx 1.22 of Debian does not support `resolve`.
  *
  * @param replicas `host:port` of each
  * @returns the path of the written file
@@ -51,11 +51,7 @@ export function writeConfiguration (folder: string, port: number, replicas: stri
   return path
 }
 
-/**
- * Starts nginx as `deploy/nginx.conf` says in front of these replicas. It ends with the test.
- *
- * @param replicas `host:port` of each
- */
+/** Starts nginx with `deploy/nginx.conf` in front of these replicas (`host:port`). It stops at the end of the test. */
 export async function startNginx (t: Test, replicas: string[]): Promise<Nginx> {
   const folder = temporaryFolder(t)
   const port = await freePort()

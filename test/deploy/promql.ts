@@ -1,4 +1,4 @@
-/** What a PromQL expression reads: its metrics with the labels they are selected by, and the labels it groups by. */
+/** Metrics of a PromQL expression with their selected labels, and the labels that it groups by. */
 export interface Reads {
   metrics: Map<string, Set<string>>
   grouping: Set<string>
@@ -6,7 +6,7 @@ export interface Reads {
 
 const keywords = new Set(['and', 'or', 'unless', 'offset', 'bool', 'by', 'without', 'on', 'ignoring', 'group_left', 'group_right'])
 
-/** Reads an expression that promtool takes; enough of the language for the expressions of `deploy`. */
+/** Parses an expression that promtool accepts. It supports only the syntax used in `deploy`. */
 export function readExpression (expression: string): Reads {
   const metrics = new Map<string, Set<string>>()
   const add = (name: string, labels: string[]) => {

@@ -1,13 +1,13 @@
 import { bucket, start } from '../start.ts'
 import type { Test } from '../start.ts'
 
-/** Names of series, and the labels that each has. */
+/** Names of series with their labels. */
 export type Series = Map<string, Set<string>>
 
-/** Labels that Prometheus gives to everything it scrapes. */
+/** Labels that Prometheus adds to every scraped series. */
 export const targetLabels = ['job', 'instance']
 
-/** The series of a real `/metrics`, after traffic that has touched all of them. */
+/** Returns the series of a real `/metrics` after traffic that updates all of them. */
 export async function measuredSeries (t: Test): Promise<Series> {
   const { call, emulator } = await start(t, { environment: { COS_MAX_ATTEMPTS: '2' } })
   const path = `/buckets/${bucket}/inventories`
@@ -18,7 +18,7 @@ export async function measuredSeries (t: Test): Promise<Series> {
   return parseSeries(text)
 }
 
-/** Reads the Prometheus text format (version 0.0.4). A metric without a value yet is there without labels. */
+/** Parses the Prometheus text format (version 0.0.4). A metric without values has no labels. */
 export function parseSeries (text: string): Series {
   const series: Series = new Map()
   for (const line of text.split('\n')) {

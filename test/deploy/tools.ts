@@ -4,17 +4,17 @@ import { fileURLToPath } from 'node:url'
 
 const root = new URL('../../', import.meta.url)
 
-/** Where a file of the project is. */
+/** Returns the absolute path of a file of the project. */
 export const pathOf = (path: string) => fileURLToPath(new URL(path, root))
 
-/** The text of a file of the project. */
+/** Returns the text of a file of the project. */
 export const read = (path: string) => readFileSync(new URL(path, root), 'utf8')
 
 /**
  * Runs a tool to its end.
  *
- * @returns its exit code, and all it wrote
- * @throws {Error} saying which Debian package to install when the tool is missing
+ * @returns its exit code and its output
+ * @throws {Error} naming the Debian package to install when the tool is missing
  */
 export function run (tool: keyof typeof packages, args: string[]): { code: number | null, output: string } {
   const { error, status, stdout, stderr } = spawnSync(tool, args, { encoding: 'utf8', env: environment })
@@ -24,10 +24,10 @@ export function run (tool: keyof typeof packages, args: string[]): { code: numbe
 
 const packages = { promtool: 'prometheus', nginx: 'nginx-light' }
 
-/** Debian keeps servers where only root's PATH looks. */
+/** On Debian, servers are in a folder that only the PATH of root contains. */
 export const environment = { ...process.env, PATH: `${process.env['PATH']}:/usr/sbin` }
 
-/** What to tell whoever lacks a tool; other faults are told as they are. */
+/** Returns an error that names the Debian package when a tool is missing; returns other errors unchanged. */
 export function missing (tool: keyof typeof packages, error: Error): Error {
   if ((error as NodeJS.ErrnoException).code !== 'ENOENT') return error
   return new Error(`${tool} is missing. Install Debian's ${packages[tool]}.`)

@@ -4,43 +4,43 @@ import type { AddressInfo } from 'node:net'
 import { buffer } from 'node:stream/consumers'
 import { gunzipSync } from 'node:zlib'
 
-/** What a subtest needs of tap: a place to clean up. */
+/** The part of the tap API that a subtest needs. */
 interface Test {
   teardown (handler: () => unknown): void
 }
 
-/** A span as it was sent, its attributes as an object. */
+/** A received span with its attributes as an object. */
 export interface CollectedSpan {
   name: string
-  /** 2 is a server's, 3 a client's. */
+  /** 2 is a server span, 3 a client span. */
   kind: number
   traceId: string
   spanId: string
   parentSpanId: string | undefined
   traceState: string | undefined
   attributes: Record<string, unknown>
-  /** 2 is an error, 0 is not. */
+  /** 2 is an error, 0 is unset. */
   status: number
   durationMs: number
-  /** Attributes of the service that sent it. */
+  /** Resource attributes of the service. */
   resource: Record<string, unknown>
 }
 
-/** An OpenTelemetry collector: OTLP over HTTP. Protobuf is kept as it came, as no package here decodes requests. */
+/** An OpenTelemetry collector: OTLP over HTTP. Protobuf bodies stay encoded, because no package here decodes them. */
 export interface Collector {
-  /** For `OTEL_EXPORTER_OTLP_ENDPOINT`. */
+  /** Base URL for `OTEL_EXPORTER_OTLP_ENDPOINT`. */
   readonly url: string
-  /** Every span taken so far as JSON, in the order they came. */
+  /** Every accepted span of a JSON export, in order of arrival. */
   readonly spans: CollectedSpan[]
-  /** Every export so far, whatever its response was. The body is parsed JSON, or a Buffer of protobuf. */
+  /** Every export, accepted or not. The body is parsed JSON, or a Buffer of protobuf. */
   readonly exports: Array<{ headers: IncomingHttpHeaders, body: unknown }>
-  /** What an export is answered: that it was taken (undefined), another status, or nothing until `release`. */
+  /** Response to an export: accepted (undefined), another status, or no response until `release`. */
   answer: undefined | 'hang' | { status: number, body: string }
-  /** Refuses what hangs, which an exporter does not send again, and takes what comes from now on. */
+  /** Rejects pending exports with 400, which exporters do not retry, and accepts further exports. */
   release (): void
-  /** Waits until this many spans have been taken in all, and gives them. */
+  /** Waits until this many spans have been accepted in all and returns them. */
   taken (spans: number): Promise<CollectedSpan[]>
-  /** Waits until this many exports have come in all. */
+  /** Waits until this many exports have arrived in all. */
   arrived (exports: number): Promise<void>
 }
 
@@ -55,7 +55,7 @@ interface Export {
   resourceSpans: Array<{ resource: { attributes: Attribute[] }, scopeSpans: Array<{ spans: SentSpan[] }> }>
 }
 
-/** Starts a collector. Closed at the end of the test. */
+/** Starts a collector that is closed at the end of the test. */
 export async function startCollector (t: Test): Promise<Collector> {
   let hanging: ServerResponse[] = []
   let waiting: Array<{ isMet: () => boolean, resolve: () => void }> = []
@@ -70,7 +70,7 @@ export async function startCollector (t: Test): Promise<Collector> {
     collector.exports.push({ headers: request.headers, body })
     if (answer === undefined && request.url === '/v1/traces') {
       if (isJson) collector.spans.push(...spansOf(body as Export))
-      // No bytes are an empty message of protobuf.
+      // An empty body is an empty protobuf message.
       response.writeHead(200, { 'content-type': type }).end(isJson ? '{}' : '')
     } else if (answer === 'hang') {
       hanging.push(response)
@@ -90,7 +90,7 @@ export async function startCollector (t: Test): Promise<Collector> {
   const server = createServer((request, response) => { void take(request, response) })
   await new Promise<void>(resolve => { server.listen(0, '127.0.0.1', resolve) })
   t.teardown(() => new Promise(resolve => {
-    // An exporter whose connection is cut tries again for seconds, and its process waits for it.
+    // An exporter retries for seconds after a closed connection, and its process waits for it.
     collector.release()
     server.close(resolve)
     server.closeIdleConnections()

@@ -5,23 +5,23 @@ import type { AddressInfo } from 'node:net'
 import { startTestEmulator, startTestService } from '../start.ts'
 import type { Running, Test } from '../start.ts'
 
-/** Something in front of COS that keeps requests back. */
+/** A proxy in front of COS that can delay requests. */
 export interface Gate {
   holds: (request: IncomingMessage) => boolean
-  /** What lets those through that are kept back, in the order they came. */
+  /** Functions that forward the delayed requests, in order of arrival. */
   held: Array<() => void>
-  /** Lets everything through. */
+  /** Forwards all delayed and further requests. */
   open (): void
-  /** Targets of requests that came while one of the same target was under way. */
+  /** Targets of requests that arrived while a request to the same target was in flight. */
   overlaps: string[]
 }
 
-/** Service and emulator with a gate between them. */
+/** Starts service and emulator with a gate between them. */
 export async function startGated (
   t: Test, environment: Record<string, string> = {}
 ): Promise<Running & { gate: Gate }> {
   const emulator = await startTestEmulator(t)
-  const underWay = new Set<string>()
+  const inFlight = new Set<string>()
   const gate: Gate = {
     holds: () => false,
     held: [],
@@ -34,13 +34,13 @@ export async function startGated (
   const server = createServer((incoming, response) => {
     const { method, headers } = incoming
     const path = String(incoming.url)
-    if (underWay.has(path)) gate.overlaps.push(path)
-    underWay.add(path)
+    if (inFlight.has(path)) gate.overlaps.push(path)
+    inFlight.add(path)
     const pass = () => {
-      const onward = open({ host: emulator.host, port: emulator.port, method, path, headers }, answer => {
-        underWay.delete(path)
-        response.writeHead(answer.statusCode as number, answer.headers)
-        answer.pipe(response)
+      const onward = open({ host: emulator.host, port: emulator.port, method, path, headers }, reply => {
+        inFlight.delete(path)
+        response.writeHead(reply.statusCode as number, reply.headers)
+        reply.pipe(response)
       })
       incoming.pipe(onward.on('error', () => { response.destroy() }))
     }
@@ -54,6 +54,6 @@ export async function startGated (
     server.closeAllConnections()
   })
   const connectTo = `127.0.0.1:${(server.address() as AddressInfo).port}`
-  // What is held must not run into a time limit of its own.
+  // The timeout must be longer than any delay of the gate.
   return { emulator, gate, ...await startTestService(t, connectTo, { COS_TIMEOUT_MS: '60000', ...environment }) }
 }

@@ -4,55 +4,55 @@ import type { AddressInfo } from 'node:net'
 import { exportJWK, generateKeyPair, SignJWT } from 'jose'
 import type { CryptoKey, JWK } from 'jose'
 
-/** What a subtest needs of tap: a place to clean up. */
+/** The part of the tap API that a subtest needs. */
 interface Test {
   teardown (handler: () => unknown): void
 }
 
 export interface TokenIssuerOptions {
-  /** Called with every token before anyone else sees it. */
+  /** Receives every token before it is returned. */
   onSecret?: (text: string) => void
-  /** Milliseconds since the epoch; tokens expire five minutes later unless told otherwise. */
+  /** Returns milliseconds since the epoch; tokens expire five minutes later by default. */
   now?: () => number
 }
 
 export interface SignOptions {
   alg?: IssuerAlgorithm
-  /** Key id in the header: that of the key unless told otherwise, null for none. */
+  /** Key id in the header: that of the signing key by default, null for none. */
   kid?: string | null
-  /** More header parameters, or others. */
+  /** Additional or replaced header parameters. */
   header?: Record<string, unknown>
 }
 
 export type IssuerAlgorithm = typeof algorithms[number]
 
-/** An issuer of JSON Web Tokens that publishes its keys on a port. */
+/** An issuer of JSON Web Tokens that publishes its keys over HTTP. */
 export interface TokenIssuer {
-  /** As the service is configured for it. */
+  /** Configuration of the service for this issuer. */
   readonly config: { jwksUrl: string, issuer: string, audience: string }
-  /** What is published, one key for each algorithm; a test may put anything here. */
+  /** Published keys, one for each algorithm; a test may replace them with any value. */
   keys: unknown[]
-  /** How many times the keys have been asked for. */
+  /** Number of requests for the keys. */
   readonly calls: number
-  /** What those who ask get: the keys (undefined), no answer until `release`, or another text. */
+  /** Response to requests for the keys: the keys (undefined), none until `release`, or another text. */
   answer: undefined | 'hang' | { status?: number, body: string }
-  /** Waits until the keys have been asked for this many times in all. */
+  /** Waits until this many requests have arrived in all. */
   arrived (calls: number): Promise<void>
-  /** Gives those who hang what they asked for. */
+  /** Responds to all pending requests. */
   release (): void
-  /** A token with right `iss`, `aud` and `exp`, but for what `claims` say; undefined leaves one out. */
+  /** Returns a token with valid `iss`, `aud` and `exp`, replaced by `claims`; undefined removes a claim. */
   sign (claims?: Record<string, unknown>, options?: SignOptions): Promise<string>
-  /** New keys in place of all that were. */
+  /** Replaces all keys by new ones. */
   rotate (): Promise<void>
-  /** Cuts every connection and refuses new ones. */
+  /** Closes all connections and rejects new ones. */
   takeDown (): Promise<void>
-  /** On the same port. */
+  /** Listens again on the same port. */
   bringBack (): Promise<void>
 }
 
 const algorithms = ['RS256', 'ES256', 'EdDSA'] as const
 
-/** Starts an issuer. Closed at the end of the test. */
+/** Starts an issuer that is closed at the end of the test. */
 export async function startIssuer (
   t: Test, { onSecret, now = Date.now }: TokenIssuerOptions = {}
 ): Promise<TokenIssuer> {

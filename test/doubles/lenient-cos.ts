@@ -1,4 +1,4 @@
-/** A COS that stores and returns any XML: what the emulator, as strict as COS, does not take. */
+/** A COS that stores and returns any XML, also XML that the strict emulator rejects. */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { IncomingMessage } from 'node:http'

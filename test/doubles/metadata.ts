@@ -3,12 +3,12 @@ import { createServer } from 'node:http'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
-/** What a subtest needs of tap: a place to clean up. */
+/** The part of the tap API that a subtest needs. */
 interface Test {
   teardown (handler: () => unknown): void
 }
 
-/** As the emulator takes them. */
+/** Credentials in the form of the emulator. */
 export interface IssuedCredentials {
   secretId: string
   secretKey: string
@@ -16,46 +16,46 @@ export interface IssuedCredentials {
 }
 
 export interface IssuerOptions {
-  /** How long issued credentials live; expiry is rounded up to the second, which is all the real formats hold. */
+  /** Lifetime of issued credentials. Expiry is rounded up to a second, the resolution of the real formats. */
   lifetimeMs?: number
-  /** Called with every key and token, before anyone else sees it. */
+  /** Receives every key and token before it is returned. */
   onSecret?: (text: string) => void
-  /** Called with new credentials before they are answered. */
+  /** Receives new credentials before the response is sent. */
   onIssued?: (credentials: IssuedCredentials) => void
   now?: () => number
 }
 
-/** An answer in place of the right one; an object becomes JSON. */
+/** A response in place of the valid one; an object becomes JSON. */
 export interface OtherAnswer {
   status?: number
   headers?: Record<string, string>
   body: string | object
 }
 
-/** Something that issues credentials on a port of its own. */
+/** An HTTP server that issues credentials. */
 export interface Issuer {
-  /** Such as `http://127.0.0.1:40000`, the same after it was down. */
+  /** Base URL such as `http://127.0.0.1:40000`; it stays the same after `bringBack`. */
   readonly endpoint: string
-  /** How many requests have arrived. */
+  /** Number of requests that have arrived. */
   readonly calls: number
-  /** Everything issued, the latest last. */
+  /** All issued credentials, the latest last. */
   readonly issued: IssuedCredentials[]
   lifetimeMs: number
-  /** What every request gets: credentials (undefined), no answer at all, or something else. */
+  /** Response to every request: credentials (undefined), no response, or another one. */
   answer: undefined | 'hang' | OtherAnswer
   /** Waits until this many requests have arrived in all. */
   arrived (calls: number): Promise<void>
-  /** Cuts every connection and refuses new ones. */
+  /** Closes all connections and rejects new ones. */
   takeDown (): Promise<void>
   bringBack (): Promise<void>
 }
 
-/** A fresh key pair with its token, and from when on it has expired in seconds since 1970. */
+/** Creates a key pair with token, and the time it expires in seconds since 1970. */
 export type Issue = () => { credentials: IssuedCredentials, expiredTime: number }
 
 type Respond = (request: IncomingMessage, body: string, issue: Issue) => OtherAnswer
 
-/** An issuer that speaks the format of `respond`. Closed at the end of the test. */
+/** Starts an issuer with the format of `respond`. It is closed at the end of the test. */
 export async function startIssuer (
   t: Test, respond: Respond, { lifetimeMs = 7_200_000, onSecret, onIssued, now = Date.now }: IssuerOptions = {}
 ): Promise<Issuer> {
@@ -119,15 +119,16 @@ export async function startIssuer (
   return issuer
 }
 
-/** A metadata service, and the roles of its instance. */
+/** A metadata service with the roles of its instance. */
 export interface MetadataDouble extends Issuer {
-  /** None: the instance has no role, and the list is 404. */
+  /** Roles of the instance; without any, the list is 404. */
   roles: string[]
 }
 
 /**
- * The metadata service of a CVM instance (document 213/4934): role names one a line, and the credentials of each.
- * Unlike the real one, which repeats credentials until shortly before they expire, it issues new ones at every call.
+ * Starts the metadata service of a CVM instance (document 213/4934): role names, one per line, and the credentials of
+ * each. The real service returns the same credentials until shortly before they expire. This one issues new ones at
+ * every call.
  */
 export async function startMetadataDouble (
   t: Test, { roles = ['cos-inventory'], ...options }: IssuerOptions & { roles?: string[] } = {}
@@ -155,7 +156,7 @@ export async function startMetadataDouble (
   return double
 }
 
-/** ISO 8601 without fractions of a second. */
+/** Returns ISO 8601 without fractions of a second. */
 export function isoSeconds (epochSeconds: number): string {
   return new Date(epochSeconds * 1000).toISOString().replace('.000Z', 'Z')
 }

@@ -1,18 +1,18 @@
 import { createServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
 
-/** What a subtest needs of tap: a place to clean up. */
+/** The part of the tap API that a subtest needs. */
 interface Test {
   teardown (handler: () => unknown): void
 }
 
-/** A server that speaks the Redis protocol and returns what a test says. */
+/** A server of the Redis protocol whose responses are set by the test. */
 export interface RespServer {
-  /** For `REDIS_URL`. */
+  /** Value for `REDIS_URL`. */
   readonly url: string
-  /** Connections so far. */
+  /** Number of connections so far. */
   readonly connections: number
-  /** Bytes that each command is sent, by its name; `close` closes the connection. */
+  /** Returns the bytes of the response to a command; `close` closes the connection. */
   reply: (command: string) => string | 'close'
 }
 
@@ -25,7 +25,7 @@ export async function startRespServer (t: Test): Promise<RespServer> {
     socket.on('error', () => {})
     socket.on('close', () => { sockets.delete(socket) })
     socket.on('data', chunk => {
-      // Commands of these tests are small: each arrives within one chunk.
+      // Commands of these tests are small, so each arrives within one chunk.
       for (const [, name = ''] of chunk.toString().matchAll(/\*\d+\r\n\$\d+\r\n(\w+)\r\n/g)) {
         const reply = double.reply(name.toUpperCase())
         if (reply === 'close') socket.destroy()

@@ -1,4 +1,4 @@
 import { build } from './program.ts'
 
-/** What the tests of programs run: tap calls this before the first of them. */
+/** tap runs this file before the first test, to build the programs under test. */
 build()

@@ -14,19 +14,19 @@ const hourMs = 3_600_000
 const collection = `/buckets/${bucket}/inventories`
 const keyPair = { COS_SECRET_ID: secrets.secretId, COS_SECRET_KEY: secrets.secretKey, COS_TOKEN: secrets.token }
 
-/** The library as `faketime` preloads it: the dynamic linker completes the path. */
+/** The library path that `faketime` preloads; the dynamic linker completes it. */
 const library = execFileSync('faketime', ['-m', '-f', '+0', 'printenv', 'LD_PRELOAD'], { encoding: 'utf8' }).trim()
 
-/** The wall clock of a program. Its monotonic clock and the clocks of this process are the true ones. */
+/** The wall clock of a program. Other clocks of the program and of this process are not changed. */
 interface WallClock {
   /** Hours ahead of the true time. */
   hours: number
-  /** Returns its time, in milliseconds since 1970. */
+  /** Returns its time in milliseconds since 1970. */
   now (): number
   environment: Record<string, string>
 }
 
-/** Starts a wall clock that is so many hours ahead. */
+/** Starts a wall clock that is this many hours ahead. */
 function wallClock (t: Test, startHours: number): WallClock {
   const path = `${t.testdir({})}/offset`
   let current = NaN
@@ -35,7 +35,7 @@ function wallClock (t: Test, startHours: number): WallClock {
     set hours (hours) {
       current = hours
       const seconds = hours * 3600
-      // The program reads the file at each look at its clock, so the file must never be incomplete.
+      // The program reads the file at each access to its clock, so the file must never be incomplete.
       writeFileSync(`${path}.new`, `${seconds < 0 ? '' : '+'}${seconds}`)
       renameSync(`${path}.new`, path)
     },
@@ -56,7 +56,7 @@ interface Service extends Program {
   call (method: string, path: string, headers?: Record<string, string>): Promise<{
     status: number, json: Record<string, unknown>, retryAfter: number | undefined
   }>
-  /** Waits for a log line whose time is this many hours ahead: the program has seen the step. */
+  /** Waits for a log line whose time is this many hours ahead, so that the program has noticed the step. */
   logsAhead (hours: number): Promise<void>
 }
 
@@ -135,7 +135,7 @@ for (const [direction, before] of [['back', 1], ['forward', -1]] as const) {
     t.equal(last.status, 200)
   })
 
-  t.test(`COS accepts each signature after a correction when the wall clock steps ${direction}`, async t => {
+  t.test(`signatures stay valid after a correction when the wall clock steps ${direction}`, async t => {
     const emulator = await startTestEmulator(t)
     const clock = wallClock(t, before)
     const { call, logsAhead, until } = await startService(t, emulator.address, clock)
@@ -162,12 +162,12 @@ t.test('short-lived credentials are refreshed when the wall clock steps back', a
     { COS_CREDENTIALS: 'cvm-role', METADATA_ENDPOINT: metadata.endpoint })
   t.equal((await call('GET', collection)).status, 200)
   clock.hours = -1
-  // Each load is two requests: for the name of the role and for its credentials.
+  // Each load sends two requests: for the name of the role and for its credentials.
   await metadata.arrived(4)
   t.equal((await call('GET', collection)).status, 200)
 })
 
-t.test('credentials that a wrong clock rejected are loaded when the wall clock steps back', async t => {
+t.test('credentials rejected by a wrong clock are loaded when the wall clock steps back', async t => {
   const emulator = await startTestEmulator(t)
   const clock = wallClock(t, 1)
   const metadata = await startMetadataDouble(t, {

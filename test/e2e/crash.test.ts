@@ -12,8 +12,8 @@ interface Line { level: number, msg: string, [field: string]: unknown }
 
 const hidden = secret('hHiIdDdDeEnNiInNeErRrRoOrR012345')
 
-/** Faults that nothing catches, and what is told of them. Stacks name the script, which must not hold the secret. */
-const faults: Array<[title: string, script: string, told: object]> = [
+/** Uncaught errors with their expected log. Stacks contain the script, which must not contain the secret. */
+const crashes: Array<[title: string, script: string, logged: object]> = [
   ['an exception', `const error = new RangeError('thrown by the test')
     throw Object.assign(error, { code: 'E_TEST', answer: process.env.HIDDEN, cause: new Error(process.env.HIDDEN) })`,
   { name: 'RangeError', code: 'E_TEST', stack: /^RangeError: thrown by the test\n +at / }],
@@ -25,8 +25,8 @@ const faults: Array<[title: string, script: string, told: object]> = [
   ['an exception that is null', 'throw null', {}]
 ]
 
-for (const [title, script, told] of faults) {
-  t.test(`nothing catches ${title}: the process ends with 1, one line, and what is known of changes under way`, async t => {
+for (const [title, script, logged] of crashes) {
+  t.test(`process exits with 1, fatal and audit lines after ${title}`, async t => {
     const emulator = await startTestEmulator(t)
     emulator.addFault({ kind: 'hang' })
     const service = await startService(t, emulator.address, {
@@ -35,19 +35,19 @@ for (const [title, script, told] of faults) {
       COS_TIMEOUT_MS: '60000',
       COS_DEADLINE_MS: '60000'
     })
-    const cut = [
+    const aborted = [
       t.rejects(put(service, 'first')), t.rejects(put(service, 'second')), t.rejects(fetch(service.url + at('read')))
     ]
     while (emulator.requests.length < 3) await new Promise(resolve => { setImmediate(resolve) })
     service.process.kill('SIGUSR2')
     t.equal(await service.exit, 1)
-    await Promise.all(cut)
+    await Promise.all(aborted)
     const lines = linesOf(service)
     const fatal = lines.filter(({ level }) => level === 60)
-    t.match(fatal, [{ msg: 'the service cannot go on', error: told }])
+    t.match(fatal, [{ msg: 'the service cannot go on', error: logged }])
     t.equal(fatal.length, 1)
     const { error } = fatal[0] as unknown as { error: object }
-    t.ok(Object.keys(error).every(name => ['name', 'code', 'stack'].includes(name)), 'no other property of the error')
+    t.ok(Object.keys(error).every(name => ['name', 'code', 'stack'].includes(name)), 'only these properties are logged')
     const audits = lines.filter(({ type }) => type === 'audit')
     t.strictSame(audits.map(line => [line['action'], line['id'], line['outcome']]).sort(), [
       ['cos:PutBucketInventory', 'first', 'unknown'], ['cos:PutBucketInventory', 'second', 'unknown']
@@ -57,11 +57,11 @@ for (const [title, script, told] of faults) {
   })
 }
 
-t.test('a fault before it listens ends it the same way', async t => {
+t.test('process exits with 1 and a fatal line when it fails before it listens', async t => {
   const program = startProgram(t, 'server', {
     ...environment,
     COS_CONNECT_TO: '127.0.0.1:1',
-    // The first thing that happens after the handlers are there.
+    // newListener is the first event after the error handlers are installed.
     NODE_OPTIONS: preload("process.on('newListener', name => { if (name === 'SIGTERM') throw new Error('too early') })")
   })
   t.equal(await program.exit, 1)
@@ -70,23 +70,23 @@ t.test('a fault before it listens ends it the same way', async t => {
   t.equal(program.stderr(), '')
 })
 
-t.test('when a second signal ends it, changes under way are recorded as unknown', async t => {
+t.test('second signal ends the process and records changes in flight as unknown', async t => {
   const emulator = await startTestEmulator(t)
   emulator.addFault({ kind: 'hang' })
   const service = await startService(t, emulator.address, { SHUTDOWN_DELAY_MS: '60000' })
-  const cut = t.rejects(put(service, 'daily'))
+  const aborted = t.rejects(put(service, 'daily'))
   while (emulator.requests.length < 1) await new Promise(resolve => { setImmediate(resolve) })
   service.process.kill('SIGTERM')
   await service.until(/"msg":"stopping"/)
   service.process.kill('SIGTERM')
   t.equal(await service.exit, 1)
-  await cut
+  await aborted
   const lines = linesOf(service)
   t.match(lines.filter(({ type }) => type === 'audit'), [{ id: 'daily', bucket, outcome: 'unknown', requestId: /./ }])
   t.notOk(lines.some(({ msg }) => msg === 'stopped'))
 })
 
-t.test('a port for metrics that is taken ends it with 1 before it listens anywhere', async t => {
+t.test('process exits with 1 before it listens when the metrics port is taken', async t => {
   const taken = createServer().listen(0, '127.0.0.1')
   await once(taken, 'listening')
   t.teardown(() => taken.close())
@@ -108,7 +108,7 @@ const environment = {
   COS_REGION: 'ap-guangzhou'
 }
 
-/** The service as a process, once it listens. */
+/** Starts the service as a process and waits until it listens. */
 async function startService (
   t: Test, connectTo: string, more: Record<string, string>
 ): Promise<Program & { url: string }> {
@@ -117,7 +117,7 @@ async function startService (
   return { ...program, url }
 }
 
-/** What makes Node run a script before the program. */
+/** Returns NODE_OPTIONS that run a script before the program. */
 function preload (script: string): string {
   return `--import=data:text/javascript,${encodeURIComponent(script)}`
 }

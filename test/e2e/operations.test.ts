@@ -26,10 +26,10 @@ interface Test {
 interface StartedService extends Program {
   url: string
   port: string
-  /** Status, problem code and body of an answer. */
-  call (method: string, path: string, headers?: Record<string, string>, body?: object): Promise<Answer>
+  /** Sends a request and returns status, headers and parsed body. */
+  call (method: string, path: string, headers?: Record<string, string>, body?: object): Promise<Reply>
 }
-interface Answer {
+interface Reply {
   status: number
   headers: Headers
   json: { code?: string, detail?: string } | undefined
@@ -39,10 +39,10 @@ const collection = `/buckets/${bucket}/inventories`
 const keyPair = { COS_SECRET_ID: secrets.secretId, COS_SECRET_KEY: secrets.secretKey, COS_TOKEN: secrets.token }
 const nowhere = '127.0.0.1:1'
 
-// Most of the time is spent waiting for what comes by itself.
+// Most of the time is spent waiting for timers and processes.
 t.jobs = 3
 
-t.test('a known caller is let in, nobody else, and every attempt to change something is on stdout', async t => {
+t.test('only a permitted caller succeeds, and stdout has an audit line for every change', async t => {
   const emulator = await startTestEmulator(t)
   const { environment } = callersFile(t, [withKey('admin', everything), withKey('nobody', [])])
   const service = await startService(t, emulator.address, environment)
@@ -52,7 +52,7 @@ t.test('a known caller is let in, nobody else, and every attempt to change somet
   t.match(await service.call('DELETE', at('a'), as('nobody')), { status: 403, json: { code: 'CallerNotAllowed' } })
   t.equal((await service.call('DELETE', at('a'))).status, 401)
   t.equal(emulator.requests.length, 2)
-  // What a process has written arrives later than its answers do; all of it is there at its end.
+  // Output of the process arrives after its responses; it is complete at the exit.
   service.process.kill('SIGTERM')
   t.equal(await service.exit, 0)
   t.equal(service.stderr(), '')
@@ -67,12 +67,12 @@ t.test('a known caller is let in, nobody else, and every attempt to change somet
   ])
   t.equal(audits.length, 4)
   const others = lines.filter(({ type, msg }) => type === undefined && msg === 'answered')
-  t.strictSame(others.map(({ status }) => status), [204, 200, 401, 403, 401], 'beside the lines of the log')
+  t.strictSame(others.map(({ status }) => status), [204, 200, 401, 403, 401], 'the request log is complete')
   const ids = new Set(others.map(({ requestId }) => requestId))
-  t.ok(audits.every(({ requestId }) => ids.has(requestId)), 'of the same requests')
+  t.ok(audits.every(({ requestId }) => ids.has(requestId)), 'audit lines have the ids of these requests')
 })
 
-t.test('AUDIT_LOG names a file that takes the audit lines instead', async t => {
+t.test('AUDIT_LOG=file writes audit lines to that file instead of stdout', async t => {
   const emulator = await startTestEmulator(t)
   const { environment } = callersFile(t, [withKey('admin', everything)])
   const path = `${t.testdir({})}/audit.log`
@@ -82,7 +82,7 @@ t.test('AUDIT_LOG names a file that takes the audit lines instead', async t => {
   const written = readFileSync(path, 'utf8')
   t.match(linesOf(written), [{ type: 'audit', caller: 'admin', outcome: 'success' }, { type: 'audit', caller: null, outcome: 'denied' }])
   t.doesNotThrow(() => { refuseSecrets(written) })
-  t.equal(statSync(path).mode & 0o777, 0o600, 'for nobody else to read')
+  t.equal(statSync(path).mode & 0o777, 0o600, 'only the owner may read it')
 
   renameSync(path, `${path}.1`)
   t.equal((await service.call('DELETE', at('a'), as('admin'))).status, 204)
@@ -92,7 +92,7 @@ t.test('AUDIT_LOG names a file that takes the audit lines instead', async t => {
   t.notMatch(service.stdout(), /"audit"|"cos:/)
 })
 
-t.test('SIGHUP makes it read the callers again, and a faulty file changes nothing', async t => {
+t.test('SIGHUP reloads the callers file and keeps the callers when it is invalid', async t => {
   const emulator = await startTestEmulator(t)
   const { environment } = callersFile(t, [withKey('first', everything)])
   const swap = (text: string) => {
@@ -101,16 +101,16 @@ t.test('SIGHUP makes it read the callers again, and a faulty file changes nothin
   }
   const service = await startService(t, emulator.address, environment)
   const statuses = async () => {
-    const answers = []
-    for (const name of ['first', 'second', 'third']) answers.push((await service.call('GET', collection, as(name))).status)
-    return answers
+    const results = []
+    for (const name of ['first', 'second', 'third']) results.push((await service.call('GET', collection, as(name))).status)
+    return results
   }
   const readAgain = '"what":"CALLERS_FILE","msg":"read again"'
   t.strictSame(await statuses(), [200, 401, 401])
   t.notMatch(service.stdout(), readAgain)
   service.process.kill('SIGHUP')
   await service.until(new RegExp(readAgain))
-  t.strictSame(await statuses(), [200, 401, 401], 'the signal alone, without any change, is a reason to read')
+  t.strictSame(await statuses(), [200, 401, 401], 'the signal reloads an unchanged file')
 
   swap(JSON.stringify({ callers: [withKey('second', everything)] }))
   service.process.kill('SIGHUP')
@@ -118,23 +118,23 @@ t.test('SIGHUP makes it read the callers again, and a faulty file changes nothin
   t.strictSame(await statuses(), [401, 200, 401])
 
   const pasted = secret('a-key-that-was-pasted-into-the-file')
-  for (const [faulty, cause] of [
+  for (const [invalid, cause] of [
     [JSON.stringify({ callers: [{ name: 'third', keys: [pasted], allow: everything }] }), /\/callers\/0\/keys\/0 must be/],
     [`{ "callers": [ ${pasted}`, /not JSON/]
   ] as const) {
-    swap(faulty)
+    swap(invalid)
     service.process.kill('SIGHUP')
     await service.until(new RegExp(`"level":50[^\n]*"what":"CALLERS_FILE","cause":"[^\n]*${cause.source}[^\n]*not taken`))
-    t.strictSame(await statuses(), [401, 200, 401], 'the callers stay who they were')
+    t.strictSame(await statuses(), [401, 200, 401], 'the callers are unchanged')
   }
   t.equal(service.process.exitCode, null)
   swap(JSON.stringify({ callers: [withKey('third', everything)] }))
   service.process.kill('SIGHUP')
   await service.until(new RegExp(`not JSON[^]*${readAgain}`))
-  t.strictSame(await statuses(), [401, 401, 200], 'and a good file is taken again')
+  t.strictSame(await statuses(), [401, 401, 200], 'a valid file is loaded again')
 })
 
-t.test('tokens of the issuer are let in and forged ones are not, also when the issuer is gone', async t => {
+t.test('GET accepts tokens of the issuer and rejects forged ones when it is down too', async t => {
   const emulator = await startTestEmulator(t)
   const issuer = await startIssuer(t, { onSecret: secret })
   const byToken: CallerEntry = { name: 'pipeline', jwt: { claims: { sub: 'pipeline' } }, allow: everything }
@@ -150,26 +150,26 @@ t.test('tokens of the issuer are let in and forged ones are not, also when the i
     ['expired', await issuer.sign({ sub: 'pipeline', exp: past })],
     ['never expires', await issuer.sign({ sub: 'pipeline', exp: undefined })],
     ['not valid yet', await issuer.sign({ sub: 'pipeline', nbf: past + 600 })],
-    ['a key nobody has published', await issuer.sign({ sub: 'pipeline' }, { kid: 'unknown' })],
+    ['an unpublished key', await issuer.sign({ sub: 'pipeline' }, { kid: 'unknown' })],
     ['another caller', await issuer.sign({ sub: 'pipelines' })],
     ['another payload', await withOtherPayload(issuer)],
-    ['half of one', (await issuer.sign({ sub: 'pipeline' })).slice(0, -20)]
+    ['a truncated token', (await issuer.sign({ sub: 'pipeline' })).slice(0, -20)]
   ]
-  const good = await Promise.all((['RS256', 'ES256', 'EdDSA'] as const).map(async alg => await issuer.sign({ sub: 'pipeline' }, { alg })))
-  const refuseAll = async () => {
+  const valid = await Promise.all((['RS256', 'ES256', 'EdDSA'] as const).map(async alg => await issuer.sign({ sub: 'pipeline' }, { alg })))
+  const rejectAll = async () => {
     for (const [what, token] of forged) t.match(await get(token), { status: 401, json: { code: 'Unauthenticated' } }, what)
   }
-  for (const token of good) t.equal((await get(token)).status, 200)
-  await refuseAll()
+  for (const token of valid) t.equal((await get(token)).status, 200)
+  await rejectAll()
   await issuer.takeDown()
-  for (const token of good) t.equal((await get(token)).status, 200, 'the keys are known')
-  await refuseAll()
+  for (const token of valid) t.equal((await get(token)).status, 200, 'the keys are cached')
+  await rejectAll()
   t.equal((await service.call('GET', collection, as('by-key'))).status, 200)
-  t.equal(issuer.calls, 2, 'at the start, and once for all tokens with unknown keys')
-  t.equal(emulator.requests.length, 2 * good.length + 1)
+  t.equal(issuer.calls, 2, 'at start, and once for all tokens with unknown keys')
+  t.equal(emulator.requests.length, 2 * valid.length + 1)
 })
 
-t.test('while the keys of the issuer could never be fetched a token is neither good nor bad, and that ends by itself', async t => {
+t.test('GET with a token returns 503 until the keys of the issuer are fetched', async t => {
   const emulator = await startTestEmulator(t)
   const issuer = await startIssuer(t, { onSecret: secret })
   await issuer.takeDown()
@@ -181,16 +181,16 @@ t.test('while the keys of the issuer could never be fetched a token is neither g
   const first = await get()
   t.match(first, { status: 503, json: { code: 'IssuerUnreachable' } })
   t.equal(first.headers.get('retry-after'), '1')
-  t.equal((await service.call('GET', collection, as('by-key'))).status, 200, 'who brings a key needs no issuer')
+  t.equal((await service.call('GET', collection, as('by-key'))).status, 200, 'a bearer key needs no issuer')
   t.equal((await service.call('GET', collection, as('unknown'))).status, 401)
   await service.until(/"level":40[^\n]*did not answer \(ECONNREFUSED\)[^\n]*no token can be checked yet/)
   await issuer.bringBack()
-  let answer = await get()
-  while (answer.status === 503) answer = await get()
-  t.equal(answer.status, 200, 'within a second')
+  let response = await get()
+  while (response.status === 503) response = await get()
+  t.equal(response.status, 200, 'within a second')
 })
 
-t.test('two processes share one limit over Redis, and neither fails a request when it is killed', async t => {
+t.test('two processes share a limit in Redis and lose no request when it is killed', async t => {
   const redis = await startRedis(t)
   const emulator = await startTestEmulator(t)
   const { environment } = callersFile(t, [withKey('limited', everything), withKey('busy', everything, { rateLimitPerMinute: 100_000 })])
@@ -198,36 +198,36 @@ t.test('two processes share one limit over Redis, and neither fails a request wh
   const services = await Promise.all([1, 2].map(async () => await startService(t, emulator.address, shared)))
   const [one, other] = services as [StartedService, StartedService]
   const statuses = async (service: StartedService, count: number) => {
-    const answers = []
-    for (let index = 0; index < count; index += 1) answers.push((await service.call('GET', collection, as('limited'))).status)
-    return answers
+    const results = []
+    for (let index = 0; index < count; index += 1) results.push((await service.call('GET', collection, as('limited'))).status)
+    return results
   }
   t.strictSame([...await statuses(one, 4), ...await statuses(other, 4)], [200, 200, 200, 200, 200, 200, 429, 429])
   t.strictSame(await statuses(one, 1), [429])
 
-  const load = { running: true, done: 0, failed: [] as Answer[] }
+  const load = { running: true, done: 0, failed: [] as Reply[] }
   const workers = [one, other, one, other].map(async service => {
     while (load.running) {
-      const answer = await service.call('GET', collection, as('busy'))
-      if (answer.status !== 200) load.failed.push(answer)
+      const response = await service.call('GET', collection, as('busy'))
+      if (response.status !== 200) load.failed.push(response)
       load.done += 1
     }
   })
-  while (load.done < 50) await turn()
+  while (load.done < 50) await nextIteration()
   await redis.kill()
   await Promise.all(services.map(async service => await service.until(/"level":50,[^\n]*Redis unavailable, rate limit is off/)))
   const noticedAt = load.done
-  while (load.done < noticedAt + 200) await turn()
+  while (load.done < noticedAt + 200) await nextIteration()
   load.running = false
   await Promise.all(workers)
   t.strictSame(load.failed, [], `${load.done} requests`)
-  t.strictSame([...await statuses(one, 8), ...await statuses(other, 8)], Array(16).fill(200), 'nobody counts')
+  t.strictSame([...await statuses(one, 8), ...await statuses(other, 8)], Array(16).fill(200), 'there is no limit without Redis')
   await redis.startAgain()
   await Promise.all(services.map(async service => await service.until(/Redis available again/)))
-  t.strictSame([...await statuses(one, 5), ...await statuses(other, 3)], [200, 200, 200, 200, 200, 200, 429, 429], 'and then it counts anew')
+  t.strictSame([...await statuses(one, 5), ...await statuses(other, 3)], [200, 200, 200, 200, 200, 200, 429, 429], 'the limit starts again')
 })
 
-t.test('the health check says whether the service beside it lives, however it is reached', async t => {
+t.test('health check exits with 0 while the service runs and with 1 after its end', async t => {
   const authority = await createAuthority()
   const { cert, key } = await authority.issue('the.name.callers.use')
   const dir = t.testdir({ 'tls.crt': cert, 'tls.key': key, 'ca.crt': authority.cert })
@@ -247,17 +247,17 @@ t.test('the health check says whether the service beside it lives, however it is
     await service.exit
     const dead = check({ ...more, PORT: service.port })
     t.strictSame([await dead.exit, dead.stdout(), dead.stderr()], [1, '', 'health check failed: ECONNREFUSED\n'],
-      `${what}: when it is gone`)
+      `${what}: after its end`)
   }
 })
 
-t.test('the health check prints one line when HOST, PORT or TLS is not valid', async t => {
+t.test('health check prints one line when HOST, PORT or TLS is not valid', async t => {
   const program = startProgram(t, 'health-check', { PORT: 'http', TLS_KEY_FILE: '/key' })
   t.strictSame([await program.exit, program.stdout()], [1, ''])
   t.match(program.stderr(), /^health check failed: PORT must be an integer from 0 to 65535; TLS_CERT_FILE and .*\n$/)
 })
 
-t.test('the health check exits with 0 when no other variable is valid', async t => {
+t.test('health check exits with 0 when no other variable is valid', async t => {
   const { environment } = callersFile(t, [])
   const service = await startService(t, nowhere, environment)
   const program = startProgram(t, 'health-check', {
@@ -266,31 +266,31 @@ t.test('the health check exits with 0 when no other variable is valid', async t 
   t.strictSame([await program.exit, program.stdout(), program.stderr()], [0, '', ''])
 })
 
-t.test('the health check takes nothing but 200 for life, and does not wait for ever', async t => {
-  const asked: unknown[] = []
+t.test('health check exits with 1 when the response is not 200 or never arrives', async t => {
+  const requested: unknown[] = []
   const statuses = [500, 503, 404, 301, 204]
   await Promise.all(statuses.map(async status => {
     const server = createHttpServer((request, response) => {
-      asked.push(request.url)
+      requested.push(request.url)
       response.writeHead(status, { location: '/' }).end()
     })
     const program = startProgram(t, 'health-check', { PORT: await listen(t, server) })
     t.equal(await program.exit, 1, String(status))
     t.equal(program.stderr(), `health check failed: GET /livez returned ${status}\n`)
   }))
-  t.strictSame(asked, Array(statuses.length).fill('/livez'))
+  t.strictSame(requested, Array(statuses.length).fill('/livez'))
 
   const { cert, key } = await (await createAuthority()).issue('x')
   const dir = t.testdir({ cert, key })
   const tls = { TLS_CERT_FILE: `${dir}/cert`, TLS_KEY_FILE: `${dir}/key` }
-  const silent = await listen(t, createServer(() => {}))
+  const unresponsive = await listen(t, createServer(() => {}))
   const garbage = await listen(t, createServer(socket => { socket.on('error', () => {}).end('garbage\r\n\r\n') }))
-  const exits = [silent, garbage].flatMap(PORT => [{}, tls, { ...tls, TLS_CLIENT_CA_FILE: `${dir}/cert` }].map(async more =>
+  const exits = [unresponsive, garbage].flatMap(PORT => [{}, tls, { ...tls, TLS_CLIENT_CA_FILE: `${dir}/cert` }].map(async more =>
     await startProgram(t, 'health-check', { ...keyPair, AUTH: 'none', PORT, ...more }).exit))
-  t.strictSame(await Promise.all(exits), Array(6).fill(1), 'who says nothing, or not what it must')
+  t.strictSame(await Promise.all(exits), Array(6).fill(1), 'no response, or an invalid one')
 })
 
-t.test('without its metadata service it is not ready and says why, and becomes ready by itself', async t => {
+t.test('/readyz returns 503 with the cause until the metadata service is available', async t => {
   const emulator = await startTestEmulator(t, { credentials: [] })
   const metadata = await startMetadataDouble(t, {
     onSecret: secret, onIssued: issued => { emulator.setCredentials([issued]) }
@@ -304,7 +304,7 @@ t.test('without its metadata service it is not ready and says why, and becomes r
   const down = { status: 503, json: { code: 'UpstreamCredentialsUnavailable', detail: cause } }
   t.match(await service.call('GET', '/readyz'), down)
   t.match(await service.call('GET', collection), down)
-  t.equal((await service.call('GET', '/livez')).status, 200, 'to be started again would not help')
+  t.equal((await service.call('GET', '/livez')).status, 200, 'a restart would not help')
   await metadata.bringBack()
   await service.until(/"msg":"new credentials for COS"/)
   t.equal((await service.call('GET', '/readyz')).status, 200)
@@ -312,7 +312,7 @@ t.test('without its metadata service it is not ready and says why, and becomes r
   t.equal(metadata.issued.length, 1)
 })
 
-t.test('a callers file with faults ends the start with one message that names each and quotes nothing', async t => {
+t.test('start fails with one message for all errors of a callers file, without quotes', async t => {
   const pasted = secret(`cip_${'p'.repeat(43)}`)
   const path = `${t.testdir({
     'callers.json': JSON.stringify({
@@ -328,17 +328,17 @@ t.test('a callers file with faults ends the start with one message that names ea
   const program = startProgram(t, 'server', { ...keyPair, PORT: '0', CALLERS_FILE: path, AUDIT_LOG: `${path}/no-folder` })
   t.equal(await program.exit, 1)
   t.equal(program.stdout(), '')
-  const [head, ...faults] = program.stderr().trimEnd().split('\n')
-  t.equal(head, `The configuration has ${faults.length} faults:`)
-  t.match(faults, [
+  const [head, ...errors] = program.stderr().trimEnd().split('\n')
+  t.equal(head, `The configuration has ${errors.length} faults:`)
+  t.match(errors, [
     /^ {2}- CALLERS_FILE: \/callers\/0\/keys\/0 must be .*paste its hash/, /^ {2}- CALLERS_FILE: \/callers\/2\/allow\/0\/actions\/0 /,
     /^ {2}- CALLERS_FILE: \/callers\/2\/allow\/0\/buckets /, /^ {2}- CALLERS_FILE: \/callers\/4 has a property that is not known here/
   ])
-  const named = faults.map(fault => /^ {2}- (\w+: \S+)/.exec(fault)?.[1])
+  const named = errors.map(line => /^ {2}- (\w+: \S+)/.exec(line)?.[1])
   for (const place of ['/callers/2/name', '/callers/2/keys/0', '/callers/3', '/callers/4/certificate/subject']) {
     t.ok(named.includes(`CALLERS_FILE: ${place}`), place)
   }
-  t.match(faults.at(-1), /^ {2}- AUDIT_LOG: /, 'faults elsewhere are named with them')
+  t.match(errors.at(-1), /^ {2}- AUDIT_LOG: /, 'errors of other variables are listed too')
   t.notMatch(program.stderr(), /pasted|twice|keyless|odd|DropEverything|bBuUcCkKeEtT|nNoOtThHiInNgG|sha256:[0-9a-f]/)
 
   const absent = startProgram(t, 'server', { ...keyPair, PORT: '0', CALLERS_FILE: '/nowhere/callers.json' })
@@ -346,7 +346,7 @@ t.test('a callers file with faults ends the start with one message that names ea
     [1, '', 'The configuration has 1 fault:\n  - CALLERS_FILE cannot be read: ENOENT\n'])
 })
 
-t.test('what is no file is not waited for, neither at the start nor later', async t => {
+t.test('pipes and folders are rejected in place of a file, at start and at reload', async t => {
   const folder = t.testdir({ folder: {}, 'callers.json': JSON.stringify({ callers: [withKey('admin', everything)] }) })
   const absent = startProgram(t, 'server', { ...keyPair, PORT: '0', CALLERS_FILE: `${folder}/folder` })
   t.strictSame([await absent.exit, absent.stderr()], [1, 'The configuration has 1 fault:\n  - CALLERS_FILE cannot be read: not a file\n'])
@@ -359,31 +359,31 @@ t.test('what is no file is not waited for, neither at the start nor later', asyn
   renameSync(pipe, `${folder}/callers.json`)
   service.process.kill('SIGHUP')
   await service.until(/CALLERS_FILE cannot be read: not a file/)
-  t.equal((await service.call('GET', collection, as('admin'))).status, 503, 'the callers stay who they were')
+  t.equal((await service.call('GET', collection, as('admin'))).status, 503, 'the callers are unchanged')
 })
 
-t.test('that everyone may call is said whatever LOG_LEVEL says', async t => {
+t.test('AUTH=none is logged for any LOG_LEVEL', async t => {
   const service = startProgram(t, 'server', { ...keyPair, PORT: '0', AUTH: 'none', LOG_LEVEL: 'silent' })
   await service.until(/AUTH=none: everyone/)
   service.process.kill('SIGTERM')
   t.equal(await service.exit, 0)
 })
 
-t.test('a second signal ends it at once, and what was under way is on record', async t => {
+t.test('second signal ends the process and records the change in flight as unknown', async t => {
   const emulator = await startTestEmulator(t)
   emulator.addFault({ kind: 'hang', times: 1 })
   const service = await startService(t, emulator.address, { AUTH: 'none' })
-  const cut = service.call('PUT', at('cut'), {}, configuration).then(() => 'answered', () => 'cut')
+  const aborted = service.call('PUT', at('cut'), {}, configuration).then(() => 'answered', () => 'aborted')
   while (emulator.connections === 0) await new Promise(resolve => { setImmediate(resolve) })
   service.process.kill('SIGTERM')
   await service.until(/"stopping"/)
   service.process.kill('SIGTERM')
-  t.strictSame([await service.exit, await cut], [1, 'cut'])
+  t.strictSame([await service.exit, await aborted], [1, 'aborted'])
   t.match(linesOf(service.stdout()).filter(({ type }) => type === 'audit'), [{ id: 'cut', outcome: 'unknown' }])
 })
 
-// By itself, because it measures.
-t.test('ten thousand wrong keys neither get in nor slow a right one down', { buffered: false }, async t => {
+// This test measures time, so it runs alone.
+t.test('10,000 wrong keys get 401 or 429 and do not delay requests with a valid key', { buffered: false }, async t => {
   const emulator = await startTestEmulator(t)
   const { environment } = callersFile(t, [withKey('right', everything, { rateLimitPerMinute: 0 })])
   const service = await startService(t, emulator.address, { ...environment, RATE_LIMIT_PER_MINUTE: '600' })
@@ -395,7 +395,7 @@ t.test('ten thousand wrong keys neither get in nor slow a right one down', { buf
     return statusCode
   }
   const right = as('right').authorization
-  /** Sends from 20 senders at once until it is enough, and right keys one after another meanwhile. */
+  /** Sends requests from 20 senders at once, and requests with the valid key one after another. */
   const during = async (total: number, keyAt: (index: number) => string) => {
     const [load, own] = [new Map<number, number>(), new Map<number, number>()]
     const count = (counts: Map<number, number>, status: number) => counts.set(status, (counts.get(status) ?? 0) + 1)
@@ -425,16 +425,16 @@ t.test('ten thousand wrong keys neither get in nor slow a right one down', { buf
   t.strictSame([usual.statuses, usual.ownStatuses], [{ 200: 2_000 }, { 200: usual.count }])
   const startedAt = Date.now()
   const flood = await during(10_000, index => `wrong-${index}`)
-  t.ok(Date.now() - startedAt < 60_000, 'within one window of the limit')
-  t.strictSame(flood.statuses, { 401: 300, 429: 9_700 }, 'half of what a caller has is looked at')
-  t.strictSame(flood.ownStatuses, { 200: flood.count }, 'the right key is let in every time')
+  t.ok(Date.now() - startedAt < 60_000, 'within one window of the rate limit')
+  t.strictSame(flood.statuses, { 401: 300, 429: 9_700 }, 'half the limit of a caller is checked')
+  t.strictSame(flood.ownStatuses, { 200: flood.count }, 'the valid key is accepted every time')
   const ratio = flood.medianMs / usual.medianMs
-  t.comment(`median ${flood.medianMs.toFixed(2)} ms (${flood.count} requests) beside wrong keys, ` +
-    `${usual.medianMs.toFixed(2)} ms (${usual.count}) beside right ones: ${ratio.toFixed(2)}`)
-  t.ok(ratio < 3, `${ratio.toFixed(2)} times as slow as beside others with right keys`)
+  t.comment(`median ${flood.medianMs.toFixed(2)} ms (${flood.count} requests) with wrong keys, ` +
+    `${usual.medianMs.toFixed(2)} ms (${usual.count}) with valid keys: ${ratio.toFixed(2)}`)
+  t.ok(ratio < 3, `${ratio.toFixed(2)} times as slow as with valid keys`)
 })
 
-/** The service as a process, once it listens. */
+/** Starts the service as a process and waits until it listens. */
 async function startService (
   t: Test, connectTo: string, environment: Record<string, string>
 ): Promise<StartedService> {
@@ -447,18 +447,18 @@ async function startService (
     url,
     port: new URL(url).port,
     async call (method, path, headers = {}, body) {
-      const answer = await fetch(url + path, {
+      const response = await fetch(url + path, {
         method,
         headers: { ...headers, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
         body: body === undefined ? null : JSON.stringify(body)
       })
-      const text = await answer.text()
-      return { status: answer.status, headers: answer.headers, json: text === '' ? undefined : JSON.parse(text) as object }
+      const text = await response.text()
+      return { status: response.status, headers: response.headers, json: text === '' ? undefined : JSON.parse(text) as object }
     }
   }
 }
 
-/** The environment of a service that takes the tokens of an issuer. */
+/** Returns the environment of a service that accepts tokens of an issuer. */
 function jwtOf ({ config: { jwksUrl, issuer, audience } }: TokenIssuer): Record<string, string> {
   return { JWT_JWKS_URL: jwksUrl, JWT_ISSUER: issuer, JWT_AUDIENCE: audience }
 }
@@ -467,7 +467,7 @@ function unsigned (claims: object): string {
   return secret([{ alg: 'none' }, claims].map(part => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.') + '.')
 }
 
-/** HMAC with what everybody can read, in the hope that a verifier takes the algorithm from the token. */
+/** Signs with HMAC and the public key, for verifiers that would use the algorithm of the token. */
 async function signedWithPublicKey ({ config, keys }: TokenIssuer, claims: Record<string, unknown>): Promise<string> {
   const [jwk] = keys as [JWK]
   const publicKey = await exportSPKI(await importJWK(jwk) as Parameters<typeof exportSPKI>[0])
@@ -495,7 +495,7 @@ async function listen (t: Test, server: Server): Promise<string> {
   return String((server.address() as AddressInfo).port)
 }
 
-/** The same variables without a value. */
+/** Returns the same variables without values. */
 function none (environment: Record<string, string>): Record<string, string> {
   return Object.fromEntries(Object.keys(environment).map(name => [name, '']))
 }
@@ -508,7 +508,7 @@ function median (numbers: number[]): number {
   return numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? NaN
 }
 
-/** Lets everything else have a turn. */
-async function turn (): Promise<void> {
+/** Waits for the next event-loop iteration. */
+async function nextIteration (): Promise<void> {
   await new Promise(resolve => { setImmediate(resolve) })
 }

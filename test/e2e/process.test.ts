@@ -28,7 +28,7 @@ const bucketHost = `${bucket}.cos.ap-guangzhou.myqcloud.com`
 
 const credentials = { COS_SECRET_ID: secrets.secretId, COS_SECRET_KEY: secrets.secretKey, COS_TOKEN: secrets.token }
 
-t.test('with a good environment it says where it listens, serves, and ends with 0 on SIGINT', async t => {
+t.test('service logs its address, serves requests and exits with 0 on SIGINT', async t => {
   const emulator = await startTestEmulator(t)
   const files = t.testdir({ id: `${secrets.secretId}\n`, key: secrets.secretKey, token: `${secrets.token}\r\n` })
   const service = await startService(t, emulator.address, {
@@ -64,9 +64,9 @@ t.test('with a good environment it says where it listens, serves, and ends with 
 
 t.test('service ignores SIGUSR1 instead of opening the inspector', async t => {
   const service = await startService(t, '127.0.0.1:1')
-  const complaint = once(service.process.stderr as Readable, 'data')
+  const errorOutput = once(service.process.stderr as Readable, 'data')
   service.process.kill('SIGUSR1')
-  await Promise.race([complaint, service.until(/"level":40,.*"msg":"SIGUSR1 ignored, the inspector stays off"/)])
+  await Promise.race([errorOutput, service.until(/"level":40,.*"msg":"SIGUSR1 ignored, the inspector stays off"/)])
   t.equal((await fetch(`${service.url}/livez`)).status, 200)
   t.equal(service.stderr(), '')
   service.process.kill('SIGINT')
@@ -83,7 +83,7 @@ t.test('demo ignores SIGUSR1 instead of opening the inspector', async t => {
   t.equal(demo.stderr(), '')
 })
 
-t.test('a bad environment ends it with 1 and one message that names every fault and shows no secret', async t => {
+t.test('start exits with 1 and lists every configuration error without secrets', async t => {
   const files = t.testdir({ token: 'another token' })
   const program = startProgram(t, 'server', {
     COS_SECRET_ID_FILE: `${files}/none`,
@@ -100,9 +100,9 @@ t.test('a bad environment ends it with 1 and one message that names every fault 
   })
   t.equal(await program.exit, 1)
   t.equal(program.stdout(), '')
-  const [head, ...faults] = program.stderr().trimEnd().split('\n')
-  t.equal(head, `The configuration has ${faults.length} faults:`)
-  t.strictSame(faults.map(fault => /^ {2}- ([A-Z_]+)/.exec(fault)?.[1]).sort(), [
+  const [head, ...errors] = program.stderr().trimEnd().split('\n')
+  t.equal(head, `The configuration has ${errors.length} faults:`)
+  t.strictSame(errors.map(line => /^ {2}- ([A-Z_]+)/.exec(line)?.[1]).sort(), [
     'AUTH', 'COS_CONNECT_TO', 'COS_REGION', 'COS_SECRET_ID_FILE', 'COS_SECRET_KEY',
     'COS_TIMEOUT_MS', 'COS_TOKEN', 'JWT_ISSUER', 'LOG_LEVEL', 'PORT', 'READ_ONLY'
   ])
@@ -111,7 +111,7 @@ t.test('a bad environment ends it with 1 and one message that names every fault 
   }
 })
 
-t.test('it does not start where it would let in callers nobody meant to', async t => {
+t.test('start exits with 1 when authentication would be missing', async t => {
   const [unset, everywhere] = [{}, { AUTH: 'none', HOST: '0.0.0.0' }].map(environment =>
     startProgram(t, 'server', { ...credentials, PORT: '0', ...environment })) as [Program, Program]
   t.strictSame([await unset.exit, unset.stdout()], [1, ''])
@@ -120,7 +120,7 @@ t.test('it does not start where it would let in callers nobody meant to', async 
   t.match(everywhere.stderr(), /^The configuration has 1 fault:\n.*HOST is an address .* set HOST=127\.0\.0\.1.*\n$/)
 })
 
-t.test('a taken port ends it with 1 and one line that says so', async t => {
+t.test('start exits with 1 and a fatal line when the port is taken', async t => {
   const { port } = await listen(t, createServer())
   const program = startProgram(t, 'server', { ...credentials, AUTH: 'none', PORT: String(port) })
   t.equal(await program.exit, 1)
@@ -129,7 +129,7 @@ t.test('a taken port ends it with 1 and one line that says so', async t => {
   t.strictSame([lines.length, program.stderr()], [1, ''])
 })
 
-t.test('after SIGTERM a request in flight ends as if nothing had happened, and then the process does', async t => {
+t.test('SIGTERM lets a request in flight finish before the process exits', async t => {
   const emulator = await startTestEmulator(t)
   const page = (rest: string) =>
     `<ListInventoryConfigurationResult>${rest}</ListInventoryConfigurationResult>`
@@ -144,25 +144,25 @@ t.test('after SIGTERM a request in flight ends as if nothing had happened, and t
   const gate = await startGate(t, emulator)
   const service = await startService(t, gate.address)
 
-  // The connection is left open by its client: only the service can end it.
+  // The client keeps the connection open, so only the service can close it.
   const socket = await dial(service)
-  const answer = text(socket)
+  const response = text(socket)
   socket.write(`GET /buckets/${bucket}/inventories?all=true HTTP/1.1\r\nhost: x\r\n\r\n`)
   await gate.reached
   service.process.kill('SIGTERM')
-  await untilRefused(service)
+  await untilClosing(service)
   gate.open()
 
-  t.match(await answer, /^HTTP\/1\.1 200 OK\r\n[^]*\r\nconnection: close\r\n[^]*\r\n\r\n\{"InventoryConfigurations":\[\],"IsTruncated":false\}$/)
+  t.match(await response, /^HTTP\/1\.1 200 OK\r\n[^]*\r\nconnection: close\r\n[^]*\r\n\r\n\{"InventoryConfigurations":\[\],"IsTruncated":false\}$/)
   t.equal(await service.exit, 0)
-  t.equal(emulator.requests.length, 2, 'calls to COS that were still to come were made')
+  t.equal(emulator.requests.length, 2, 'later calls to COS are still made')
   t.notMatch(service.stdout(), /were cut/)
 })
 
-t.test('connections on which nothing is under way do not hold the end up', async t => {
+t.test('SIGTERM closes idle connections without delay', async t => {
   const service = await startService(t, '127.0.0.1:1')
-  const [silent, used] = [await dial(service), await dial(service)]
-  const ends = [text(silent), text(used)]
+  const [unused, used] = [await dial(service), await dial(service)]
+  const ends = [text(unused), text(used)]
   used.write('GET /livez HTTP/1.1\r\nhost: x\r\n\r\n')
   await once(used, 'readable')
   service.process.kill('SIGTERM')
@@ -171,7 +171,7 @@ t.test('connections on which nothing is under way do not hold the end up', async
   t.match(await Promise.all(ends), ['', /^HTTP\/1\.1 200 OK\r\n/])
 })
 
-/** A connection that has had its answer; its end says that what had been sent before the stop has been read. */
+/** Opens a connection that had a response. When it closes, the service has read all bytes from before the stop. */
 async function idleConnection (service: StartedService): Promise<{ ended: Promise<unknown> }> {
   const socket = await dial(service)
   socket.write('GET /livez HTTP/1.1\r\nhost: x\r\n\r\n')
@@ -179,19 +179,19 @@ async function idleConnection (service: StartedService): Promise<{ ended: Promis
   return { ended: once(socket, 'close') }
 }
 
-t.test('a request that arrives on an open connection while closing is told to go elsewhere', async t => {
+t.test('request on an open connection gets 503 with Connection: close while stopping', async t => {
   const service = await startService(t, '127.0.0.1:1')
   const idle = await idleConnection(service)
   const socket = await dial(service)
-  const answers = text(socket)
-  // A head that has begun keeps the connection from being idle.
+  const responses = text(socket)
+  // A partial head keeps the connection from being idle.
   socket.write(`GET /livez HTTP/1.1\r\nhost: x\r\n\r\nDELETE ${at('daily')} HTTP/1.1\r\nhost: x\r\n`)
   await once(socket, 'readable')
   service.process.kill('SIGTERM')
   await idle.ended
   socket.write('\r\n')
 
-  const [first = '', second = '', ...others] = (await answers).split(/(?=HTTP\/1\.1 )/)
+  const [first = '', second = '', ...others] = (await responses).split(/(?=HTTP\/1\.1 )/)
   t.match(first, /^HTTP\/1\.1 200 /)
   t.match(second, /^HTTP\/1\.1 503 /)
   t.match(second, /\r\nconnection: close\r\n/i)
@@ -202,22 +202,22 @@ t.test('a request that arrives on an open connection while closing is told to go
   t.equal(await service.exit, 0)
 })
 
-t.test('the first request of a connection that was open before the stop is answered, or the connection ended before', async t => {
+t.test('first request of an open connection gets 503 after SIGTERM', async t => {
   const service = await startService(t, '127.0.0.1:1')
   const idle = await idleConnection(service)
   const socket = await dial(service)
-  const answer = text(socket)
+  const response = text(socket)
   service.process.kill('SIGTERM')
   await idle.ended
-  // From version 26 on, Node itself closes connections that have said nothing when a server closes.
+  // From version 26, Node closes connections without a request when a server closes.
   const closedByNode = Number(process.versions.node.split('.', 1)[0]) >= 26
   if (!closedByNode) socket.write('GET /livez HTTP/1.1\r\nhost: x\r\n\r\n')
-  const said = (await answer).replace(/^HTTP\/1\.1 503 .*"code":"ShuttingDown".*$/s, 'ShuttingDown')
-  t.equal(said, closedByNode ? '' : 'ShuttingDown')
+  const received = (await response).replace(/^HTTP\/1\.1 503 .*"code":"ShuttingDown".*$/s, 'ShuttingDown')
+  t.equal(received, closedByNode ? '' : 'ShuttingDown')
   t.equal(await service.exit, 0)
 })
 
-t.test('for SHUTDOWN_DELAY_MS after SIGTERM it is not ready, but serves', async t => {
+t.test('/readyz returns 503 during SHUTDOWN_DELAY_MS while other requests are served', async t => {
   const emulator = await startTestEmulator(t)
   const service = await startService(t, emulator.address, { SHUTDOWN_DELAY_MS: '2000' })
   const signalledAt = performance.now()
@@ -230,43 +230,43 @@ t.test('for SHUTDOWN_DELAY_MS after SIGTERM it is not ready, but serves', async 
   t.equal((await fetch(`${service.url}/livez`)).status, 200)
   t.equal((await put(service, 'daily')).status, 204)
   t.equal(await service.exit, 0)
-  // Timers of another process may be a little ahead of this clock.
-  t.ok(performance.now() - signalledAt > 1900, 'it closed when the delay was over')
+  // Timers of another process may be slightly ahead of this clock.
+  t.ok(performance.now() - signalledAt > 1900, 'the process waited for the delay')
 })
 
-t.test('a request that outlasts SHUTDOWN_GRACE_MS is cut, and the process still ends with 0', async t => {
+t.test('request is aborted after SHUTDOWN_GRACE_MS, and the process exits with 0', async t => {
   const gate = await startGate(t, await startTestEmulator(t))
   const service = await startService(t, gate.address, { SHUTDOWN_GRACE_MS: '100' })
-  const cut = t.rejects(put(service, 'daily'))
+  const aborted = t.rejects(put(service, 'daily'))
   await gate.reached
   service.process.kill('SIGTERM')
   t.equal(await service.exit, 0)
   t.match(service.stdout(), /"graceMs":100,"msg":"requests under way were cut"/)
-  await cut
+  await aborted
 })
 
-t.test('a second signal ends it at once, with 1', async t => {
+t.test('second signal ends the process at once with 1', async t => {
   const gate = await startGate(t, await startTestEmulator(t))
   const service = await startService(t, gate.address)
-  const cut = t.rejects(put(service, 'daily'))
+  const aborted = t.rejects(put(service, 'daily'))
   await gate.reached
   service.process.kill('SIGTERM')
   await service.until(/"msg":"stopping"/)
   service.process.kill('SIGINT')
   t.equal(await service.exit, 1)
-  await cut
+  await aborted
 })
 
-t.test('no secret and no signature is in the output, whatever COS answers, also at LOG_LEVEL=trace', async t => {
+t.test('output and responses contain no secret or signature at LOG_LEVEL=trace', async t => {
   const emulator = await startTestEmulator(t)
   const service = await startService(t, emulator.address, { LOG_LEVEL: 'trace', COS_TIMEOUT_MS: '1000' })
   const headers = { authorization: 'Bearer cCaAlLlLeErRkKeEyY', 'content-type': 'application/json' }
-  let answers = ''
+  let received = ''
   const exchange = async (method: 'GET' | 'PUT') => {
     const body = method === 'PUT' ? JSON.stringify(configuration) : null
-    const answer = await fetch(`${service.url}${at('daily')}`, { method, headers, body })
-    answers += JSON.stringify([...answer.headers]) + await answer.text()
-    return answer.status
+    const response = await fetch(`${service.url}${at('daily')}`, { method, headers, body })
+    received += JSON.stringify([...response.headers]) + await response.text()
+    return response.status
   }
 
   t.equal(await exchange('PUT'), 204)
@@ -287,11 +287,11 @@ t.test('no secret and no signature is in the output, whatever COS answers, also 
     secrets.secretKey, secrets.token, 'q-signature', 'q-sign-algorithm', 'StringToSign', 'cCaAlLlLeErRkKeEyY'
   ]) {
     t.notOk(output.includes(secret), `${secret} is not in the output`)
-    t.notOk(answers.includes(secret), `${secret} is not in an answer`)
+    t.notOk(received.includes(secret), `${secret} is not in a response`)
   }
 })
 
-t.test('over TLS, COS_CONNECT_TO changes where the socket goes and nothing else', async t => {
+t.test('COS_CONNECT_TO changes only the address of the connection over TLS', async t => {
   const emulator = await startTestEmulator(t)
   const { private: key, cert } = await generate([{ name: 'commonName', value: bucketHost }], {
     extensions: [{ name: 'subjectAltName', altNames: [{ type: 2, value: bucketHost }] }]
@@ -319,10 +319,10 @@ t.test('over TLS, COS_CONNECT_TO changes where the socket goes and nothing else'
   t.strictSame(await get.json(), { Id: 'secure', ...configuration })
   t.ok(names.length > 0)
   t.ok(names.every(name => name === bucketHost), 'the TLS name is the bucket host')
-  t.strictSame([...new Set(emulator.requests.map(each => each.host))], [bucketHost], 'and so is the Host that is signed')
+  t.strictSame([...new Set(emulator.requests.map(each => each.host))], [bucketHost], 'the signed Host is the bucket host')
 })
 
-t.test('the demo needs nothing, says what to try, and what it says works', async t => {
+t.test('demo starts without configuration, and its printed curl commands work', async t => {
   const demo = startProgram(t, 'demo', { PORT: '0' })
   await demo.until(/\?all=true'\n/)
   const [, url, docs] = /is at (\S+), its documentation at (\S+)\n/.exec(demo.stdout()) ?? []
@@ -340,7 +340,7 @@ t.test('the demo needs nothing, says what to try, and what it says works', async
   t.strictSame([await demo.exit, demo.stderr()], [0, ''])
 })
 
-t.test('the demo says in one line why it cannot start', async t => {
+t.test('demo exits with 1 and one message when PORT is taken or invalid', async t => {
   const { port } = await listen(t, createServer())
   const taken = startProgram(t, 'demo', { PORT: String(port) })
   const wrong = startProgram(t, 'demo', { PORT: 'http' })
@@ -369,7 +369,7 @@ for (const [program, files] of [
   })
 }
 
-/** The service as a process, once it listens. */
+/** Starts the service as a process and waits until it listens. */
 async function startService (
   t: Test, connectTo: string, environment: Record<string, string> = {}
 ): Promise<StartedService> {
@@ -392,7 +392,7 @@ async function put ({ url }: StartedService, id: string): Promise<Response> {
   return await fetch(`${url}${at(id)}`, { method: 'PUT', headers, body: JSON.stringify(configuration) })
 }
 
-/** Stands before the emulator: what arrives waits there until it is opened. */
+/** Starts a proxy in front of the emulator that delays all connections until `open` is called. */
 async function startGate (
   t: Test, emulator: Emulator
 ): Promise<{ address: string, reached: Promise<unknown>, open: () => void }> {
@@ -427,19 +427,19 @@ async function dial ({ port }: StartedService): Promise<Socket> {
   return socket
 }
 
-/** Resolves once the service takes no new connections, which is when it closes. */
-async function untilRefused ({ port }: StartedService): Promise<void> {
-  for (let refused = false; !refused;) {
+/** Waits until a connection fails with ECONNREFUSED, so the service is closing. */
+async function untilClosing ({ port }: StartedService): Promise<void> {
+  for (let isRejected = false; !isRejected;) {
     const socket = connect(port, '127.0.0.1')
-    refused = await new Promise(resolve => socket
+    isRejected = await new Promise(resolve => socket
       .once('connect', () => { resolve(false) })
-      // A connection that was waiting to be accepted is reset instead.
+      // A connection in the accept queue is reset instead.
       .on('error', (error: NodeJS.ErrnoException) => { resolve(error.code === 'ECONNREFUSED') }))
     socket.destroy()
   }
 }
 
-/** Sends what a curl command would. A shell takes the command apart; curl itself may not be there. */
+/** Sends the request of a curl command. A shell parses the command, because curl may not be installed. */
 async function runCurl (command: string): Promise<{ status: number, json: unknown }> {
   const script = `curl () { printf '%s\\0' "$@"; }\n${command}`
   const words = execFileSync('sh', ['-c', script], { encoding: 'utf8' }).split('\0').slice(0, -1)
@@ -454,9 +454,9 @@ async function runCurl (command: string): Promise<{ status: number, json: unknow
     allowPositionals: true
   })
   const headers = header.map(line => line.split(/: (.*)/).slice(0, 2) as [string, string])
-  const answer = await fetch(url, { method: request, headers, body: data })
-  const body = await answer.text()
-  return { status: answer.status, json: body === '' ? undefined : JSON.parse(body) as unknown }
+  const response = await fetch(url, { method: request, headers, body: data })
+  const body = await response.text()
+  return { status: response.status, json: body === '' ? undefined : JSON.parse(body) as unknown }
 }
 
 async function inOrder<T, R> (values: T[], act: (value: T) => Promise<R>): Promise<R[]> {

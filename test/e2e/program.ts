@@ -8,23 +8,23 @@ interface Test {
   teardown (handler: () => unknown): void
 }
 
-/** A started program and what came of it. */
+/** A started program and its output. */
 export interface Program {
   process: ChildProcess
   stdout (): string
   stderr (): string
-  /** Resolves once stdout matches; rejects when the program ends before. */
+  /** Resolves when stdout matches; rejects when the program ends first. */
   until (pattern: RegExp): Promise<RegExpExecArray>
-  /** The exit code, once all output is there; null when a signal ended it. */
+  /** The exit code after all output has arrived; null after a signal. */
   exit: Promise<number | null>
 }
 
 const root = new URL('../../', import.meta.url)
 
-/** Where the build under test lies: a package of its own, so that what a program writes beside itself stays there. */
+/** Folder of the build under test. It is a separate package, so that files written by a program stay in it. */
 export const builtPackage = new URL('dist/e2e/', root)
 
-/** Compiles `src` as `npm run build` does. Types are the type check's business; leaving them out saves seconds. */
+/** Compiles `src` as `npm run build` does, without type checks to save seconds. */
 export function build (): void {
   rmSync(builtPackage, { recursive: true, force: true })
   for (const name of ['package.json', 'openapi', 'docs']) {
@@ -36,9 +36,9 @@ export function build (): void {
 }
 
 /**
- * Runs a built program with this environment and nothing else of ours. It does not outlive the test.
+ * Runs a built program with only this environment. It is killed at the end of the test.
  *
- * @param stdout a descriptor to write to; by default a pipe that is read
+ * @param stdout a descriptor for its stdout; by default a pipe that is read
  */
 export function startProgram (
   t: Test, name: string, environment: Record<string, string>, stdout: 'pipe' | number = 'pipe'

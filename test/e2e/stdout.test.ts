@@ -19,7 +19,7 @@ interface Line { level: number, msg: string, type?: string, id?: string, status?
 const graceMs = 1_000
 const longPath = `/nowhere/${'x'.repeat(500)}`
 
-t.test('requests are served and SIGTERM exits with 0 when nobody reads stdout', async t => {
+t.test('service serves requests and exits with 0 on SIGTERM when stdout is not read', async t => {
   const emulator = await startTestEmulator(t)
   const { writer, read } = openPipe(t)
   const { program, url } = await startService(t, emulator.address, writer)
@@ -38,14 +38,14 @@ t.test('requests are served and SIGTERM exits with 0 when nobody reads stdout', 
   t.equal((await fetch(`${url}/livez`)).status, 200)
   t.match(await (await fetch(`${url}/metrics`)).text(), /^log_lines_dropped_total [1-9]/m)
 
-  // The reader is back.
+  // From here on, stdout is read.
   const lines = readUntil(read, text => text.includes('"id":"later"'))
   await until(async () => (await put(url, 'later')).status === 204)
   const ids = auditsOf(await lines).map(({ id }) => id)
   const all = statuses.flatMap((status, index) => status === 204 ? [`c${index}`] : [])
   t.strictSame(ids.filter(id => id !== 'later').sort(), all.sort(), 'every change that was made has its audit line')
 
-  // It is gone again.
+  // From here on, stdout is not read.
   await inBatches(200, async () => (await fetch(url + longPath)).status)
   const signaledAt = performance.now()
   program.process.kill('SIGTERM')
@@ -53,7 +53,7 @@ t.test('requests are served and SIGTERM exits with 0 when nobody reads stdout', 
   t.ok(performance.now() - signaledAt < graceMs + 10_000)
 })
 
-t.test('PUT returns 503 when the reader of stdout is gone', async t => {
+t.test('PUT returns 503 when stdout has no reader', async t => {
   const emulator = await startTestEmulator(t)
   const { writer, closeReader } = openPipe(t)
   const { program, url } = await startService(t, emulator.address, writer)
@@ -68,7 +68,7 @@ t.test('PUT returns 503 when the reader of stdout is gone', async t => {
   t.equal(await program.exit, 0)
 })
 
-t.test('stderr gets the audit lines that stdout did not take', async t => {
+t.test('stderr gets the audit lines that stdout did not accept', async t => {
   const emulator = await startTestEmulator(t)
   const { writer, closeReader } = openPipe(t)
   const { program, url } = await startService(t, emulator.address, writer, { LOG_LEVEL: 'silent' })
@@ -81,7 +81,7 @@ t.test('stderr gets the audit lines that stdout did not take', async t => {
 })
 
 for (const [name, open] of [['a file', openFile], ['a slow pipe', openPipe]] as const) {
-  t.test(`${name} has every line in order at exit`, async t => {
+  t.test(`${name} contains every line in order at exit`, async t => {
     const emulator = await startTestEmulator(t)
     const { writer, read } = open(t)
     const { program, url } = await startService(t, emulator.address, writer)
@@ -100,7 +100,7 @@ for (const [name, open] of [['a file', openFile], ['a slow pipe', openPipe]] as 
   })
 }
 
-t.test('a file has every line when AUDIT_LOG=/dev/stdout and stdout is redirected', async t => {
+t.test('file contains every line when AUDIT_LOG is /dev/stdout', async t => {
   const emulator = await startTestEmulator(t)
   const { writer, read } = openFile(t)
   const { program, url } = await startService(t, emulator.address, writer, { AUDIT_LOG: '/dev/stdout' })
@@ -113,7 +113,7 @@ t.test('a file has every line when AUDIT_LOG=/dev/stdout and stdout is redirecte
   t.match(lines.at(-1), { msg: 'stopped' })
 })
 
-t.test('stderr has the audit lines when AUDIT_LOG=stderr', async t => {
+t.test('stderr contains the audit lines when AUDIT_LOG=stderr', async t => {
   const emulator = await startTestEmulator(t)
   const { writer, read } = openFile(t)
   const { program, url } = await startService(t, emulator.address, writer, { AUDIT_LOG: 'stderr' })
@@ -124,7 +124,7 @@ t.test('stderr has the audit lines when AUDIT_LOG=stderr', async t => {
   t.strictSame(auditsOf(read()), [])
 })
 
-t.test('the fatal line is written when the service cannot start', async t => {
+t.test('pipe contains the fatal line when the service cannot start', async t => {
   const server = createServer()
   await new Promise<void>(resolve => { server.listen(0, '127.0.0.1', resolve) })
   t.teardown(() => new Promise(resolve => { server.close(resolve) }))
@@ -150,7 +150,7 @@ function environmentFor (connectTo: string, more: Record<string, string> = {}): 
   }
 }
 
-/** The built service, whose stdout is a descriptor, once it serves. */
+/** Starts the built service with this descriptor as stdout and waits until it serves requests. */
 async function startService (
   t: Test, connectTo: string, stdout: number, more: Record<string, string> = {}
 ): Promise<{ program: Program, url: string }> {
@@ -167,7 +167,7 @@ async function put (url: string, id: string): Promise<Response> {
   return await fetch(`${url}${at(id)}`, { method: 'PUT', headers, body: JSON.stringify(configuration) })
 }
 
-/** Sends so many requests, twenty at a time. */
+/** Sends this many requests, twenty at a time. */
 async function inBatches<T> (count: number, send: (index: number) => Promise<T>): Promise<T[]> {
   const results: T[] = []
   for (let first = 0; first < count; first += 20) {
@@ -177,7 +177,7 @@ async function inBatches<T> (count: number, send: (index: number) => Promise<T>)
   return results
 }
 
-/** Reads until this is true of what was read, and then what is left. */
+/** Reads until the condition is true, and then the remaining text. */
 async function readUntil (read: () => string, isAll: (text: string) => boolean): Promise<string> {
   let text = ''
   await until(() => {
@@ -197,12 +197,12 @@ function auditsOf (text: string): Line[] {
   return linesOf(text).filter(({ type }) => type === 'audit')
 }
 
-/** A pipe that is read only by `read`. Its reader is not passed on to the service. */
+/** Opens a pipe that only `read` reads. The service does not inherit its reader. */
 function openPipe (t: Test) {
   const path = `${t.testdir()}/pipe`
   execFileSync('mkfifo', [path])
   const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
-  // The service gets it in blocking mode, as a shell would pass it.
+  // The service gets the pipe in blocking mode, as from a shell.
   const writer = openSync(path, constants.O_WRONLY)
   t.teardown(() => { closeSync(writer) })
   const bytes = Buffer.alloc(64 * 1024)

@@ -12,12 +12,12 @@ import { at, bucket, configuration, start } from '../start.ts'
 interface Test {
   teardown (handler: () => unknown): void
 }
-/** A page and everything that went wrong in it or left it. */
+/** A page with its errors and outbound requests. */
 interface Watched {
   page: Page
-  /** What the console, uncaught errors and the content security policy say. */
+  /** Errors of the console, of scripts and of the content security policy. */
   complaints: string[]
-  /** Hosts the page asked for anything. */
+  /** Hosts that the page sent requests to. */
   hosts: Set<string>
 }
 
@@ -31,22 +31,22 @@ const browser = await chromium.launch({
 })
 t.teardown(() => browser.close())
 
-t.test('in Swagger UI a configuration is created by Try it out, and no other host is asked for anything', async t => {
+t.test('Swagger UI sends PUT by Try it out, and requests to no other host', async t => {
   const { emulator, url } = await start(t)
   const { page, complaints, hosts } = await openDocs(t, browser, `${url}/docs`)
   t.equal(page.url(), `${url}/docs/`)
   t.match(await page.locator('.info').innerText(), /^cos-inventory-proxy/)
 
-  const answered = await tryPut(page, 'by-browser', { ...configuration, IsEnabled: false })
-  t.equal(answered.status, '204')
-  t.match(answered.url, `${url}${at('by-browser')}`)
+  const result = await tryPut(page, 'by-browser', { ...configuration, IsEnabled: false })
+  t.equal(result.status, '204')
+  t.match(result.url, `${url}${at('by-browser')}`)
   t.match(emulator.configurations(bucket), [/<Id>by-browser<\/Id>.*<IsEnabled>false<\/IsEnabled>/s])
 
   t.strictSame(complaints, [])
   t.strictSame([...hosts], [new URL(url).host])
 })
 
-t.test('the body Swagger UI offers is the example, and works as it stands', async t => {
+t.test('Swagger UI offers the PUT example, which returns 204 unchanged', async t => {
   const { emulator, url } = await start(t)
   const { page, complaints } = await openDocs(t, browser, `${url}/docs/#/inventories/putInventory`)
   const put = page.locator('#operations-inventories-putInventory')
@@ -60,16 +60,16 @@ t.test('the body Swagger UI offers is the example, and works as it stands', asyn
   t.strictSame(complaints, [])
 })
 
-t.test('a refused body is shown as the problem document it is', async t => {
+t.test('Swagger UI shows a problem document when PUT returns 400', async t => {
   const { emulator, url } = await start(t)
   const { page } = await openDocs(t, browser, `${url}/docs/`)
-  const answered = await tryPut(page, 'refused', { ...configuration, Schedule: { Frequency: 'Hourly' } })
-  t.equal(answered.status, '400')
-  t.match(answered.body, /"code": "ValidationFailed"[^]*"pointer": "\/Schedule\/Frequency"/)
+  const result = await tryPut(page, 'refused', { ...configuration, Schedule: { Frequency: 'Hourly' } })
+  t.equal(result.status, '400')
+  t.match(result.body, /"code": "ValidationFailed"[^]*"pointer": "\/Schedule\/Frequency"/)
   t.strictSame(emulator.requests, [])
 })
 
-t.test('PATCH comes with a merge patch to edit and send', async t => {
+t.test('Swagger UI sends PATCH with an example merge patch', async t => {
   const { call, emulator, url } = await start(t)
   const { headers } = await call('PUT', at('patched'), configuration)
   const { page, complaints } = await openDocs(t, browser, `${url}/docs/`)
@@ -81,14 +81,14 @@ t.test('PATCH comes with a merge patch to edit and send', async t => {
   await patch.locator('tr[data-param-name=bucket] input').fill(bucket)
   await patch.locator('tr[data-param-name=id] input').fill('patched')
   await patch.locator('tr[data-param-name=if-match] input').fill(String(headers['etag']))
-  const answered = await execute(patch)
-  t.equal(answered.status, '200')
-  t.match(answered.body, /"IsEnabled": false[^]*etag: "/)
+  const result = await execute(patch)
+  t.equal(result.status, '200')
+  t.match(result.body, /"IsEnabled": false[^]*etag: "/)
   t.match(emulator.configurations(bucket), [/<IsEnabled>false<\/IsEnabled>/])
   t.strictSame(complaints, [])
 })
 
-t.test('with a key given to Authorize calls are let in, and the browser keeps nothing of it', async t => {
+t.test('Swagger UI sends the key of Authorize and stores it nowhere', async t => {
   const { environment } = callersFile(t, [withKey('reader', everything)])
   const { url, call, logs } = await start(t, { environment })
   const key = keyOf('reader')
@@ -107,7 +107,7 @@ t.test('with a key given to Authorize calls are let in, and the browser keeps no
   t.match(stranger.body, /"code": "Unauthenticated"/)
 
   const dialog = await authorize(page, key)
-  t.match(await dialog.innerText(), /bearer.*\(http, Bearer\)[^]*certificate \(mutualTLS\)/, 'the ways in that the document names')
+  t.match(await dialog.innerText(), /bearer.*\(http, Bearer\)[^]*certificate \(mutualTLS\)/, 'the security schemes of the document')
   await dialog.getByRole('button', { name: 'Close', exact: true }).click()
   t.equal(await dialog.count(), 0)
   const [known] = await Promise.all([
@@ -118,29 +118,29 @@ t.test('with a key given to Authorize calls are let in, and the browser keeps no
   t.match(await list.locator('.live-responses-table .response-col_description').last().innerText(),
     /"InventoryConfigurations": \[[^]*"Id": "stored"[^]*"IsTruncated": false/)
 
-  t.strictSame(await keptBy(page), { local: [], session: [], cookie: '', databases: [] })
+  t.strictSame(await storedBy(page), { local: [], session: [], cookie: '', databases: [] })
   t.strictSame(await page.context().cookies(), [])
-  t.strictSame(requests.filter(each => each.includes(key)), [], 'no address holds the key')
+  t.strictSame(requests.filter(each => each.includes(key)), [], 'no URL contains the key')
   t.strictSame([...hosts], [new URL(url).host])
-  // Chromium itself says this of every answer from 400 on.
+  // Chromium itself logs this for every response from 400 on.
   t.match(complaints, [/^Failed to load resource: the server responded with a status of 401/])
-  t.equal(complaints.length, 1, 'nothing else, and the policy holds')
+  t.equal(complaints.length, 1, 'no other error and no policy violation')
 
   await page.reload()
-  t.equal((await tryList()).status, '401', 'a page that is loaded anew knows no key')
+  t.equal((await tryList()).status, '401', 'a reloaded page has no key')
   t.match(logs(), /"caller":"reader"/)
 })
 
-for (const isNamed of [true, false]) {
-  t.test(`Swagger UI works behind a path prefix that the proxy ${isNamed ? 'names' : 'does not name'}`, async t => {
+for (const [isNamed, verb] of [[true, 'forwards'], [false, 'omits']] as const) {
+  t.test(`Swagger UI works behind a path prefix that the proxy ${verb}`, async t => {
     const { emulator, url } = await start(t)
     const proxy = await startPrefixProxy(t, '/cos', url, isNamed)
     const { page, complaints, hosts } = await openDocs(t, browser, `${proxy}/cos/docs`)
     t.equal(page.url(), `${proxy}/cos/docs/`)
 
-    const answered = await tryPut(page, 'behind-prefix', configuration)
-    t.equal(answered.status, '204')
-    t.match(answered.url, `${proxy}/cos${at('behind-prefix')}`)
+    const result = await tryPut(page, 'behind-prefix', configuration)
+    t.equal(result.status, '204')
+    t.match(result.url, `${proxy}/cos${at('behind-prefix')}`)
     t.match(emulator.configurations(bucket), [/<Id>behind-prefix<\/Id>/])
 
     t.strictSame(complaints, [])
@@ -148,7 +148,7 @@ for (const isNamed of [true, false]) {
   })
 }
 
-/** Opens Swagger UI in a browser profile of its own and waits until it has read the document. */
+/** Opens Swagger UI in a new browser context and waits until it has loaded the document. */
 async function openDocs (t: Test, browser: Browser, url: string): Promise<Watched> {
   const context = await browser.newContext()
   t.teardown(() => context.close())
@@ -172,7 +172,7 @@ async function openDocs (t: Test, browser: Browser, url: string): Promise<Watche
   return { page, complaints, hosts }
 }
 
-/** Gives Swagger UI a key as a reader of the page would; the dialog is left open. */
+/** Enters a key in Swagger UI as a user would; the dialog stays open. */
 async function authorize (page: Page, key: string): Promise<Locator> {
   await page.locator('.auth-wrapper .authorize').first().click()
   const dialog = page.locator('.dialog-ux')
@@ -183,15 +183,15 @@ async function authorize (page: Page, key: string): Promise<Locator> {
   return dialog
 }
 
-/** What a page has put into the browser to find it again. */
-async function keptBy (page: Page): Promise<unknown> {
+/** Returns everything that the page has stored in the browser. */
+async function storedBy (page: Page): Promise<unknown> {
   return await page.evaluate(`(async () => ({
     local: Object.entries(localStorage), session: Object.entries(sessionStorage), cookie: document.cookie,
     databases: await indexedDB.databases()
   }))()`)
 }
 
-/** Sends a PUT as a reader of the page would. */
+/** Sends a PUT as a user of the page would. */
 async function tryPut (page: Page, id: string, body: object): Promise<{ status: string, url: string, body: string }> {
   const put = page.locator('#operations-inventories-putInventory')
   await put.locator('.opblock-summary-control').click()
@@ -213,7 +213,7 @@ async function execute (operation: Locator): Promise<{ status: string, url: stri
   }
 }
 
-/** A reverse proxy that takes a prefix off the path, and names it or not. */
+/** Starts a reverse proxy that removes a path prefix, with or without X-Forwarded-Prefix. */
 async function startPrefixProxy (t: Test, prefix: string, to: string, isNamed: boolean): Promise<string> {
   const server = createServer((incoming, outgoing) => {
     const { method, url = '', headers } = incoming
@@ -224,9 +224,9 @@ async function startPrefixProxy (t: Test, prefix: string, to: string, isNamed: b
     const onward = httpRequest(`${to}${url.slice(prefix.length)}`, {
       method, headers: { ...headers, ...isNamed && { 'x-forwarded-prefix': prefix } }
     })
-    onward.on('response', answer => {
-      outgoing.writeHead(answer.statusCode ?? 502, answer.headers)
-      pipeline(answer, outgoing, () => {})
+    onward.on('response', response => {
+      outgoing.writeHead(response.statusCode ?? 502, response.headers)
+      pipeline(response, outgoing, () => {})
     })
     pipeline(incoming, onward, () => {})
   })
@@ -239,7 +239,7 @@ async function startPrefixProxy (t: Test, prefix: string, to: string, isNamed: b
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 }
 
-/** The names are those test/install-chromium.sh looks up. */
+/** test/install.sh checks the same names. */
 function findChromium (): string {
   const names = [process.env['CHROMIUM_PATH'], 'chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable']
   for (const name of names) {
@@ -248,5 +248,5 @@ function findChromium (): string {
       return execFileSync('sh', ['-c', 'command -v "$1"', 'sh', name], { encoding: 'utf8' }).trim()
     } catch {}
   }
-  throw new Error('There is no Chromium: install it, run test/install-chromium.sh, or set CHROMIUM_PATH.')
+  throw new Error('There is no Chromium: install it, run test/install.sh, or set CHROMIUM_PATH.')
 }

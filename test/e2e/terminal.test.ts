@@ -12,15 +12,15 @@ interface Test {
   teardown (handler: () => unknown): void
 }
 
-/** The service as somebody runs it by hand. */
+/** The service in an interactive terminal. */
 interface Session {
-  /** What the terminal shows so far, without the carriage returns of terminals. */
+  /** Returns the output of the terminal so far, without carriage returns. */
   shown (): string
-  /** Waits until something is shown. */
+  /** Waits until the output matches. */
   until (pattern: RegExp): Promise<RegExpExecArray>
   /** Types into the terminal. */
   type (text: string): void
-  /** The exit code of the service, once all is shown. */
+  /** The exit code of the service after all output has arrived. */
   exit: Promise<number | null>
 }
 
@@ -38,7 +38,7 @@ const environment = {
 
 const interrupt = '\x03'
 
-t.test('on a terminal each request is a line for people, and Ctrl+C ends the service', async t => {
+t.test('terminal shows a readable line per request, and Ctrl+C ends the service', async t => {
   const session = startSession(t, { ...environment, TERM: 'xterm', NO_COLOR: '1' })
   const [, url] = await session.until(/listening at (http:\/\/127\.0\.0\.1:\d+)/)
   t.equal((await fetch(`${url}/nowhere`)).status, 404)
@@ -53,10 +53,10 @@ t.test('on a terminal each request is a line for people, and Ctrl+C ends the ser
   session.type(interrupt)
   t.equal(await session.exit, 0)
   t.match(session.shown(), /\] INFO: stopping \{"signal":"SIGINT"\}\n(.*\n)*.*\] INFO: stopped\n$/)
-  t.notOk(session.shown().includes('\x1b'), 'NO_COLOR is heeded')
+  t.notOk(session.shown().includes('\x1b'), 'NO_COLOR disables colors')
 })
 
-t.test('a terminal that has colours gets them, and a dumb one none', async t => {
+t.test('terminal output has colors unless TERM is dumb', async t => {
   const sessions = ['xterm-256color', 'dumb'].map(TERM => startSession(t, { ...environment, TERM }))
   await Promise.all(sessions.map(session => session.until(/listening at/)))
   for (const session of sessions) session.type(interrupt)
@@ -65,7 +65,7 @@ t.test('a terminal that has colours gets them, and a dumb one none', async t => 
   t.strictSame(sessions.map(session => session.shown().includes('\x1b')), [true, false])
 })
 
-t.test('a caller cannot send commands to the terminal', async t => {
+t.test('terminal output escapes control characters of a request', async t => {
   const session = startSession(t, { ...environment, TERM: 'xterm', NO_COLOR: '1' })
   const [, url] = await session.until(/listening at (http:\/\/127\.0\.0\.1:\d+)/)
   const id = encodeURIComponent('\x1B[31m\x9B31m\x9D0;title\x07\x7F')
@@ -77,7 +77,7 @@ t.test('a caller cannot send commands to the terminal', async t => {
   t.notMatch(session.shown(), /[^\n\x20-\x7E]/)
 })
 
-t.test('what ends the service at once is still shown', async t => {
+t.test('terminal shows the fatal line when the service cannot start', async t => {
   const server = createServer()
   await new Promise<void>(resolve => { server.listen(0, '127.0.0.1', resolve) })
   t.teardown(() => new Promise(resolve => { server.close(resolve) }))
@@ -87,7 +87,7 @@ t.test('what ends the service at once is still shown', async t => {
   t.match(session.shown(), /\] FATAL: cannot start: listen EADDRINUSE.* \{"code":"EADDRINUSE"\}\n$/)
 })
 
-t.test('in a pipe every line is JSON, whatever the terminal', async t => {
+t.test('pipe output is JSON for any terminal variables', async t => {
   const program = startProgram(t, 'server', { ...environment, TERM: 'xterm', FORCE_COLOR: '1' })
   await program.until(/listening at/)
   program.process.kill('SIGTERM')
@@ -96,7 +96,7 @@ t.test('in a pipe every line is JSON, whatever the terminal', async t => {
   t.strictSame(lines.at(-1)?.msg, 'stopped')
 })
 
-/** Runs the built service on a pseudo terminal, which `script` of util-linux makes. It does not outlive the test. */
+/** Runs the built service in a pseudo terminal made by `script` of util-linux. It is killed at the end of the test. */
 function startSession (t: Test, environment: Record<string, string>): Session {
   const program = fileURLToPath(new URL('dist/server.js', builtPackage))
   const child = spawn('script', ['-qec', 'echo $$; exec "$NODE" "$PROGRAM"', '/dev/null'], {
@@ -126,7 +126,7 @@ function startSession (t: Test, environment: Record<string, string>): Session {
   }
   t.teardown(async () => {
     if (!ended) {
-      // The service has a session of its own: it would outlive its terminal.
+      // The service has its own session, so it would outlive the terminal.
       const [pid] = await until(/^\d+(?=\n)/)
       process.kill(Number(pid), 'SIGKILL')
     }

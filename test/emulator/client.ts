@@ -14,28 +14,28 @@ export const bucketHost = `${bucketName}.cos.ap-guangzhou.myqcloud.com`
 type Headers = Record<string, string | string[]>
 
 export interface Sent {
-  /** GET when absent. */
+  /** GET by default. */
   method?: string
   target: string
   host?: string
   headers?: Headers
   body?: string | Buffer
-  /** The example key when absent; null sends no signature. */
+  /** The example key by default; null sends no signature. */
   credential?: EmulatorCredential | null
-  /** 'start;end' in seconds; from a minute ago to a quarter of an hour ahead when absent. */
+  /** `start;end` in seconds; by default from one minute ago to 15 minutes ahead. */
   keyTime?: string
-  /** Replaces the signature, given the right one. */
+  /** Replaces the signature; receives the valid one. */
   authorize?: (authorization: string) => string
   /** Changes the request after it was signed. */
   tamper?: (request: { method: string, target: string, headers: Headers }) => void
 }
 
-/** Where to send a request: an emulator, or its address. */
+/** Address for requests: an emulator, or its host and port. */
 export type Endpoint = Pick<Emulator, 'host' | 'port'>
 
-export interface Answered { status: number, headers: IncomingHttpHeaders, body: string }
+export interface ReceivedResponse { status: number, headers: IncomingHttpHeaders, body: string }
 
-/** An emulator with the example key and buckets, closed with the test. */
+/** Starts an emulator with the example key and buckets. It is closed at the end of the test. */
 export async function startForTest (
   t: { teardown: (close: () => Promise<void>) => void }, options: Partial<EmulatorOptions> = {}
 ): Promise<Emulator> {
@@ -45,49 +45,49 @@ export async function startForTest (
   return emulator
 }
 
-/** Sends a signed request over a connection of its own. */
-export async function send (emulator: Endpoint, sent: Sent): Promise<Answered> {
-  return readAnswer(await sendHead(emulator, sent))
+/** Sends a signed request over a new connection. */
+export async function send (emulator: Endpoint, sent: Sent): Promise<ReceivedResponse> {
+  return readResponse(await sendHead(emulator, sent))
 }
 
-/** The same, but leaves the body of the answer to the caller. */
+/** Sends a signed request and returns the response without reading its body. */
 export async function sendHead (emulator: Endpoint, sent: Sent): Promise<IncomingMessage> {
   const { method, target, headers } = toSigned(sent)
   const { host, port } = emulator
   const outgoing = httpRequest({ host, port, method, path: target, headers, agent: false, setHost: false })
   outgoing.end(sent.body)
   const [incoming] = await once(outgoing, 'response') as [IncomingMessage]
-  // A connection that breaks from here on is an error of the answer; newer Nodes raise it here as well.
+  // A later connection error belongs to the response. Newer versions of Node emit it here too.
   outgoing.on('error', () => {})
   return incoming
 }
 
-export async function readAnswer (incoming: IncomingMessage): Promise<Answered> {
+export async function readResponse (incoming: IncomingMessage): Promise<ReceivedResponse> {
   return { status: incoming.statusCode ?? 0, headers: incoming.headers, body: await text(incoming) }
 }
 
-/** Sends bytes as they are and gives all that comes back until the connection ends. */
+/** Sends raw bytes and returns everything received until the connection ends. */
 export async function exchange (emulator: Endpoint, bytes: string): Promise<string> {
   const socket = await open(emulator)
   socket.end(bytes)
   return await text(socket)
 }
 
-/** A connection, with errors left to its 'close' event. */
+/** Opens a connection and ignores its errors; tests wait for its `close` event. */
 export async function open (emulator: Endpoint): Promise<Socket> {
   const socket = connect(emulator.port, emulator.host)
   await once(socket, 'connect')
   return socket.on('error', () => {})
 }
 
-/** The signed head of a request as it goes over the wire, for what an HTTP client would not send. */
+/** Returns the signed head of a request as bytes, for requests that HTTP clients do not send. */
 export function toHead (sent: Sent): string {
   const { method, target, headers } = toSigned(sent)
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${String(value)}\r\n`)
   return `${method} ${target} HTTP/1.1\r\n${lines.join('')}\r\n`
 }
 
-/** Resolves when a connection has ended, whichever way. */
+/** Resolves when a connection has ended for any reason. */
 export async function ended (socket: Socket): Promise<void> {
   await new Promise(resolve => socket.resume().on('close', resolve))
 }
@@ -119,7 +119,7 @@ export interface Signable {
   keyTime: string
 }
 
-/** The Authorization value of a request, all given headers and all parameters signed (COS document 7778). */
+/** Returns the Authorization value with all given headers and all parameters signed (COS document 7778). */
 export function toAuthorization ({ method, target, headers, credential, keyTime }: Signable): string {
   const url = new URL(target, 'http://cos')
   const params = toPairs([...url.searchParams])
@@ -150,7 +150,7 @@ function hmac (key: string, value: string): string {
   return createHmac('sha1', key).update(value).digest('hex')
 }
 
-/** The headers a body needs. */
+/** Returns the headers that a body needs. */
 export function forBody (body: string | Buffer): Record<string, string> {
   return {
     'Content-Type': 'application/xml',
@@ -158,12 +158,12 @@ export function forBody (body: string | Buffer): Record<string, string> {
   }
 }
 
-/** A PUT of a configuration, or a POST. */
+/** Returns a PUT of a configuration, or a POST. */
 export function toPut (id: string, body: string | Buffer = toDocument(id), method = 'PUT'): Sent {
   return { method, target: `/?inventory&id=${encodeURIComponent(id)}`, headers: forBody(body), body }
 }
 
-/** A configuration in the form of COS document 30625; parts replace or, when empty, leave out what is there. */
+/** Returns a configuration as in COS document 30625. Parts replace the default ones; an empty part removes one. */
 export function toDocument (id: string, parts: Record<string, string> = {}): string {
   const all: Record<string, string> = {
     Id: `<Id>${id}</Id>`,
@@ -191,17 +191,17 @@ export function toDestination (parts: Record<string, string>): string {
   return `<Destination><COSBucketDestination>${elements}</COSBucketDestination></Destination>`
 }
 
-/** A one-time job (COS document 46869). */
+/** Returns the POST of a one-time job (COS document 46869). */
 export function toJob (id: string): Sent {
   return toPut(id, toDocument(id, { IsEnabled: '', Schedule: '' }), 'POST')
 }
 
-/** The text of the first element of that name. */
+/** Returns the text of the first element with that name. */
 export function element (xml: string, name: string): string | undefined {
   return new RegExp(`<${name}>([^<]*)</${name}>`).exec(xml)?.[1]
 }
 
-/** Status and code of a refusal. */
-export function refusal ({ status, body }: Answered): [number, string | undefined] {
+/** Returns status and error code of a response. */
+export function errorOf ({ status, body }: ReceivedResponse): [number, string | undefined] {
   return [status, element(body, 'Code')]
 }

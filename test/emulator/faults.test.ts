@@ -4,7 +4,7 @@ import t from 'tap'
 import { isAdminHost } from '../../src/emulator/admin-host.ts'
 import type { Emulator, Fault } from '../../src/emulator/server.ts'
 import {
-  type Answered, type Sent, bucketHost, bucketName, element, ended, open, readAnswer, refusal, send, sendHead,
+  type ReceivedResponse, type Sent, bucketHost, bucketName, element, ended, open, readResponse, errorOf, send, sendHead,
   startForTest, toDocument, toHead, toPut
 } from './client.ts'
 
@@ -13,7 +13,7 @@ const get: Sent = { target: '/?inventory&id=a' }
 const put = toPut('a')
 const health: Sent = { target: '/_emulator/health', host: 'localhost', credential: null }
 
-/** What arrives of an answer until its connection ends, and whether that was by a reset. */
+/** Returns the received text until the connection ends, and the error code of its end. */
 async function listen (emulator: Emulator, sent: Sent): Promise<{ text: string, code: string | undefined }> {
   const socket = await open(emulator)
   let text = ''
@@ -25,17 +25,17 @@ async function listen (emulator: Emulator, sent: Sent): Promise<{ text: string, 
   return { text, code }
 }
 
-t.test('faults hit the requests they match, as often as they say', async t => {
+t.test('injected fault applies to matching requests until its count is reached', async t => {
   const emulator = await startForTest(t)
   const fault = { kind: 'error', status: 503, code: 'SlowDown' } as const
   emulator.addFault({ ...fault, match: { operation: 'PutBucketInventory', bucket: bucketName }, times: 2 })
   emulator.addFault({ ...fault, code: 'InternalError', match: { method: 'GET' }, times: 1 })
-  t.strictSame(refusal(await send(emulator, list)), [503, 'InternalError'])
+  t.strictSame(errorOf(await send(emulator, list)), [503, 'InternalError'])
   t.equal((await send(emulator, list)).status, 200)
-  t.strictSame(refusal(await send(emulator, put)), [503, 'SlowDown'])
+  t.strictSame(errorOf(await send(emulator, put)), [503, 'SlowDown'])
   const elsewhere = { ...put, host: bucketHost.replace('examplebucket', 'reports') }
   t.equal((await send(emulator, elsewhere)).status, 200, 'another bucket')
-  t.strictSame(refusal(await send(emulator, put)), [503, 'SlowDown'])
+  t.strictSame(errorOf(await send(emulator, put)), [503, 'SlowDown'])
   t.strictSame(emulator.configurations(bucketName), [])
   t.equal((await send(emulator, put)).status, 200)
 
@@ -45,42 +45,42 @@ t.test('faults hit the requests they match, as often as they say', async t => {
   t.equal((await send(emulator, get)).status, 200)
 })
 
-t.test('an error after the effect has made the change', async t => {
+t.test('change is kept when an injected error comes after the effect', async t => {
   const emulator = await startForTest(t)
   emulator.addFault({ kind: 'error', status: 500, code: 'InternalError', after: 'effect' })
   t.equal((await send(emulator, put)).status, 500)
   t.strictSame(emulator.configurations(bucketName), [toDocument('a')])
 })
 
-t.test('an error has the form it is given', async t => {
+t.test('error response has the configured form', async t => {
   const emulator = await startForTest(t)
-  const answer = async (form: 'xml' | 'json' | 'html' | 'empty' | 'header-only'): Promise<Answered> => {
+  const errorIn = async (form: 'xml' | 'json' | 'html' | 'empty' | 'header-only'): Promise<ReceivedResponse> => {
     const headers = { 'Retry-After': '1' }
     emulator.addFault({ kind: 'error', status: 503, code: 'SlowDown', message: 'Slow.', form, headers, times: 1 })
     return await send(emulator, list)
   }
-  const xml = await answer('xml')
+  const xml = await errorIn('xml')
   t.strictSame([element(xml.body, 'Code'), element(xml.body, 'Message')], ['SlowDown', 'Slow.'])
   t.equal(xml.headers['retry-after'], '1')
 
-  const json = await answer('json')
+  const json = await errorIn('json')
   const requestId = json.headers['x-cos-request-id']
   t.equal(json.headers['content-type'], 'application/json')
   t.strictSame(JSON.parse(json.body), { code: 'SlowDown', message: 'Slow.', request_id: requestId })
 
-  const headerOnly = await answer('header-only')
+  const headerOnly = await errorIn('header-only')
   t.strictSame([headerOnly.status, headerOnly.body, headerOnly.headers['x-cos-error-code']], [503, '', 'SlowDown'])
   t.notOk('content-type' in headerOnly.headers)
 
-  const html = await answer('html')
+  const html = await errorIn('html')
   t.match(html.body, /^<html>[^]*Slow\./)
-  t.notOk('x-cos-request-id' in html.headers, 'it did not come from COS')
-  const empty = await answer('empty')
+  t.notOk('x-cos-request-id' in html.headers, 'an HTML page does not come from COS')
+  const empty = await errorIn('empty')
   t.strictSame([empty.status, empty.body, empty.headers['retry-after']], [503, '', '1'])
   t.notOk('x-cos-request-id' in empty.headers)
 })
 
-t.test('latency delays the request and lets the next fault through', async t => {
+t.test('latency delays the request, and the next fault applies too', async t => {
   const emulator = await startForTest(t)
   emulator.addFault({ kind: 'latency', ms: 30 })
   emulator.addFault({ kind: 'error', status: 500, code: 'InternalError', times: 1 })
@@ -90,7 +90,7 @@ t.test('latency delays the request and lets the next fault through', async t => 
   t.equal((await send(emulator, put)).status, 200)
 })
 
-t.test('a client that leaves during the latency misses its answer, not its effect', async t => {
+t.test('change is made when the client disconnects during the latency', async t => {
   const emulator = await startForTest(t)
   emulator.addFault({ kind: 'latency', ms: 100 })
   const socket = await open(emulator)
@@ -101,8 +101,8 @@ t.test('a client that leaves during the latency misses its answer, not its effec
   t.strictSame(emulator.configurations(bucketName), [toDocument('a')])
 })
 
-for (const after of ['before', 'effect'] as const) {
-  t.test(`a connection ends without an answer, ${after === 'effect' ? 'after' : 'before'} the change`, async t => {
+for (const [after, when] of [['before', 'before'], ['effect', 'after']] as const) {
+  t.test(`reset closes the connection without a response, ${when} the change`, async t => {
     const emulator = await startForTest(t)
     emulator.addFault({ kind: 'reset', after, times: 1 })
     const reset = await listen(emulator, put)
@@ -112,21 +112,21 @@ for (const after of ['before', 'effect'] as const) {
   })
 }
 
-t.test('an answer breaks off in its body, or in its head when it has no body', async t => {
+t.test('truncated response ends in its body, or in its head when it has no body', async t => {
   const emulator = await startForTest(t)
   await send(emulator, put)
   const whole = (await send(emulator, get)).body
 
   emulator.addFault({ kind: 'cut', times: 1 })
-  const half = await listen(emulator, get)
-  t.match(half.text, new RegExp(`\r\nContent-Length: ${whole.length}\r\n`))
-  t.equal(half.text.split('\r\n\r\n')[1], whole.slice(0, whole.length / 2))
+  const partial = await listen(emulator, get)
+  t.match(partial.text, new RegExp(`\r\nContent-Length: ${whole.length}\r\n`))
+  t.equal(partial.text.split('\r\n\r\n')[1], whole.slice(0, whole.length / 2))
   emulator.addFault({ kind: 'cut', bytes: 10, times: 1 })
   t.equal((await listen(emulator, get)).text.split('\r\n\r\n')[1], whole.slice(0, 10))
   await t.rejects(async () => {
     emulator.addFault({ kind: 'cut', times: 1 })
     await send(emulator, get)
-  }, { code: 'ECONNRESET' }, 'a client notices')
+  }, { code: 'ECONNRESET' }, 'the client gets an error')
 
   emulator.addFault({ kind: 'cut', times: 1, after: 'effect' })
   const noHead = await listen(emulator, { method: 'DELETE', target: '/?inventory&id=a' })
@@ -138,18 +138,18 @@ t.test('an answer breaks off in its body, or in its head when it has no body', a
   await t.rejects(send(emulator, list), { code: 'ECONNRESET' })
 })
 
-t.test('an answer drips, and the change is made', async t => {
+t.test('slow body is complete and the change is made', async t => {
   const emulator = await startForTest(t)
   emulator.addFault({ kind: 'drip', ms: 0, match: { operation: 'PutBucketInventory' } })
   emulator.addFault({ kind: 'drip', ms: 1, match: { operation: 'GetBucketInventory' } })
   t.equal((await send(emulator, put)).status, 200)
   t.strictSame(emulator.configurations(bucketName), [toDocument('a')])
-  const answer = await readAnswer(await sendHead(emulator, { target: '/?inventory&id=b' }))
-  t.strictSame(refusal(answer), [404, 'InventoryConfigurationNotFoundError'])
-  t.match(answer.body, /<\/Error>\n$/)
+  const response = await readResponse(await sendHead(emulator, { target: '/?inventory&id=b' }))
+  t.strictSame(errorOf(response), [404, 'InventoryConfigurationNotFoundError'])
+  t.match(response.body, /<\/Error>\n$/)
 })
 
-t.test('a client leaves a dripping answer', async t => {
+t.test('emulator keeps serving when a client disconnects from a slow body', async t => {
   const emulator = await startForTest(t)
   emulator.addFault({ kind: 'drip', ms: 1 })
   const incoming = await sendHead(emulator, list)
@@ -160,7 +160,7 @@ t.test('a client leaves a dripping answer', async t => {
   t.equal((await send(emulator, list)).status, 200)
 })
 
-t.test('garbage comes as XML', async t => {
+t.test('garbage response has the headers of XML', async t => {
   const emulator = await startForTest(t)
   emulator.addFault({ kind: 'garbage' })
   const { status, headers } = await send(emulator, put)
@@ -169,7 +169,7 @@ t.test('garbage comes as XML', async t => {
   t.strictSame(emulator.configurations(bucketName), [])
 })
 
-t.test('a hanging request ends when the emulator closes', async t => {
+t.test('hanging request ends when the emulator closes', async t => {
   const emulator = await startForTest(t)
   emulator.addFault({ kind: 'hang' })
   const socket = await open(emulator)
@@ -181,7 +181,7 @@ t.test('a hanging request ends when the emulator closes', async t => {
   t.equal(await end, undefined)
 })
 
-t.test('a raw answer is sent as it is', async t => {
+t.test('raw response is sent unchanged', async t => {
   const emulator = await startForTest(t)
   const page = { Location: '/x', 'Content-Type': 'text/html' }
   emulator.addFault({ kind: 'raw', status: 302, headers: page, body: 'gone', times: 1 })
@@ -194,7 +194,7 @@ t.test('a raw answer is sent as it is', async t => {
   t.equal((await send(emulator, list)).body, 'too short')
 })
 
-t.test('a raw answer is repeated without being held, as fast as the client reads it', async t => {
+t.test('long raw response is streamed at the speed of the client', async t => {
   const emulator = await startForTest(t)
   const chunk = 'x'.repeat(64 * 1024)
   emulator.addFault({ kind: 'raw', status: 200, body: chunk, repeat: 160 })
@@ -214,19 +214,19 @@ t.test('a raw answer is repeated without being held, as fast as the client reads
   const endless = await sendHead(emulator, list)
   await once(endless, 'data')
   endless.destroy()
-  t.equal((await send(emulator, list)).status, 200, 'a client that has seen enough ends it')
+  t.equal((await send(emulator, list)).status, 200, 'a client may end the response')
 })
 
-t.test('an answer Node refuses to send ends the connection and nothing else', async t => {
+t.test('invalid raw response ends only its own connection', async t => {
   const emulator = await startForTest(t)
   emulator.addFault({ kind: 'raw', status: 200, headers: { Trailer: 'Date' }, body: 'x', times: 1 })
   await t.rejects(send(emulator, list))
   t.equal((await send(emulator, list)).status, 200)
 })
 
-t.test('a fault that is none is refused with everything that is wrong with it', async t => {
+t.test('addFault throws with all validation errors when a fault is invalid', async t => {
   const emulator = await startForTest(t)
-  const faults: Array<[unknown, string]> = [
+  const invalid: Array<[unknown, string]> = [
     ['hang', 'the body must be an object'],
     [null, 'the body must be an object'],
     [{ kind: 'explode' }, 'kind must be one of latency, drip, reset, reset-mid-answer, garbage, hang, cut, error, raw'],
@@ -241,7 +241,7 @@ t.test('a fault that is none is refused with everything that is wrong with it', 
       'headers must be an object of header names and values'],
     [{ kind: 'raw', status: 200, headers: { a: 'b\nc' } }, 'headers must be an object of header names and values']
   ]
-  for (const [fault, message] of faults) {
+  for (const [fault, message] of invalid) {
     t.throws(() => emulator.addFault(fault as Fault), new TypeError(`not a fault: ${message}`))
   }
   t.strictSame(emulator.faults(), [])
@@ -252,7 +252,7 @@ const admin = (target: string, sent: Partial<Sent> = {}): Sent =>
 const json = (target: string, method: string, value: unknown): Sent =>
   admin(target, { method, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(value) })
 
-t.test('the admin paths do what the functions do', async t => {
+t.test('admin paths have the same effect as the functions', async t => {
   const emulator = await startForTest(t, { now: () => 1_700_000_000_000 })
   const ask = async (sent: Sent) => {
     const { status, body } = await send(emulator, sent)
@@ -263,7 +263,7 @@ t.test('the admin paths do what the functions do', async t => {
   const fault = { kind: 'error', status: 503, code: 'SlowDown', times: 3 }
   t.strictSame(await ask(json('/_emulator/faults', 'POST', fault)), [201, { id: 'fault-1' }])
   t.strictSame(await ask(json('/_emulator/faults', 'POST', { kind: 'hang' })), [201, { id: 'fault-2' }])
-  t.strictSame(refusal(await send(emulator, list)), [503, 'SlowDown'])
+  t.strictSame(errorOf(await send(emulator, list)), [503, 'SlowDown'])
   t.strictSame(await ask(admin('/_emulator/faults')), [200, [
     { id: 'fault-1', ...fault, remaining: 2 }, { id: 'fault-2', kind: 'hang', remaining: null }
   ]])
@@ -278,14 +278,14 @@ t.test('the admin paths do what the functions do', async t => {
     await ask(admin(`/_emulator/configurations?bucket=${bucketName}`)), [200, [toDocument('a')]])
   const [, requests] = await ask(admin('/_emulator/requests'))
   t.strictSame(requests, emulator.requests)
-  t.equal(requests.length, 3, 'admin requests are not among them')
+  t.equal(requests.length, 3, 'admin requests are not recorded')
   t.strictSame(await ask(json('/_emulator/reset', 'POST', {})), [204, undefined])
   t.strictSame(await ask(admin('/_emulator/requests')), [200, []])
 })
 
-t.test('the admin paths say what is wrong with a request', async t => {
+t.test('admin paths return 4xx with all validation errors when a request is invalid', async t => {
   const emulator = await startForTest(t)
-  const wrong: Array<[Sent, number, string[]]> = [
+  const invalid: Array<[Sent, number, string[]]> = [
     [admin('/_emulator/nothing'), 404, ['there is no such admin path']],
     [admin('/_emulator/faults', { method: 'PATCH' }), 405, ['only GET, POST, DELETE']],
     [admin('/_emulator/faults', { method: 'POST', body: '1' }), 400, ['the body must be an object']],
@@ -300,22 +300,22 @@ t.test('the admin paths say what is wrong with a request', async t => {
       ['the parameter bucket must be a bucket with its APPID']],
     [admin('/_emulator/configurations'), 400, ['the parameter bucket must be a bucket with its APPID']]
   ]
-  for (const [sent, status, errors] of wrong) {
-    const answer = await send(emulator, sent)
-    t.strictSame([answer.status, JSON.parse(answer.body)], [status, { errors }])
+  for (const [sent, status, errors] of invalid) {
+    const response = await send(emulator, sent)
+    t.strictSame([response.status, JSON.parse(response.body)], [status, { errors }])
   }
 })
 
-t.test('the admin paths are neither for pages in a browser nor for COS requests', async t => {
+t.test('admin paths return 403 to pages in browsers, and COS errors to COS requests', async t => {
   const emulator = await startForTest(t)
   for (const headers of [{ Origin: 'http://localhost:3000' }, { 'Sec-Fetch-Site': 'cross-site' }]) {
     t.equal((await send(emulator, admin('/_emulator/requests', { headers }))).status, 403)
   }
   const asCos = await send(emulator, { target: '/_emulator/requests' })
-  t.strictSame(refusal(asCos), [501, 'NotImplemented'])
+  t.strictSame(errorOf(asCos), [501, 'NotImplemented'])
   t.equal(emulator.requests.length, 1)
   const unsigned = await send(emulator, { target: '/_emulator/health', credential: null })
-  t.strictSame(refusal(unsigned), [403, 'AccessDenied'])
+  t.strictSame(errorOf(unsigned), [403, 'AccessDenied'])
 })
 
 t.test('admin paths return 403 when the Host is neither local nor allowed', async t => {
@@ -334,7 +334,7 @@ t.test('admin paths return 403 when the Host is neither local nor allowed', asyn
   t.equal((await send(emulator, { ...health, host: emulator.address })).status, 200)
 })
 
-t.test('Host of an admin request is checked by its name alone', async t => {
+t.test('isAdminHost checks only the name of the Host', async t => {
   const table: Array<[string, string, string[], boolean]> = [
     ['localhost', '0.0.0.0', [], true],
     ['LOCALHOST:9000', '0.0.0.0', [], true],
@@ -368,7 +368,7 @@ t.test('Host of an admin request is checked by its name alone', async t => {
   }
 })
 
-t.test('an admin request that breaks off changes nothing', async t => {
+t.test('truncated admin request changes nothing', async t => {
   const emulator = await startForTest(t)
   const socket = await open(emulator)
   socket.write('POST /_emulator/faults HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{"kind":"hang"}')

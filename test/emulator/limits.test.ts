@@ -6,7 +6,7 @@ import t from 'tap'
 import { createJournal } from '../../src/emulator/journal.ts'
 import type { Emulator, Fault, ReceivedRequest } from '../../src/emulator/server.ts'
 import { until } from '../start.ts'
-import { type Sent, bucketHost, exchange, refusal, send, startForTest, toHead, toPut } from './client.ts'
+import { type Sent, bucketHost, exchange, errorOf, send, startForTest, toHead, toPut } from './client.ts'
 
 const mebibyte = 1024 * 1024
 const list: Sent = { target: '/?inventory' }
@@ -22,16 +22,16 @@ function sizeOfBodies ({ requests }: Pick<Emulator, 'requests'>): number {
 
 t.test('journal keeps at most 16 MiB when unsigned clients send large bodies', async t => {
   const emulator = await startForTest(t)
-  // More than 64 MiB: each body is released with its request.
+  // The sum exceeds 64 MiB, so this fails unless each body is released with its request.
   for (let sent = 0; sent < 70; sent += 1) {
-    t.strictSame(refusal(await send(emulator, largePut(String(sent)))), [403, 'AccessDenied'])
+    t.strictSame(errorOf(await send(emulator, largePut(String(sent)))), [403, 'AccessDenied'])
   }
   t.ok(sizeOfBodies(emulator) <= 16 * mebibyte)
   t.ok(sizeOfBodies(emulator) >= 15 * mebibyte)
   t.equal(emulator.requests.at(-1)?.target, '/?inventory&id=69')
   emulator.requests.length = 0
   await send(emulator, largePut('after'))
-  t.strictSame([emulator.requests.length, sizeOfBodies(emulator)], [1, mebibyte], 'a user has emptied it')
+  t.strictSame([emulator.requests.length, sizeOfBodies(emulator)], [1, mebibyte], 'a user has emptied the journal')
 })
 
 t.test('journal counts tiny headers and ignores the body of a dropped request', async t => {
@@ -42,7 +42,7 @@ t.test('journal counts tiny headers and ignores the body of a dropped request', 
   const first = toRequest({})
   journal.add(first)
   for (let added = 0; added < 500; added += 1) journal.add(toRequest(headers))
-  t.ok(journal.requests.length < 150, `${journal.requests.length} of 500 requests are left`)
+  t.ok(journal.requests.length < 150, `${journal.requests.length} of 500 requests are kept`)
   journal.setBody(first, 'x'.repeat(mebibyte))
   t.equal(first.body, '')
 })
@@ -52,7 +52,7 @@ t.test('emulator responds 503 when request bodies in flight exceed 64 MiB', asyn
   emulator.addFault({ kind: 'latency', ms: 3_600_000, times: 63 })
   for (let sent = 0; sent < 63; sent += 1) send(emulator, largePut(String(sent))).catch(() => {})
   await until(() => emulator.faults().length === 0)
-  t.strictSame(refusal(await send(emulator, largePut('64'))), [503, 'ServiceUnavailable'])
+  t.strictSame(errorOf(await send(emulator, largePut('64'))), [503, 'ServiceUnavailable'])
   t.equal(emulator.requests.at(-1)?.status, 503)
   const fault = await send(emulator, {
     ...largePut('a'), method: 'POST', target: '/_emulator/faults', host: 'localhost', headers: { 'Content-Type': 'application/json' }
@@ -81,14 +81,14 @@ t.test('fault queue rejects a fault when it has 10,000 faults or 16 MiB', async 
   t.throws(() => emulator.addFault(large), full)
 })
 
-t.test('emulator sees a repeated Host after 2,000 other headers', async t => {
+t.test('emulator rejects a duplicate Host after 2,000 other headers', async t => {
   const emulator = await startForTest(t)
   const host = `Host: ${bucketHost}\r\n`
   const head = `GET /?inventory HTTP/1.1\r\n${host}${'a:\r\n'.repeat(2100)}${host}Connection: close\r\n\r\n`
   t.match(await exchange(emulator, head), /<Code>InvalidRequest</)
 })
 
-t.test('emulator limits its connections', async t => {
+t.test('emulator accepts at most 4,096 connections', async t => {
   const emulator = await startForTest(t)
   const servers: Server[] = []
   const onRequest = (message: unknown) => { servers.push((message as { server: Server }).server) }

@@ -9,7 +9,7 @@ import { readConfiguration } from '../../src/emulator/configuration.ts'
 import { exampleBuckets, exampleCredential } from '../../src/emulator/examples.ts'
 import { startEmulator } from '../../src/emulator/server.ts'
 import {
-  type Answered, type Endpoint, type Sent, bucketName, element, refusal, send, startForTest, toDocument, toJob,
+  type ReceivedResponse, type Endpoint, type Sent, bucketName, element, errorOf, send, startForTest, toDocument, toJob,
   toPut
 } from './client.ts'
 
@@ -18,7 +18,7 @@ const defaults = { credentials: [exampleCredential], buckets: exampleBuckets }
 
 type Program = ChildProcess & { stdout: NodeJS.ReadableStream, stderr: NodeJS.ReadableStream }
 
-// With the flags of this process, which make it understand TypeScript and count its coverage.
+// The flags of this process load TypeScript and record coverage.
 function run (environment: Record<string, string>): Program {
   return spawn(process.execPath, [...process.execArgv, main], {
     env: { ...process.env, EMULATOR_PORT: '0', ...environment }, stdio: ['ignore', 'pipe', 'pipe']
@@ -29,15 +29,15 @@ async function runToEnd (
   environment: Record<string, string>
 ): Promise<{ code: number, output: string, errors: string }> {
   const program = run(environment)
-  const said = Promise.all([text(program.stdout), text(program.stderr)])
+  const outputs = Promise.all([text(program.stdout), text(program.stderr)])
   const [code] = await once(program, 'exit')
-  const [output, errors] = await said
+  const [output, errors] = await outputs
   return { code, output, errors }
 }
 
 interface Teardown { teardown: (end: () => unknown) => void }
 
-/** The program once it listens, and what it said by then. */
+/** Starts the program and returns its output up to the moment it listens. */
 async function start (
   t: Teardown, environment: Record<string, string>
 ): Promise<{ program: Program, endpoint: Endpoint, output: string }> {
@@ -52,9 +52,9 @@ async function start (
   return { program, endpoint: { host, port: Number(port) }, output }
 }
 
-t.test('the program serves the example buckets until it is told to stop', async t => {
+t.test('emulator serves the example buckets until SIGTERM', async t => {
   const { program, endpoint, output } = await start(t, {})
-  t.match(output, exampleCredential.secretKey, 'the example key is no secret')
+  t.match(output, exampleCredential.secretKey, 'the example key is public')
   t.match(output, 'examplebucket-1250000000 (ap-guangzhou)')
   t.equal((await send(endpoint, toPut('a'))).status, 200)
   program.kill('SIGTERM')
@@ -71,7 +71,7 @@ t.test('emulator ignores SIGUSR1 instead of opening the inspector', async t => {
   t.equal(await errors, '')
 })
 
-t.test('the program keeps what it answered for, even when it is killed', async t => {
+t.test('emulator keeps acknowledged changes when it is killed', async t => {
   const environment = {
     EMULATOR_STATE_FILE: join(t.testdir(), 'state.json'),
     EMULATOR_KEYS: `AKIDone:first-key,${exampleCredential.secretId}:second-key`,
@@ -91,15 +91,15 @@ t.test('the program keeps what it answered for, even when it is killed', async t
   await once(first.program, 'exit')
 
   const second = await start(t, environment)
-  const after: Answered = await send(second.endpoint, list)
+  const after: ReceivedResponse = await send(second.endpoint, list)
   t.equal(after.body, before.body)
   t.match(after.body, '<Id>a</Id>')
-  t.strictSame(refusal(await send(second.endpoint, { ...toJob('once'), credential })), [409, 'DuplicateInventoryId'])
+  t.strictSame(errorOf(await send(second.endpoint, { ...toJob('once'), credential })), [409, 'DuplicateInventoryId'])
   second.program.kill('SIGINT')
   t.strictSame(await once(second.program, 'exit'), [0, null])
 })
 
-t.test('the program names every fault of its configuration at once and no secret', async t => {
+t.test('emulator start fails with all configuration errors and no secret', async t => {
   const { code, output, errors } = await runToEnd({
     EMULATOR_PORT: '70000',
     EMULATOR_KEYS: 'AKIDx:, topsecret',
@@ -119,14 +119,14 @@ t.test('the program names every fault of its configuration at once and no secret
 `)
 })
 
-t.test('the program says in one line that its port is taken', async t => {
+t.test('emulator start fails with one line when the port is taken', async t => {
   const emulator = await startForTest(t)
   const { code, errors } = await runToEnd({ EMULATOR_PORT: String(emulator.port) })
   t.equal(code, 1)
   t.match(errors, new RegExp(`^The emulator cannot start: .*EADDRINUSE.*:${emulator.port}\n$`))
 })
 
-t.test('a state file that is none is left alone', async t => {
+t.test('emulator start fails and keeps the state file when the file is malformed', async t => {
   for (const content of ['', '{', 'null', '{"nextSequence":1,"configurations":{"a":1},"jobs":{}}']) {
     const stateFile = join(t.testdir({ state: content }), 'state')
     await t.rejects(startEmulator({ ...defaults, stateFile }), { message: / is not a state file of this emulator$/ })
@@ -134,22 +134,22 @@ t.test('a state file that is none is left alone', async t => {
   }
 })
 
-t.test('a change that cannot be kept is not made', async t => {
+t.test('PUT returns 500 and stores nothing when the state file cannot be written', async t => {
   const directory = join(t.testdir({ gone: {} }), 'gone')
   const emulator = await startForTest(t, { stateFile: join(directory, 'state.json') })
   rmSync(directory, { recursive: true })
   const put = await send(emulator, toPut('a'))
-  t.strictSame(refusal(put), [500, 'InternalError'])
+  t.strictSame(errorOf(put), [500, 'InternalError'])
   t.equal(element(put.body, 'Message'), 'We encountered an internal error. Please try again.')
   t.strictSame(emulator.configurations(bucketName), [])
 })
 
-t.test('a state file that cannot be written is an error at the start', async t => {
+t.test('emulator start fails when the state file cannot be written', async t => {
   const stateFile = join(t.testdir(), 'absent', 'state.json')
   await t.rejects(startForTest(t, { stateFile }), { code: 'ENOENT' })
 })
 
-t.test('tokens of LIST stay good over a restart', async t => {
+t.test('continuation tokens of LIST stay valid after a restart', async t => {
   const stateFile = join(t.testdir(), 'state.json')
   const first = await startForTest(t, { stateFile })
   for (let index = 0; index < 101; index++) await send(first, toPut(`n${index}`))
@@ -163,7 +163,7 @@ t.test('tokens of LIST stay good over a restart', async t => {
   t.equal((await send(second, toPut('n101'))).status, 200)
 })
 
-t.test('the environment is read into options', async t => {
+t.test('readConfiguration returns options, or the error of an invalid variable', async t => {
   t.strictSame(readConfiguration({ EMULATOR_HOST: '' }), {
     options: { host: '127.0.0.1', port: 9000, lenient: [], strict: [], ...defaults }
   })
@@ -190,14 +190,14 @@ t.test('the environment is read into options', async t => {
       allowedHosts: ['emulator', 'cos_emulator.test', '::2']
     }
   })
-  const faults = {
+  const invalid = {
     EMULATOR_PORT: 'x',
     EMULATOR_KEYS: 'AKIDa:one:',
     EMULATOR_BUCKETS: 'a-1',
     EMULATOR_LENIENT: 'signature-coverage,',
     EMULATOR_STRICT: 'content-sha1'
   }
-  for (const [name, value] of Object.entries(faults)) {
+  for (const [name, value] of Object.entries(invalid)) {
     t.match(readConfiguration({ [name]: value }), { errors: [new RegExp(`^${name}`)] })
   }
 })

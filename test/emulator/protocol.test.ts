@@ -3,7 +3,7 @@ import t from 'tap'
 import { cosErrors } from '../../src/emulator/cos-error.ts'
 import type { Emulator } from '../../src/emulator/server.ts'
 import {
-  type Answered, type Sent, bucketHost, bucketName, element, ended, exchange, forBody, open, refusal, send,
+  type ReceivedResponse, type Sent, bucketHost, bucketName, element, ended, exchange, forBody, open, errorOf, send,
   startForTest, toDestination, toDocument, toHead, toJob, toPut
 } from './client.ts'
 
@@ -12,7 +12,7 @@ const list: Sent = { target: '/?inventory' }
 const get = (id: string): Sent => ({ target: `/?inventory&id=${id}` })
 const remove = (id: string): Sent => ({ method: 'DELETE', target: `/?inventory&id=${id}` })
 
-t.test('PUT, GET, LIST and DELETE of a configuration', async t => {
+t.test('PUT, GET, LIST and DELETE store, return, list and remove a configuration', async t => {
   const emulator = await startForTest(t)
   const put = await send(emulator, toPut('daily'))
   t.strictSame([put.status, put.body, put.headers['content-length']], [200, '', '0'])
@@ -29,7 +29,7 @@ t.test('PUT, GET, LIST and DELETE of a configuration', async t => {
     const deleted = await send(emulator, remove('daily'))
     t.strictSame([deleted.status, deleted.body, deleted.headers['content-type']], [204, '', undefined], attempt)
   }
-  t.strictSame(refusal(await send(emulator, get('daily'))), [404, 'InventoryConfigurationNotFoundError'])
+  t.strictSame(errorOf(await send(emulator, get('daily'))), [404, 'InventoryConfigurationNotFoundError'])
   t.strictSame(emulator.requests.map(({ operation, status }) => [operation, status]), [
     ['PutBucketInventory', 200], ['GetBucketInventory', 200], ['ListBucketInventory', 200],
     ['DeleteBucketInventory', 204], ['DeleteBucketInventory', 204], ['GetBucketInventory', 404]
@@ -43,7 +43,7 @@ t.test('PUT, GET, LIST and DELETE of a configuration', async t => {
   })
 })
 
-t.test('answers carry the headers of COS, errors its document', async t => {
+t.test('responses have the headers of COS, and errors its XML document', async t => {
   const emulator = await startForTest(t)
   const found = await send(emulator, list)
   t.match(found.headers, { server: 'tencent-cos', 'content-type': 'application/xml', date: / GMT$/ })
@@ -62,40 +62,40 @@ t.test('answers carry the headers of COS, errors its document', async t => {
 `)
 })
 
-t.test('an error document stays XML whatever it repeats', async t => {
+t.test('error document stays well-formed when it contains input of the request', async t => {
   const emulator = await startForTest(t)
   const { status, body } = await send(emulator, { target: '/?inventory&%00%3Cx%3E=1' })
   t.equal(status, 400)
   t.equal(element(body, 'Message'), 'The parameter ?&lt;x&gt; is not known here.')
 })
 
-t.test('POST takes one-time jobs and lists none of them', async t => {
+t.test('POST creates one-time jobs, which LIST does not return', async t => {
   const emulator = await startForTest(t)
   const posted = await send(emulator, toJob('once'))
   t.equal(posted.status, 200)
   t.match(element(posted.body, 'JobId'), /^[A-Za-z0-9+/]{43}=$/)
-  t.strictSame(refusal(await send(emulator, get('once'))), [404, 'InventoryConfigurationNotFoundError'])
+  t.strictSame(errorOf(await send(emulator, get('once'))), [404, 'InventoryConfigurationNotFoundError'])
   t.strictSame(emulator.configurations(bucketName), [])
 
-  t.strictSame(refusal(await send(emulator, toJob('once'))), [409, 'DuplicateInventoryId'], 'the same day')
+  t.strictSame(errorOf(await send(emulator, toJob('once'))), [409, 'DuplicateInventoryId'], 'the same day')
   await send(emulator, toPut('periodic'))
-  t.strictSame(refusal(await send(emulator, toJob('periodic'))), [409, 'DuplicateInventoryId'])
+  t.strictSame(errorOf(await send(emulator, toJob('periodic'))), [409, 'DuplicateInventoryId'])
 })
 
-t.test('POST takes an id again a day later', async t => {
+t.test('POST accepts the same id again after a day', async t => {
   let now = 1_700_000_000_000
   const emulator = await startForTest(t, { now: () => now })
   const post = () => send(emulator, { ...toJob('once'), keyTime: '1;9999999999' })
   t.equal((await post()).status, 200)
   now += 24 * 3600 * 1000 - 1
-  t.strictSame(refusal(await post()), [409, 'DuplicateInventoryId'])
+  t.strictSame(errorOf(await post()), [409, 'DuplicateInventoryId'])
   now += 1
   t.equal((await post()).status, 200)
 })
 
-// What a document must fit: COS documents 30625, 30623 and 46869. Which code a refusal has is mostly our choice, see
-// the README.
-const refused: Record<string, [string, string | Record<string, string>]> = {
+// The rules for documents are those of COS documents 30625, 30623 and 46869. Most error codes are our choice, see the
+// README.
+const invalidDocuments: Record<string, [string, string | Record<string, string>]> = {
   'another root': ['MalformedXML', '<Inventory><Id>a</Id></Inventory>'],
   'no Id': ['MalformedXML', { Id: '' }],
   'two Ids': ['MalformedXML', { Id: '<Id>a</Id><Id>a</Id>' }],
@@ -158,20 +158,20 @@ const refused: Record<string, [string, string | Record<string, string>]> = {
   }]
 }
 
-t.test('PUT refuses what does not fit and stores nothing', async t => {
+t.test('PUT returns 400 and stores nothing when the document is invalid', async t => {
   const emulator = await startForTest(t)
-  for (const [what, [code, document]] of Object.entries(refused)) {
+  for (const [what, [code, document]] of Object.entries(invalidDocuments)) {
     const body = typeof document === 'string' ? document : toDocument('a', document)
-    t.strictSame(refusal(await send(emulator, toPut('a', body))), [400, code], what)
+    t.strictSame(errorOf(await send(emulator, toPut('a', body))), [400, code], what)
   }
   t.strictSame(emulator.configurations(bucketName), [])
 })
 
-t.test('POST refuses IsEnabled and Schedule', async t => {
+t.test('POST returns 400 when the document has IsEnabled or Schedule', async t => {
   const emulator = await startForTest(t)
-  for (const leftOut of ['IsEnabled', 'Schedule']) {
-    const answer = await send(emulator, toPut('a', toDocument('a', { [leftOut]: '' }), 'POST'))
-    t.strictSame(refusal(answer), [400, 'MalformedXML'])
+  for (const omitted of ['IsEnabled', 'Schedule']) {
+    const response = await send(emulator, toPut('a', toDocument('a', { [omitted]: '' }), 'POST'))
+    t.strictSame(errorOf(response), [400, 'MalformedXML'])
   }
 })
 
@@ -198,16 +198,16 @@ t.test('PUT and POST need no Content-MD5 unless the check is switched on', async
   }
 })
 
-t.test('an XML declaration may have blanks around the equals sign', async t => {
+t.test('PUT accepts an XML declaration with blanks around the equals sign', async t => {
   const emulator = await startForTest(t)
   const document = `<?xml version = "1.0" encoding\t=\n'UTF-8' standalone = "yes" ?>${toDocument('a')}`
   t.equal((await send(emulator, toPut('a', document))).status, 200)
-  t.strictSame(refusal(await send(emulator, toPut('a', document.replace('UTF-8', 'GBK')))), [400, 'MalformedXML'])
+  t.strictSame(errorOf(await send(emulator, toPut('a', document.replace('UTF-8', 'GBK')))), [400, 'MalformedXML'])
 })
 
-// The forms SDKs, documents and other tools send, each stored and given back as it came.
+// Documents of SDKs and other tools, each stored and returned unchanged.
 const echoed: Record<string, Record<string, string>> = {
-  'names of JavaScript': { New: '<constructor>c</constructor><__proto__>p</__proto__><toString></toString>' },
+  'names of Object.prototype': { New: '<constructor>c</constructor><__proto__>p</__proto__><toString></toString>' },
   'a prefix in And, with tags and storage classes': {
     Filter: '<Filter><And><Prefix>a</Prefix><Tag><Key>k</Key><Value></Value></Tag><Tag><Key>l</Key><Value>2</Value>' +
       '</Tag><StorageClass>STANDARD</StorageClass><StorageClass>ARCHIVE</StorageClass></And></Filter>',
@@ -224,7 +224,7 @@ const echoed: Record<string, Record<string, string>> = {
   'the last day of a month': {
     Schedule: '<Schedule><Frequency>Monthly</Frequency><MonthlyDate>31</MonthlyDate></Schedule>'
   },
-  'fields in odd case, unknown ones and one header': {
+  'fields in any case, unknown fields and one header': {
     OptionalFields: '<OptionalFields><Field>SIZE</Field><Field>Etag</Field><Field>New</Field>' +
       '<Field>x-cos-meta-*</Field></OptionalFields>'
   },
@@ -235,7 +235,7 @@ const echoed: Record<string, Record<string, string>> = {
   'SSE-COS with a blank, as another does': {
     Destination: toDestination({ Encryption: '<Encryption><SSE-COS> </SSE-COS></Encryption>' })
   },
-  'elements nobody knows': { New: '<New><Inner>1</Inner></New>' },
+  'unknown elements': { New: '<New><Inner>1</Inner></New>' },
   'text with references, blanks and other scripts': {
     Filter: '<Filter><Prefix>  a &amp; &lt;b&gt; \' " 报告 😀&#13;\n </Prefix></Filter>'
   },
@@ -260,7 +260,7 @@ t.test('PUT stores the document as sent', async t => {
   }
 })
 
-// What is sent, and what is given back of it.
+// Each document as sent and as returned.
 const normalized: Record<string, [string, string]> = {
   'booleans in upper case': [
     toDocument('a', { IsEnabled: '<IsEnabled>False</IsEnabled>' }),
@@ -288,7 +288,7 @@ const normalized: Record<string, [string, string]> = {
     toDocument('a', { New: '<toString>1</toString>' }), toDocument('a', { New: '<toString>1</toString>' })]
 }
 
-t.test('PUT takes every way to write a document', async t => {
+t.test('PUT accepts every valid way to write a document', async t => {
   const emulator = await startForTest(t)
   for (const [what, [sent, stored]] of Object.entries(normalized)) {
     t.equal((await send(emulator, toPut('a', sent))).status, 200, what)
@@ -317,10 +317,10 @@ const malformed: Record<string, string | Buffer> = {
   'a reference beyond Unicode': inPrefix('&#x110000;'),
   'a forbidden character': inPrefix('\u0001'),
   'the end of a section in text': inPrefix(']]>'),
-  'an unended comment': `${valid}<!-- `,
-  'an unended section': inPrefix('<![CDATA[a'),
+  'an unclosed comment': `${valid}<!-- `,
+  'an unclosed section': inPrefix('<![CDATA[a'),
   'two dashes in a comment': inPrefix('<!-- a -- b -->'),
-  'an unended tag': valid.replace('</Prefix>', '</Prefix'),
+  'an unclosed tag': valid.replace('</Prefix>', '</Prefix'),
   'a less-than sign in an attribute': valid.replace('<Id>', '<Id a="<">'),
   'an attribute twice': valid.replace('<Id>', '<Id a="1" a="2">'),
   'a blank line before the declaration': `\n<?xml version="1.0"?>${valid}`,
@@ -330,15 +330,15 @@ const malformed: Record<string, string | Buffer> = {
   'a deep nest': toDocument('a', { New: '<n>'.repeat(200) + '</n>'.repeat(200) })
 }
 
-t.test('PUT refuses what is not well-formed', async t => {
+t.test('PUT returns 400 when the document is not well-formed', async t => {
   const emulator = await startForTest(t)
   for (const [what, body] of Object.entries(malformed)) {
-    t.strictSame(refusal(await send(emulator, toPut('a', body))), [400, 'MalformedXML'], what)
+    t.strictSame(errorOf(await send(emulator, toPut('a', body))), [400, 'MalformedXML'], what)
   }
   t.strictSame(emulator.configurations(bucketName), [])
 })
 
-t.test('the worst document of 1 MiB takes no long time', async t => {
+t.test('PUT requests of 1 MiB take at most 30 s in all when markup is malicious', async t => {
   const emulator = await startForTest(t)
   const pieces = ['<![CDATA[', '<!--', '<?', '<', '<a>', '<a b="', '&amp;', '&', '<a ', ']]>', '<a/>', '\n<?xml ', "'", '&#']
   const before = performance.now()
@@ -346,15 +346,15 @@ t.test('the worst document of 1 MiB takes no long time', async t => {
     const body = inPrefix(piece.repeat(1_000_000 / piece.length))
     t.match((await send(emulator, toPut('a', body))).status, /200|400/, piece)
   }
-  // Seconds at worst; what is quadratic takes minutes.
+  // The limit allows for slow machines; quadratic work takes minutes.
   t.ok(performance.now() - before < 30_000)
 })
 
-t.test('PUT needs a body with length and digest', async t => {
+t.test('PUT returns an error when body, length or digest is missing or invalid', async t => {
   const emulator = await startForTest(t)
   const put = toPut('a')
   const withHeaders = (headers: Record<string, string>): Sent => ({ ...put, headers })
-  const faults: Record<string, [Sent, [number, string]]> = {
+  const invalid: Record<string, [Sent, [number, string]]> = {
     chunked: [withHeaders({ ...forBody(valid), 'Transfer-Encoding': 'chunked' }), [411, 'MissingContentLength']],
     'an empty body': [toPut('a', ''), [400, 'MissingRequestBodyError']],
     'a Content-MD5 in hexadecimal': [
@@ -362,18 +362,18 @@ t.test('PUT needs a body with length and digest', async t => {
     'the Content-MD5 of another body': [withHeaders(forBody('another')), [400, 'BadDigest']],
     'more than 1 MiB': [toPut('a', valid + ' '.repeat(1024 * 1024)), [400, 'XMLSizeLimit']]
   }
-  for (const [what, [sent, expected]] of Object.entries(faults)) {
-    t.strictSame(refusal(await send(emulator, sent)), expected, what)
+  for (const [what, [sent, expected]] of Object.entries(invalid)) {
+    t.strictSame(errorOf(await send(emulator, sent)), expected, what)
   }
-  t.equal(emulator.requests.at(-1)?.body.length, 1024 * 1024, 'no more than that is kept')
+  t.equal(emulator.requests.at(-1)?.body.length, 1024 * 1024, 'the journal keeps 1 MiB of the body')
   const noBody = await exchange(emulator, toHead({ ...put, body: '' }).replace(/Content-Length: 0\r\n/, ''))
   t.match(noBody, /^HTTP\/1\.1 411 [^]*<Code>MissingContentLength</)
 
   const full = toPut('a', valid + ' '.repeat(1024 * 1024 - valid.length))
-  t.equal((await send(emulator, full)).status, 200, 'just 1 MiB')
+  t.equal((await send(emulator, full)).status, 200, 'exactly 1 MiB')
 })
 
-t.test('a body that breaks off stores nothing', async t => {
+t.test('PUT stores nothing when its body is truncated', async t => {
   const emulator = await startForTest(t)
   const socket = await open(emulator)
   socket.write(toHead(toPut('a')) + valid.slice(0, 100))
@@ -385,13 +385,13 @@ t.test('a body that breaks off stores nothing', async t => {
   t.strictSame(emulator.configurations(bucketName), [])
 })
 
-t.test('operations without a body refuse one', async t => {
+t.test('LIST returns 400 when the request has a body', async t => {
   const emulator = await startForTest(t)
-  t.strictSame(refusal(await send(emulator, { ...list, body: 'x' })), [400, 'UnexpectedContent'])
+  t.strictSame(errorOf(await send(emulator, { ...list, body: 'x' })), [400, 'UnexpectedContent'])
   t.equal((await send(emulator, { ...remove('a'), headers: { 'Content-Length': '0' } })).status, 204)
 })
 
-t.test('a request that is not for the inventory never touches the bucket', async t => {
+t.test('requests outside the inventory API return errors and change nothing', async t => {
   const emulator = await startForTest(t)
   await send(emulator, toPut('a'))
   const others: Array<[Sent, [number, string]]> = [
@@ -407,52 +407,52 @@ t.test('a request that is not for the inventory never touches the bucket', async
     [{ method: 'DELETE', target: '/?inventory&id=' }, [400, 'InvalidArgument']]
   ]
   for (const [sent, expected] of others) {
-    t.strictSame(refusal(await send(emulator, sent)), expected, `${sent.method} ${sent.target}`)
+    t.strictSame(errorOf(await send(emulator, sent)), expected, `${sent.method} ${sent.target}`)
   }
   t.strictSame(emulator.configurations(bucketName), [valid])
 })
 
-t.test('parameters are checked', async t => {
+t.test('requests return 400 when a parameter is invalid', async t => {
   const emulator = await startForTest(t)
   await send(emulator, toPut('a.B-c_1', toDocument('a.B-c_1')))
   t.equal((await send(emulator, { target: '/?inventory=&Id=a.B-c_1' })).status, 200, 'any case of id')
   t.equal((await send(emulator, { target: '/?inventory&continuation-token=' })).status, 200, 'no token')
-  const faults: Record<string, string> = {
+  const invalid: Record<string, string> = {
     'an unknown parameter': '/?inventory&prefix=a',
-    'an empty one': '/?inventory&',
+    'an empty parameter': '/?inventory&',
     'a parameter twice': '/?inventory&id=a&Id=b',
     'a value of inventory': '/?inventory=1',
     'a token for GET': '/?inventory&id=a&continuation-token=',
     'a character that is not for ids': '/?inventory&id=a%2Fb',
     'an id that is too long': `/?inventory&id=${'a'.repeat(256)}`,
-    'a token nobody gave out': '/?inventory&continuation-token=abc%3D'
+    'an unknown token': '/?inventory&continuation-token=abc%3D'
   }
-  for (const [what, target] of Object.entries(faults)) {
-    t.strictSame(refusal(await send(emulator, { target })), [400, 'InvalidArgument'], what)
+  for (const [what, target] of Object.entries(invalid)) {
+    t.strictSame(errorOf(await send(emulator, { target })), [400, 'InvalidArgument'], what)
   }
   const added: Sent = { target: '/?inventory&id=a', tamper: request => { request.target += '&Id=b' } }
-  t.strictSame(refusal(await send(emulator, added)), [400, 'InvalidArgument'], 'a parameter twice, signed once')
+  t.strictSame(errorOf(await send(emulator, added)), [400, 'InvalidArgument'], 'a parameter twice, signed once')
   const longest = 'a'.repeat(255)
   t.equal((await send(emulator, toPut(longest))).status, 200)
   const broken: Sent = { target: '/?inventory&id=a', tamper: request => { request.target = '/?inventory&id=%' } }
-  t.strictSame(refusal(await send(emulator, broken)), [400, 'InvalidURI'])
+  t.strictSame(errorOf(await send(emulator, broken)), [400, 'InvalidURI'])
   const brokenPath: Sent = { ...list, tamper: request => { request.target = '/%FF?inventory' } }
-  t.strictSame(refusal(await send(emulator, brokenPath)), [400, 'InvalidURI'])
+  t.strictSame(errorOf(await send(emulator, brokenPath)), [400, 'InvalidURI'])
 })
 
-t.test('LIST gives pages of 100 in the order of creation', async t => {
+t.test('LIST returns pages of 100 in the order of creation', async t => {
   const emulator = await startForTest(t)
   const ids = Array.from({ length: 150 }, (_, index) => `ID-${index}`)
   for (const id of ids) await send(emulator, toPut(id))
   await send(emulator, toPut('ID-3', toDocument('ID-3', { Filter: '' })))
-  const idsOf = ({ body }: Answered) => [...body.matchAll(/<Id>([^<]*)/g)].map(([, id]) => id)
+  const idsOf = ({ body }: ReceivedResponse) => [...body.matchAll(/<Id>([^<]*)/g)].map(([, id]) => id)
 
   const first = await send(emulator, { target: '/?inventory&continuation-token=' })
-  t.strictSame(idsOf(first), ids.slice(0, 100), 'a replaced one keeps its place')
+  t.strictSame(idsOf(first), ids.slice(0, 100), 'a replaced configuration keeps its place')
   t.equal(element(first.body, 'IsTruncated'), 'true')
   t.equal(element(first.body, 'ContinuationToken'), '')
   const token = element(first.body, 'NextContinuationToken') ?? ''
-  t.match(token, /^\+\/\+\/.+=$/, 'only a client that percent-encodes it gets on')
+  t.match(token, /^\+\/\+\/.+=$/, 'the token must be percent-encoded')
 
   await send(emulator, remove('ID-99'))
   await send(emulator, remove('ID-100'))
@@ -463,33 +463,33 @@ t.test('LIST gives pages of 100 in the order of creation', async t => {
   t.equal(element(second.body, 'NextContinuationToken'), undefined)
 
   t.strictSame(
-    refusal(await send(emulator, { target: `/?inventory&continuation-token=${token}` })), [400, 'InvalidArgument'],
+    errorOf(await send(emulator, { target: `/?inventory&continuation-token=${token}` })), [400, 'InvalidArgument'],
     'a plus that is not encoded is a blank')
   const elsewhere = bucketHost.replace('examplebucket', 'reports')
   t.strictSame(
-    refusal(await send(emulator, {
+    errorOf(await send(emulator, {
       host: elsewhere, target: `/?inventory&continuation-token=${encodeURIComponent(token)}`
     })), [400, 'InvalidArgument'], 'the token of another bucket')
 })
 
-t.test('a bucket holds 1,000 configurations', async t => {
+t.test('PUT returns 400 when the bucket has 1,000 configurations', async t => {
   const emulator = await startForTest(t)
   for (let index = 0; index < 1000; index++) await send(emulator, toPut(`n${index}`))
   t.equal(emulator.configurations(bucketName).length, 1000)
-  t.strictSame(refusal(await send(emulator, toPut('one-more'))), [400, 'InventoryFull'])
-  t.equal((await send(emulator, toPut('n0'))).status, 200, 'replacing is still possible')
+  t.strictSame(errorOf(await send(emulator, toPut('one-more'))), [400, 'InventoryFull'])
+  t.equal((await send(emulator, toPut('n0'))).status, 200, 'a configuration can still be replaced')
   await send(emulator, remove('n500'))
   t.equal((await send(emulator, toPut('one-more'))).status, 200)
 })
 
-t.test('hosts', async t => {
+t.test('emulator serves bucket hosts of every domain and rejects other hosts', async t => {
   const emulator = await startForTest(t)
   const served = [
     `${bucketName}.cos.ap-guangzhou.tencentcos.cn`, `${bucketName}.cos-internal.ap-guangzhou.tencentcos.cn`,
     `${bucketName}.cos-dualstack.ap-guangzhou.myqcloud.com`, bucketHost.toUpperCase(), `${bucketHost}:80`
   ]
   for (const host of served) t.equal((await send(emulator, { ...list, host })).status, 200, host)
-  const refusedHosts: Record<string, [number, string]> = {
+  const rejectedHosts: Record<string, [number, string]> = {
     'examplebucket.cos.ap-guangzhou.myqcloud.com': [400, 'InvalidBucketName'],
     [`${bucketName}.cos.guangzhou.myqcloud.com`]: [400, 'InvalidRegionName'],
     [`${bucketName}.cos.accelerate.myqcloud.com`]: [400, 'ActionAccelerateNotSupported'],
@@ -500,42 +500,42 @@ t.test('hosts', async t => {
     '127.0.0.1:9000': [400, 'InvalidArgument'],
     '': [400, 'InvalidArgument']
   }
-  for (const [host, expected] of Object.entries(refusedHosts)) {
-    t.strictSame(refusal(await send(emulator, { ...list, host })), expected, host)
+  for (const [host, expected] of Object.entries(rejectedHosts)) {
+    t.strictSame(errorOf(await send(emulator, { ...list, host })), expected, host)
   }
   const deletion = await send(emulator, { ...remove('a'), host: 'service.cos.myqcloud.com' })
-  t.strictSame(refusal(deletion), [400, 'InvalidArgument'])
+  t.strictSame(errorOf(deletion), [400, 'InvalidArgument'])
   const elsewhere = await send(emulator, { ...list, host: bucketHost.replace('-guangzhou', '-tokyo') })
-  t.strictSame(refusal(elsewhere), [404, 'NoSuchBucket'])
+  t.strictSame(errorOf(elsewhere), [404, 'NoSuchBucket'])
 })
 
-t.test('a target in absolute form outranks the Host', async t => {
+t.test('target in absolute form takes precedence over Host', async t => {
   const emulator = await startForTest(t)
-  const answer = await send(emulator, {
+  const response = await send(emulator, {
     ...list,
     tamper: request => {
       request.target = `http://${bucketHost}/?inventory`
       request.headers['Host'] = `127.0.0.1:${emulator.port}`
     }
   })
-  t.equal(answer.status, 200)
+  t.equal(response.status, 200)
   const { target, host } = emulator.requests[0] ?? {}
   t.strictSame([target, host], [`http://${bucketHost}/?inventory`, bucketHost])
   const bare = await send(emulator, { target: '/', tamper: request => { request.target = `http://${bucketHost}` } })
-  t.strictSame(refusal(bare), [501, 'NotImplemented'])
+  t.strictSame(errorOf(bare), [501, 'NotImplemented'])
 })
 
-t.test('a header that counts must not come twice', async t => {
+t.test('request returns 400 when Host or an x-cos header occurs twice', async t => {
   const emulator = await startForTest(t)
-  const answer = await send(emulator, { ...list, headers: { 'x-cos-note': ['a', 'b'] } })
-  t.strictSame(refusal(answer), [400, 'InvalidRequest'])
+  const response = await send(emulator, { ...list, headers: { 'x-cos-note': ['a', 'b'] } })
+  t.strictSame(errorOf(response), [400, 'InvalidRequest'])
   const host = `Host: ${bucketHost}\r\n`
   const twoHosts = await exchange(emulator, `GET /?inventory HTTP/1.1\r\n${host}${host}Connection: close\r\n\r\n`)
   t.match(twoHosts, /<Code>InvalidRequest</)
   t.equal((await send(emulator, { ...list, headers: { Accept: ['a', 'b'] } })).status, 200)
 })
 
-t.test('HEAD of a bucket', async t => {
+t.test('HEAD returns the region of a bucket, or 404', async t => {
   const emulator = await startForTest(t)
   const { status, headers } = await send(emulator, { method: 'HEAD', target: '/' })
   t.strictSame([status, headers['x-cos-bucket-region']], [200, 'ap-guangzhou'])
@@ -561,22 +561,22 @@ t.test('GET Service lists the buckets in pages', async t => {
   t.strictSame((await page('/?region=ap-shanghai')).names, [all[1]])
   t.strictSame((await page('/', 'cos.ap-shanghai.tencentcos.cn')).names, [all[1]])
   for (const target of ['/?max-keys=0', '/?max-keys=2001', '/?max-keys=x', '/?tagkey=a']) {
-    t.strictSame(refusal(await send(emulator, { target, host })), [400, 'InvalidArgument'], target)
+    t.strictSame(errorOf(await send(emulator, { target, host })), [400, 'InvalidArgument'], target)
   }
 })
 
-t.test('what is not HTTP is answered and ends the connection', async t => {
+t.test('malformed HTTP returns 400 and closes the connection', async t => {
   const emulator = await startForTest(t)
   t.match(await exchange(emulator, 'what is this\r\n\r\n'), /^HTTP\/1\.1 400 Bad Request\r\n[^]*<Code>BadRequest</)
   t.match(await exchange(emulator, 'GET / HTTP/1.1\r\n\r\n'), /<Code>InvalidArgument</, 'no Host')
-  const left = await open(emulator)
-  left.write(`GET /?inventory HTTP/1.1\r\nHost: ${bucketHost}\r\n`)
-  left.resetAndDestroy()
+  const disconnected = await open(emulator)
+  disconnected.write(`GET /?inventory HTTP/1.1\r\nHost: ${bucketHost}\r\n`)
+  disconnected.resetAndDestroy()
   t.equal((await send(emulator, list)).status, 200)
   t.equal(emulator.connections, 4)
 })
 
-t.test('the journal keeps the last 10,000 requests', async t => {
+t.test('journal keeps the last 10,000 requests', async t => {
   const emulator = await startForTest(t)
   emulator.requests.push(...Array.from({ length: 10_000 }, (_, index) => toJournalEntry(index)))
   await send(emulator, list)
@@ -589,7 +589,7 @@ function toJournalEntry (index: number): Emulator['requests'][number] {
   return { method: 'GET', target: String(index), host: '', headers: {}, body: '', operation: 'Unknown', status: 0 }
 }
 
-t.test('reset forgets everything but keys and buckets', async t => {
+t.test('reset removes everything except keys and buckets', async t => {
   const emulator = await startForTest(t)
   await send(emulator, toPut('a'))
   await send(emulator, toJob('once'))
@@ -601,7 +601,7 @@ t.test('reset forgets everything but keys and buckets', async t => {
   t.equal((await send(emulator, toJob('once'))).status, 200)
 })
 
-t.test('close ends idle and half-open connections', async t => {
+t.test('close ends idle connections and connections with a partial request', async t => {
   const emulator = await startForTest(t)
   const idle = await open(emulator)
   const half = await open(emulator)
@@ -609,15 +609,15 @@ t.test('close ends idle and half-open connections', async t => {
   const both = Promise.all([ended(idle), ended(half)])
   await emulator.close()
   t.strictSame(await both, [undefined, undefined])
-  await t.resolves(emulator.close(), 'and again')
+  await t.resolves(emulator.close(), 'a second close does nothing')
 })
 
-t.test('an IPv6 address is given in brackets', async t => {
+t.test('address has brackets when the host is an IPv6 address', async t => {
   const emulator = await startForTest(t, { host: '::1' })
   t.equal(emulator.address, `[::1]:${emulator.port}`)
 })
 
-t.test('the README names every error code with its status, and no other', async t => {
+t.test('README lists exactly the error codes of the emulator with their status', async t => {
   const readme = readFileSync(new URL('../../src/emulator/README.md', import.meta.url), 'utf8')
   const rows = [...readme.matchAll(/^\| (\d{3}) \| `(\w+)` \|/gm)].map(([, status, code]) => `${code} ${status}`)
   t.strictSame(rows.sort(), Object.entries(cosErrors).map(([code, [status]]) => `${code} ${status}`).sort())

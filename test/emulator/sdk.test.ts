@@ -4,7 +4,7 @@ import { exampleCredential } from '../../src/emulator/examples.ts'
 import type { Emulator } from '../../src/emulator/server.ts'
 import { bucketName, startForTest } from './client.ts'
 
-// The official Node SDK 3.0.0 as client: what it sends and reads is the service's own idea of the protocol.
+// The official Node SDK 3.0.0 sends these requests, independently of the emulator's view of the protocol.
 
 const place = { Bucket: bucketName, Region: 'ap-guangzhou' }
 
@@ -13,14 +13,14 @@ function connect (emulator: Emulator, options: COS.COSOptions = {}): COS {
     SecretId: exampleCredential.secretId,
     SecretKey: exampleCredential.secretKey,
     Protocol: 'http:',
-    // Connects here and keeps the Host of the bucket.
+    // `Ip` sets the address and keeps the Host of the bucket.
     Ip: emulator.address,
     KeepAlive: false,
     ...options
   })
 }
 
-// With plain objects instead of the SDK's type, which asks for elements the service does not.
+// The SDK type requires elements that COS does not require, so this is a plain object.
 function toInventory (Id: string, parts: object = {}): COS.InventoryConfiguration {
   return {
     Id,
@@ -49,13 +49,13 @@ interface Listed {
   NextContinuationToken: string
 }
 
-// The SDK's types know neither the token nor the pages.
+// The types of the SDK lack tokens and pages.
 function listPage (cos: COS, ContinuationToken?: string): Promise<Listed> {
   const list = cos.listBucketInventory.bind(cos) as unknown as (params: object) => Promise<Listed>
   return list({ ...place, ContinuationToken })
 }
 
-// Not t.rejects: it cannot handle the SDK's errors, some properties of which are read-only.
+// t.rejects cannot handle errors of the SDK, because some properties are read-only.
 async function failure (call: Promise<unknown>): Promise<unknown[]> {
   try {
     return ['no failure', await call]
@@ -65,7 +65,7 @@ async function failure (call: Promise<unknown>): Promise<unknown[]> {
   }
 }
 
-t.test('put, get, replace and delete', async t => {
+t.test('SDK puts, gets, replaces and deletes a configuration', async t => {
   const cos = connect(await startForTest(t))
   const put = (parts: object) =>
     cos.putBucketInventory({ ...place, Id: 'a', InventoryConfiguration: toInventory('a', parts) })
@@ -83,7 +83,7 @@ t.test('put, get, replace and delete', async t => {
     await failure(cos.getBucketInventory({ ...place, Id: 'a' })), [404, 'InventoryConfigurationNotFoundError'])
 })
 
-t.test('list over two pages, in the order of creation', async t => {
+t.test('SDK lists two pages in the order of creation', async t => {
   const cos = connect(await startForTest(t))
   const ids = Array.from({ length: 150 }, (_, index) => `ID-${index}`)
   for (const Id of ids) await cos.putBucketInventory({ ...place, Id, InventoryConfiguration: toInventory(Id) })
@@ -97,14 +97,14 @@ t.test('list over two pages, in the order of creation', async t => {
     [ids.slice(0, 100), ids.slice(100)])
 })
 
-t.test('list of one and of none', async t => {
+t.test('SDK lists one configuration and none', async t => {
   const cos = connect(await startForTest(t))
   t.strictSame((await listPage(cos)).InventoryConfigurations, [])
   await cos.putBucketInventory({ ...place, Id: 'a', InventoryConfiguration: toInventory('a') })
   t.strictSame((await listPage(cos)).InventoryConfigurations, [toInventory('a')])
 })
 
-t.test('errors arrive with status and code', async t => {
+t.test('SDK reports status and code of errors', async t => {
   const emulator = await startForTest(t)
   const cos = connect(emulator)
   t.strictSame(
@@ -114,10 +114,10 @@ t.test('errors arrive with status and code', async t => {
     await failure(cos.putBucketInventory({ ...place, Id: 'a', InventoryConfiguration })), [400, 'MalformedXML'])
   const other = connect(emulator, { SecretKey: 'AnotherExampleKeyNotASecret00000' })
   t.strictSame(await failure(other.listBucketInventory(place)), [403, 'SignatureDoesNotMatch'])
-  t.strictSame(await failure(cos.deleteBucket(place)), [501, 'NotImplemented'], 'the bucket is safe')
+  t.strictSame(await failure(cos.deleteBucket(place)), [501, 'NotImplemented'], 'the emulator deletes no bucket')
 })
 
-t.test('a temporary key sends its token', async t => {
+t.test('SDK sends the token of a temporary key', async t => {
   const temporary = { secretId: 'AKIDtemporary', secretKey: 'temporaryExampleKey', token: 'token+/==~' }
   const emulator = await startForTest(t, { credentials: [temporary] })
   const { secretId: SecretId, secretKey: SecretKey } = temporary
@@ -128,7 +128,7 @@ t.test('a temporary key sends its token', async t => {
   t.strictSame(await failure(old.listBucketInventory(place)), [400, 'ExpiredToken'])
 })
 
-t.test('the SDK corrects its clock after an expired signature and tries again', async t => {
+t.test('SDK corrects its clock and retries when the signature has expired', async t => {
   const emulator = await startForTest(t)
   emulator.setClockOffset(2 * 3600 * 1000)
   const cos = connect(emulator, { CorrectClockSkew: true })
@@ -136,7 +136,7 @@ t.test('the SDK corrects its clock after an expired signature and tries again', 
   t.strictSame(emulator.requests.map(({ status }) => status), [403, 200])
 })
 
-t.test('the SDK tries again after a reset and a 503', async t => {
+t.test('SDK retries after a reset and a 503', async t => {
   const emulator = await startForTest(t)
   emulator.addFault({ kind: 'reset', times: 1 })
   emulator.addFault({ kind: 'error', status: 503, code: 'SlowDown', times: 1 })
@@ -145,14 +145,14 @@ t.test('the SDK tries again after a reset and a 503', async t => {
   t.equal(emulator.requests[2]?.headers['x-cos-sdk-retry'], 'true')
 })
 
-t.test('the emulator can be the HTTP proxy of an SDK', async t => {
+t.test('emulator works as the HTTP proxy of the SDK', async t => {
   const emulator = await startForTest(t)
   const cos = connect(emulator, { Ip: '', Proxy: `http://${emulator.address}` })
   t.equal((await cos.listBucketInventory(place)).statusCode, 200)
   t.match(emulator.requests[0]?.target, /^http:\/\/examplebucket/)
 })
 
-t.test('the SDK finds buckets and their regions', async t => {
+t.test('SDK lists buckets and finds their regions', async t => {
   const cos = connect(await startForTest(t))
   t.strictSame((await cos.getService({ Region: 'ap-shanghai' })).Buckets.map(({ Name }) => Name), ['logs-1250000000'])
   t.equal((await cos.headBucket(place)).statusCode, 200)

@@ -6,7 +6,7 @@ import type { CosRequest } from '../../src/emulator/request.ts'
 import { verifySignature } from '../../src/emulator/verify-signature.ts'
 import { growsLinearly } from '../growth.ts'
 import {
-  type Sent, bucketHost, bucketName, element, refusal, send, startForTest, toAuthorization, toPut
+  type Sent, bucketHost, bucketName, element, errorOf, send, startForTest, toAuthorization, toPut
 } from './client.ts'
 
 interface Vector {
@@ -25,7 +25,7 @@ interface Vector {
 const { vectors } = JSON.parse(
   readFileSync(new URL('../vectors/cos-signatures.json', import.meta.url), 'utf8')) as { vectors: Vector[] }
 
-// What the operation behind each vector answers once the signature has been accepted.
+// The result of each vector's operation after the signature was accepted.
 const outcomes: Record<string, [number, string | undefined]> = {
   'official-put-object': [501, 'NotImplemented'],
   'official-get-object': [501, 'NotImplemented'],
@@ -38,7 +38,7 @@ const outcomes: Record<string, [number, string | undefined]> = {
 }
 
 for (const vector of vectors) {
-  t.test(`accepts the published signature ${vector.name}, and that of every SDK`, async t => {
+  t.test(`emulator accepts all signatures of ${vector.name}`, async t => {
     const { secretId, secretKey, headers, method, requestTarget, body } = vector
     const [start] = vector.keyTime.split(';').map(Number)
     const token = headers['x-cos-security-token']
@@ -54,13 +54,13 @@ for (const vector of vectors) {
       for (const target of [requestTarget, requestTarget.replace('?inventory', '?inventory=')]) {
         emulator.reset()
         const sentBody = body ?? (method === 'PUT' ? '13 characters' : undefined)
-        const answer = await send(emulator, {
+        const response = await send(emulator, {
           method,
           target,
           headers: { ...headers, Authorization: authorization },
           ...(sentBody !== undefined && { body: sentBody })
         })
-        t.strictSame(refusal(answer), outcomes[vector.name], `${target} ${authorization}`)
+        t.strictSame(errorOf(response), outcomes[vector.name], `${target} ${authorization}`)
       }
     }
   })
@@ -68,7 +68,7 @@ for (const vector of vectors) {
 
 const list: Sent = { target: '/?inventory' }
 
-t.test('refuses a request that differs from what was signed', async t => {
+t.test('emulator returns 403 when the request differs from the signed one', async t => {
   const emulator = await startForTest(t)
   const put = toPut('a')
   const signed = { ...put, headers: { ...put.headers, 'x-cos-example': 'one' } }
@@ -86,13 +86,13 @@ t.test('refuses a request that differs from what was signed', async t => {
     'the presence of a header': request => { delete request.headers['x-cos-example'] }
   }
   for (const [what, tamper] of Object.entries(changes)) {
-    t.strictSame(refusal(await send(emulator, { ...signed, tamper })), [403, 'SignatureDoesNotMatch'], what)
+    t.strictSame(errorOf(await send(emulator, { ...signed, tamper })), [403, 'SignatureDoesNotMatch'], what)
   }
   t.strictSame(emulator.configurations(bucketName), [])
   t.equal((await send(emulator, signed)).status, 200, 'unchanged')
 })
 
-t.test('refuses a signature made with another key, for another time or for other lists', async t => {
+t.test('emulator returns 403 when key, time or lists of the signature differ', async t => {
   const emulator = await startForTest(t)
   const now = Math.floor(Date.now() / 1000)
   const changes: Record<string, Sent> = {
@@ -100,27 +100,27 @@ t.test('refuses a signature made with another key, for another time or for other
     'q-sign-time': { ...list, authorize: right => right.replace(/(q-sign-time=\d+;)\d+/, `$1${now + 5000}`) },
     'q-key-time': { ...list, authorize: right => right.replace(/(q-key-time=\d+;)\d+/, `$1${now + 5000}`) },
     'q-signature': { ...list, authorize: right => right.replace(/[0-9a-f]{40}$/, '0'.repeat(40)) },
-    'a header less': { ...list, authorize: right => right.replace('q-header-list=host', 'q-header-list=') },
-    'a parameter less': { ...list, authorize: right => right.replace('list=inventory', 'list=') },
-    'a header the request lacks': { ...list, authorize: right => right.replace('=host', '=date;host') },
-    'a parameter the request lacks': { ...list, authorize: right => right.replace('=inventory', '=id;inventory') }
+    'a missing header': { ...list, authorize: right => right.replace('q-header-list=host', 'q-header-list=') },
+    'a missing parameter': { ...list, authorize: right => right.replace('list=inventory', 'list=') },
+    'a header that the request lacks': { ...list, authorize: right => right.replace('=host', '=date;host') },
+    'a parameter that the request lacks': { ...list, authorize: right => right.replace('=inventory', '=id;inventory') }
   }
   for (const [what, sent] of Object.entries(changes)) {
-    t.strictSame(refusal(await send(emulator, sent)), [403, 'SignatureDoesNotMatch'], what)
+    t.strictSame(errorOf(await send(emulator, sent)), [403, 'SignatureDoesNotMatch'], what)
   }
 })
 
-t.test('shows what it signed itself when a signature does not match', async t => {
+t.test('error of an invalid signature contains the text that the emulator signed', async t => {
   const emulator = await startForTest(t)
   const authorize = (right: string) => right.replace(/.{40}$/, 'a'.repeat(40))
-  const answer = await send(emulator, { ...list, keyTime: '1;9999999999', authorize })
-  t.equal(element(answer.body, 'FormatString'), `get\n/\ninventory=\nhost=${bucketHost}\n`)
-  t.match(element(answer.body, 'StringToSign'), /^sha1\n1;9999999999\n[0-9a-f]{40}\n$/)
+  const response = await send(emulator, { ...list, keyTime: '1;9999999999', authorize })
+  t.equal(element(response.body, 'FormatString'), `get\n/\ninventory=\nhost=${bucketHost}\n`)
+  t.match(element(response.body, 'StringToSign'), /^sha1\n1;9999999999\n[0-9a-f]{40}\n$/)
 })
 
-t.test('refuses a malformed signature', async t => {
+t.test('emulator returns 400 when the signature is malformed', async t => {
   const emulator = await startForTest(t)
-  const faults: Record<string, (right: string) => string> = {
+  const malformed: Record<string, (right: string) => string> = {
     'another algorithm': right => right.replace('sha1', 'sha256'),
     'a missing field': right => right.replace(/&q-key-time=[\d;]+/, ''),
     'an unknown field': right => `${right}&q-extra=1`,
@@ -133,47 +133,47 @@ t.test('refuses a malformed signature', async t => {
     'a list with a name twice': right => right.replace('=host', '=host;host'),
     'a list in upper case': right => right.replace('=host', '=Host')
   }
-  for (const [what, authorize] of Object.entries(faults)) {
-    t.strictSame(refusal(await send(emulator, { ...list, authorize })), [400, 'InvalidArgument'], what)
+  for (const [what, authorize] of Object.entries(malformed)) {
+    t.strictSame(errorOf(await send(emulator, { ...list, authorize })), [400, 'InvalidArgument'], what)
   }
 })
 
-t.test('tells an expired signature from a clock that is ahead', async t => {
+t.test('emulator distinguishes an expired signature from a clock that is ahead', async t => {
   const start = 1_700_000_000
   const emulator = await startForTest(t, { now: () => start * 1000 })
   const at = (keyTime: string) => send(emulator, { ...list, keyTime })
 
   const expired = await at(`${start - 900};${start - 1}`)
-  t.strictSame(refusal(expired), [403, 'AccessDenied'])
+  t.strictSame(errorOf(expired), [403, 'AccessDenied'])
   t.equal(element(expired.body, 'Message'), 'Request has expired')
   t.equal((await at(`${start - 900};${start}`)).status, 200, 'in its last second')
   t.equal((await at(`${start + 900};${start + 1000}`)).status, 200, '900 seconds ahead')
-  t.strictSame(refusal(await at(`${start + 901};${start + 1000}`)), [403, 'RequestTimeTooSkewed'])
+  t.strictSame(errorOf(await at(`${start + 901};${start + 1000}`)), [403, 'RequestTimeTooSkewed'])
 
   emulator.setClockOffset(3_600_000)
   const late = await at(`${start};${start + 900}`)
-  t.strictSame(refusal(late), [403, 'AccessDenied'])
+  t.strictSame(errorOf(late), [403, 'AccessDenied'])
   t.equal(late.headers.date, new Date((start + 3600) * 1000).toUTCString())
 })
 
-t.test('knows its keys and the tokens of temporary ones', async t => {
+t.test('emulator returns an error when key or token is unknown', async t => {
   const emulator = await startForTest(t)
   const temporary = { secretId: 'AKIDtemporary', secretKey: 'temporaryExampleKey', token: 'token+/==~' }
   const withToken = (token: string): Sent =>
     ({ ...list, credential: temporary, headers: { 'x-cos-security-token': token } })
-  t.strictSame(refusal(await send(emulator, withToken('token+/==~'))), [403, 'InvalidAccessKeyId'], 'unknown key')
+  t.strictSame(errorOf(await send(emulator, withToken('token+/==~'))), [403, 'InvalidAccessKeyId'], 'unknown key')
 
   emulator.setCredentials([exampleCredential, temporary])
   t.equal((await send(emulator, withToken('token+/==~'))).status, 200)
-  t.strictSame(refusal(await send(emulator, withToken('another'))), [400, 'ExpiredToken'])
+  t.strictSame(errorOf(await send(emulator, withToken('another'))), [400, 'ExpiredToken'])
   t.strictSame(
-    refusal(await send(emulator, { ...list, credential: temporary })), [403, 'InvalidAccessKeyId'], 'no token')
+    errorOf(await send(emulator, { ...list, credential: temporary })), [403, 'InvalidAccessKeyId'], 'no token')
   t.strictSame(
-    refusal(await send(emulator, { ...list, headers: { 'x-cos-security-token': 'token' } })),
+    errorOf(await send(emulator, { ...list, headers: { 'x-cos-security-token': 'token' } })),
     [403, 'InvalidAccessKeyId'], 'a token for a permanent key')
 })
 
-t.test('takes the signature from the query, with its token', async t => {
+t.test('emulator accepts a signature in the query with its token', async t => {
   const temporary = { secretId: 'AKIDtemporary', secretKey: 'temporaryExampleKey', token: 'token+/==~' }
   const emulator = await startForTest(t, { credentials: [temporary] })
   const authorization = toAuthorization({
@@ -183,13 +183,13 @@ t.test('takes the signature from the query, with its token', async t => {
   fields.set('x-cos-security-token', temporary.token)
 
   t.equal((await send(emulator, { target: `/?inventory&${fields}`, credential: null })).status, 200)
-  t.equal((await send(emulator, { target: `/?${fields}&inventory`, credential: null })).status, 200, 'in front')
+  t.equal((await send(emulator, { target: `/?${fields}&inventory`, credential: null })).status, 200, 'at the start of the query')
   t.strictSame(
-    refusal(await send(emulator, { target: `/?inventory&${fields}`, headers: { Authorization: authorization } })),
-    [400, 'InvalidArgument'], 'not in both places')
+    errorOf(await send(emulator, { target: `/?inventory&${fields}`, headers: { Authorization: authorization } })),
+    [400, 'InvalidArgument'], 'not in both query and header')
 })
 
-t.test('takes a Host signed with or without its port', async t => {
+t.test('emulator accepts a Host signed with or without its port', async t => {
   const emulator = await startForTest(t)
   const withPort = `${bucketHost}:${emulator.port}`
   t.equal((await send(emulator, { ...list, host: withPort })).status, 200)
@@ -200,10 +200,10 @@ t.test('takes a Host signed with or without its port', async t => {
   const signedWith = await send(emulator, {
     ...list, host: withPort, tamper: request => { request.headers['Host'] = bucketHost }
   })
-  t.strictSame(refusal(signedWith), [403, 'SignatureDoesNotMatch'])
+  t.strictSame(errorOf(signedWith), [403, 'SignatureDoesNotMatch'])
 })
 
-t.test('signs header values as UTF-8 and names in lower case', async t => {
+t.test('emulator verifies header values as UTF-8 and names in lower case', async t => {
   const emulator = await startForTest(t)
   const value = '报告 (a) *'
   const authorization = toAuthorization({
@@ -213,14 +213,14 @@ t.test('signs header values as UTF-8 and names in lower case', async t => {
     credential: exampleCredential,
     keyTime: '1;9999999999'
   })
-  const answer = await send(emulator, {
+  const response = await send(emulator, {
     target: '/?Inventory-Extra=x',
     headers: { 'x-cos-note': Buffer.from(value).toString('latin1'), Authorization: authorization }
   })
-  t.strictSame(refusal(answer), [501, 'NotImplemented'], 'the signature is accepted')
+  t.strictSame(errorOf(response), [501, 'NotImplemented'], 'the signature is accepted')
 })
 
-/** A DELETE whose signature covers only these headers and the parameters of this target. */
+/** Returns a DELETE whose signature covers only these headers and the parameters of this target. */
 function covering (target: string, headers: Record<string, string>): Sent {
   const authorization = toAuthorization({
     method: 'DELETE', target, headers, credential: exampleCredential, keyTime: '1;9999999999'
@@ -239,7 +239,7 @@ t.test('emulator rejects a signature that does not cover Host and parameters', a
   ]
   for (const [target, headers, uncovered] of partial) {
     const response = await send(emulator, covering(target, headers))
-    t.strictSame(refusal(response), [403, 'SignatureDoesNotMatch'])
+    t.strictSame(errorOf(response), [403, 'SignatureDoesNotMatch'])
     t.equal(element(response.body, 'Message'), `The signature does not cover ${uncovered}. ` +
       'Sign every part of the request, or start the emulator with EMULATOR_LENIENT=signature-coverage.')
   }
@@ -251,12 +251,12 @@ t.test('emulator accepts a partial signature when signature coverage is lenient'
   t.equal((await send(emulator, covering('/', {}))).status, 204)
 })
 
-t.test('emulator uses the first value when a signed parameter is repeated', async t => {
+t.test('emulator uses the first value when a signed parameter occurs twice', async t => {
   const emulator = await startForTest(t)
   const response = await send(emulator, {
     target: '/?inventory&id=a', tamper: request => { request.target += '&id=b' }
   })
-  t.strictSame(refusal(response), [400, 'InvalidArgument'], 'the signature is accepted')
+  t.strictSame(errorOf(response), [400, 'InvalidArgument'], 'the signature is accepted')
 })
 
 t.test('signature verification takes linear time when many parameters are listed', async t => {
@@ -274,22 +274,22 @@ t.test('signature verification takes linear time when many parameters are listed
   t.ok(growsLinearly(verify, 1000))
 })
 
-t.test('looks for the bucket before the signature, for permission after it', async t => {
+t.test('emulator checks the bucket before the signature and permission after it', async t => {
   const emulator = await startForTest(t, {
     credentials: [{ ...exampleCredential, actions: ['cos:GetBucketInventory'] }]
   })
   const elsewhere = bucketHost.replace('guangzhou', 'shanghai')
   const absent = bucketHost.replace('examplebucket', 'absent')
   for (const credential of [null, exampleCredential]) {
-    t.strictSame(refusal(await send(emulator, { ...list, host: absent, credential })), [404, 'NoSuchBucket'])
-    t.strictSame(refusal(await send(emulator, { ...list, host: elsewhere, credential })), [404, 'NoSuchBucket'])
+    t.strictSame(errorOf(await send(emulator, { ...list, host: absent, credential })), [404, 'NoSuchBucket'])
+    t.strictSame(errorOf(await send(emulator, { ...list, host: elsewhere, credential })), [404, 'NoSuchBucket'])
   }
   const anonymous = await send(emulator, { ...list, credential: null })
-  t.strictSame(refusal(anonymous), [403, 'AccessDenied'])
+  t.strictSame(errorOf(anonymous), [403, 'AccessDenied'])
   t.equal(element(anonymous.body, 'Message'), 'Access Denied.')
 
-  t.strictSame(refusal(await send(emulator, toPut('a'))), [403, 'AccessDenied'])
+  t.strictSame(errorOf(await send(emulator, toPut('a'))), [403, 'AccessDenied'])
   t.strictSame(
-    refusal(await send(emulator, { target: '/?inventory&id=a' })), [404, 'InventoryConfigurationNotFoundError'])
-  t.equal((await send(emulator, list)).status, 200, 'no document names the action of LIST: it is always allowed')
+    errorOf(await send(emulator, { target: '/?inventory&id=a' })), [404, 'InventoryConfigurationNotFoundError'])
+  t.equal((await send(emulator, list)).status, 200, 'COS documents no action for LIST, so it is always allowed')
 })

@@ -6,34 +6,34 @@ interface Test {
   teardown (handler: () => unknown): void
 }
 
-/** What came of a request. */
+/** The result of a request. */
 export interface Reply {
   method: string
   path: string
-  /** 0 when no answer came; `fault` says why then. */
+  /** 0 when no response arrived; `failure` has the reason. */
   status: number
   headers: Record<string, string | string[] | undefined>
   text: string
   /** The `code` of a problem document. */
   code: string | undefined
-  fault: string | undefined
+  failure: string | undefined
   startedAt: number
   /** Milliseconds from sending to the last byte. */
   ms: number
 }
 
-/** A caller of the service, over connections of its own. */
+/** A caller of the service with its own connections. */
 export interface Caller {
-  /** Never rejects: a request that fails is a reply with status 0. An object is sent as JSON. */
+  /** Sends a request; an object is sent as JSON. A failed request is a reply with status 0, not an error. */
   call (method: string, path: string, body?: object, signal?: AbortSignal): Promise<Reply>
   /** Closes its connections. */
   close (): Promise<void>
 }
 
-/** Whether everything runs at full length; else in the short form that `npm test` has time for. */
+/** Whether tests run at full length; otherwise they run in the short form of `npm test`. */
 export const isFull = process.env['FAULTS'] === 'full'
 
-/** As many connections as there are requests at once, kept alive between them. */
+/** Creates a caller with one kept-alive connection per concurrent request. */
 export function createCaller (t: Test, origin: string): Caller {
   const agent = new Agent({ pipelining: 1, connections: null, headersTimeout: 60_000, bodyTimeout: 60_000 })
   t.teardown(() => agent.destroy())
@@ -43,7 +43,7 @@ export function createCaller (t: Test, origin: string): Caller {
       const startedAt = performance.now()
       const about = { method, path, startedAt }
       try {
-        const answer = await agent.request({
+        const response = await agent.request({
           origin,
           path,
           method: method as Dispatcher.HttpMethod,
@@ -51,14 +51,14 @@ export function createCaller (t: Test, origin: string): Caller {
           body: body === undefined ? null : JSON.stringify(body),
           ...(signal !== undefined && { signal })
         })
-        const text = await answer.body.text()
-        const { statusCode: status, headers } = answer
+        const text = await response.body.text()
+        const { statusCode: status, headers } = response
         const ms = performance.now() - startedAt
-        return { ...about, status, headers, text, code: codeOf(headers, text), fault: undefined, ms }
+        return { ...about, status, headers, text, code: codeOf(headers, text), failure: undefined, ms }
       } catch (error) {
         const { code, name, message } = error as NodeJS.ErrnoException
-        const fault = `${code ?? name}: ${message}`
-        return { ...about, status: 0, headers: {}, text: '', code: undefined, fault, ms: performance.now() - startedAt }
+        const failure = `${code ?? name}: ${message}`
+        return { ...about, status: 0, headers: {}, text: '', code: undefined, failure, ms: performance.now() - startedAt }
       }
     }
   }
@@ -70,10 +70,10 @@ function codeOf (headers: Reply['headers'], text: string): string | undefined {
 }
 
 /**
- * Sends at a rate, whatever comes back and however late: callers in the world do not wait for each other.
+ * Sends requests at a rate, independent of their responses, as real callers do.
  *
- * @param perSecond requests a second, by the clock: a timer that comes late sends what has become due
- * @returns what every request gave, once all have
+ * @param perSecond requests per second; a late timer sends all requests that are due
+ * @returns the results of all requests
  */
 export async function openLoop<T> (
   perSecond: number, seconds: number, send: (index: number) => Promise<T>
@@ -93,7 +93,7 @@ export async function openLoop<T> (
   return await Promise.all(sent)
 }
 
-/** Keeps so many requests under way until `total` have been sent, and gives what each gave. */
+/** Keeps this many requests in flight until `total` have been sent, and returns their results. */
 export async function closedLoop<T> (
   concurrency: number, total: number, send: (index: number) => Promise<T>
 ): Promise<T[]> {
@@ -108,7 +108,7 @@ export async function closedLoop<T> (
   return results
 }
 
-/** Keeps so many requests under way until told to stop; then gives what each gave. */
+/** Keeps this many requests in flight until `stop` is called, which returns their results. */
 export function loadUntilStopped<T> (
   concurrency: number, send: (index: number) => Promise<T>
 ): { results: T[], stop: () => Promise<T[]> } {
@@ -128,34 +128,34 @@ export function loadUntilStopped<T> (
   }
 }
 
-/** Resolves after so many milliseconds with what the act gives: for what must happen at a time, not after an event. */
+/** Runs a function after this many milliseconds and returns its result. */
 export async function at<T> (ms: number, act: () => T): Promise<T> {
   return await new Promise(resolve => { setTimeout(() => { resolve(act()) }, ms) })
 }
 
 /**
- * Looks until a check holds: for what no event tells of, such as figures of another process.
+ * Reads a value until it meets a condition, for values without events, such as metrics of another process.
  *
- * @throws {Error} when it does not hold within `limitMs`; the error has what was seen last
+ * @throws {Error} when the condition is not met within `limitMs`; the message has the last value
  */
 export async function until<T> (
-  look: () => T | Promise<T>, holds: (seen: T) => boolean, limitMs = 10_000
+  read: () => T | Promise<T>, isMet: (value: T) => boolean, limitMs = 10_000
 ): Promise<T> {
   const endsAt = performance.now() + limitMs
   for (;;) {
-    const seen = await at(10, look)
-    if (holds(seen)) return seen
-    if (performance.now() > endsAt) throw new Error(`not within ${limitMs} ms; last seen: ${JSON.stringify(seen)}`)
+    const value = await at(10, read)
+    if (isMet(value)) return value
+    if (performance.now() > endsAt) throw new Error(`not within ${limitMs} ms; last value: ${JSON.stringify(value)}`)
   }
 }
 
-/** The value that the share `q` (0 to 1) of the values does not exceed. */
+/** Returns the value that the share `q` (0 to 1) of the values does not exceed. */
 export function quantile (values: number[], q: number): number {
   const sorted = values.toSorted((a, b) => a - b)
   return sorted[Math.max(0, Math.ceil(sorted.length * q) - 1)] ?? NaN
 }
 
-/** How often each key comes, such as each status. */
+/** Counts the values by key, such as by status. */
 export function countBy<T> (values: T[], keyOf: (value: T) => string | number | undefined): Record<string, number> {
   const counts: Record<string, number> = {}
   for (const value of values) {
@@ -165,7 +165,7 @@ export function countBy<T> (values: T[], keyOf: (value: T) => string | number | 
   return counts
 }
 
-/** Numbers from 0 to 1 that a seed decides (mulberry32). */
+/** Creates a generator of numbers from 0 to 1 with a seed (mulberry32). */
 export function createRandom (seed: number): () => number {
   let state = seed >>> 0
   return () => {

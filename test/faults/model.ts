@@ -1,33 +1,33 @@
-/** Which configuration an id has: the number that its PUT was given, or none. */
+/** The configuration of an id: the number of its PUT, or none. */
 export type Version = number
 export const none: Version = 0
 
 /**
- * What may be true of one id while its writes are acknowledged, refused, or lost without a trace. One write at a time;
- * reads at any time, also during one.
+ * The possible states of one id while its writes are acknowledged, rejected or lost. There is one write at a time, and
+ * reads at any time.
  */
 export interface Entry {
   readonly bucket: string
   readonly id: string
-  /** Nobody knows when a write of it ends, so that no other may begin. */
+  /** A write has an unknown end, so no other write may begin. */
   isRetired: boolean
   readonly isBeingWritten: boolean
-  /** A read begins; `end` gives everything that it may find. */
+  /** Begins a read; `end` returns all versions that it may find. */
   read (): { end: () => ReadonlySet<Version> }
-  /** A write begins. */
+  /** Begins a write. */
   write (version: Version): {
-    /** It was made. */
+    /** The write was made. */
     acknowledge: () => void
-    /** It was not made, and never will be. */
-    refuse: () => void
-    /** It was made, or was not. */
+    /** The write was not and will not be made. */
+    reject: () => void
+    /** The write may have been made. */
     lose: () => void
   }
-  /** What may be true now. */
+  /** Returns all versions that may be stored now. */
   possible (): ReadonlySet<Version>
 }
 
-/** An id that is not there yet. */
+/** Creates an id without a configuration. */
 export function createEntry (bucket: string, id: string): Entry {
   let possible = new Set([none])
   let isBeingWritten = false
@@ -57,7 +57,7 @@ export function createEntry (bucket: string, id: string): Entry {
         possible = versions
         isBeingWritten = false
       }
-      return { acknowledge: endWith(new Set([version])), refuse: endWith(before), lose: endWith(possible) }
+      return { acknowledge: endWith(new Set([version])), reject: endWith(before), lose: endWith(possible) }
     }
   }
 }

@@ -2,13 +2,13 @@ import t from 'tap'
 import { startTestEmulator, bucket, otherBucket, at as pathOf, configuration } from '../start.ts'
 import { closedLoop, countBy, createCaller, isFull, openLoop, quantile, until } from './load.ts'
 import { metric, residentMiB, startEmulatorProcess, startServiceProcess } from './processes.ts'
-import { startRelay } from './sick-hosts.ts'
+import { startRelay } from './failing-hosts.ts'
 
 const collection = `/buckets/${bucket}/inventories`
 
-t.test('offered five times what it can do, it does what it can, and refuses the rest at once', async t => {
+t.test('service serves at least 80 % of its capacity under fivefold load', async t => {
   const latencyMs = 100
-  // 200 calls a second; half of that in the short form, which shares the machine with other tests.
+  // Capacity is 200 calls per second. The short form shares the machine with other tests, so it uses half.
   const concurrency = isFull ? 20 : 10
   const waitMs = 1000
   const emulator = await startEmulatorProcess(t, [{ name: bucket, region: 'ap-guangzhou' }])
@@ -20,7 +20,7 @@ t.test('offered five times what it can do, it does what it can, and refuses the 
   const caller = createCaller(t, service.url)
   const list = () => caller.call('GET', collection)
   await emulator.addFault({ kind: 'latency', ms: latencyMs })
-  // Until code is compiled, the service is busier with itself than with anything offered.
+  // The service needs warm-up, because compilation of its code takes more time than its calls.
   await closedLoop(6 * concurrency, 2000, list)
 
   const sample = 20 * concurrency
@@ -34,20 +34,20 @@ t.test('offered five times what it can do, it does what it can, and refuses the 
   const offered = 5 * concurrency * 1000 / latencyMs
   const replies = await openLoop(offered, seconds, list)
   const served = replies.filter(({ status }) => status === 200)
-  const refused = replies.filter(({ status }) => status !== 200)
-  const [servedMs, refusedMs] = [served, refused].map(each => each.map(({ ms }) => ms)) as [number[], number[]]
+  const rejected = replies.filter(({ status }) => status !== 200)
+  const [servedMs, rejectedMs] = [served, rejected].map(each => each.map(({ ms }) => ms)) as [number[], number[]]
   const goodput = served.length / seconds
   t.comment(`capacity ${capacity.toFixed()}/s; offered ${offered}/s: ${goodput.toFixed()}/s served`)
   t.comment(`served p50 ${quantile(servedMs, 0.5).toFixed()} ms, p99 ${quantile(servedMs, 0.99).toFixed()} ms; ` +
-    `refused p50 ${quantile(refusedMs, 0.5).toFixed(1)} ms, p99 ${quantile(refusedMs, 0.99).toFixed(1)} ms`)
+    `rejected p50 ${quantile(rejectedMs, 0.5).toFixed(1)} ms, p99 ${quantile(rejectedMs, 0.99).toFixed(1)} ms`)
   t.ok(goodput >= 0.8 * capacity, `${goodput.toFixed()}/s of ${capacity.toFixed()}/s`)
-  t.strictSame(Object.keys(countBy(refused, ({ status, code }) => `${status} ${code}`)), ['503 Overloaded'])
-  t.strictSame(refused.filter(({ headers }) => !/^[1-9]\d*$/.test(String(headers['retry-after']))), [], 'each says when to come back')
-  // No call waits longer than COS_TIMEOUT_MS for its turn; in its turn it takes COS's time. Twice that for the machine.
-  t.ok(quantile(servedMs, 1) <= waitMs + 2 * latencyMs, 'what is served is served in time')
-  t.ok(quantile(refusedMs, 0.5) < latencyMs, 'what is refused is refused before COS could have answered')
-  // A request takes some 10 KiB: were those refused kept, there would be far more. Else it is what the collector, which
-  // takes its time when there is much memory, has not come to yet.
+  t.strictSame(Object.keys(countBy(rejected, ({ status, code }) => `${status} ${code}`)), ['503 Overloaded'])
+  t.strictSame(rejected.filter(({ headers }) => !/^[1-9]\d*$/.test(String(headers['retry-after']))), [], 'each response has Retry-After')
+  // A call waits at most COS_TIMEOUT_MS and then takes the time of COS. The limit allows twice that time.
+  t.ok(quantile(servedMs, 1) <= waitMs + 2 * latencyMs, 'responses arrive in time')
+  t.ok(quantile(rejectedMs, 0.5) < latencyMs, 'requests are rejected in less time than COS needs')
+  // A request uses about 10 KiB, so a leak of rejected requests would exceed the limit. Smaller growth is garbage that
+  // was not collected yet.
   const grownMiB = residentMiB(service.pid) - restingMiB
   t.comment(`memory ${restingMiB.toFixed()} MiB, ${grownMiB.toFixed()} MiB more under overload`)
   t.ok(grownMiB < 96, `memory grew by ${grownMiB.toFixed()} MiB`)
@@ -55,12 +55,12 @@ t.test('offered five times what it can do, it does what it can, and refuses the 
   t.equal(await metric(service.url, 'cos_calls_waiting'), 0)
 
   const after = await closedLoop(concurrency, 100, list)
-  t.strictSame(countBy(after, ({ status }) => status), { 200: 100 }, 'afterwards all is as before')
+  t.strictSame(countBy(after, ({ status }) => status), { 200: 100 }, 'the service works as before')
 })
 
-t.test('a service that has just started refuses nobody for being busy, however slow the machine', async t => {
+t.test('service rejects no request right after its start on a slow machine', async t => {
   const emulator = await startTestEmulator(t)
-  // More at once than there are cores, each of which starts as slowly as it would with a small share of one.
+  // Four services share fewer cores, so each starts as slowly as on a small share of one.
   const replies = await Promise.all(Array.from({ length: 4 }, async () => {
     const service = await startServiceProcess(t, emulator.address)
     const caller = createCaller(t, service.url)
@@ -69,7 +69,7 @@ t.test('a service that has just started refuses nobody for being busy, however s
   t.strictSame(countBy(replies.flat(), ({ status, code }) => `${status} ${code ?? ''}`), { '200 ': 80 })
 })
 
-t.test('a caller that leaves gives its turn to the next one: a read is broken off, and a call that waits is never sent', async t => {
+t.test('queued call is dropped and a read aborted when the caller disconnects', async t => {
   const emulator = await startTestEmulator(t)
   const relay = await startRelay(t, emulator)
   const service = await startServiceProcess(t, relay.address, { COS_MAX_CONCURRENCY: '1' })
@@ -81,27 +81,27 @@ t.test('a caller that leaves gives its turn to the next one: a read is broken of
   const read = caller.call('GET', collection, undefined, reader.signal)
   await until(() => emulator.requests.length, received => received === 1)
   const impatient = new AbortController()
-  const left = caller.call('PUT', pathOf('left'), configuration, impatient.signal)
+  const dropped = caller.call('PUT', pathOf('left'), configuration, impatient.signal)
   await until(waiting, count => count === 1)
   const patient = caller.call('PUT', pathOf('stayed'), configuration)
   await until(waiting, count => count === 2)
   t.equal(emulator.requests.length, 1, 'one call at a time')
 
   impatient.abort()
-  t.equal((await left).status, 0)
+  t.equal((await dropped).status, 0)
   await until(waiting, count => count === 1)
   t.equal(relay.ended(), 0)
   reader.abort()
   t.equal((await read).status, 0)
   const stayed = await patient
   t.equal(stayed.status, 204)
-  t.ok(stayed.ms < 5000, `its turn came when the reader left, not when the reader's time was up (${stayed.ms.toFixed()} ms)`)
-  t.equal(relay.ended(), 1, 'the connection of the read, and no other')
+  t.ok(stayed.ms < 5000, `the call started when the reader disconnected, not at its timeout (${stayed.ms.toFixed()} ms)`)
+  t.equal(relay.ended(), 1, 'only the connection of the read was closed')
   t.strictSame(emulator.requests.map(({ method }) => method), ['GET', 'PUT'])
   t.equal(emulator.configurations(bucket).length, 1)
 })
 
-t.test('a write that was sent is let finish when its caller leaves, and holds its place until then', async t => {
+t.test('PUT in flight finishes and keeps its permit when the caller disconnects', async t => {
   const emulator = await startTestEmulator(t)
   const relay = await startRelay(t, emulator)
   const service = await startServiceProcess(t, relay.address, {
@@ -109,13 +109,13 @@ t.test('a write that was sent is let finish when its caller leaves, and holds it
   })
   const caller = createCaller(t, service.url)
   emulator.addFault({ kind: 'latency', ms: 300, times: 1 })
-  const leaving = new AbortController()
-  const left = caller.call('PUT', pathOf('left'), configuration, leaving.signal)
+  const disconnecting = new AbortController()
+  const disconnected = caller.call('PUT', pathOf('left'), configuration, disconnecting.signal)
   await until(() => emulator.requests.length, received => received === 1)
-  leaving.abort()
-  t.equal((await left).status, 0)
+  disconnecting.abort()
+  t.equal((await disconnected).status, 0)
   const next = await caller.call('GET', pathOf('left'))
-  t.equal(next.status, 200, 'the next call finds what was written')
+  t.equal(next.status, 200, 'the next call reads the written configuration')
   t.strictSame(emulator.requests.map(({ method, status }) => [method, status]), [['PUT', 200], ['GET', 200]])
   t.match(service.stdout(), /"type":"audit".*"id":"left".*"outcome":"success"/)
 })

@@ -11,35 +11,35 @@ interface Test {
   teardown (handler: () => unknown): void
 }
 
-/** The service as a process of its own. */
+/** The service as a process. */
 export interface ServiceProcess extends Program {
   url: string
   port: number
   pid: number
 }
 
-/** The emulator as a process of its own, so that load on it takes nothing from the callers. */
+/** The emulator as a process, so that its load does not slow the callers. */
 export interface EmulatorProcess {
   address: string
   addFault (fault: Fault): Promise<void>
   clearFaults (): Promise<void>
-  /** Moves what the emulator takes for now. */
+  /** Sets the clock of the emulator ahead by this time. */
   setClockOffset (ms: number): Promise<void>
-  /** The documents stored in a bucket. */
+  /** Returns the documents stored in a bucket. */
   configurations (bucket: string): Promise<string[]>
-  /** Ends it, and every connection to it. */
+  /** Stops the emulator and closes its connections. */
   stop (): Promise<void>
 }
 
-/** A line of the service's log. */
+/** A line in the log of the service. */
 export interface LogLine { level: number, msg: string, [field: string]: unknown }
 
-/** Buckets in regions, as the environment of the service names them. */
+/** Returns the value of COS_BUCKET_REGIONS for these buckets. */
 export function bucketRegions (buckets: EmulatorBucket[]): string {
   return buckets.map(({ name, region }) => `${name}=${region}`).join(',')
 }
 
-/** The service as a process, once it listens; what it calls COS is at `cosAddress`. */
+/** Starts the service with COS at this address and waits until it listens. */
 export async function startServiceProcess (
   t: Test, cosAddress: string, environment: Record<string, string> = {}
 ): Promise<ServiceProcess> {
@@ -59,7 +59,7 @@ export async function startServiceProcess (
   return { ...program, url, port: Number(new URL(url).port), pid: program.process.pid as number }
 }
 
-/** The emulator's own program, once it listens. */
+/** Starts the emulator and waits until it listens. */
 export async function startEmulatorProcess (t: Test, buckets: EmulatorBucket[]): Promise<EmulatorProcess> {
   const program = startProgram(t, 'emulator/main', {
     EMULATOR_PORT: '0',
@@ -68,7 +68,7 @@ export async function startEmulatorProcess (t: Test, buckets: EmulatorBucket[]):
   })
   const [, address = ''] = await program.until(/emulator on http:\/\/(\S+)/)
   const admin = async (method: Dispatcher.HttpMethod, path: string, body?: object): Promise<unknown> => {
-    const { status, text } = await ask(`http://${address}/_emulator/${path}`, method, body)
+    const { status, text } = await requestOnce(`http://${address}/_emulator/${path}`, method, body)
     if (status >= 300) throw new Error(`${method} ${path}: ${status} ${text}`)
     return text === '' ? undefined : JSON.parse(text)
   }
@@ -85,28 +85,28 @@ export async function startEmulatorProcess (t: Test, buckets: EmulatorBucket[]):
   }
 }
 
-/** The log so far, audit lines included. */
+/** Returns the log so far, including audit lines. */
 export function logOf ({ stdout }: Program): LogLine[] {
   const text = stdout()
-  // The last line may still be on its way.
+  // The last line may be incomplete.
   return text.slice(0, text.lastIndexOf('\n') + 1).split('\n').filter(line => line !== '')
     .map(line => JSON.parse(line) as LogLine)
 }
 
-/** Resident memory of a process in MiB. */
+/** Returns the resident memory of a process in MiB. */
 export function residentMiB (pid: number): number {
   const [, kib = 'NaN'] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? []
   return Number(kib) / 1024
 }
 
-/** How many file descriptors a process has open, sockets above all. */
+/** Returns the number of open file descriptors of a process, mostly sockets. */
 export function openDescriptors (pid: number): number {
   return readdirSync(`/proc/${pid}/fd`).length
 }
 
-/** What a metric is now, summed over the series whose labels include these; 0 when there is none. */
+/** Returns the value of a metric, summed over the series with these labels; 0 when there is none. */
 export async function metric (url: string, name: string, labels: Record<string, string> = {}): Promise<number> {
-  const { text } = await ask(`${url}/metrics`)
+  const { text } = await requestOnce(`${url}/metrics`)
   const wanted = Object.entries(labels).map(([label, value]) => `${label}="${value}"`)
   return text.split('\n')
     .filter(line => line.startsWith(`${name}{`) || line.startsWith(`${name} `))
@@ -114,12 +114,12 @@ export async function metric (url: string, name: string, labels: Record<string, 
     .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0)
 }
 
-/** Asks over a connection that ends with the answer, so that none stays open to be counted. */
-export async function ask (
+/** Sends a request over a connection that closes after the response, so that it is not counted later. */
+export async function requestOnce (
   url: string, method: Dispatcher.HttpMethod = 'GET', body?: object
 ): Promise<{ status: number, text: string }> {
   const headers = body === undefined ? {} : { 'content-type': 'application/json' }
   const sent = body === undefined ? null : JSON.stringify(body)
-  const answer = await request(url, { method, headers, body: sent, reset: true })
-  return { status: answer.statusCode, text: await answer.body.text() }
+  const response = await request(url, { method, headers, body: sent, reset: true })
+  return { status: response.statusCode, text: await response.body.text() }
 }

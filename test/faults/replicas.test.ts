@@ -5,14 +5,14 @@ import { countBy, createCaller, isFull, loadUntilStopped, until } from './load.t
 import type { Caller, Reply } from './load.ts'
 import { startNginx } from '../deploy/nginx.ts'
 import { freePort } from '../free-port.ts'
-import { ask, startEmulatorProcess, startServiceProcess } from './processes.ts'
+import { requestOnce, startEmulatorProcess, startServiceProcess } from './processes.ts'
 import type { EmulatorProcess, ServiceProcess } from './processes.ts'
 
 const concurrency = 16
 const rounds = isFull ? 4 : 1
 const { IsEnabled: _, Schedule: __, ...job } = configuration
 
-t.test('a rolling restart of two replicas behind nginx, under load: no request fails', async t => {
+t.test('no request fails during a rolling restart of two replicas behind nginx', async t => {
   const { caller, emulator, errors, replicas } = await start(t)
   const work = createWork(caller)
   const load = loadUntilStopped(concurrency, work.step)
@@ -26,35 +26,35 @@ t.test('a rolling restart of two replicas behind nginx, under load: no request f
   await until(() => load.results.length, count => count >= served + 100)
   const replies = await load.stop()
   t.comment(`${replies.length} requests: ${JSON.stringify(countBy(replies, ({ status }) => status))}`)
-  // Refused connections are the other replica's business.
-  const complaints = errors().filter(line => !line.includes('Connection refused'))
-  t.strictSame(replies.filter(isFailed).map(describe), [], complaints.join('\n') || 'no request failed')
+  // nginx sends a request to the other replica when a connection fails.
+  const proxyErrors = errors().filter(line => !line.includes('Connection refused'))
+  t.strictSame(replies.filter(isFailed).map(describe), [], proxyErrors.join('\n') || 'no request failed')
   await work.check(t, emulator)
 })
 
-t.test('kill -9 of one of two replicas, under load: only what was under way with it fails, and nothing acknowledged is lost', async t => {
+t.test('kill -9 of a replica fails only POST in flight and loses no acknowledged change', async t => {
   const { caller, emulator, replicas } = await start(t)
   const work = createWork(caller)
   const load = loadUntilStopped(concurrency, work.step)
   const [killed] = replicas as [Replica]
   await until(() => load.results.length, count => count >= 100)
-  const underWay = work.underWay()
+  const inFlight = work.inFlight()
   killed.kill()
   const before = load.results.length
   await killed.ended()
   await until(() => load.results.length, count => count >= before + 300)
   const replies = await load.stop()
   const failed = replies.filter(isFailed)
-  t.comment(`${replies.length} requests, ${underWay} under way at the kill, failed: ${JSON.stringify(failed.map(describe))}`)
-  t.ok(failed.length <= underWay, `${failed.length} failed of ${underWay} that were under way with either`)
-  // nginx asks the other replica what may be asked twice.
+  t.comment(`${replies.length} requests, ${inFlight} in flight at the kill, failed: ${JSON.stringify(failed.map(describe))}`)
+  t.ok(failed.length <= inFlight, `${failed.length} failed of ${inFlight} in flight at both replicas`)
+  // nginx retries idempotent methods at the other replica.
   t.strictSame(failed.filter(({ method }) => method !== 'POST').map(describe), [])
   t.strictSame(failed.filter(({ status, code }) => status !== 502 || code !== 'UpstreamUnreachable').map(describe), [])
   await work.check(t, emulator)
 })
 
 interface Replica {
-  /** Ends it by SIGTERM, starts it again and waits until it is ready. */
+  /** Stops the replica with SIGTERM, starts it again and waits until it is ready. */
   restart (): Promise<void>
   kill (): void
   ended (): Promise<void>
@@ -75,7 +75,7 @@ async function start (
 async function startReplica (t: Test, emulator: EmulatorProcess, port: number): Promise<Replica> {
   const begin = async (): Promise<ServiceProcess> => {
     const service = await startServiceProcess(t, emulator.address, { PORT: String(port) })
-    await until(() => ask(`${service.url}/readyz`), ({ status }) => status === 200)
+    await until(() => requestOnce(`${service.url}/readyz`), ({ status }) => status === 200)
     return service
   }
   let service = await begin()
@@ -91,19 +91,19 @@ async function startReplica (t: Test, emulator: EmulatorProcess, port: number): 
   }
 }
 
-/** Reads and changes, each change of an id of its own, so that what was acknowledged last is what must be there. */
+/** Creates reads and changes. Each change has its own id, so that the last acknowledged change must be stored. */
 function createWork (caller: Caller): {
   step: (index: number) => Promise<Reply>
-  underWay: () => number
+  inFlight: () => number
   check: (t: Test, emulator: EmulatorProcess) => Promise<void>
 } {
   const acknowledged = new Set<string>()
   const deleted = new Set<string>()
-  let underWay = 0
+  let inFlight = 0
   const collection = `/buckets/${bucket}/inventories`
 
   async function act (index: number): Promise<Reply> {
-    // At most a few hundred are there at a time.
+    // At most a few hundred configurations exist at a time.
     const number = Math.floor(index / 5)
     const path = `${collection}/made-${number}`
     switch (index % 5) {
@@ -130,15 +130,15 @@ function createWork (caller: Caller): {
 
   return {
     async step (index) {
-      underWay += 1
-      return await act(index).finally(() => { underWay -= 1 })
+      inFlight += 1
+      return await act(index).finally(() => { inFlight -= 1 })
     },
-    underWay: () => underWay,
+    inFlight: () => inFlight,
     async check (t, emulator) {
       const ids = new Set((await emulator.configurations(bucket)).map(xml => /<Id>(.*?)<\/Id>/.exec(xml)?.[1]))
       t.ok(acknowledged.size > 0)
-      t.strictSame([...acknowledged].filter(id => !ids.has(id)), [], 'what was made is there')
-      t.strictSame([...deleted].filter(id => ids.has(id)), [], 'what was deleted is not')
+      t.strictSame([...acknowledged].filter(id => !ids.has(id)), [], 'acknowledged configurations are stored')
+      t.strictSame([...deleted].filter(id => ids.has(id)), [], 'deleted configurations are not stored')
     }
   }
 }
@@ -148,6 +148,6 @@ function isFailed ({ method, path, status }: Reply): boolean {
   return status !== (method === 'GET' ? 200 : method === 'POST' ? 202 : 204)
 }
 
-function describe ({ method, path, status, code, fault }: Reply): string {
-  return `${method} ${path}: ${status} ${code ?? fault ?? ''}`
+function describe ({ method, path, status, code, failure }: Reply): string {
+  return `${method} ${path}: ${status} ${code ?? failure ?? ''}`
 }

@@ -9,81 +9,81 @@ import { at, countBy, isFull, until } from './load.ts'
 import { logOf, startServiceProcess } from './processes.ts'
 import type { ServiceProcess } from './processes.ts'
 
-// The full form takes longer than a file may by default.
+// The full form exceeds the default time limit of a file.
 if (isFull) t.setTimeout(600_000)
 
-/** How long COS takes here: long enough for a signal to come between question and answer. */
+/** Latency of COS: long enough for a signal between request and response. */
 const latencyMs = 300
 const requests = 200
 const rounds = isFull ? 5 : 1
-/** From the writing of requests to the signal. */
+/** Time between the requests and the signal. */
 const delaysMs = isFull ? [0, 1, 5, 20] : [0, 5]
 
 for (let round = 1; round <= rounds; round++) {
-  t.test(`SIGTERM in the middle of ${requests} requests: all are answered, then it ends with 0 (${round})`, async t => {
+  t.test(`${requests} requests in flight finish when SIGTERM ends the process (${round})`, async t => {
     const { emulator, service } = await start(t, { COS_MAX_CONNECTIONS: String(requests) })
-    // None is answered before the signal has been noticed, however busy the machine is.
+    // No response is sent before the signal has arrived, even on a busy machine.
     emulator.addFault({ kind: 'latency', ms: 700 })
     const lines = await Promise.all(Array.from({ length: requests }, () => dial(t, service)))
     const [idle, used] = [await dial(t, service), await dial(t, service)]
     used.send(get('/livez'))
-    await used.answer()
+    await used.response()
     for (const line of lines) line.send(get(pathOf('daily')))
     await until(() => emulator.requests.length, received => received > 0)
     service.process.kill('SIGTERM')
-    const answers = await Promise.all(lines.map(line => line.answer()))
-    t.strictSame(countBy(answers, ({ status }) => status), { 200: requests })
-    const closing = answers.filter(({ head }) => /^connection: close$/im.test(head)).length
-    t.equal(closing, requests, 'each answer says that its connection ends')
+    const responses = await Promise.all(lines.map(line => line.response()))
+    t.strictSame(countBy(responses, ({ status }) => status), { 200: requests })
+    const closing = responses.filter(({ head }) => /^connection: close$/im.test(head)).length
+    t.equal(closing, requests, 'each response has Connection: close')
     t.strictSame(await Promise.all([idle, used].map(line => line.end)), ['', ''], 'idle connections are closed')
     await checkEnd(t, service, emulator)
   })
 
   for (const delayMs of delaysMs) {
     for (const [name, connections, isUsed] of [['fresh', requests, false], ['kept-alive', 20, true]] as const) {
-      const title = `SIGTERM ${delayMs} ms after requests were written on ${connections} ${name} connections: all are answered`
+      const title = `${connections} ${name} connections get responses when SIGTERM comes after ${delayMs} ms`
       t.test(`${title} (${round})`, async t => {
         const { emulator, service } = await start(t)
         const lines = await Promise.all(Array.from({ length: connections }, () => dial(t, service)))
         if (isUsed) {
           for (const line of lines) line.send(get('/livez'))
-          await Promise.all(lines.map(line => line.answer()))
+          await Promise.all(lines.map(line => line.response()))
         }
         for (const [index, line] of lines.entries()) line.send(index % 4 === 0 ? put(`new-${index}`) : get(pathOf('daily')))
         await at(delayMs, () => service.process.kill('SIGTERM'))
-        const answers = await Promise.all(lines.map(line => line.answer()))
+        const responses = await Promise.all(lines.map(line => line.response()))
         const puts = connections / 4
-        t.strictSame(countBy(answers, ({ status }) => status), { 200: connections - puts, 204: puts })
-        t.equal(emulator.configurations(otherBucket).length, puts, 'what was acknowledged is there')
+        t.strictSame(countBy(responses, ({ status }) => status), { 200: connections - puts, 204: puts })
+        t.equal(emulator.configurations(otherBucket).length, puts, 'acknowledged changes are stored')
         await checkEnd(t, service, emulator)
       })
     }
   }
 }
 
-t.test('while it ends it takes no new connection, and what comes on open ones after a second is told to go elsewhere', async t => {
+t.test('stopping service rejects connections, and late requests on open ones get 503', async t => {
   const { emulator, service } = await start(t)
-  // A connection that has begun to ask is not idle: it may say the rest.
+  // A connection with a partial request is not idle, so the caller may send the remaining bytes.
   const [soon, late] = [await dial(t, service), await dial(t, service)]
   const [head, rest] = [get(pathOf('daily')).slice(0, 9), get(pathOf('daily')).slice(9)]
   for (const line of [soon, late]) line.send(head)
   const before = await dial(t, service)
   before.send(get('/livez'))
-  await before.answer()
+  await before.response()
   service.process.kill('SIGTERM')
-  await until(() => refused(service), isRefused => isRefused)
+  await until(() => isClosed(service), closed => closed)
   soon.send(rest)
   await at(1500, () => { late.send(rest) })
-  const [served, refusal] = await Promise.all([soon, late].map(line => line.answer()))
+  const [served, rejected] = await Promise.all([soon, late].map(line => line.response()))
   t.equal(served?.status, 200)
-  t.equal(refusal?.status, 503)
-  t.match(refusal?.head, /^retry-after: 1$/im)
-  t.match(refusal?.body, '"code":"ShuttingDown"')
-  t.match([served?.head, refusal?.head], Array(2).fill(/^connection: close$/im))
+  t.equal(rejected?.status, 503)
+  t.match(rejected?.head, /^retry-after: 1$/im)
+  t.match(rejected?.body, '"code":"ShuttingDown"')
+  t.match([served?.head, rejected?.head], Array(2).fill(/^connection: close$/im))
   await checkEnd(t, service, emulator)
 })
 
-t.test('a second SIGTERM ends it with 1 at once', async t => {
+t.test('second SIGTERM ends the process with 1 at once', async t => {
   const { emulator, service } = await start(t)
   emulator.addFault({ kind: 'hang' })
   const line = await dial(t, service)
@@ -96,15 +96,15 @@ t.test('a second SIGTERM ends it with 1 at once', async t => {
   t.equal(await service.exit, 1)
   const ms = performance.now() - startedAt
   t.ok(ms < 1000, `it took ${ms.toFixed()} ms`)
-  t.equal(await line.end, '', 'the caller is not told anything')
+  t.equal(await line.end, '', 'the caller receives nothing')
 })
 
-/** A connection, raw: what is written to it when, and whether it ends, is what these tests are about. */
+/** A raw connection, because these tests depend on the time of each write and on the end of the connection. */
 interface Line {
   send (request: string): void
-  /** The next answer; rejects when the connection ends before it is whole. */
-  answer (): Promise<{ status: number, head: string, body: string }>
-  /** What came after the last answer, once the connection has ended. */
+  /** Returns the next complete response; status 0 when the connection ends first. */
+  response (): Promise<{ status: number, head: string, body: string }>
+  /** The bytes after the last response, when the connection has ended. */
   end: Promise<string>
 }
 
@@ -112,10 +112,10 @@ async function dial (t: Test, { port }: ServiceProcess): Promise<Line> {
   const socket: Socket = connect(port, '127.0.0.1').setEncoding('utf8')
   t.teardown(() => socket.destroy())
   let received = ''
-  let fault = ''
+  let failure = ''
   socket.on('data', (text: string) => { received += text })
   const end = new Promise<string>(resolve => {
-    socket.on('error', ({ message }) => { fault = message }).on('close', () => { resolve(received) })
+    socket.on('error', ({ message }) => { failure = message }).on('close', () => { resolve(received) })
   })
   await once(socket, 'connect')
   const take = () => {
@@ -128,11 +128,11 @@ async function dial (t: Test, { port }: ServiceProcess): Promise<Line> {
   }
   return {
     send: request => { socket.write(request) },
-    async answer () {
+    async response () {
       for (;;) {
-        const answer = take()
-        if (answer !== undefined) return answer
-        if (socket.closed) return { status: 0, head: fault, body: received }
+        const response = take()
+        if (response !== undefined) return response
+        if (socket.closed) return { status: 0, head: failure, body: received }
         await Promise.race([once(socket, 'data').catch(() => {}), end])
       }
     },
@@ -166,11 +166,11 @@ async function start (
   return { emulator, service }
 }
 
-async function refused ({ port }: ServiceProcess): Promise<boolean> {
+async function isClosed ({ port }: ServiceProcess): Promise<boolean> {
   const socket = connect(port, '127.0.0.1')
   return await new Promise<boolean>(resolve => socket
     .once('connect', () => { resolve(false) })
-    // A connection that was waiting to be accepted is reset instead.
+    // A connection in the accept queue is reset instead.
     .on('error', ({ code }: NodeJS.ErrnoException) => { resolve(code === 'ECONNREFUSED') }))
     .finally(() => socket.destroy())
 }
@@ -179,7 +179,7 @@ async function checkEnd (t: Test, service: ServiceProcess, emulator: Emulator): 
   t.equal(await service.exit, 0)
   t.equal(service.stderr(), '')
   const lines = logOf(service)
-  t.strictSame(lines.filter(({ level, msg }) => level >= 50 || /were cut/.test(msg)), [], 'nothing was cut')
+  t.strictSame(lines.filter(({ level, msg }) => level >= 50 || /were cut/.test(msg)), [], 'no request was aborted')
   t.equal(lines.at(-1)?.msg, 'stopped')
   t.equal(emulator.configurations(bucket).length, 1)
 }

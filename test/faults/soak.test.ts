@@ -12,13 +12,13 @@ import {
 } from './processes.ts'
 import type { EmulatorProcess } from './processes.ts'
 
-// The full form takes longer than a file may by default.
+// The full form exceeds the default time limit of a file.
 if (isFull) t.setTimeout(600_000)
 
 const seed = Number(process.env['SEED'] ?? randomInt(2 ** 31))
 const requests = isFull ? 30_000 : 3_000
 const concurrency = 32
-/** The first has more than a page. */
+/** The first bucket has more than one page. */
 const idsOf = [130, 20, 20, 20, 20]
 const regions = ['ap-guangzhou', 'ap-shanghai', 'ap-beijing']
 const buckets = idsOf.map((_, index) => ({ name: `soak-${index}-1250000000`, region: regions[index % regions.length] as string }))
@@ -28,7 +28,7 @@ const environment = {
   COS_DEADLINE_MS: '4000'
 }
 
-t.test(`${requests} requests while COS fails in every way at random (SEED=${seed})`, async t => {
+t.test(`${requests} requests give possible results under COS faults (SEED=${seed})`, async t => {
   const emulator = await startEmulatorProcess(t, buckets)
   const service = await startServiceProcess(t, emulator.address, environment)
   const idle = { descriptors: openDescriptors(service.pid) }
@@ -41,7 +41,7 @@ t.test(`${requests} requests while COS fails in every way at random (SEED=${seed
   const memory: Array<{ residentMiB: number, heapMiB: number }> = []
   const chaos = createChaos(emulator, random)
   const replies = (await closedLoop(concurrency, requests, async index => {
-    if (index % 60 === 0) await chaos.turn()
+    if (index % 60 === 0) await chaos.change()
     if (index % (requests / 60) === 0) {
       const heapMiB = await metric(service.url, 'nodejs_heap_size_used_bytes') / 2 ** 20
       memory.push({ residentMiB: residentMiB(service.pid), heapMiB })
@@ -50,14 +50,14 @@ t.test(`${requests} requests while COS fails in every way at random (SEED=${seed
   })).flat()
   await chaos.end()
 
-  t.comment(`answers: ${JSON.stringify(countBy(replies, ({ status, code }) => `${status} ${code ?? ''}`))}`)
-  t.strictSame(soak.contradictions, [], 'every answer was possible')
+  t.comment(`responses: ${JSON.stringify(countBy(replies, ({ status, code }) => `${status} ${code ?? ''}`))}`)
+  t.strictSame(soak.contradictions, [], 'every response was possible')
   const problems = replies.filter(({ status, method }) => status >= 400 && method !== 'HEAD')
-  t.strictSame(problems.flatMap(faultsOf), [], 'every error is a problem document with a code that is documented')
-  t.ok(problems.length < replies.length / 2, 'most requests succeeded: faults have not hidden everything else')
+  t.strictSame(problems.flatMap(violationsOf), [], 'every error is a problem document with a documented code')
+  t.ok(problems.length < replies.length / 2, 'most requests succeeded, so other failures would be visible')
 
-  await t.test('what was acknowledged is there, as the service says and as COS has it', async t => {
-    // A host that has been silent is tried by one call at a time: wait until each answers.
+  await t.test('acknowledged changes are stored in COS and returned by GET', async t => {
+    // One call at a time probes an unresponsive host, so wait until each host responds.
     for (const { name } of buckets) {
       await until(() => callers.load.call('GET', `/buckets/${name}/inventories`), ({ status }) => status === 200)
     }
@@ -69,49 +69,49 @@ t.test(`${requests} requests while COS fails in every way at random (SEED=${seed
       [name, new Map((await emulator.configurations(name)).map(versionOfXml))] as const)))
     for (const { entry, reply } of seen) {
       const { bucket, id } = entry
-      const held = stored.get(bucket)?.get(id) ?? none
-      if (versionOf(reply) === held && entry.possible().has(held)) continue
-      t.fail(`${bucket} ${id}: COS has ${held}, the service says ${versionOf(reply)}, possible ${[...entry.possible()].join(' or ')}`)
+      const found = stored.get(bucket)?.get(id) ?? none
+      if (versionOf(reply) === found && entry.possible().has(found)) continue
+      t.fail(`${bucket} ${id}: COS has ${found}, the service says ${versionOf(reply)}, possible ${[...entry.possible()].join(' or ')}`)
     }
     t.equal(seen.length, entries.length)
   })
 
-  await t.test('the log explains itself, and each change has one audit line', async t => {
+  await t.test('log has no errors and one audit line for each change', async t => {
     const lines = logOf(service)
-    t.strictSame(lines.filter(({ level }) => level >= 50), [], 'no error of the service itself')
+    t.strictSame(lines.filter(({ level }) => level >= 50), [], 'no line at level error')
     const audits = countBy(lines.filter(({ type }) => type === 'audit'), line => line['requestId'] as string)
     const changes = replies.filter(({ method, status }) => ['PUT', 'POST', 'DELETE'].includes(method) && status !== 0)
     t.strictSame(changes.filter(({ headers }) => audits[String(headers['x-request-id'])] !== 1), [])
     t.equal(service.stderr(), '')
   })
 
-  await t.test('memory and sockets are given back', async t => {
-    // The first third warms up: code is compiled, pools and caches are filled.
+  await t.test('memory, connections and file descriptors are released', async t => {
+    // The first third is warm-up: code is compiled, pools and caches are filled.
     const [middle, last] = [memory.slice(20, 40), memory.slice(40)]
     const most = (samples: typeof memory) => Math.max(...samples.map(each => each.residentMiB))
     const least = (samples: typeof memory) => Math.min(...samples.map(each => each.heapMiB))
     t.comment(`resident at most ${most(middle).toFixed()} then ${most(last).toFixed()} MiB; ` +
       `heap at least ${least(middle).toFixed()} then ${least(last).toFixed()} MiB`)
-    // A request has some 10 KiB: were requests kept, the last ten thousand would be 100 MiB. Without a leak the figures
-    // differ by what the collector happens to have left over. The short form sees only that nothing is wildly wrong.
+    // A request uses about 10 KiB, so a leak would add 100 MiB in the last ten thousand requests. Other differences are
+    // garbage. The short form detects only large leaks.
     t.ok(least(last) < least(middle) + 32, 'the heap has stopped growing')
     t.ok(most(last) < most(middle) + 64, 'resident memory has stopped growing')
 
     await callers.load.close()
     const open = () => metric(service.url, 'cos_connections', { state: 'open' })
-    // The one that asks for the metrics, and the descriptors that the idle process has.
+    // One connection reads the metrics; the other descriptors are those of the idle process.
     const known = async () => ({ descriptors: openDescriptors(service.pid), allowed: idle.descriptors + await open() })
     await until(known, ({ descriptors, allowed }) => descriptors <= allowed)
     t.equal(await metric(service.url, 'cos_connections', { state: 'busy' }), 0)
     t.equal(await metric(service.url, 'cos_calls_in_flight'), 0)
     t.equal(await metric(service.url, 'cos_calls_waiting'), 0)
-    // Connections to COS are kept for as long as COS says it keeps them.
+    // The service keeps connections to COS as long as COS announces.
     await emulator.stop()
     const descriptors = await until(() => openDescriptors(service.pid), count => count <= idle.descriptors)
     t.ok(descriptors <= idle.descriptors, `${descriptors} descriptors, ${idle.descriptors} before`)
   })
 
-  await t.test('SIGTERM ends it at once: no timer and no socket is left', async t => {
+  await t.test('SIGTERM ends the process within 2.5 s', async t => {
     const startedAt = performance.now()
     service.process.kill('SIGTERM')
     t.equal(await service.exit, 0)
@@ -121,7 +121,7 @@ t.test(`${requests} requests while COS fails in every way at random (SEED=${seed
   })
 })
 
-/** Sends one random request at a time and holds its answer against the model. */
+/** Sends random requests, each compared with the model. */
 function createSoak (caller: Caller, entries: Entry[], random: () => number): {
   step: () => Promise<Reply[]>
   contradictions: string[]
@@ -153,7 +153,7 @@ function createSoak (caller: Caller, entries: Entry[], random: () => number): {
     const page = JSON.parse(reply.text) as { InventoryConfigurations: Document[], IsTruncated: boolean }
     const found = new Map(page.InventoryConfigurations.map(each => [each.Id, versionOfDocument(each)]))
     for (const { entry, allowed } of ended) {
-      // What the first of several pages lacks may be on the next.
+      // A configuration missing on the first page may be on the next one.
       if (found.has(entry.id) || !page.IsTruncated) check(reply, entry, found.get(entry.id) ?? none, allowed)
     }
     return reply
@@ -164,10 +164,10 @@ function createSoak (caller: Caller, entries: Entry[], random: () => number): {
     const writing = entry.write(version)
     const body = isPut ? bodyOf(entry.bucket, version) : undefined
     const reply = await caller.call(isPut ? 'PUT' : 'DELETE', pathOf(entry), body, signal)
-    // A caller that has left does not know when the service is done with it.
+    // After a disconnect, the end of the write is unknown to the caller.
     if (reply.status === 0) entry.isRetired = true
     if (reply.status === 204) writing.acknowledge()
-    else if (isRefused(reply)) writing.refuse()
+    else if (isRejected(reply)) writing.reject()
     else writing.lose()
     return reply
   }
@@ -204,14 +204,14 @@ function createSoak (caller: Caller, entries: Entry[], random: () => number): {
   }
 }
 
-/** Switches faults on and off. */
+/** Switches injected faults on and off. */
 function createChaos (
   emulator: EmulatorProcess, random: () => number
-): { turn: () => Promise<void>, end: () => Promise<void> } {
+): { change: () => Promise<void>, end: () => Promise<void> } {
   const pick = <T>(choices: readonly T[]): T => choices[Math.floor(random() * choices.length)] as T
-  // Below COS_TIMEOUT_MS by far: a write that is carried out after its caller has been answered is another matter.
+  // Latency stays far below COS_TIMEOUT_MS. A write that ends after its response is not part of this test.
   const latency = (): Fault => ({ kind: 'latency', ms: Math.floor(random() * 40) })
-  const refusal = (): Fault => ({
+  const error = (): Fault => ({
     kind: 'error',
     ...pick([
       { status: 503, code: 'ServiceUnavailable' }, { status: 503, code: 'SlowDown', headers: { 'Retry-After': '1' } },
@@ -225,15 +225,15 @@ function createChaos (
   })
   const drip = (): Fault => ({ kind: 'drip', ms: pick([1, 10]) })
   return {
-    async turn () {
+    async change () {
       await emulator.clearFaults()
       await emulator.setClockOffset(random() < 0.1 ? pick([-1, 1]) * 9 * 3_600_000 : 0)
       for (let count = Math.floor(random() * 3); count > 0; count--) {
         const isForOne = random() < 0.7
-        // Some stay until the next turn.
+        // Some faults stay until the next change.
         const isLasting = random() < 0.3
         await emulator.addFault({
-          ...pick([latency, refusal, loss, loss, drip])(),
+          ...pick([latency, error, loss, loss, drip])(),
           ...(isForOne && { match: { bucket: pick(buckets).name } }),
           ...(!isLasting && { times: 1 + Math.floor(random() * 10) })
         })
@@ -266,17 +266,17 @@ function versionOfXml (xml: string): [id: string, version: Version] {
   return [/<Id>(.*?)<\/Id>/.exec(xml)?.[1] ?? '', Number(/<Prefix>v(\d+)<\/Prefix>/.exec(xml)?.[1])]
 }
 
-/** What a GET found; undefined when it does not say. */
+/** Returns the version that a GET found; undefined when it is unknown. */
 function versionOf ({ status, code, text }: Reply): Version | undefined {
   if (status === 200) return versionOfDocument(JSON.parse(text) as Document)
   return status === 404 && code === 'InventoryConfigurationNotFoundError' ? none : undefined
 }
 
 /**
- * Whether an error leaves nothing open. What COS or the service refuses was not done, unless the service says that an
- * attempt before may have been.
+ * Returns whether an error means that the change was not made. The service reports when an earlier attempt may have
+ * made it.
  */
-function isRefused ({ code, text }: Reply): boolean {
+function isRejected ({ code, text }: Reply): boolean {
   return (code === 'Overloaded' || code === 'AccessDenied') && !/ is not known/.test(text)
 }
 
@@ -289,17 +289,17 @@ function rowsOf (path: string): Array<[status: string, code: string]> {
   return [...text.matchAll(/^\| (\d{3}) \| `(\w+)` \|/gm)].map(([, status = '', code = '']) => [status, code])
 }
 
-function faultsOf (reply: Reply): string[] {
+function violationsOf (reply: Reply): string[] {
   const { method, path, status, headers, text } = reply
   const problem = JSON.parse(text) as { code: string, status: number, requestId: string }
-  const said = `${status} ${problem.code}`
-  const faults = [
-    headers['content-type'] !== 'application/problem+json' && 'is no problem document',
-    !ours.has(said) && !(ofCos.has(problem.code) && [400, 403, 404, 409, 412, 502, 503].includes(status)) && 'is not documented',
+  const result = `${status} ${problem.code}`
+  const violations = [
+    headers['content-type'] !== 'application/problem+json' && 'is not a problem document',
+    !ours.has(result) && !(ofCos.has(problem.code) && [400, 403, 404, 409, 412, 502, 503].includes(status)) && 'is not documented',
     (problem.requestId === undefined || problem.requestId !== headers['x-request-id']) && 'has another request id',
     problem.status !== status && 'has another status',
     status === 503 && headers['retry-after'] === undefined && 'has no Retry-After',
-    said === '500 InternalError' && 'is a fault of the service'
+    result === '500 InternalError' && 'is an internal error'
   ]
-  return faults.filter(fault => fault !== false).map(fault => `${method} ${path}: ${said} ${fault}`)
+  return violations.filter(each => each !== false).map(each => `${method} ${path}: ${result} ${each}`)
 }

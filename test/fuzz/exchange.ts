@@ -1,21 +1,20 @@
 import { connect } from 'node:net'
 
-/** A response, as far as it arrived. */
+/** A response, perhaps incomplete. */
 export interface Response {
   status: number
   contentType: string
   body: string
 }
 
-/** The client disconnects when it has received this many bytes: the service has shown enough. */
+/** The client disconnects after this many bytes, which are enough to check the response. */
 const mostBytes = 16 * 1024 * 1024
 
-/** Longer than each time limit of the service: a connection that stays open longer is an error. */
+/** This limit exceeds each time limit of the service, so a connection that stays open longer is an error. */
 const longestMs = 60_000
 
 /**
- * Sends bytes over a connection of its own. Resolves with what arrived until the service closed the connection, 16 MiB
- * at most.
+ * Sends bytes over a new connection and returns the responses until the service closes it, at most 16 MiB.
  *
  * @throws {Error} when the service keeps the connection open
  */
@@ -29,7 +28,7 @@ export async function exchange (port: number, bytes: Buffer): Promise<Response[]
     received += chunk.length
     if (received > mostBytes) socket.destroy()
   })
-  // The service may close the connection before it has read everything: that is no error here.
+  // The service may close the connection before it has read all bytes, which is not an error here.
   socket.on('error', () => {})
   socket.setTimeout(longestMs, () => {
     isLate = true
@@ -50,7 +49,7 @@ export async function sendWithoutReading (port: number, bytes: Buffer): Promise<
   return () => { socket.destroy() }
 }
 
-/** Splits at status lines: a response to HEAD has a Content-Length and no body. */
+/** Splits at status lines, because a response to HEAD has a Content-Length and no body. */
 function readResponses (text: string): Response[] {
   const parts = text.split(/(?=HTTP\/1\.1 [1-5][0-9]{2} )/).filter(part => part !== '')
   return parts.map(part => {

@@ -1,10 +1,10 @@
 /**
- * Structured inputs of a given size for each place of a request. All generators are pure: place, size and seed make the
- * same request again.
+ * Structured inputs of a given size for each place of a request. All generators are pure: place, size and seed
+ * determine the request.
  */
 import { createRandom } from '../faults/load.ts'
 
-/** A request as it is sent, but for `Authorization`. */
+/** A request without its `Authorization` header. */
 export interface Request {
   method: string
   target: string
@@ -14,9 +14,9 @@ export interface Request {
 
 /** A kind of input. */
 export interface Kind {
-  /** Names it in the output, such as `query: equal names`. */
+  /** The name in the output, such as `query: equal names`. */
   place: string
-  /** @param bytes approximate size of what is in this place */
+  /** @param bytes approximate size of the generated text */
   make (bytes: number, random: () => number): Request
 }
 
@@ -35,10 +35,10 @@ type Random = () => number
 
 const pick = <T>(random: Random, values: readonly T[]): T => values[Math.floor(random() * values.length)] as T
 
-/** As many of a unit as fit, at least one. */
+/** Returns as many copies of a unit as fit, at least one. */
 const many = (unit: string, bytes: number): string => unit.repeat(Math.max(1, Math.floor(bytes / unit.length)))
 
-/** Different items up to a size. */
+/** Returns different items up to a size. */
 function list (bytes: number, item: (index: number) => string, separator = ','): string {
   const items: string[] = []
   for (let length = 0, index = 0; length < bytes; index++) {
@@ -53,7 +53,7 @@ type Text = (bytes: number, random: Random) => string
 
 const methods = ['GET', 'HEAD', 'PUT', 'POST', 'PATCH', 'DELETE', 'OPTIONS']
 
-/** A body that is valid where one is needed. */
+/** Returns a valid body for methods that need one. */
 const bodyOf = (method: string): string => ({ PUT: valid, POST: validJob, PATCH: '{"IsEnabled":false}' })[method] ?? ''
 
 const request = (method: string, target: string, headers: Request['headers'] = [], body = bodyOf(method)): Request =>
@@ -170,7 +170,7 @@ const headerTexts: Record<string, [name: string, text: Text]> = {
   unknown: ['X-Unknown', bytes => many('\xff', bytes)]
 }
 
-/** These stand in place of the credential that other inputs have. */
+/** These values replace the credential of other inputs. */
 const authorizations: Record<string, Text> = {
   'long token': bytes => `Bearer ${many('a', bytes)}`,
   blanks: bytes => `Bearer${many(' ', bytes)}`,
@@ -192,7 +192,7 @@ const headerTargets: ReadonlyArray<readonly [method: string, target: string]> = 
 
 const setOf = (text: string): string => `{"InventoryConfigurations":[${text}]}`
 
-/** A request with a valid body to a place that uses many headers. */
+/** Returns a request with a valid body to a target that reads many headers. */
 function withHeaders (random: Random, headers: Request['headers']): Request {
   const [method, target] = pick(random, headerTargets)
   const isSet = method === 'PUT' && target.startsWith(`${collection}?`)
@@ -313,7 +313,7 @@ function treeOf (bytes: number, random: Random, depth: number): string {
 
 const hole = '"@"'
 
-/** Where a value can be in a configuration. */
+/** Returns a configuration with a change that contains a hole for a value. */
 const withHole = (change: object): string => JSON.stringify({ ...member, ...change })
 const destinationWith = (change: object): object =>
   ({ Destination: { COSBucketDestination: { ...member.Destination.COSBucketDestination, ...change } } })
@@ -344,7 +344,7 @@ const holes: Record<string, string> = {
 
 const flags = ['', 'allow-unknown=true', 'dry-run=true', 'allow-unknown=true&dry-run=true']
 
-/** Text in a hole. The replacement is a function: `$` in a text would be a pattern. */
+/** Puts a text into a hole. The replacement is a function, because `$` has a meaning in a replacement text. */
 const fillHole = (text: string, value: string): string => text.replace(hole, () => value)
 
 function bodyKind (
@@ -370,7 +370,7 @@ export const bodyKinds: Kind[] = holeNames.flatMap(holeName => valueNames.flatMa
   bodyKind('PATCH', stored, holeName, valueName)
 ]))
 
-/** Kinds for a desired set: a value in one configuration of it, and in each of many. */
+/** Kinds for a desired set: a value in one configuration, and a value in each of many. */
 export const setKinds: Kind[] = [
   ...holeNames.flatMap(holeName => valueNames.map(valueName =>
     bodyKind('PUT', collection, holeName, valueName, holeName === 'body' ? setOf : wrapInSet))),
@@ -390,7 +390,7 @@ export const setKinds: Kind[] = [
   }))
 ]
 
-/** Large configurations that COS can hold. The inputs of PATCH and others meet one of them. */
+/** Large configurations that COS can store. PATCH and other inputs use one of them. */
 export const storedConfigurations: Record<string, string> = {
   tags: fillHole(withHole({ Filter: { Tag: '@' }, OptionalFields: ['Tag'] }), (values['list of tags'] as Text)(40_000, Math.random)),
   'unknown members': fillHole(holes['unknown member'] as string, (values['members with texts'] as Text)(60_000, Math.random)),
@@ -405,7 +405,7 @@ const inHole = (method: string, holeName: string, valueName: string, bytes: numb
   return request(method, `${path}?allow-unknown=true&dry-run=true`, [], text)
 }
 
-/** Inputs that held the event loop for seconds, or took all memory. */
+/** Inputs that blocked the event loop for seconds or used all memory. */
 export const counterexamples: Record<string, Request> = {
   'query of equal names': request('GET', `/livez?${many('a=1&', 15_000)}`),
   'query of equal names in brackets': request('GET', `/livez?${many('a[]=1&', 15_000)}`),
@@ -435,7 +435,7 @@ export function pipelineOf (path: string, bytes: number, authorization: string |
   return Buffer.from(many(minimal(), bytes) + minimal('Connection: close\r\n'))
 }
 
-/** The bytes of a request. Without a body of its own it still says that it has none. */
+/** Returns the bytes of a request, with Content-Length 0 when it has no body. */
 export function bytesOf ({ method, target, headers, body }: Request, authorization: string | undefined): Buffer {
   const has = (name: string) => headers.some(([each]) => each.toLowerCase() === name)
   const lines = [
@@ -449,7 +449,7 @@ export function bytesOf ({ method, target, headers, body }: Request, authorizati
   return Buffer.concat([head, Buffer.from(has('transfer-encoding') ? '0\r\n\r\n' : body)])
 }
 
-/** Returns the input of a kind that this size and seed make. Kinds draw different numbers from one seed. */
+/** Returns the input of a kind for this size and seed. Kinds use different numbers of one seed. */
 export function inputOf ({ place, make }: Kind, bytes: number, seed: number): Request {
   const ofPlace = [...place].reduce((sum, character) => Math.imul(sum, 31) + (character.codePointAt(0) as number), seed)
   return make(bytes, createRandom(ofPlace))

@@ -1,6 +1,6 @@
 /**
- * The service under test, in a process of its own. It reports over IPC how long its event loop was held and how much
- * its heap grew. `service.ts` starts this file with `--expose-gc`.
+ * The service under test as a process. It reports over IPC how long its event loop was blocked and how much its heap
+ * grew. `service.ts` starts this file with `--expose-gc`.
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as timer } from 'node:timers/promises'
@@ -11,23 +11,23 @@ import { readConfig } from '../../src/config/config.ts'
 import { startService } from '../../src/service.ts'
 import { outputsTo } from '../outputs.ts'
 
-/** `begin` starts a measurement, the others end it. `settled` waits first until the process has nothing to do. */
-export type Question = 'begin' | 'figures' | 'settled'
+/** `begin` starts a measurement, the others end it. `settled` waits until the process is idle first. */
+export type Command = 'begin' | 'figures' | 'settled'
 
-/** What a measurement found. */
+/** The result of a measurement. */
 export interface Figures {
   /**
-   * Milliseconds of the longest time between two rounds of timers: what every other request had to wait. At most the
-   * CPU time that the process used meanwhile: time that the machine gave to other processes does not count.
+   * Longest time between two rounds of timers in milliseconds, during which no other request was served. It is at most
+   * the CPU time of the process, so that time of other processes does not count.
    */
-  heldMs: number
-  /** Highest heap size above the size at the begin, in MiB. Garbage that was not collected yet counts. */
+  blockedMs: number
+  /** Highest heap size above the size at the start, in MiB, including garbage that was not collected yet. */
   grownMiB: number
 }
 
 const mebibyte = 1024 * 1024
 
-/** Fires a timer each millisecond. The interval between two firings contains each stretch that holds the loop. */
+/** Fires a timer each millisecond. The interval between two firings contains all time that the loop was blocked. */
 const delay = monitorEventLoopDelay({ resolution: 1 })
 let collections = new GCProfiler()
 let baseline = 0
@@ -47,13 +47,13 @@ async function begin (): Promise<void> {
 async function figures (): Promise<Figures> {
   await roundsOfTimers()
   const { user, system } = process.cpuUsage(usage)
-  const heldMs = Math.min(delay.max / 1e6, (user + system) / 1000)
-  // The heap only grows between two collections: its peaks are right before each of them, and at the end.
+  const blockedMs = Math.min(delay.max / 1e6, (user + system) / 1000)
+  // The heap grows only between two collections, so its peaks are before each collection and at the end.
   const sizes = [getHeapStatistics(), ...collections.stop().statistics.map(each => each.beforeGC.heapStatistics)]
     .map(sizeOf)
   collections = new GCProfiler()
   collections.start()
-  return { heldMs, grownMiB: (Math.max(...sizes) - baseline) / mebibyte }
+  return { blockedMs, grownMiB: (Math.max(...sizes) - baseline) / mebibyte }
 }
 
 function sizeOf (heap: Pick<HeapInfo, 'used_heap_size' | 'external_memory'> | GcHeap): number {
@@ -62,7 +62,7 @@ function sizeOf (heap: Pick<HeapInfo, 'used_heap_size' | 'external_memory'> | Gc
 
 interface GcHeap { usedHeapSize: number, externalMemory: number }
 
-/** After a reset the first firing only says where the first interval begins. */
+/** After a reset, the first firing only marks the start of the first interval. */
 async function roundsOfTimers (): Promise<void> {
   for (let round = 0; round < 3; round++) await timer(2)
 }
@@ -77,13 +77,13 @@ async function untilIdle (): Promise<void> {
   }
 }
 
-async function reply (question: Question): Promise<void> {
-  if (question === 'begin') {
+async function reply (command: Command): Promise<void> {
+  if (command === 'begin') {
     await begin()
     process.send?.('begun')
     return
   }
-  if (question === 'settled') await untilIdle()
+  if (command === 'settled') await untilIdle()
   process.send?.(await figures())
 }
 
@@ -91,5 +91,5 @@ collections.start()
 delay.enable()
 const nowhere = { write () {} }
 const { url } = await startService(readConfig(process.env), pino({ level: 'info' }, nowhere), outputsTo(nowhere.write))
-process.on('message', question => { void reply(question as Question) })
+process.on('message', command => { void reply(command as Command) })
 process.send?.(url)

@@ -1,13 +1,13 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import type { Figures, Question } from './service-child.ts'
+import type { Figures, Command } from './service-child.ts'
 
 interface Test {
   teardown (handler: () => unknown): void
 }
 
-/** The service in a process of its own. */
+/** The service as a process. */
 export interface MeasuredService {
   port: number
   /** Collects garbage and starts a measurement. */
@@ -23,10 +23,10 @@ export interface MeasuredService {
   hasEnded (): boolean
 }
 
-/** V8's limits are those of `npm start`. */
+/** The V8 limits are those of `npm start`. */
 const flags = ['--expose-gc', '--max-semi-space-size=8', '--max-old-space-size=384', '--import', import.meta.resolve('tsx')]
 
-/** Starts the service with this environment and nothing of this process. It ends with the test. */
+/** Starts the service with only this environment. It is killed at the end of the test. */
 export async function startMeasuredService (t: Test, environment: Record<string, string>): Promise<MeasuredService> {
   const child = fork(fileURLToPath(new URL('service-child.ts', import.meta.url)), {
     execArgv: flags,
@@ -35,7 +35,7 @@ export async function startMeasuredService (t: Test, environment: Record<string,
   })
   let written = ''
   child.stderr?.setEncoding('utf8').on('data', (text: string) => { written += text })
-  // A question to a process that is ending fails; its end is reported below.
+  // A command to a process that is ending fails; the end is reported below.
   child.on('error', () => {})
   const ended = new Promise<void>(resolve => { child.once('exit', () => { resolve() }) })
   const hasEnded = () => !child.connected
@@ -51,16 +51,16 @@ export async function startMeasuredService (t: Test, environment: Record<string,
     ]).finally(() => { waiting.abort() })
     return received
   }
-  const ask = async (question: Question): Promise<unknown> => {
+  const request = async (command: Command): Promise<unknown> => {
     const reply = message()
-    if (child.connected) child.send(question)
+    if (child.connected) child.send(command)
     return await reply
   }
   const url = new URL(await message() as string)
   return {
     port: Number(url.port),
     hasEnded,
-    begin: async () => { await ask('begin') },
-    figures: async isSettled => await ask(isSettled ? 'settled' : 'figures') as Figures
+    begin: async () => { await request('begin') },
+    figures: async isSettled => await request(isSettled ? 'settled' : 'figures') as Figures
   }
 }

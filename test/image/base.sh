@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes a stand-in for the base image that the Dockerfile names, out of Debian's packages and those of the npm registry,
-# and prints the path of its tar file. It is kept, because it takes most of a minute.
+# Creates a substitute for the base image of the Dockerfile from Debian and npm packages, and prints the path of its tar
+# file. The file is cached, because its creation takes most of a minute.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Part of run.sh: builds both targets, on the Dockerfile's own base images and on a distroless one.
+# Part of run.sh. Builds both targets on the base images of the Dockerfile and on a distroless one.
 set -euo pipefail
 
-# This machine's npm settings reach the build without becoming part of an image.
+# The npm settings of this machine are mounted, so that they do not become part of an image.
 volumes=()
 mount_at() { if [ -f "$1" ]; then volumes+=(--volume "$1:$2:ro"); fi; }
 mount_at "$(npm config get globalconfig)" /usr/local/etc/npmrc

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Part of run.sh: runs the images in a network namespace that holds nothing but them.
+# Part of run.sh. Runs the images in a network namespace without other programs.
 set -Eeuo pipefail
 mount -t tmpfs tmpfs /run
 ip link set lo up
-export DISABLE_HC_SYSTEMD=true   # podman would have systemd run the health checks; here this script does
+export DISABLE_HC_SYSTEMD=true   # this script runs the health checks, not systemd
 
 trap 'podman ps --all --quiet | xargs --no-run-if-empty --max-args 1 podman logs --tail 20' ERR
 
@@ -19,17 +19,17 @@ check_contents() {
   local root
   root=$(podman image mount "$1")
   node test/image/contents.mjs "$root/app" "${@:2}"
-  ok "$1 holds runtime files only: $(du -sm "$root" | cut -f1) MB, of it node_modules $(du -sm "$root/app/node_modules" | cut -f1) MB"
+  ok "$1 contains runtime files only: $(du -sm "$root" | cut -f1) MB, of which node_modules $(du -sm "$root/app/node_modules" | cut -f1) MB"
 }
 
-check_health_check_fails() {   # image, options of podman run: nothing listens in this container
+check_health_check_fails() {   # image, options of podman run: no program listens in this container
   local command status=0
   mapfile -t command < <(podman image inspect --format '{{range .HealthCheck.Test}}{{println .}}{{end}}' "$1")
   podman run --rm --network none "${@:2}" --entrypoint "${command[1]}" "$1" "${command[@]:2:2}" || status=$?
-  equal "$1: status of the health check when nothing listens" "$status" 1
+  equal "$1: status of the health check without a listener" "$status" 1
 }
 
-until_listening() {   # container: reads its log until it says so
+until_listening() {   # container: waits for the log line
   timeout 30 grep --quiet --max-count 1 'Server listening' < <(podman logs --follow "$1" 2>&1 || true)
 }
 
@@ -47,7 +47,7 @@ check_running() {
 check_stop() {
   podman stop --time 20 "$1" >/dev/null
   equal "$1: exit code after SIGTERM" "$(state "$1" .State.ExitCode)" 0
-  ok "$1 ends by itself on SIGTERM"
+  ok "$1 exits on SIGTERM"
 }
 
 check_contents cos-inventory-proxy server.js '!emulator' '!demo.js' '!docs.js' '!openapi.js'
@@ -69,7 +69,7 @@ for container in compose_service_1 compose_emulator_1; do
   check_stop "$container"
 done
 
-# Stricter than compose: no shell, and not even /tmp can be written.
+# This run is stricter than compose: there is no shell, and /tmp is read-only.
 confined=(--detach --network host --read-only --read-only-tmpfs=false --cap-drop ALL --security-opt no-new-privileges)
 podman run "${confined[@]}" --name emulator --env EMULATOR_PORT=9100 --env EMULATOR_KEYS=imageTestId:imageTestKey \
   emulator-distroless >/dev/null

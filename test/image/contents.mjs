@@ -1,5 +1,5 @@
-// Looks through /app of an image, mounted at the given path: nothing may be there but what runs.
-// Further arguments name what dist must hold, or with ! what it must not.
+// Checks /app of an image that is mounted at the given path: it may contain only runtime files. Further arguments are
+// names that dist must contain, or with ! must not contain.
 import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -11,7 +11,7 @@ assert.deepEqual(readdirSync(app).sort(), ['dist', 'node_modules', ...isService 
 const programs = readdirSync(join(app, 'dist'))
 for (const name of expectations) {
   const wanted = !name.startsWith('!')
-  assert.equal(programs.includes(name.replace('!', '')), wanted, `dist holds ${programs.join(' ')}`)
+  assert.equal(programs.includes(name.replace('!', '')), wanted, `dist contains ${programs.join(' ')}`)
 }
 
 const locked = JSON.parse(readFileSync('package-lock.json', 'utf8')).packages
@@ -20,7 +20,7 @@ const packages = readdirSync(join(app, 'node_modules'))
   .filter(name => !name.startsWith('.'))
 for (const name of packages) {
   const entry = locked[`node_modules/${name}`]
-  assert.ok(entry && !entry.dev, `${name} is no runtime dependency`)
+  assert.ok(entry && !entry.dev, `${name} is not a runtime dependency`)
 }
 
 const unread = /(^|\/)\.git$|\.[cm]?ts$|^node_modules\/.*\.map$/

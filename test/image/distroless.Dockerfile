@@ -1,4 +1,4 @@
-# A run image as distroless ones are: node in /nodejs/bin, the libraries it loads, nothing else.
+# A run image like distroless images: node in /nodejs/bin and the libraries that it loads.
 FROM node:26-bookworm-slim AS full
 RUN mkdir -p /bare/nodejs/bin \
  && cp /usr/local/bin/node /bare/nodejs/bin/ \

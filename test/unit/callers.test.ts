@@ -32,7 +32,9 @@ function faultsOf (reading: () => unknown): string[] {
   }
 }
 
-/** Faults of a file whose one caller is good but for these properties; undefined leaves one out. */
+/**
+ * Returns the configuration errors of a file with one valid caller changed by these properties; undefined removes one.
+ */
 function faultsWith (properties: object): string[] {
   return faultsOf(() => parseCallers(fileOf({ name: 'a', keys: [], allow, ...properties })))
 }
@@ -41,7 +43,7 @@ function bearer (key: string, scheme = 'Bearer') {
   return { authorization: `${scheme} ${key}`, certificate: undefined }
 }
 
-t.test('a callers file gives its callers', async t => {
+t.test('parseCallers returns keys, claims, certificate and statements of each caller', async t => {
   const [billing, audit] = parseCallers(fileOf(
     {
       name: 'billing',
@@ -78,7 +80,7 @@ t.test('a callers file gives its callers', async t => {
   t.strictSame(parseCallers('{"callers":[]}'), [])
 })
 
-t.test('what is not a callers file is refused', async t => {
+t.test('parseCallers throws when the document is not an object with a callers array', async t => {
   const notJson = ['CALLERS_FILE: the document is not JSON, which has no comments and no trailing commas']
   for (const text of ['', '{', '{"callers":[],}', '// callers\n{"callers":[]}']) {
     t.strictSame(faultsOf(() => parseCallers(text)), notJson)
@@ -92,7 +94,7 @@ t.test('what is not a callers file is refused', async t => {
   t.strictSame(faultsOf(() => parseCallers('{"callers":{}}')), ['CALLERS_FILE: /callers must be an array of callers'])
 })
 
-t.test('every fault of a callers file has its place and one message', async t => {
+t.test('parseCallers throws one error with its JSON pointer when a property is invalid', async t => {
   const action = 'one of cos:GetBucketInventory, cos:PutBucketInventory, cos:DeleteBucketInventory, ' +
     'cos:PostBucketInventory, cos:*'
   const statement = { actions: ['cos:*'], buckets: ['*'] }
@@ -141,7 +143,7 @@ t.test('every fault of a callers file has its place and one message', async t =>
   }
 })
 
-t.test('all faults of a callers file are named at once', async t => {
+t.test('parseCallers reports all errors at once when a file has several', async t => {
   const callers = [
     { name: 'a', keys: [hashOf('k')], allow: [] }, 7, { name: 'a', keys: ['k', hashOf('k')], allow: [{}], extra: 1 }
   ]
@@ -156,29 +158,29 @@ t.test('all faults of a callers file are named at once', async t => {
   ].map(fault => `CALLERS_FILE: ${fault}`))
 })
 
-t.test('no fault quotes the file, wherever a key has been pasted', async t => {
+t.test('configuration errors quote nothing of the file when a key is in any place', async t => {
   const { key } = createKey()
   const jwt = { claims: { sub: 'a' } }
-  const good = { name: 'a', keys: [hashOf('k')], jwt, certificate: { san: 'a' }, rateLimitPerMinute: 1, allow }
+  const valid = { name: 'a', keys: [hashOf('k')], jwt, certificate: { san: 'a' }, rateLimitPerMinute: 1, allow }
   const forms = [key, [key], { [key]: key }]
   const callers = [
     key,
-    { ...good, [key]: 1 },
-    ...Object.keys(good).flatMap(name => forms.map(form => ({ ...good, [name]: form }))),
+    { ...valid, [key]: 1 },
+    ...Object.keys(valid).flatMap(name => forms.map(form => ({ ...valid, [name]: form }))),
     ...['actions', 'buckets', 'regions', 'destinations'].flatMap(name => forms.map(form =>
-      ({ ...good, allow: [{ ...allow[0], [name]: form }] }))),
-    { ...good, certificate: { subject: key } }
+      ({ ...valid, allow: [{ ...allow[0], [name]: form }] }))),
+    { ...valid, certificate: { subject: key } }
   ]
   const places = [...forms, { callers: key }, { callers: [], [key]: 1 }, ...callers.map(each => ({ callers: [each] }))]
   for (const document of [...places.map(each => JSON.stringify(each)), key, `{"${key}"`]) {
     const faults = faultsOf(() => parseCallers(document))
     t.notMatch(faults.join('\n'), key)
-    // A key has the form of a name: there it is taken for one.
+    // A key is also a valid name, so the field `name` accepts it.
     t.equal(faults.length > 0, !document.includes(`"name":"${key}"`))
   }
 })
 
-t.test('any document gives callers or faults', async t => {
+t.test('parseCallers returns callers or throws ConfigError for any document', async t => {
   t.doesNotThrow(() => {
     fc.assert(fc.property(fc.json(), fc.jsonValue(), (text, value) => {
       faultsOf(() => parseCallers(text))
@@ -187,7 +189,7 @@ t.test('any document gives callers or faults', async t => {
   })
 })
 
-t.test('a caller is known by any of its keys', async t => {
+t.test('identify returns the caller when a bearer key matches one of its key hashes', async t => {
   const callers = createCallers({
     read: () => fileOf(
       { name: 'billing', keys: [hashOf('one=='), hashOf('two')], allow },
@@ -210,7 +212,7 @@ t.test('a caller is known by any of its keys', async t => {
   t.equal(await callers.identify({ authorization: undefined, certificate: undefined }), undefined)
 })
 
-t.test('a caller is known by a token whose claims are its own', async t => {
+t.test('identify returns the first caller whose claims match those of a verified token', async t => {
   const issuer = await startIssuer(t, { onSecret: secret })
   const keyLikeToken = 'eyJhbGciOiJFUzI1NiJ9.e30.e30'
   const read = () => fileOf(
@@ -246,17 +248,17 @@ t.test('a caller is known by a token whose claims are its own', async t => {
   }
 })
 
-t.test('that a token cannot be checked yet is no refusal', async t => {
+t.test('identify rejects with ServiceError when no key set is loaded to verify a token', async t => {
   const issuer = await startIssuer(t, { onSecret: secret })
   await issuer.takeDown()
   const verifier = createJwtVerifier(issuer.config, { now: Date.now, steadyNow: Date.now, log: pino({ level: 'silent' }) })
   const callers = createCallers({ read: () => fileOf({ name: 'a', keys: [hashOf('key')], allow }), verifier, tls: false })
   await t.rejects(callers.identify(bearer(await issuer.sign())), ServiceError)
-  t.match(await callers.identify(bearer('key')), { name: 'a' }, 'keys work on')
+  t.match(await callers.identify(bearer('key')), { name: 'a' }, 'keys still identify callers')
 })
 
-/** Self-signed with OpenSSL 3: every kind of alternative name, and characters that mean something in a name. */
-const odd = new X509Certificate(`-----BEGIN CERTIFICATE-----
+/** Self-signed with OpenSSL 3: every kind of alternative name, and characters with a special meaning in names. */
+const unusual = new X509Certificate(`-----BEGIN CERTIFICATE-----
 MIICVzCCAf2gAwIBAgIUC1uP/u9hRVooIzQ1nQnwl+BahXgwCgYIKoZIzj0EAwIw
 QDETMBEGA1UECgwKY29ycCwgSW5jLjEXMBUGA1UECwwOI2xlYWQgXCArIHkgw6Qx
 EDAOBgNVBAMMB2JpbGxpbmcwHhcNMjYxMTIyMTkzNzAzWhcNMzYxMTE5MTkzNzAz
@@ -271,7 +273,7 @@ enqIAioDMB0GA1UdDgQWBBRdX4kz9AHlsQ404Q4jeYXawseqtTAKBggqhkjOPQQD
 AgNIADBFAiEAjpJG5VYY7js4oE8nh3KvK9s+YXc6PDT2Ro3Esp3O5hsCIHgi8ap2
 t2DmvBUP1cSyq7Xt4IRKIH6KcRCBRwuodnvt
 -----END CERTIFICATE-----`)
-/** The same without a subject, as SPIFFE (X.509-SVID, section 2) has it. */
+/** The same kind of certificate without a subject (SPIFFE X.509-SVID, section 2). */
 const nameless = new X509Certificate(`-----BEGIN CERTIFICATE-----
 MIIBeDCCAR+gAwIBAgIUJNgiLyvwtybToDyUhMvrTb+65sQwCgYIKoZIzj0EAwIw
 ADAgFw0yNjExMjIxOTM4MzhaGA8yMTI2MTAyOTE5MzgzOFowADBZMBMGByqGSM49
@@ -283,13 +285,13 @@ YmlsbGluZzAKBggqhkjOPQQDAgNHADBEAiADgOvS1LpwLxnK3fKgsSxEi4ili4TD
 ojqCqk20kh9PrwIgQt76fDPnniPhLZjTSMawMmUk54SfDin/HNtj49t8wCQ=
 -----END CERTIFICATE-----`)
 
-t.test('certificates are what Node says they are', async t => {
-  t.equal(odd.subject, 'O=corp\\, Inc.\nOU=\\#lead \\\\ \\+ y \u00E4\nCN=billing')
-  t.match(odd.subjectAltName, 'URI:"spiffe://corp/x\\u002c URI:spiffe://corp/admin"')
+t.test('Node presents subject and alternative names of the test certificates as expected', async t => {
+  t.equal(unusual.subject, 'O=corp\\, Inc.\nOU=\\#lead \\\\ \\+ y \u00E4\nCN=billing')
+  t.match(unusual.subjectAltName, 'URI:"spiffe://corp/x\\u002c URI:spiffe://corp/admin"')
   t.equal(nameless.subject, undefined)
 })
 
-t.test('a caller is known by one alternative name of its certificate', async t => {
+t.test('identify returns the caller when an alternative name of its certificate matches', async t => {
   const identify = async (san: string, certificate: PresentedCertificate) => {
     const callers = createCallers({ read: () => fileOf({ name: 'a', certificate: { san }, allow }), tls: true })
     return (await callers.identify({ authorization: undefined, certificate }))?.name
@@ -298,13 +300,13 @@ t.test('a caller is known by one alternative name of its certificate', async t =
     'a.example', 'spiffe://corp/billing', 'spiffe://corp/x, URI:spiffe://corp/admin', 'me@example.com', '10.0.0.1',
     '2001:DB8:0:0:0:0:0:1', 'DNS:a.example', 'URI:spiffe://corp/billing', 'email:me@example.com', 'IP Address:10.0.0.1'
   ]
-  for (const san of own) t.equal(await identify(san, odd), 'a', san)
+  for (const san of own) t.equal(await identify(san, unusual), 'a', san)
   const others = [
     'spiffe://corp/admin', 'spiffe://corp/x', 'DNS:spiffe://corp/billing', 'spiffe://corp/billin', 'A.example',
     'uri:spiffe://corp/billing', 'URI:URI:spiffe://corp/billing', 'URI:a.example', 'IP:10.0.0.1',
     'user@corp', 'UPN:user@corp', '1.2.3', 'CN=zz', 'billing', '"'
   ]
-  for (const san of others) t.equal(await identify(san, odd), undefined, san)
+  for (const san of others) t.equal(await identify(san, unusual), undefined, san)
   t.equal(await identify('spiffe://corp/billing', nameless), 'a')
   t.equal(await identify('a', { subject: 'CN=a', subjectAltName: undefined }), undefined)
   const quoted = 'othername:"UPN:x\\u002c DNS:evil", DNS:"a\\"\\u002c DNS:b", email:c'
@@ -318,7 +320,7 @@ t.test('a caller is known by one alternative name of its certificate', async t =
   }
 })
 
-t.test('certificate matches a rule only when the type of its name does', async t => {
+t.test('matchesCertificate matches a rule only when the type of the name matches', async t => {
   const types = ['DNS', 'URI', 'email', 'IP Address']
   const table: Array<[string, string, string]> = [
     ['spiffe://corp/billing', 'URI', 'spiffe://corp/billing'],
@@ -340,7 +342,7 @@ t.test('certificate matches a rule only when the type of its name does', async t
   }
 })
 
-t.test('certificate names are parsed in linear time when they are hostile', async t => {
+t.test('parsers of certificate names take linear time when the input is malicious', async t => {
   const subjects: Array<[string, (size: number) => string]> = [
     ['blanks in a value', size => `CN=x${' '.repeat(size)}x`],
     ['blanks and a lone backslash', size => `CN=${' '.repeat(size)}\\`],
@@ -369,7 +371,7 @@ t.test('certificate names are parsed in linear time when they are hostile', asyn
   }
 })
 
-t.test('a caller is known by all attributes of its subject', async t => {
+t.test('identify returns the caller when all attributes of the subject match', async t => {
   const identify = async (subject: string, presented: string | undefined) => {
     const callers = createCallers({ read: () => fileOf({ name: 'a', certificate: { subject }, allow }), tls: true })
     const certificate = { subject: presented, subjectAltName: 'DNS:CN=billing' }
@@ -395,11 +397,11 @@ t.test('a caller is known by all attributes of its subject', async t => {
   t.equal(await identify('CN=billing', undefined), undefined)
   t.equal(await identify('CN=billing', 'billing'), undefined)
   const own = 'CN=billing, OU=\\#lead \\\\ \\+ y \\C3\\A4, O=corp\\, Inc.'
-  t.equal(await identify(own, odd.subject), 'a')
+  t.equal(await identify(own, unusual.subject), 'a')
   t.equal(await identify('2.5.4.3=billing', '2.5.4.3=billing'), 'a')
 })
 
-t.test('a subject is attributes and nothing else', async t => {
+t.test('parseSubject returns attributes, or undefined when the text has anything else', async t => {
   t.strictSame(parseSubject('CN=a=b, O=\\ x\\ '), ['CN=a=b', 'O= x '])
   t.strictSame(parseSubject('CN=a\\\\, O='), ['CN=a\\', 'O='])
   t.strictSame(parseSubject('CN=a\\\\41'), ['CN=a\\41'])
@@ -409,7 +411,7 @@ t.test('a subject is attributes and nothing else', async t => {
   }
 })
 
-t.test('a request with credentials is judged by them, one without by its certificate', async t => {
+t.test('identify ignores the certificate when the request has an Authorization header', async t => {
   const callers = createCallers({
     read: () => fileOf(
       { name: 'by-key', keys: [hashOf('key')], allow },
@@ -427,7 +429,7 @@ t.test('a request with credentials is judged by them, one without by its certifi
   t.equal(await nameOf(undefined), 'by-certificate')
 })
 
-t.test('a reload takes the callers as they are now, or leaves all as it was', async t => {
+t.test('reload replaces the callers, or keeps them when the file is invalid', async t => {
   let file = fileOf({ name: 'old', keys: [hashOf('old')], allow })
   const callers = createCallers({
     read: () => {
@@ -449,7 +451,7 @@ t.test('a reload takes the callers as they are now, or leaves all as it was', as
   t.strictSame(faultsOf(() => createCallers({ read: () => '[]', tls: false })).length, 1)
 })
 
-t.test('callers whom nobody can be recognised as are named', async t => {
+t.test('unreachable returns callers that no active method can identify', async t => {
   const read = () => fileOf(
     { name: 'key', keys: [hashOf('key')], jwt: { claims: { sub: 'a' } }, allow },
     { name: 'locked', keys: [], allow },
@@ -464,7 +466,7 @@ t.test('callers whom nobody can be recognised as are named', async t => {
   t.strictSame(createCallers({ read, verifier, tls: true }).unreachable(), [])
 })
 
-t.test('every new key is another, and known by its hash', async t => {
+t.test('createKey returns a new random key and the hash that identifies it', async t => {
   const [one, two] = [createKey(), createKey()]
   t.match(one.key, /^cip_[\w-]{43}$/)
   t.not(one.key, two.key)
@@ -480,7 +482,7 @@ async function runKey (...args: string[]): Promise<{ code: unknown, output: stri
   return { code, output, errors }
 }
 
-t.test('the key program prints a key and an entry that knows it', async t => {
+t.test('key command prints a key and a callers file entry that accepts it', async t => {
   const { code, output } = await runKey('--name', 'billing')
   t.equal(code, 0)
   const [key = ''] = /^cip_\S+$/m.exec(output) ?? []
@@ -491,7 +493,7 @@ t.test('the key program prints a key and an entry that knows it', async t => {
   t.match(await callers.identify(bearer(key)), { name: 'billing' })
 })
 
-t.test('the key program says how it is used', async t => {
+t.test('key command exits with 1 and prints usage when its arguments are invalid', async t => {
   await Promise.all([[], ['--name', 'a b'], ['--key', 'x']].map(async args => {
     const { code, output, errors } = await runKey(...args)
     t.strictSame({ code, output }, { code: 1, output: '' })

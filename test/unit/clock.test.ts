@@ -1,13 +1,13 @@
 import t from 'tap'
 import { createCosClock } from '../../src/cos/client/clock.ts'
 
-t.test('clock needs no correction for a call when another call has corrected it', async t => {
+t.test('clock accepts a rejected call for retry when another call corrected the clock', async t => {
   let time = 1_000_000
   const clock = createCosClock({ now: () => time, steadyNow: () => time, log: { warn: () => {} } })
   const then = clock.offsetMs()
   t.ok(clock.correct(5_000_000, then))
-  t.ok(clock.correct(5_000_000, then), 'the second call was signed by the old time too')
-  t.notOk(clock.correct(5_000_000, clock.offsetMs()), 'a third, signed by the new time, was rejected for another reason')
+  t.ok(clock.correct(5_000_000, then), 'the second call was signed with the old time too')
+  t.notOk(clock.correct(5_000_000, clock.offsetMs()), 'a call signed with the corrected time was rejected for another reason')
   t.equal(clock.now(), 5_000_000)
   time += 1_000
   t.equal(clock.now(), 5_001_000)
@@ -15,7 +15,7 @@ t.test('clock needs no correction for a call when another call has corrected it'
 })
 
 for (const [direction, stepMs] of [['back', -3_600_000], ['forward', 3_600_000]] as const) {
-  t.test(`corrected clock stays right when the wall clock steps ${direction}`, async t => {
+  t.test(`corrected clock keeps COS time when the wall clock steps ${direction}`, async t => {
     const trueTime = 1_800_000_000_000
     let steadyMs = 500
     let wallAheadMs = -stepMs

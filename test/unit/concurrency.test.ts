@@ -15,7 +15,7 @@ function createQueue () {
   return { queue, left: () => left }
 }
 
-/** Counts the listeners of a signal, so that a test sees those left behind. */
+/** Counts the listeners of a signal, so that a test sees leaked listeners. */
 class CountingSource extends CancelSource {
   listeners = 0
 
@@ -65,7 +65,7 @@ t.test('queue rejects one wait, once, for each reason', async t => {
   }
 })
 
-t.test('queue rejects all waits when told to', async t => {
+t.test('queue rejects all waits when rejectAll is called', async t => {
   const { queue } = createQueue()
   const waits = Promise.allSettled([queue.wait(undefined, 10), queue.wait(undefined, undefined)])
   queue.rejectAll('full')
@@ -92,7 +92,7 @@ t.test('sleep ends after its delay or when the signal is canceled', async t => {
   t.equal(ended, 3)
 })
 
-t.test('withTimeout settles as the promise does, or as the callback does at the limit', async t => {
+t.test('withTimeout settles as the promise, or as the callback at the limit', async t => {
   mock.timers.enable({ apis: ['setTimeout'] })
   t.teardown(() => { mock.timers.reset() })
   const never = new Promise<never>(() => {})
@@ -103,12 +103,12 @@ t.test('withTimeout settles as the promise does, or as the callback does at the 
   const waits = [withTimeout(never, 1_000, late), withTimeout(never, 500, fail), withTimeout(never, -1, late)]
   const settled = Promise.allSettled(waits)
   mock.timers.tick(0)
-  t.equal(await waits[2], 'late', 'a limit in the past passes at once')
+  t.equal(await waits[2], 'late', 'a limit in the past ends the wait at once')
   mock.timers.tick(1_000)
   t.match(await settled, [{ value: 'late' }, { reason: { message: 'late' } }, { value: 'late' }])
 })
 
-t.test('withTimeout waits for days when the limit is longer than a timer can be', async t => {
+t.test('withTimeout waits 2^31 - 1 ms when the limit exceeds the range of a timer', async t => {
   mock.timers.enable({ apis: ['setTimeout'] })
   t.teardown(() => { mock.timers.reset() })
   const wait = withTimeout(new Promise<never>(() => {}), Infinity, () => 'late')
@@ -131,7 +131,7 @@ t.test('in-flight counter settles when all work has ended', async t => {
   inFlight.end()
   inFlight.start()
   await nextIteration()
-  t.notOk(isSettled, 'work that started meanwhile is waited for')
+  t.notOk(isSettled, 'new work is waited for too')
   inFlight.end()
   await settled
   t.ok(isSettled)

@@ -15,7 +15,7 @@ import { variablesRead } from '../variables-read.ts'
 
 const required = { AUTH: 'none', COS_SECRET_ID: 'AKIDexample', COS_SECRET_KEY: 'keyOfTheExample' }
 
-/** The key pair a configuration takes from its variables, in plain text. */
+/** Returns the key pair of a configuration in plain text. */
 function pairOf ({ cos: { credentials } }: Config): string[] {
   if (credentials.source !== 'env') throw new Error(credentials.source)
   const { secretId, secretKey, token } = credentials.variables.read()
@@ -33,21 +33,21 @@ function faultsOf (environment: Record<string, string>): string[] {
 
 const rows = Object.entries(variables) as Array<[VariableName, Variable]>
 
-t.test('the table lists every variable that the service reads, no others', async t => {
+t.test('variable table lists exactly the variables that the service reads', async t => {
   t.strictSame(Object.keys(variables).sort(), [...variablesRead()].sort())
   const listed = sections.flatMap(section => Object.keys(section.variables))
   t.strictSame(listed.sort(), Object.keys(variables).sort(), 'each once, in one section')
 })
 
-t.test('docs/configuration.md is what the table prints', async t => {
+t.test('docs/configuration.md equals the printed variable table', async t => {
   const document = readFileSync(new URL('../../docs/configuration.md', import.meta.url), 'utf8')
-  t.ok(document === configurationReference(), 'as the table is now; if not, write it with `npm run docs`')
+  t.ok(document === configurationReference(), 'up to date; otherwise run `npm run docs`')
   t.strictSame(document.split('\n').filter(line => line.length > 120 && !line.startsWith('|')), [])
   const cells = document.split('\n').filter(line => line.startsWith('|')).map(line => line.split('|').length)
   t.strictSame([...new Set(cells)], [6], 'no description splits a row')
 })
 
-t.test('every default of the table is valid', async t => {
+t.test('variable table has a valid value for every default', async t => {
   const reader = new EnvironmentReader({})
   for (const [name, variable] of rows) {
     t.equal(reader.read(name) !== undefined, variable.default !== undefined, name)
@@ -55,7 +55,7 @@ t.test('every default of the table is valid', async t => {
   }
 })
 
-t.test('a secret variable has a Secret as value and is not shown when malformed', async t => {
+t.test('secret variable yields a Secret and is not shown when malformed', async t => {
   const secret = rows.filter(([, variable]) => variable.secret).map(([name]) => name)
   t.strictSame(secret.sort(), [
     'COS_SECRET_ID', 'COS_SECRET_KEY', 'COS_TOKEN', 'HTTPS_PROXY', 'HTTP_PROXY', 'RATE_LIMIT_REDIS_URL', 'REDIS_URL'
@@ -68,7 +68,7 @@ t.test('a secret variable has a Secret as value and is not shown when malformed'
   }
 })
 
-t.test('the defaults are those of the documentation', async t => {
+t.test('readConfig returns the documented defaults when optional variables are unset', async t => {
   const { cos: { credentials, ...cos }, ...config } = readConfig(required)
   t.equal(credentials.source, 'env')
   t.strictSame({ ...config, cos }, {
@@ -108,7 +108,7 @@ t.test('the defaults are those of the documentation', async t => {
   })
 })
 
-t.test('every variable is taken', async t => {
+t.test('readConfig returns the value of every variable', async t => {
   const config = readConfig({
     ...required,
     HOST: '::1',
@@ -174,7 +174,7 @@ t.test('every variable is taken', async t => {
   t.strictSame([...config.cos.bucketRegions], [['a-1', 'ap-beijing'], ['b-2', 'ap-tokyo']])
   t.strictSame(readConfig({ ...required, COS_CONNECT_TO: 'emulator:9000' }).cos.connectTo, { host: 'emulator', port: 9000 })
   t.equal(readConfig({ ...required, COS_REGION: '', HOST: '' }).host, '127.0.0.1', 'empty counts as not set')
-  t.equal(readConfig({ ...required, HOST: 'localhost' }).host, '127.0.0.1', 'one address, not two')
+  t.equal(readConfig({ ...required, HOST: 'localhost' }).host, '127.0.0.1', 'localhost becomes one address')
 })
 
 t.test('readListener reads HOST, PORT and TLS only', async t => {
@@ -184,7 +184,7 @@ t.test('readListener reads HOST, PORT and TLS only', async t => {
   t.throws(() => readListener({ PORT: 'http' }), new ConfigError(['PORT must be an integer from 0 to 65535']))
 })
 
-t.test('AUDIT_LOG names an output by any of its paths', async t => {
+t.test('AUDIT_LOG selects stdout or stderr by any path of that output', async t => {
   for (const [descriptor, name] of [[1, 'stdout'], [2, 'stderr']] as const) {
     const paths = [`/dev/${name}`, `/dev/fd/${descriptor}`, `/proc/self/fd/${descriptor}`, `/proc/${process.pid}/fd/${descriptor}`]
     for (const path of [name, ...paths]) t.equal(readConfig({ ...required, AUDIT_LOG: path }).auditLog, name, path)
@@ -192,7 +192,7 @@ t.test('AUDIT_LOG names an output by any of its paths', async t => {
   t.equal(readConfig({ ...required, AUDIT_LOG: '/dev/fd/3' }).auditLog, '/dev/fd/3')
 })
 
-t.test('every fault is named at once, and no secret with it', async t => {
+t.test('ConfigError lists every configuration error and shows no secret', async t => {
   const environment = {
     COS_SECRET_ID: 'AKID with blanks',
     COS_SECRET_KEY: 'padded-secret-key in-two',
@@ -247,7 +247,7 @@ t.test('every fault is named at once, and no secret with it', async t => {
   t.match(new ConfigError(['x']).message, /1 fault:/)
 })
 
-t.test('what the OpenTelemetry SDK reads by itself is not given as a file', async t => {
+t.test('start fails when OTEL_EXPORTER_OTLP_ENDPOINT is given as a file', async t => {
   const path = join(t.testdir({ endpoint: 'http://collector:4318' }), 'endpoint')
   t.match(faultsOf({ ...required, OTEL_EXPORTER_OTLP_ENDPOINT_FILE: path }), [/^OTEL_EXPORTER_OTLP_ENDPOINT_FILE does nothing/])
   t.strictSame(readConfig({ ...required, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'https://collector/v1/traces' }).traces,
@@ -259,7 +259,7 @@ const protobuf = { protocol: 'http/protobuf' }
 const protocol = 'OTEL_EXPORTER_OTLP_PROTOCOL'
 const tracesProtocol = 'OTEL_EXPORTER_OTLP_TRACES_PROTOCOL'
 
-t.test('traces are configured as the OpenTelemetry specification says', async t => {
+t.test('traces follow the OpenTelemetry specification for each set of variables', async t => {
   type Unsupported = Array<[variable: string, used: string]>
   type Case = [environment: Record<string, string>, traces: unknown, unsupported?: Unsupported]
   const cases: Case[] = [
@@ -315,18 +315,18 @@ t.test('trace context is propagated unless OTEL_PROPAGATORS lacks tracecontext',
   }
 })
 
-t.test('metrics are on a port of their own or on that of everything else', async t => {
+t.test('start fails when METRICS_PORT equals PORT, unless both are 0', async t => {
   t.match(faultsOf({ ...required, METRICS_PORT: '8080' }), [/^METRICS_PORT is PORT/])
   t.match(faultsOf({ ...required, METRICS_PORT: '9091', PORT: '9091' }), [/^METRICS_PORT is PORT/])
-  t.equal(readConfig({ ...required, METRICS_PORT: '0', PORT: '0' }).metricsPort, 0, 'any free one')
+  t.equal(readConfig({ ...required, METRICS_PORT: '0', PORT: '0' }).metricsPort, 0, 'any free port')
 })
 
-t.test('it does not start without keys or without saying who may call', async t => {
+t.test('start fails when AUTH, CALLERS_FILE and the COS key pair are unset', async t => {
   const faults = faultsOf({})
   t.match(faults, [/AUTH=required needs CALLERS_FILE/, /COS_SECRET_ID is required/, /COS_SECRET_KEY is required/])
 })
 
-t.test('AUTH=none stays on this machine unless told otherwise', async t => {
+t.test('AUTH=none requires AUTH_NONE_ANYWHERE=true when HOST is not a loopback address', async t => {
   for (const HOST of ['127.0.0.1', '127.8.8.8', 'localhost', '::1']) t.strictSame(faultsOf({ ...required, HOST }), [], HOST)
   for (const HOST of ['0.0.0.0', '::', '10.0.0.1', 'example.com', '127.example.com']) {
     t.match(faultsOf({ ...required, HOST }), [/AUTH_NONE_ANYWHERE=true/], HOST)
@@ -334,7 +334,7 @@ t.test('AUTH=none stays on this machine unless told otherwise', async t => {
   }
 })
 
-t.test('an endpoint template begins with the bucket and may end with a port', async t => {
+t.test('start fails when COS_ENDPOINT or COS_CONNECT_TO is malformed', async t => {
   for (const COS_ENDPOINT of ['{bucket}.cos.{region}.myqcloud.com', '{bucket}.cos-{region}.private:1', '{bucket}.localhost:65535']) {
     t.strictSame(faultsOf({ ...required, COS_ENDPOINT }), [], COS_ENDPOINT)
   }
@@ -347,7 +347,7 @@ t.test('an endpoint template begins with the bucket and may end with a port', as
   }
 })
 
-t.test('regions are discovered only for hosts that have one in their name', async t => {
+t.test('COS_REGION_DISCOVERY is rejected when COS_ENDPOINT lacks {region}', async t => {
   const COS_REGION_DISCOVERY = 'true'
   t.match(faultsOf({ ...required, COS_REGION_DISCOVERY, COS_ENDPOINT: '{bucket}.cos.accelerate.myqcloud.com' }),
     [/^COS_REGION_DISCOVERY=true means nothing with a COS_ENDPOINT without \{region\}/])
@@ -355,7 +355,7 @@ t.test('regions are discovered only for hosts that have one in their name', asyn
   t.equal(readConfig({ ...required, COS_ENDPOINT: '{bucket}.private' }).cos.regionDiscovery, false)
 })
 
-t.test('what may be part of a host name has the shape of a bucket and a region', async t => {
+t.test('isPlace returns false when a bucket or region is malformed', async t => {
   t.ok(isPlace('examplebucket-1250000000', 'ap-guangzhou'))
   for (const [name, region] of [
     ['examplebucket', 'ap-guangzhou'], ['a.b-1', 'ap-guangzhou'], ['', 'ap-guangzhou'], [`${'a'.repeat(62)}-1`, 'ap-guangzhou'],
@@ -363,7 +363,7 @@ t.test('what may be part of a host name has the shape of a bucket and a region',
   ] as const) t.notOk(isPlace(name, region), `${name} ${region}`)
 })
 
-t.test('NAME_FILE gives the value of NAME', async t => {
+t.test('NAME_FILE supplies the value of NAME and is read again at each use', async t => {
   const dir = t.testdir({})
   const path = join(dir, 'key')
   for (const [content, value] of [['from-file\n', 'from-file'], ['from-file\r\n', 'from-file'], ['from-file', 'from-file']] as const) {
@@ -372,7 +372,7 @@ t.test('NAME_FILE gives the value of NAME', async t => {
     const config = readConfig({ ...rest, COS_SECRET_KEY_FILE: path })
     t.strictSame(pairOf(config), [rest.COS_SECRET_ID, value])
     writeFileSync(path, 'another')
-    t.strictSame(pairOf(config), [rest.COS_SECRET_ID, 'another'], 'also later')
+    t.strictSame(pairOf(config), [rest.COS_SECRET_ID, 'another'], 'a changed file is read again')
     rmSync(path)
     t.throws(() => pairOf(config), new ConfigError(['COS_SECRET_KEY_FILE cannot be read: ENOENT']))
   }
@@ -381,11 +381,11 @@ t.test('NAME_FILE gives the value of NAME', async t => {
   t.strictSame(faultsOf({ ...required, PORT_FILE: 'a-secret-in-the-wrong-place' }), ['PORT_FILE cannot be read: ENOENT'])
   t.match(faultsOf({ ...required, METRICS_PORT_FILE: path }), [/^METRICS_PORT must be an integer/])
   t.strictSame(readConfig({ ...required, COS_CREDENTIALS_FILE: path, COS_ROLE_ARN: 'r' }).notInForce, ['COS_CREDENTIALS_FILE', 'COS_ROLE_ARN'],
-    'which is no file form of COS_CREDENTIALS')
+    'COS_CREDENTIALS_FILE is not the file form of COS_CREDENTIALS')
   t.notMatch(faultsOf({ AUTH: 'none', COS_SECRET_KEY_FILE: path, COS_SECRET_ID: 'x' }).join(), /from-file/)
 })
 
-t.test('AUTH=required needs callers, and takes tokens when all three settings are there', async t => {
+t.test('AUTH=required reads CALLERS_FILE and requires all or none of the JWT settings', async t => {
   const { AUTH: _, ...keys } = required
   const jwt = { JWT_JWKS_URL: 'https://issuer.example/jwks', JWT_ISSUER: 'https://issuer.example', JWT_AUDIENCE: 'cos' }
   t.strictSame(readConfig({ ...keys, CALLERS_FILE: 'c.json' }).auth, { callersFile: 'c.json', jwt: undefined })
@@ -438,7 +438,7 @@ t.test('start fails when REDIS_URL names Sentinel or Cluster', async t => {
   }
 })
 
-t.test('REDIS_URL is passed on when it names one server', async t => {
+t.test('REDIS_URL is accepted when it names one server', async t => {
   for (const [given, used] of [
     ['rediss://user:p%40ss@redis:6380/2'], ['redis://redis'], ['redis://redis/'], ['redis://redis/0'], ['redis://redis/2147483647'],
     ['redis://:a,b@redis:6379'], ['redis://[::1]:6379/1'], ['REDISS://:Pass@redis', 'rediss://:Pass@redis'],
@@ -463,13 +463,13 @@ t.test('RATE_LIMIT_REDIS_URL is an alias of REDIS_URL', async t => {
   }
 })
 
-t.test('of very many faults the first are named', async t => {
+t.test('ConfigError lists the first 200 errors when there are 1,000', async t => {
   const { message, faults } = new ConfigError(Array.from({ length: 1000 }, (_, index) => `fault ${index}`))
   t.equal(faults.length, 1000)
   t.match(message, /^The configuration has 1000 faults:\n[^]*fault 199\n {2}… and 800 more$/)
 })
 
-t.test('TLS needs certificate and key', async t => {
+t.test('start fails when TLS is configured without both certificate and key', async t => {
   const [cert, key, ca] = [{ TLS_CERT_FILE: 'c' }, { TLS_KEY_FILE: 'k' }, { TLS_CLIENT_CA_FILE: 'a' }]
   t.strictSame(readConfig({ ...required, ...cert, ...key }).tls, { certFile: 'c', keyFile: 'k', clientCaFile: undefined })
   for (const some of [cert, key, ca, { ...cert, ...ca }, { ...key, ...ca }]) {
@@ -477,7 +477,7 @@ t.test('TLS needs certificate and key', async t => {
   }
 })
 
-t.test('each source of credentials says what it needs', async t => {
+t.test('start fails when a variable of the selected credential source is missing', async t => {
   const none = { AUTH: 'none' }
   const sourceOf = (environment: Record<string, string>) => readConfig({ ...none, ...environment }).cos.credentials
   t.strictSame(sourceOf({ COS_CREDENTIALS: 'file', COS_CREDENTIALS_FILE: '/c' }), { source: 'file', path: '/c' })
@@ -499,16 +499,16 @@ t.test('each source of credentials says what it needs', async t => {
   t.match(faultsOf({ ...none, COS_CREDENTIALS: 'assume-role' }), [/^COS_SECRET_ID/, /^COS_SECRET_KEY/, /^COS_ROLE_ARN/])
 })
 
-t.test('TRUST_PROXY is addresses and networks, never everyone', async t => {
+t.test('start fails when TRUST_PROXY is not a list of addresses or networks', async t => {
   for (const TRUST_PROXY of ['true', '1', 'loopback', '10.0.0.0/33', '::1/129', '10.0.0.1/8/8', '10.0.0.0/0', '10.0.0.0/x', ',', 'proxy.example']) {
     t.match(faultsOf({ ...required, TRUST_PROXY }), [/^TRUST_PROXY/], TRUST_PROXY)
   }
 })
 
-t.test('ALLOWED_HOSTS is host names and addresses without port', t => {
+t.test('ALLOWED_HOSTS accepts host names and addresses without a port only', t => {
   const allowed = (environment: Record<string, string>) => readConfig({ ...required, ...environment }).allowedHosts
   t.strictSame(allowed({ ALLOWED_HOSTS: 'proxy.internal, 10.0.0.1,[FD00::1],' }), ['proxy.internal', '10.0.0.1', '[fd00::1]', '127.0.0.1'])
-  t.strictSame(allowed({ HOST: '::1' }), ['[::1]'], 'the address that is listened on')
+  t.strictSame(allowed({ HOST: '::1' }), ['[::1]'], 'the listen address is always allowed')
   for (const ALLOWED_HOSTS of ['proxy.internal:8080', 'http://proxy', '*', 'a b', 'fd00::1']) {
     t.match(faultsOf({ ...required, ALLOWED_HOSTS }), [/^ALLOWED_HOSTS must be/], ALLOWED_HOSTS)
   }
@@ -517,7 +517,7 @@ t.test('ALLOWED_HOSTS is host names and addresses without port', t => {
   t.end()
 })
 
-t.test('start fails when the URL of a proxy cannot be used', async t => {
+t.test('start fails when a proxy URL is malformed', async t => {
   for (const [url, issue] of [
     ['proxy:3128', /begins with http/], ['http://', /begins with http/], ['http://user:p%zz@proxy:3128', /percent-encoding/],
     ['http://user@proxy:3128', /both user and password/], ['http://:password@proxy:3128', /both user and password/]

@@ -1,6 +1,6 @@
 /**
- * Measures how much memory operations of the built service take, and prints it as one line of JSON. cost.test.ts starts
- * it, with what V8 and the service have to be told.
+ * Measures the heap use of operations of the built service and prints it as one line of JSON. The test cost.test.ts
+ * starts this file with its V8 flags and environment.
  */
 import { once } from 'node:events'
 import { connect } from 'node:net'
@@ -11,15 +11,13 @@ import { as } from '../callers-file.ts'
 import { builtPackage } from '../e2e/program.ts'
 import { outputsTo } from '../outputs.ts'
 
-/** The first batches make what is made once: compiled functions, hidden classes, pools, a connection. */
+/** Warm-up batches create one-time objects: compiled functions, hidden classes, pools, a connection. */
 const warmUps = 2
 const batches = 3
 
 /**
- * Bytes of the JavaScript heap that an operation takes, garbage included: the least of several batches, because
- * whatever else goes on meanwhile, such as a timer, only adds.
- *
- * @param times it is done in a batch: more than 100 KB in all, and less than the young generation holds
+ * Returns the bytes of JavaScript heap per operation, garbage included. The minimum of several batches excludes other
+ * activity such as timers. A batch must allocate more than 100 KB and less than the young generation.
  */
 async function costOf (operation: () => unknown, times: number): Promise<number> {
   const costs: number[] = []
@@ -31,7 +29,7 @@ async function costOf (operation: () => unknown, times: number): Promise<number>
   return Math.round(Math.min(...costs))
 }
 
-/** Undefined when the garbage collector ran meanwhile: what it has taken away cannot be counted. */
+/** Returns undefined when the garbage collector ran: the collected bytes cannot be counted. */
 async function costOfBatch (operation: () => unknown, times: number): Promise<number | undefined> {
   globalThis.gc?.()
   const collections = new GCProfiler()
@@ -74,7 +72,7 @@ async function costsOfParts () {
   }
 }
 
-/** Whole requests to the service that the environment describes, one after another on one connection. */
+/** Sends whole requests, one after another on one connection, to the service that the environment describes. */
 async function costsOfRequests () {
   const { readConfig } = await built('config/config') as typeof import('../../src/config/config.ts')
   const { startService } = await built('service') as typeof import('../../src/service.ts')
@@ -89,30 +87,30 @@ async function costsOfRequests () {
   }
 }
 
-/** A client that takes little, because what it takes is measured with the service. What goes wrong ends the process. */
+/** Creates a client with few allocations, because the measurement includes them. Any error ends the process. */
 async function connectTo (url: string): Promise<(method: string, path: string, body: string) => Promise<void>> {
   const { hostname, port } = new URL(url)
   const socket = connect(Number(port), hostname).setEncoding('latin1')
   await once(socket, 'connect')
   let received = ''
-  let answered = () => {}
+  let onResponse = () => {}
   socket.on('data', (text: unknown) => {
     received += String(text)
     const headLength = received.indexOf('\r\n\r\n') + 4
     if (headLength < 4) return
     if (!received.startsWith('HTTP/1.1 20')) throw new Error(received)
-    // A 204 has none.
+    // A 204 response has no Content-Length.
     const [, length = 0] = /\r\ncontent-length: (\d+)\r\n/.exec(received) ?? []
     if (received.length < headLength + Number(length)) return
     received = ''
-    answered()
+    onResponse()
   })
   socket.once('close', () => { throw new Error('the service has closed the connection') })
   const { authorization } = as('archive')
   return async (method, path, body) => {
     const content = body === '' ? '' : `Content-Type: application/json\r\nContent-Length: ${body.length}\r\n`
     socket.write(`${method} ${path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: ${authorization}\r\n${content}\r\n${body}`)
-    await new Promise<void>(resolve => { answered = resolve })
+    await new Promise<void>(resolve => { onResponse = resolve })
   }
 }
 

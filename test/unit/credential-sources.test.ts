@@ -22,7 +22,7 @@ const { default: sdk } = createRequire(import.meta.url)('tencentcloud-sdk-nodejs
 const roleArn = 'qcs::cam::uin/100000000001:roleName/cos-inventory'
 const base = { COS_SECRET_ID: 'AKIDbase', COS_SECRET_KEY: 'baseKeyOfTheTest', COS_TOKEN: 'baseTokenOfTheTest' }
 const leastKeys = { SecretId: 'AKIDinFile', SecretKey: 'keyInTheFile' }
-/** No message may hold any of these, nor a path. */
+/** Texts that no message may contain; `/` excludes paths. */
 const known = new Set([base.COS_SECRET_KEY, base.COS_TOKEN, leastKeys.SecretKey, '/'])
 const onSecret = (text: string) => { known.add(text) }
 
@@ -41,11 +41,11 @@ const revealed = ({ credentials: { secretId, secretKey, token }, expiresAt }: So
 async function messageOf (loading: Promise<unknown>): Promise<string> {
   const error = await loading.then(() => { throw new Error('should have failed') }, (error: unknown) => error as Error)
   if (!(error instanceof CredentialSourceError)) throw error
-  for (const secret of known) assert.ok(!error.message.includes(secret), 'a message holds what it must not')
+  for (const secret of known) assert.ok(!error.message.includes(secret), 'a message contains a secret or a path')
   return error.message
 }
 
-t.test('env reads its variables anew each time, and names the files among them', async t => {
+t.test('env source reads its variables at each load and lists their files', async t => {
   const fixed = sourceOf(configOf(base))
   t.match(fixed, { name: 'env', files: [] })
   t.strictSame(revealed(await fixed.load()),
@@ -63,7 +63,7 @@ t.test('env reads its variables anew each time, and names the files among them',
   t.match(await messageOf(source.load()), 'COS_SECRET_KEY_FILE cannot be read: ENOENT')
 })
 
-t.test('file takes every form that Tencent\'s tools write', async t => {
+t.test('file source reads every format that Tencent tools write', async t => {
   const path = join(t.testdir(), 'credentials')
   const source = sourceOf({ source: 'file', path }, () => 1_700_000_000_000)
   t.match(source, { name: 'file', files: [path] })
@@ -84,7 +84,7 @@ t.test('file takes every form that Tencent\'s tools write', async t => {
     [{ ...leastKeys, Token: 'to+k/en==', Expiration: '2027-01-15T08:00:00' }, temporary],
     [{ ...leastKeys, Token: 'to+k/en==', Expiration: '2027-01-15T03:00:00.000-0500' }, temporary]
   ]
-  // A time without a zone is UTC, wherever the machine is.
+  // A time without a zone is UTC, in any time zone of the machine.
   const zone = process.env['TZ']
   process.env['TZ'] = 'Asia/Shanghai'
   t.teardown(() => { process.env['TZ'] = zone ?? 'UTC' })
@@ -95,12 +95,12 @@ t.test('file takes every form that Tencent\'s tools write', async t => {
   }
 })
 
-t.test('file says what is wrong with a file, and quotes nothing of it', async t => {
+t.test('file source rejects with the error of an invalid file and quotes none of it', async t => {
   const path = join(t.testdir(), 'credentials')
   const source = sourceOf({ source: 'file', path }, () => 1_700_000_000_999)
   t.equal(await messageOf(source.load()), 'the credentials file cannot be read (ENOENT)')
   const expired = 'the credentials file: the credentials expired at 2023-11-14T22:13:20Z'
-  const faults: Array<[text: string | object, message: string]> = [
+  const invalid: Array<[text: string | object, message: string]> = [
     ['', 'the credentials file is neither JSON nor a profile with a section [default]'],
     ['[other]\nsecret_id=AKIDinFile', 'the credentials file is neither JSON nor a profile with a section [default]'],
     ['default = keyInTheFile', 'the credentials file: SecretId is missing'],
@@ -117,23 +117,23 @@ t.test('file says what is wrong with a file, and quotes nothing of it', async t 
     [{ ...leastKeys, Expiration: isoSeconds(1_700_000_000) }, expired]
   ]
   for (const time of [0, -1, true, {}, 'soon', '2027-13-01T00:00:00Z', '2027', 1e300, '-5', 1_800_000_000_000]) {
-    faults.push([{ ...leastKeys, ExpiredTime: time }, `the credentials file: ${time === '2027'
+    invalid.push([{ ...leastKeys, ExpiredTime: time }, `the credentials file: ${time === '2027'
       ? 'the credentials expired at 1970-01-01T00:33:47Z'
       : 'ExpiredTime is not a time'}`])
   }
-  for (const [fault, message] of faults) {
+  for (const [fault, message] of invalid) {
     const text = typeof fault === 'string' ? fault : JSON.stringify(fault)
     await writeFile(path, text)
     t.equal(await messageOf(source.load()), message, text)
   }
 })
 
-t.test('file does not wait for what is no file', async t => {
+t.test('file source rejects when the path is not a file', async t => {
   const source = sourceOf({ source: 'file', path: t.testdir() })
   t.equal(await messageOf(source.load()), 'the credentials file cannot be read (not a file)')
 })
 
-t.test('file throws nothing but its own error, whatever is in the file', async t => {
+t.test('file source rejects with CredentialSourceError only, for any content', async t => {
   const path = join(t.testdir(), 'credentials')
   const source = sourceOf({ source: 'file', path })
   const texts = fc.oneof(fc.string(), fc.json(), fc.string().map(text => `[default]\n${text}`))
@@ -143,7 +143,7 @@ t.test('file throws nothing but its own error, whatever is in the file', async t
   }), { numRuns: 100 }))
 })
 
-t.test('cvm-role takes the first role of the instance', async t => {
+t.test('cvm-role source loads credentials of the first role of the instance', async t => {
   const issued: IssuedCredentials[] = []
   const double = await startMetadataDouble(t, {
     roles: ['rôle/1 of+2', 'second'], onSecret, onIssued: each => { issued.push(each) }, now: () => 1_700_000_000_001
@@ -166,8 +166,8 @@ t.test('cvm-role takes the first role of the instance', async t => {
   t.equal(await messageOf(source.load()), noRole)
 })
 
-/** Answers that are no credentials, with the message that each leads to; `make` builds the right one around changes. */
-const malformed = (make: (changes: object) => object): Array<[answer: OtherAnswer, message: RegExp]> => [
+/** Returns malformed responses, each with its expected message; `make` builds a valid response with changes. */
+const malformed = (make: (changes: object) => object): Array<[response: OtherAnswer, message: RegExp]> => [
   [{ status: 500, body: 'keyInTheFile' }, /^[^ ]+ answered 500$/],
   [{ status: 302, headers: { location: 'http://127.0.0.1:9' }, body: '' }, /^[^ ]+ answered 302$/],
   [{ body: make({ TmpSecretId: undefined }) }, /^[^ ]+: SecretId is missing$/],
@@ -179,20 +179,20 @@ const malformed = (make: (changes: object) => object): Array<[answer: OtherAnswe
   [{ body: make({ TmpSecretKey: 12 }) }, /^[^ ]+: SecretKey must be visible ASCII without blanks$/],
   [{ body: make({ Token: 'key\nInTheFile' }) }, /^[^ ]+: Token must be visible ASCII without blanks$/]
 ]
-const rightAnswer = { TmpSecretId: 'AKIDx', TmpSecretKey: 'keyInTheFile', Token: 'x', ExpiredTime: 4_000_000_000 }
+const validResponse = { TmpSecretId: 'AKIDx', TmpSecretKey: 'keyInTheFile', Token: 'x', ExpiredTime: 4_000_000_000 }
 
-t.test('cvm-role refuses every answer that is not credentials', async t => {
+t.test('cvm-role source rejects when a response has no valid credentials', async t => {
   const double = await startMetadataDouble(t, { onSecret })
   const source = sourceOf({ source: 'cvm-role', metadataEndpoint: double.endpoint })
-  const faults: Array<[answer: OtherAnswer, message: RegExp]> = [
-    ...malformed(changes => ({ Code: 'Success', ...rightAnswer, ...changes })),
+  const invalid: Array<[response: OtherAnswer, message: RegExp]> = [
+    ...malformed(changes => ({ Code: 'Success', ...validResponse, ...changes })),
     [{ body: 'role' }, /^[^ ]+ did not answer JSON$/],
     [{ body: '"keyInTheFile"' }, /^[^ ]+ answered an unknown code instead of Success$/],
     [{ body: { Code: 'InvalidRole' } }, /^[^ ]+ answered InvalidRole instead of Success$/],
-    [{ body: { ...rightAnswer, Code: { keyInTheFile: 1 } } }, /^[^ ]+ answered an unknown code instead of Success$/]
+    [{ body: { ...validResponse, Code: { keyInTheFile: 1 } } }, /^[^ ]+ answered an unknown code instead of Success$/]
   ]
-  for (const [answer, message] of faults) {
-    double.answer = answer
+  for (const [response, message] of invalid) {
+    double.answer = response
     t.match(await messageOf(source.load()), message)
   }
   double.answer = 'hang'
@@ -207,7 +207,7 @@ t.test('cvm-role refuses every answer that is not credentials', async t => {
   t.match(revealed(await source.load()), double.issued.at(-1))
 })
 
-t.test('assume-role signs with the key pair of its variables', async t => {
+t.test('assume-role source signs with the key pair of its variables', async t => {
   const subjects = { roleArn, keys: [{ secretId: 'AKIDbase', secretKey: base.COS_SECRET_KEY, token: base.COS_TOKEN }] }
   const double = await startStsDouble(t, { subjects, onSecret })
   const environment = { COS_CREDENTIALS: 'assume-role', COS_ROLE_ARN: roleArn, STS_ENDPOINT: double.endpoint }
@@ -244,7 +244,7 @@ t.test('assume-role signs with the key pair of its variables', async t => {
   t.match(await messageOf(session.load()), 'refused AssumeRole: InvalidParameterValue')
 })
 
-t.test('oidc brings the token that is in the file at that moment', async t => {
+t.test('oidc source reads the token file at each load', async t => {
   const tokenFile = join(t.testdir(), 'token')
   const subjects = { roleArn, providerId: 'tke', webIdentityToken: randomBytes(40).toString('base64url') }
   onSecret(subjects.webIdentityToken)
@@ -266,12 +266,12 @@ t.test('oidc brings the token that is in the file at that moment', async t => {
   t.match(await messageOf(sourceOf({ ...config, region: '?' }).load()), 'UnsupportedRegion')
 })
 
-t.test('STS that answers anything but credentials is refused', async t => {
+t.test('STS source rejects when a response has no valid credentials', async t => {
   const double = await startStsDouble(t, { subjects: { roleArn }, onSecret })
   const source = sourceOf(configOf({ COS_CREDENTIALS: 'assume-role', COS_ROLE_ARN: roleArn, STS_ENDPOINT: double.endpoint, ...base }))
-  const faults: Array<[answer: OtherAnswer, message: RegExp]> = [
+  const invalid: Array<[response: OtherAnswer, message: RegExp]> = [
     ...malformed(changes => {
-      const { ExpiredTime, ...Credentials } = { ...rightAnswer, ...changes }
+      const { ExpiredTime, ...Credentials } = { ...validResponse, ...changes }
       return { Response: { Credentials, ExpiredTime } }
     }),
     [{ body: '<html>keyInTheFile</html>' }, /^[^ ]+ did not answer JSON$/],
@@ -282,24 +282,24 @@ t.test('STS that answers anything but credentials is refused', async t => {
     [{ body: { Response: { Error: 'keyInTheFile' } } }, /^[^ ]+ refused AssumeRole: an unknown code$/],
     [{ body: { Response: { Error: { Code: 'key In The File' } } } }, /^[^ ]+ refused AssumeRole: an unknown code$/]
   ]
-  for (const [answer, message] of faults) {
-    double.answer = answer
+  for (const [response, message] of invalid) {
+    double.answer = response
     t.match(await messageOf(source.load()), message)
   }
-  double.refuse('InternalError.DbError', 'keyInTheFile')
+  double.reject('InternalError.DbError', 'keyInTheFile')
   t.match(await messageOf(source.load()), /^[^ ]+ refused AssumeRole: InternalError\.DbError$/)
   for (const quoted of ['AKIDbase', 'AKIDbaseAndMore', base.COS_TOKEN, 'a'.repeat(64), 'lower.Case', 'X'.repeat(81), 'Internal Error']) {
-    double.refuse(quoted)
+    double.reject(quoted)
     t.match(await messageOf(source.load()), /^[^ ]+ refused AssumeRole: an unknown code$/)
   }
 })
 
-t.test('an error that no source announces passes as it is', async t => {
+t.test('credential source passes on an error that is not a CredentialSourceError', async t => {
   const failing = sourceOf({ source: 'cvm-role', metadataEndpoint: 'not a URL' })
   await t.rejects(failing.load(), { code: 'ERR_INVALID_URL' })
 })
 
-t.test('the TC3 signer equals the official SDK over generated requests', async t => {
+t.test('TC3 signature equals that of the official SDK for generated requests', async t => {
   const requests = fc.record({
     host: fc.domain(),
     body: fc.string({ unit: 'binary', minLength: 1 }),

@@ -20,15 +20,15 @@ interface Line { level: string, source: string, cause?: string, expiresAt?: stri
 
 interface Bench {
   provider: CredentialProvider
-  /** How many loads have begun. */
+  /** Returns the number of loads that have begun. */
   loads (): number
-  /** Ends the load under way with credentials that live this long. */
+  /** Ends the load in flight with credentials of this lifetime. */
   give (lifetimeMs: number | undefined, credentials?: Credentials): Promise<Credentials>
-  /** Ends the load under way with an error. */
+  /** Ends the load in flight with an error. */
   fail (error?: Error): Promise<void>
-  /** Lets time pass, then whatever it set off. */
+  /** Advances the timers by this time and runs their effects. */
   pass (ms: number): Promise<void>
-  /** Sets the wall clock forward; the monotonic clock goes on as before. */
+  /** Sets the wall clock forward; the monotonic clock is not affected. */
   step (ms: number): void
   lines: Line[]
 }
@@ -43,27 +43,27 @@ const copyOf = ({ secretId, secretKey, token }: Credentials): Credentials => ({
   secretId, secretKey: new Secret(secretKey.reveal()), token: token && new Secret(token.reveal())
 })
 
-/** A provider whose source answers when the test says so; `random` is 0.5, so that nothing is jittered. */
+/** Creates a provider whose source responds when the test decides; `random` is 0.5, so there is no jitter. */
 function bench (random = () => 0.5): Bench {
   const lines: Line[] = []
   let loads = 0
   let steppedMs = 0
   const now = () => Date.now() + steppedMs
-  let underWay: { resolve (loaded: SourcedCredentials): void, reject (error: Error): void } | undefined
+  let inFlight: { resolve (loaded: SourcedCredentials): void, reject (error: Error): void } | undefined
   const source = {
     name: 'scripted',
     files: [],
     isLocal: true,
     load: () => new Promise<SourcedCredentials>((resolve, reject) => {
-      assert.equal(underWay, undefined, 'two loads at a time')
+      assert.equal(inFlight, undefined, 'two loads at a time')
       loads += 1
-      underWay = { resolve, reject }
+      inFlight = { resolve, reject }
     })
   }
-  const end = async (how: (load: NonNullable<typeof underWay>) => void) => {
-    const load = underWay
-    assert.ok(load, 'no load is under way')
-    underWay = undefined
+  const end = async (how: (load: NonNullable<typeof inFlight>) => void) => {
+    const load = inFlight
+    assert.ok(load, 'no load is in flight')
+    inFlight = undefined
     how(load)
     await settled()
   }
@@ -91,7 +91,7 @@ function bench (random = () => 0.5): Bench {
   }
 }
 
-/** Time that passes only when the test says so. */
+/** Runs a test with a clock that only the test advances. */
 async function withStoppedTime (run: () => Promise<void>): Promise<void> {
   mock.timers.enable({ apis: ['setTimeout', 'Date'], now: startAt })
   try {
@@ -107,7 +107,7 @@ function test (title: string, run: (t: Test) => Promise<void>): void {
 
 const share = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true })
 
-test('before the first load there are no credentials, and the fault says so', async t => {
+test('provider has no credentials and reports so before the first load', async t => {
   const { provider, give } = bench()
   t.equal(provider.fault(), 'no credentials have been loaded yet')
   t.equal(provider.expiresAt(), undefined)
@@ -117,10 +117,10 @@ test('before the first load there are no credentials, and the fault says so', as
   await starting
   t.equal(provider.fault(), undefined)
   t.equal(provider.expiresAt(), startAt + 7_200_000)
-  t.equal(await provider.get(0), credentials, 'valid ones are there at once, whatever the deadline')
+  t.equal(await provider.get(0), credentials, 'valid credentials are returned at once for any deadline')
 })
 
-t.test('however many wait, there is one load', async t => {
+t.test('provider starts one load for any number of waiting calls', async t => {
   const waiters = fc.integer({ min: 1, max: 50 })
   await t.resolves(fc.assert(fc.asyncProperty(waiters, fc.boolean(), (count, starts) => withStoppedTime(async () => {
     const { provider, loads, give } = bench()
@@ -133,7 +133,7 @@ t.test('however many wait, there is one load', async t => {
   })), { numRuns: 30 }))
 })
 
-test('a failed load is told to all who wait and not kept', async t => {
+test('failed load rejects all waiting calls and is retried after the back-off', async t => {
   const { provider, loads, give, fail, pass, lines } = bench()
   const waiting = Promise.allSettled([provider.get(later), provider.get(later), provider.start()])
   await fail()
@@ -145,21 +145,21 @@ test('a failed load is told to all who wait and not kept', async t => {
   }
   t.match(await waiting, [{ status: 'rejected', reason: unavailable }, { reason: unavailable }, { status: 'fulfilled' }])
   t.equal(provider.fault(), 'sts answered 500')
-  await t.rejects(provider.get(later), unavailable, 'at once while the back-off runs')
+  await t.rejects(provider.get(later), unavailable, 'rejects at once during the back-off')
   t.equal(loads(), 1)
   t.match(lines, [{ level: 'error', source: 'scripted', cause: 'sts answered 500', retryAt: '2026-01-01T00:00:00.375Z' }])
 
   await pass(374)
   t.equal(loads(), 1)
   await pass(1)
-  t.equal(loads(), 2, 'tries again by itself')
+  t.equal(loads(), 2, 'the provider retries on its own')
   const got = provider.get(later)
   const credentials = await give(undefined)
   t.equal(await got, credentials)
   t.equal(provider.fault(), undefined)
 })
 
-test('what is no error of a source is not shown', async t => {
+test('provider hides the message of an error that is not a CredentialSourceError', async t => {
   const { provider, fail, lines } = bench()
   void provider.start()
   await fail(new TypeError('secret'))
@@ -167,7 +167,7 @@ test('what is no error of a source is not shown', async t => {
   t.match(lines, [{ level: 'error', cause: 'scripted failed unexpectedly' }])
 })
 
-test('a wait ends at its deadline, the load goes on', async t => {
+test('get rejects at its deadline while the load continues', async t => {
   const { provider, loads, give, pass } = bench()
   const unavailable = {
     code: 'UpstreamCredentialsUnavailable',
@@ -186,7 +186,7 @@ test('a wait ends at its deadline, the load goes on', async t => {
   t.equal(loads(), 1)
 })
 
-t.test('new ones are loaded ahead of expiry by a tenth more or less than the lead', async t => {
+t.test('provider refreshes credentials at the lead time before expiry, within 10 %', async t => {
   const lifetimes = fc.oneof(fc.integer({ min: 2_000, max: 20_000 }), fc.integer({ min: 20_000, max: dayMs / 2 }))
   await t.resolves(fc.assert(fc.asyncProperty(lifetimes, share, (lifetimeMs, random) => withStoppedTime(async () => {
     const { provider, loads, give, pass } = bench(() => random)
@@ -197,12 +197,12 @@ t.test('new ones are loaded ahead of expiry by a tenth more or less than the lea
     assert.equal(loads(), 1)
     await pass(Math.ceil(leadMs * 0.2) + 2)
     assert.equal(loads(), 2)
-    assert.equal(await provider.get(0), first, 'the old ones serve while it runs')
+    assert.equal(await provider.get(0), first, 'old credentials are returned during the refresh')
     assert.equal(await give(lifetimeMs), await provider.get(0))
   })), { numRuns: 100 }))
 })
 
-test('new ones are not loaded sooner than half a second after the last load', async t => {
+test('provider waits half a second between loads when no call needs credentials', async t => {
   const { provider, loads, give, fail, pass } = bench()
   void provider.start()
   await give(100)
@@ -217,12 +217,12 @@ test('new ones are not loaded sooner than half a second after the last load', as
   await give(100)
   await pass(100)
   const got = t.rejects(provider.get(later), { message: /sts answered 500/ })
-  t.equal(loads(), 3, 'unless someone needs them')
+  t.equal(loads(), 3, 'a waiting call starts a load')
   await fail()
   await got
 })
 
-test('old ones serve until the instant they expire, however often the source fails', async t => {
+test('provider returns old credentials until they expire when refreshes fail', async t => {
   const { provider, loads, give, fail, pass, lines } = bench()
   void provider.start()
   const first = await give(10_000)
@@ -242,7 +242,7 @@ test('old ones serve until the instant they expire, however often the source fai
   await pass(625)
   await fail()
   const rounded = { code: 'UpstreamCredentialsUnavailable', retryAfterSeconds: 3 }
-  await t.rejects(provider.get(later), rounded, 'as long as the back-off still runs, rounded up')
+  await t.rejects(provider.get(later), rounded, 'the remaining back-off, rounded up')
   await pass(3_000)
   await give(10_000)
   t.strictSame(lines.map(({ level, cause, expiresAt }) => [level, cause, expiresAt]), [
@@ -253,7 +253,7 @@ test('old ones serve until the instant they expire, however often the source fai
   ])
 })
 
-t.test('the back-off doubles from half a second to five, half of it random, and success resets it', async t => {
+t.test('back-off doubles from 0.5 to 5 s, half of it random, until a load succeeds', async t => {
   const lengths = [500, 1_000, 2_000, 4_000, 5_000, 5_000, 5_000]
   await t.resolves(fc.assert(fc.asyncProperty(share, random => withStoppedTime(async () => {
     const { provider, loads, give, fail, pass } = bench(() => random)
@@ -275,7 +275,7 @@ t.test('the back-off doubles from half a second to five, half of it random, and 
   })), { numRuns: 30 }))
 })
 
-test('expiries and deadlines further away than a timer reaches are waited for day by day', async t => {
+test('provider refreshes on time when expiry is beyond the range of a timer', async t => {
   const { provider, loads, give, pass } = bench()
   const waiting = provider.get(later)
   await give(90 * dayMs)
@@ -288,7 +288,7 @@ test('expiries and deadlines further away than a timer reaches are waited for da
   t.equal(loads(), 2)
 })
 
-test('ones that do not expire are not loaded again by themselves', async t => {
+test('provider does not reload credentials without expiry unless a load failed', async t => {
   const { provider, loads, give, fail, pass } = bench()
   void provider.start()
   const credentials = await give(undefined)
@@ -298,10 +298,10 @@ test('ones that do not expire are not loaded again by themselves', async t => {
   void provider.renew(credentials, later)
   await fail()
   await pass(375)
-  t.equal(loads(), 3, 'but after a failure they are')
+  t.equal(loads(), 3, 'a failed load is retried')
 })
 
-test('the same values again stay the same object with the new expiry', async t => {
+test('provider returns the same object when a load returns the same values', async t => {
   const { provider, give, lines } = bench()
   void provider.start()
   const first = await give(10_000)
@@ -321,7 +321,7 @@ test('the same values again stay the same object with the new expiry', async t =
   }
 })
 
-test('renew gives others at once if there are some, else loads them while the old ones stay', async t => {
+test('renew returns newer credentials, loading them when there are none', async t => {
   const { provider, loads, give, pass } = bench()
   void provider.start()
   const first = await give(undefined)
@@ -332,14 +332,14 @@ test('renew gives others at once if there are some, else loads them while the ol
   t.equal(loads(), 2)
   t.equal(await provider.renew(first, later), second, 'a late rejection of the first needs no load')
   await pass(999)
-  t.equal(await provider.renew(second, later), undefined, 'new ones that are rejected as well are not renewed within the second')
+  t.equal(await provider.renew(second, later), undefined, 'newly loaded credentials are not renewed within a second')
   await pass(1)
   const again = provider.renew(second, later)
   const third = await give(undefined)
   t.equal(await again, third)
 })
 
-test('renew does not trust a load that may have begun before the credentials were replaced', async t => {
+test('renew starts a new load when the load in flight returns the old values', async t => {
   const { provider, loads, give } = bench()
   void provider.start()
   const first = await give(undefined)
@@ -353,8 +353,8 @@ test('renew does not trust a load that may have begun before the credentials wer
   t.equal(loads(), 3)
 })
 
-for (const outcome of ['the same ones again', 'a failure']) {
-  test(`renew ignores the back-off, but ${outcome} keeps it from asking again for a second`, async t => {
+for (const outcome of ['the same credentials', 'a failure']) {
+  test(`renew skips the back-off but waits a second after ${outcome}`, async t => {
     const { provider, loads, give, fail, pass, lines } = bench(() => 1)
     void provider.start()
     const first = await give(undefined)
@@ -380,13 +380,13 @@ for (const outcome of ['the same ones again', 'a failure']) {
     await settled()
     const joining = provider.renew(first, later)
     const second = await give(undefined)
-    t.equal(await joining, second, 'a load under way is joined also within that second')
+    t.equal(await joining, second, 'renew joins a load in flight within that second')
     await reloadingAgain
-    t.strictSame(lines.filter(({ level }) => level === 'error'), [], 'while the old ones are valid')
+    t.strictSame(lines.filter(({ level }) => level === 'error'), [], 'no error is logged while the old credentials are valid')
   })
 }
 
-test('renew without valid credentials loads, and never gives expired ones', async t => {
+test('renew never returns expired credentials', async t => {
   const { provider, give, fail, pass } = bench()
   void provider.start()
   const first = await give(100)
@@ -397,13 +397,13 @@ test('renew without valid credentials loads, and never gives expired ones', asyn
   t.equal(await provider.renew(fresh(), later), undefined)
 })
 
-test('reload loads after the load under way, says why it failed and keeps the old ones', async t => {
+test('reload starts after the load in flight, and keeps old credentials on failure', async t => {
   const { provider, loads, give, fail, lines } = bench()
   void provider.start()
   const message = 'the credentials file: SecretId is missing'
   const reloading = [0, 1].map(() => assert.rejects(provider.reload(), { name: 'CredentialSourceError', message }))
   const first = await give(undefined)
-  t.equal(loads(), 2, 'what was under way may have read the old file')
+  t.equal(loads(), 2, 'the load in flight may have read the old file')
   await fail(new CredentialSourceError(message))
   await Promise.all(reloading)
   t.equal(loads(), 2)
@@ -412,7 +412,7 @@ test('reload loads after the load under way, says why it failed and keeps the ol
   t.match(lines.at(-1), { level: 'warn', cause: message, message: 'refresh failed, keeping previous credentials for COS' })
 })
 
-test('renew waits for others no longer than its deadline', async t => {
+test('renew returns nothing when its deadline passes during a load', async t => {
   const { provider, give, pass } = bench()
   void provider.start()
   const first = await give(undefined)
@@ -420,10 +420,10 @@ test('renew waits for others no longer than its deadline', async t => {
   await pass(1_000)
   t.equal(await renewing, undefined)
   const second = await give(undefined)
-  t.equal(await joining, second, 'others wait on')
+  t.equal(await joining, second, 'a call with a later deadline keeps waiting')
 })
 
-test('after close nothing is loaded by itself', async t => {
+test('provider starts no load on its own after close', async t => {
   const { provider, loads, give, pass } = bench()
   void provider.start()
   await give(10_000)
@@ -434,7 +434,7 @@ test('after close nothing is loaded by itself', async t => {
   const credentials = await give(10_000)
   t.equal(await got, credentials)
   await pass(10_000)
-  t.equal(loads(), 2, 'nor after a load that was under way')
+  t.equal(loads(), 2, 'the end of a load does not schedule another')
 })
 
 for (const [direction, stepMs] of [['back', -hourMs], ['forward', hourMs]] as const) {
@@ -465,7 +465,7 @@ for (const [direction, stepMs] of [['back', -hourMs], ['forward', hourMs]] as co
     t.equal(await provider.get(0), first)
     t.equal(loads(), 1)
     await pass(hourMs - 1)
-    t.equal(loads(), direction === 'back' ? 1 : 2, 'a minute after the wall clock has passed the expiry at the latest')
+    t.equal(loads(), direction === 'back' ? 1 : 2, 'at the latest a minute after the wall clock has passed the expiry')
     await pass(1)
     t.equal(loads(), 2)
   })
@@ -509,7 +509,7 @@ for (const [direction, stepMs] of [['back', -hourMs], ['forward', hourMs]] as co
   })
 }
 
-test('get loads at once when the wall clock has stepped past the expiry', async t => {
+test('get starts a load when the wall clock has stepped past the expiry', async t => {
   const { provider, loads, give, pass, step } = bench()
   void provider.start()
   await give(hourMs)
@@ -522,7 +522,7 @@ test('get loads at once when the wall clock has stepped past the expiry', async 
   t.equal(await got, second)
 })
 
-test('credentials that the wall clock expires are loaded within a minute', async t => {
+test('provider refreshes within a minute when the wall clock passes the expiry', async t => {
   const { provider, loads, give, pass, step } = bench()
   void provider.start()
   await give(2 * hourMs)
@@ -536,14 +536,14 @@ test('credentials that the wall clock expires are loaded within a minute', async
   t.equal(provider.fault(), undefined)
 })
 
-t.test('no timer keeps the process alive', async t => {
+t.test('timers of the provider do not keep the process alive', async t => {
   const timers = () => process.getActiveResourcesInfo().filter(each => each === 'Timeout').length
   const before = timers()
   const { provider, give } = bench()
   t.teardown(() => { provider.close() })
   const got = provider.get(Date.now() + dayMs)
-  t.equal(timers(), before, 'of a caller that waits')
+  t.equal(timers(), before, 'no timer of a waiting caller')
   await give(dayMs)
   await got
-  t.equal(timers(), before, 'of the next load')
+  t.equal(timers(), before, 'no timer of the next load')
 })

@@ -7,12 +7,12 @@ import {
 } from '../../src/cos/client/endpoints.ts'
 import { secrets } from '../start.ts'
 
-t.test('percent-encoding leaves only unreserved characters alone', async t => {
+t.test('percentEncode encodes every character that is not unreserved', async t => {
   t.equal(percentEncode(" !\"#$%&'()*+,/:;<=>?@[\\]^`{|}é-_.~"),
     '%20%21%22%23%24%25%26%27%28%29%2A%2B%2C%2F%3A%3B%3C%3D%3E%3F%40%5B%5C%5D%5E%60%7B%7C%7D%C3%A9-_.~')
 })
 
-t.test('every target names the inventory first, and the check rejects any other', async t => {
+t.test('assertInventoryTarget accepts inventory targets and throws for any other target', async t => {
   t.equal(inventoryTarget({ id: 'a.b' }), '/?inventory&id=a.b')
   t.equal(inventoryTarget({}), '/?inventory')
   t.equal(inventoryTarget({ continuationToken: '' }), '/?inventory')
@@ -21,14 +21,14 @@ t.test('every target names the inventory first, and the check rejects any other'
     fc.assert(fc.property(fc.string({ unit: 'binary', minLength: 1 }), fc.boolean(), (text, isId) => {
       assertInventoryTarget(inventoryTarget(isId ? { id: text } : { continuationToken: text }))
     }))
-  }, 'no id and no token leads out of the inventory API')
+  }, 'no id or token changes the API that is called')
   for (const target of [
     '/', '/?', '/?inventory&id=', '/?id=x&inventory', '/?inventoryx', '/?acl&inventory', '//?inventory', '/object?inventory', '/?inventory#',
     '/?inventory&acl', '/?inventory&id=x&acl', '?inventory', 'http://other/?inventory', '/?inventory&id=x y', '/?inventory\r\n'
   ]) t.throws(() => { assertInventoryTarget(target) }, { message: /not an inventory call/ }, JSON.stringify(target))
 })
 
-t.test('only GET Service goes to its host, and to no other host', async t => {
+t.test('assertAllowed permits only GET Service at the service host', async t => {
   t.equal(serviceTarget(), '/?max-keys=2000')
   t.equal(serviceTarget('a-1&b/'), '/?max-keys=2000&marker=a-1%26b%2F')
   const serviceHost = 'service.cos.myqcloud.com'
@@ -55,7 +55,7 @@ t.test('only GET Service goes to its host, and to no other host', async t => {
   }
 })
 
-t.test('GET Service is in the domain and at the port of the buckets', async t => {
+t.test('serviceAddress uses the domain and port of the bucket endpoint', async t => {
   const hostOf = (endpoint: string, scheme: 'http' | 'https' = 'https') => serviceAddress({ endpoint, scheme }).host
   t.strictSame(serviceAddress({ endpoint: '{bucket}.cos.{region}.myqcloud.com', scheme: 'https' }),
     { origin: 'https://service.cos.myqcloud.com', host: 'service.cos.myqcloud.com' })
@@ -68,7 +68,7 @@ t.test('GET Service is in the domain and at the port of the buckets', async t =>
   t.equal(hostOf('{bucket}.{region}.tencentcos.cn.private:8080'), 'service.cos.myqcloud.com:8080')
 })
 
-t.test('the address of a bucket follows query, map, default and endpoint template', async t => {
+t.test('bucket address follows region parameter, region map, default and template', async t => {
   const addressOf = (environment: Record<string, string>) => createAddressBook(readConfig({
     AUTH: 'none', COS_SECRET_ID: secrets.secretId, COS_SECRET_KEY: secrets.secretKey, ...environment
   }).cos)
@@ -85,7 +85,7 @@ t.test('the address of a bucket follows query, map, default and endpoint templat
     AUTH: 'none', COS_SECRET_ID: 'x', COS_SECRET_KEY: 'x', COS_BUCKET_REGIONS: 'a-1=ap-seoul', COS_ENDPOINT: '{bucket}.private'
   })
   t.strictSame([regionOf(cos, 'a-1', 'eu-frankfurt'), regionOf(cos, 'b-1', 'eu-frankfurt')], ['ap-seoul', undefined],
-    'a host that is the same for every region is in the configured one, or in one that nobody knows')
+    'with a fixed host, the region is the configured one or unknown')
 
   const template = '{bucket}.cos-internal.{region}.tencentcos.cn'
   const origin = (environment: Record<string, string>) => addressOf({ COS_REGION: 'r-1', ...environment })('a-1', undefined).origin

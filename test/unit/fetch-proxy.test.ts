@@ -11,9 +11,9 @@ import { Secret } from '../../src/secret.ts'
 
 t.test('fetchText uses the proxy of the scheme', async t => {
   const target = createServer((_, response) => { response.end('{"a":1}') }).listen(0, '127.0.0.1')
-  const asked: string[] = []
+  const requested: string[] = []
   const proxy = createServer().on('connect', ({ url = '' }, socket) => {
-    asked.push(url)
+    requested.push(url)
     const onward = connect((target.address() as AddressInfo).port, '127.0.0.1', () => {
       socket.write('HTTP/1.1 200 OK\r\n\r\n')
       socket.pipe(onward).pipe(socket)
@@ -26,18 +26,18 @@ t.test('fetchText uses the proxy of the scheme', async t => {
   const url = new Secret(`http://127.0.0.1:${(proxy.address() as AddressInfo).port}`)
   const { fetchJson } = createFetcher({ http: { url, except: 'direct.localhost' }, https: undefined })
   t.strictSame(await fetchJson('http://issuer.example/keys'), { a: 1 })
-  t.strictSame(asked, ['issuer.example:80'])
+  t.strictSame(requested, ['issuer.example:80'])
   const local = `http://127.0.0.1:${(target.address() as AddressInfo).port}/`
   t.equal(await createFetcher({ http: undefined, https: { url, except: '' } }).fetchText(local), '{"a":1}', 'the proxy for HTTPS is not used')
   t.equal(await createFetcher({ http: { url, except: '127.0.0.1' }, https: undefined }).fetchText(local), '{"a":1}', 'NO_PROXY')
   t.equal(await createFetcher({ http: undefined, https: undefined }).fetchText(local), '{"a":1}')
-  t.equal(asked.length, 1)
+  t.equal(requested.length, 1)
   const closed = createFetcher({ http: undefined, https: { url: new Secret('http://127.0.0.1:1'), except: '' } })
   await t.rejects(closed.fetchText('https://issuer.example/keys'), { name: 'FetchError', message: 'issuer.example did not answer (ECONNREFUSED)' })
 })
 
 for (const [kind, response] of [['never responds', ''], ['responds too late', 'HTTP/1.1 200 OK\r\n\r\n']] as const) {
-  t.test(`a connection attempt leaves no connection to a proxy that ${kind}`, async t => {
+  t.test(`connection attempt closes its connection when the proxy ${kind}`, async t => {
     const proxy = createServer().listen(0, '127.0.0.1')
     const sockets: Duplex[] = []
     const ends: Array<Promise<unknown>> = []

@@ -20,13 +20,13 @@ const readPage = async (page: Buffer) =>
   JSON.parse(await pageToJson(await createDocumentReader().page(page, new CancelSource()))) as InventoryPage
 const inConfiguration = (xml: string) => `<InventoryConfiguration><Id>a</Id>${xml}</InventoryConfiguration>`
 
-/** Texts that parsers and builders like to change. */
+/** Texts that parsers and builders often change. */
 const hostileTexts = [
   'a&b<c>"d\'e', ' lead and trail ', '00123', '1e5', 'true', '0x1F', ']]>', '&amp;lt;', '__proto__', '\t', 'a\r\nb', '日本/😀', '',
   '#text', '@_a', '<!DOCTYPE x>', '&#13;', '\u0085\u2028', ' ', '\n', 'constructor', '%s', '-0', '1.0'
 ]
 
-// The characters XML 1.0 can hold.
+// The characters that XML 1.0 allows.
 const xmlChar = fc.oneof(
   fc.constantFrom(...'\t\n\r &<>"\'#;[]!-?/=:'),
   fc.integer({ min: 0x20, max: 0xD7FF }).map(code => String.fromCodePoint(code)),
@@ -78,7 +78,7 @@ const { unknownValue } = fc.letrec<{ unknownValue: unknown }>(tie => ({
 const unknowns = fc.dictionary(fc.oneof(elementName, fc.constantFrom('__proto__', 'constructor', 'toString')), unknownValue,
   { maxKeys: 3, noNullPrototype: true })
 
-t.test('JSON to XML to JSON is the identity, whatever the texts', async t => {
+t.test('configuration is the same when it is written to XML and read back', async t => {
   t.doesNotThrow(() => {
     fc.assert(fc.property(configurations, configuration => {
       assert.deepEqual(read(toConfigurationXml(configuration.Id, configuration)), configuration)
@@ -86,7 +86,7 @@ t.test('JSON to XML to JSON is the identity, whatever the texts', async t => {
   })
 })
 
-t.test('unknown elements survive at every level, and their values with them', async t => {
+t.test('unknown elements are kept at every level when XML is written and read back', async t => {
   t.doesNotThrow(() => {
     fc.assert(fc.property(configurations, unknowns, unknowns, unknowns, (configuration, ...added) => {
       const [top, inSchedule, inDestination] = added
@@ -103,14 +103,14 @@ t.test('unknown elements survive at every level, and their values with them', as
   })
 })
 
-/** Member order aside: canonical order is COS's, not the caller's. */
+/** Sorts members, because the canonical order is that of COS and not that of the caller. */
 function sorted (value: unknown): unknown {
   if (Array.isArray(value)) return value.map(sorted)
   if (typeof value !== 'object' || value === null) return value
   return Object.entries(value).sort(([a], [b]) => a < b ? -1 : 1).map(([name, each]) => [name, sorted(each)])
 }
 
-t.test('the XML of hostile texts has only our own elements', async t => {
+t.test('escapeText adds no elements for any text', async t => {
   t.doesNotThrow(() => {
     fc.assert(fc.property(text, value => {
       const { children } = parseXml(bytes(`<a><b>${escapeText(value)}</b></a>`), configurationExtent)
@@ -119,7 +119,7 @@ t.test('the XML of hostile texts has only our own elements', async t => {
   })
 })
 
-t.test('what is sent is the canonical form', async t => {
+t.test('toConfigurationXml returns the canonical form of COS', async t => {
   t.equal(toConfigurationXml('list1', configuration), '<InventoryConfiguration><Id>list1</Id><IsEnabled>true</IsEnabled>' +
     '<IncludedObjectVersions>All</IncludedObjectVersions><Filter><Prefix>myPrefix</Prefix></Filter><OptionalFields>' +
     '<Field>Size</Field><Field>ETag</Field></OptionalFields><Schedule><Frequency>Daily</Frequency></Schedule><Destination>' +
@@ -147,7 +147,7 @@ t.test('what is sent is the canonical form', async t => {
   t.equal(filter({ New: 'n', Prefix: 'p', Tag: [tag] }), `<Filter><New>n</New><And><Prefix>p</Prefix>${tagXml}</And></Filter>`)
 })
 
-t.test('empty containers are left out, and SDK spellings become COS spellings', async t => {
+t.test('toConfigurationXml omits empty containers and writes COS names for SDK names', async t => {
   const xml = toConfigurationXml('a', {
     Id: 'ignored',
     IsEnabled: 'True',
@@ -162,13 +162,13 @@ t.test('empty containers are left out, and SDK spellings become COS spellings', 
     '<Encryption><SSE-COS></SSE-COS></Encryption>')
 })
 
-t.test('unknown elements are written after the neighbour they had', async t => {
+t.test('toConfigurationXml writes unknown elements at the place of their members', async t => {
   const written = toConfigurationXml('a', { First: 1, Id: 'a', New: { Deep: [true, 'x'] }, Newer: '', Schedule: { Odd: 'o', Frequency: 'Daily' } })
   t.equal(written, '<InventoryConfiguration><Id>a</Id><First>1</First><New><Deep>true</Deep><Deep>x</Deep></New><Newer></Newer>' +
     '<Schedule><Odd>o</Odd><Frequency>Daily</Frequency></Schedule></InventoryConfiguration>')
 })
 
-t.test('every variant COS and its SDKs write reads the same', async t => {
+t.test('fromConfigurationXml returns the same configuration for every variant of COS', async t => {
   const plain = read(toConfigurationXml('a', configuration))
   const body = toConfigurationXml('a', configuration)
   const variants = {
@@ -207,7 +207,7 @@ t.test('every variant COS and its SDKs write reads the same', async t => {
   }, 'the order of elements does not matter')
 })
 
-t.test('unknown elements and values are kept', async t => {
+t.test('fromConfigurationXml keeps unknown elements and values', async t => {
   t.strictSame(read(inConfiguration('<New>x</New><New>y</New><Deep><A> 1 </A><B><C/></B></Deep><IncludedObjectVersions>No</IncludedObjectVersions>')),
     { Id: 'a', New: ['x', 'y'], Deep: { A: ' 1 ', B: { C: '' } }, IncludedObjectVersions: 'No' })
   t.strictSame(read(inConfiguration('<Filter><And><Prefix>p</Prefix><New>n</New></And><Prefix>p</Prefix></Filter>')),
@@ -229,19 +229,19 @@ t.test('unknown elements and values are kept', async t => {
     t.strictSame(once, destination({ Encryption: { SSECOS: { '#text': '111' } } }), encryption)
     t.match(toConfigurationXml('a', once), '<Encryption><SSE-COS>111</SSE-COS></Encryption>')
     t.strictSame(normalise('a', once), once)
-    t.strictSame(normalise('a', destination({ Encryption: { SSECOS: '111' } })), once, 'a text is the marker with this text')
+    t.strictSame(normalise('a', destination({ Encryption: { SSECOS: '111' } })), once, 'a text becomes a marker with this text')
   }
   const strange = { Destination: { COSBucketDestination: { Bucket: 'b', Format: 'CSV', Encryption: { SSECOS: {}, New: 'n' } } } }
   t.match(toConfigurationXml('a', strange), '<Encryption><SSE-COS></SSE-COS><New>n</New></Encryption>')
 })
 
-t.test('only errors of the structure are errors of the caller', async t => {
+t.test('normalise throws ValidationFailed only for structural errors', async t => {
   const failing = Object.defineProperty({}, 'Filter', { enumerable: true, get () { throw new Error('inner') } })
   t.throws(() => normalise('a', failing), { message: 'inner' })
   t.throws(() => normalise('a', { Schedule: { MonthlyDate: 1 } }), { code: 'ValidationFailed' })
 })
 
-t.test('what does not fit the documented structure is rejected', async t => {
+t.test('fromConfigurationXml throws XmlError when the structure is not as documented', async t => {
   const inDestination = (xml: string) => `<Destination><COSBucketDestination>${xml}</COSBucketDestination></Destination>`
   const whole = '<Bucket>b</Bucket><Format>CSV</Format>'
   for (const xml of [
@@ -256,7 +256,7 @@ t.test('what does not fit the documented structure is rejected', async t => {
   ]) t.throws(() => read(inConfiguration(xml)), { name: 'XmlError' }, xml)
 })
 
-t.test('empty containers read as absent', async t => {
+t.test('fromConfigurationXml omits empty containers', async t => {
   t.strictSame(read(inConfiguration('<Filter></Filter><OptionalFields/><Schedule> </Schedule><Destination><COSBucketDestination>' +
     '<Encryption/></COSBucketDestination></Destination>')), { Id: 'a' })
   t.strictSame(read(inConfiguration('<Filter><Period><StartTime/><EndTime> </EndTime></Period></Filter><Destination><COSBucketDestination>' +
@@ -264,12 +264,12 @@ t.test('empty containers read as absent', async t => {
   t.strictSame(read(inConfiguration('<Filter><And></And></Filter>')), { Id: 'a' })
   const tags = ['<Tag><Key>a</Key><Value>1</Value></Tag>', '<Tag><Key>b</Key><Value>2</Value></Tag>']
   const inBothPlaces = `<Filter>${tags.join('')}<And>${tags.toReversed().join('')}</And></Filter>`
-  t.strictSame(read(inConfiguration(inBothPlaces)), read(inConfiguration(`<Filter>${tags.join('')}</Filter>`)), 'said twice is one')
+  t.strictSame(read(inConfiguration(inBothPlaces)), read(inConfiguration(`<Filter>${tags.join('')}</Filter>`)), 'equal tags in both places are one')
   t.strictSame(read(inConfiguration('<Filter><And/><Period/></Filter>')), { Id: 'a' })
-  t.strictSame(read(inConfiguration('<Filter><Prefix></Prefix></Filter>')), { Id: 'a', Filter: { Prefix: '' } }, 'an empty text is a text')
+  t.strictSame(read(inConfiguration('<Filter><Prefix></Prefix></Filter>')), { Id: 'a', Filter: { Prefix: '' } }, 'an empty text is kept')
 })
 
-t.test('elements named like properties of JavaScript objects are elements like any other', async t => {
+t.test('element names of Object.prototype are read and written like other names', async t => {
   const json = read(inConfiguration('<__proto__><polluted>yes</polluted></__proto__><constructor>c</constructor><hasOwnProperty>h</hasOwnProperty>'))
   t.equal(JSON.stringify(json), '{"Id":"a","__proto__":{"polluted":"yes"},"constructor":"c","hasOwnProperty":"h"}')
   t.equal(({} as Record<string, unknown>)['polluted'], undefined)
@@ -278,7 +278,7 @@ t.test('elements named like properties of JavaScript objects are elements like a
   t.equal(JSON.stringify(filter), '{"Id":"a","Filter":{"And":{"__proto__":"x"},"toString":"y"}}')
 })
 
-t.test('a page is read with its token, and only when more follows', async t => {
+t.test('page has configurations, and a continuation token only when it is truncated', async t => {
   const page = (xml: string) => readPage(bytes(`<ListInventoryConfigurationResult>${xml}</ListInventoryConfigurationResult>`))
   const one = inConfiguration('')
   t.strictSame(await page('<IsTruncated>false</IsTruncated><ContinuationToken/>'), { InventoryConfigurations: [], IsTruncated: false })
@@ -287,7 +287,7 @@ t.test('a page is read with its token, and only when more follows', async t => {
   t.strictSame(await page(`<IsTruncated>false</IsTruncated>${one}${one}<NextContinuationToken>a</NextContinuationToken>`),
     { InventoryConfigurations: [{ Id: 'a' }, { Id: 'a' }], IsTruncated: false })
   t.strictSame(await page(`<IsTruncated>false</IsTruncated><InventoryConfiguration/>${one}<InventoryConfiguration> </InventoryConfiguration>`),
-    { InventoryConfigurations: [{ Id: 'a' }], IsTruncated: false }, 'an empty element is no configuration')
+    { InventoryConfigurations: [{ Id: 'a' }], IsTruncated: false }, 'an empty element is skipped')
   t.strictSame(await readPage(bytes('<ListInventoryConfigurationsResult><IsTruncated>false</IsTruncated></ListInventoryConfigurationsResult>')),
     { InventoryConfigurations: [], IsTruncated: false })
   for (const xml of ['', one, '<IsTruncated>true</IsTruncated>', '<IsTruncated>true</IsTruncated><NextContinuationToken/>', '<IsTruncated>x</IsTruncated>',
@@ -298,7 +298,7 @@ t.test('a page is read with its token, and only when more follows', async t => {
   }
 })
 
-t.test('a page has the XML of each configuration, however it is written', async t => {
+t.test('fromListXml returns the original XML of each configuration', async t => {
   const documents = ['', '<New a="<">日本\u{1F600}</New>', '<Filter><And/></Filter>'].map(xml =>
     inConfiguration(xml.replace('"<"', '"&lt;"')).replace('<InventoryConfiguration>', '<InventoryConfiguration b = "c" >'))
     .concat('<x:InventoryConfiguration><Id>b</Id></x:InventoryConfiguration>', inConfiguration(`<X>${'y'.repeat(40_000)}</X>`))
@@ -308,14 +308,14 @@ t.test('a page has the XML of each configuration, however it is written', async 
   t.strictSame(stored.map(({ configuration }) => configuration), documents.map(read))
 })
 
-t.test('a page is rejected when it holds too much markup, also in pieces', async t => {
+t.test('page is rejected when it contains too much markup', async t => {
   const inPage = (xml: string) => bytes(`<ListInventoryConfigurationResult>${xml}<IsTruncated>false</IsTruncated></ListInventoryConfigurationResult>`)
   const piece = inConfiguration('<a></a>'.repeat(7_900))
   t.equal((await readPage(inPage(piece.repeat(30)))).InventoryConfigurations.length, 30)
   const tooMuch = { message: 'the document has too much markup' }
   await t.rejects(readPage(inPage(piece.repeat(40))), tooMuch)
   await t.rejects(readPage(inPage(inConfiguration('<a></a>'.repeat(8_100)))), tooMuch, 'one configuration')
-  await t.rejects(readPage(inPage(piece + '<a></a>'.repeat(600))), tooMuch, 'beside the configurations')
+  await t.rejects(readPage(inPage(piece + '<a></a>'.repeat(600))), tooMuch, 'outside the configurations')
   await t.rejects(readPage(inPage(inConfiguration('').repeat(1_001))), { message: 'the document has too many configurations' })
   const long = 'x'.repeat(300_000)
   await t.rejects(readPage(inPage(inConfiguration(`<a>${long}</a><b>${long}</b>`))), { message: 'the document is too long' })
@@ -324,30 +324,30 @@ t.test('a page is rejected when it holds too much markup, also in pieces', async
   t.throws(() => read(attributes(1_010)), tooMuch)
 })
 
-t.test('a document that comes again is read once, as far as there is space', async t => {
+t.test('document reader returns the same object for the same document within its limit', async t => {
   const { document: readDocument } = createDocumentReader()
   const document = (id: string, prefix = 'p') => bytes(toConfigurationXml(id, { ...configuration, Filter: { Prefix: prefix } }))
   const first = readDocument(document('a'))
   t.equal(first.xml, document('a').toString())
   t.strictSame(first.configuration, read(first.xml))
   t.equal(first.json(), JSON.stringify(first.configuration))
-  t.equal(first.json(), JSON.stringify(first.configuration), 'also the second time')
+  t.equal(first.json(), JSON.stringify(first.configuration), 'also at the second call')
   t.equal(first.etag(), etagOf(first.configuration))
   t.equal(first.etag(), etagOf(first.configuration))
   t.equal(readDocument(document('a')), first, 'the same object')
   t.not(readDocument(document('b')).etag(), first.etag())
   const isFrozen = (value: unknown): boolean => typeof value !== 'object' || value === null ||
     (Object.isFrozen(value) && Object.values(value).every(isFrozen))
-  t.ok(isFrozen(first.configuration), 'no request can change it for the others')
+  t.ok(isFrozen(first.configuration), 'a request cannot change the shared object')
   const large = document('a', 'x'.repeat(40_000))
-  t.not(readDocument(large), readDocument(large), 'a large one is not kept')
+  t.not(readDocument(large), readDocument(large), 'a large document is not cached')
   for (let index = 0; index < 40; index++) readDocument(document(String(index), 'x'.repeat(30_000)))
   t.equal(readDocument(document('a')), first)
   for (let index = 0; index < 60; index++) readDocument(document(String(index), 'y'.repeat(30_000)))
   t.not(readDocument(document('a')), first)
 })
 
-t.test('a page that comes again is read once', async t => {
+t.test('document reader returns the same object for the same page', async t => {
   const reader = createDocumentReader()
   const page = (...ids: string[]) => bytes('<ListInventoryConfigurationResult>' +
     ids.map(id => toConfigurationXml(id, configuration)).join('') + '<IsTruncated>false</IsTruncated></ListInventoryConfigurationResult>')
@@ -355,10 +355,10 @@ t.test('a page that comes again is read once', async t => {
   t.equal(await reader.page(page('a', 'b'), new CancelSource()), first)
   t.not(await reader.page(page('b', 'a'), new CancelSource()), first)
   const large = page(...Array.from({ length: 1_000 }, (_, index) => String(index)))
-  t.not(await reader.page(large, new CancelSource()), await reader.page(large, new CancelSource()), 'a large one is not kept')
+  t.not(await reader.page(large, new CancelSource()), await reader.page(large, new CancelSource()), 'a large page is not cached')
 })
 
-t.test('pages take turns, however many there are', async t => {
+t.test('pages are read in alternation, in order of arrival, up to four at once', async t => {
   const reader = createDocumentReader()
   const page = (id: string, count: number) => bytes('<ListInventoryConfigurationResult>' +
     Array.from({ length: count }, (_, index) => toConfigurationXml(`${id}-${index}`, configuration)).join('') +
@@ -368,29 +368,29 @@ t.test('pages take turns, however many there are', async t => {
     reader.page(bytes, caller).then(
       ({ documents: { length } }) => order.push(`${name} ${length}`),
       (error: Error) => order.push(`${name} ${error.name}`))
-  await Promise.all([reading('large', page('a', 1_000)), reading('odd', bytes('<a/>')), reading('small', page('b', 1))])
-  t.strictSame(order, ['odd XmlError', 'small 1', 'large 1000'], 'a small one does not wait for the end of a large one')
+  await Promise.all([reading('large', page('a', 1_000)), reading('malformed', bytes('<a/>')), reading('small', page('b', 1))])
+  t.strictSame(order, ['malformed XmlError', 'small 1', 'large 1000'], 'a small page does not wait for the end of a large page')
 
   order.length = 0
-  let turns = 0
+  let iterations = 0
   const count = () => {
-    turns += 1
+    iterations += 1
     next = setImmediate(count)
   }
   let next = setImmediate(count)
   const begun = new Set<number>()
   await Promise.all(Array.from({ length: 30 }, (_, index) =>
-    reading(String(index), page(`b${index}`, 1), lookedAt(() => { begun.add(index) }))))
+    reading(String(index), page(`b${index}`, 1), checkedBy(() => { begun.add(index) }))))
   clearImmediate(next)
   t.strictSame([...begun], Array.from({ length: 30 }, (_, index) => index), 'first come, first served')
   t.strictSame(new Set(order), new Set(Array.from({ length: 30 }, (_, index) => `${index} 1`)))
-  t.ok(turns >= 30, `${turns} turns of others`)
+  t.ok(iterations >= 30, `${iterations} event-loop iterations`)
 
   order.length = 0
   let over: number | undefined
-  const fifth = lookedAt(() => { over ??= order.length })
+  const fifth = checkedBy(() => { over ??= order.length })
   await Promise.all(['e', 'f', 'g', 'h'].map(name => reading(name, page(name, 1_000))).concat(reading('i', page('i', 1), fifth)))
-  t.ok(Number(over) > 0, 'the fifth is not begun before one of four is over')
+  t.ok(Number(over) > 0, 'the fifth page begins after one of four is done')
 
   order.length = 0
   const impatient = new CancelSource()
@@ -398,13 +398,13 @@ t.test('pages take turns, however many there are', async t => {
   const leftAlready = reading('impatient', page('p', 1), impatient)
   impatient.cancel()
   await Promise.all([...pagesOf, leftAlready])
-  t.equal(order[0], 'impatient UpstreamError', 'who leaves while waiting to be begun does not wait on')
+  t.equal(order[0], 'impatient UpstreamError', 'a queued page is dropped when its caller disconnects')
   t.strictSame(new Set(order.slice(1)), new Set(['k 1000', 'l 1000', 'm 1000', 'n 1000', 'o 1000']))
 
   order.length = 0
-  let looks = 0
-  await reading('third', page('j', 1_000), lookedAt(() => ++looks > 2))
-  t.strictSame([order, looks], [['third UpstreamError'], 3], 'read no further than to the turn for which nobody waits')
+  let checks = 0
+  await reading('third', page('j', 1_000), checkedBy(() => ++checks > 2))
+  t.strictSame([order, checks], [['third UpstreamError'], 3], 'reading stops when the caller has disconnected')
 
   order.length = 0
   const [leaving, gone] = [new CancelSource(), new CancelSource()]
@@ -415,37 +415,37 @@ t.test('pages take turns, however many there are', async t => {
   t.strictSame(order.sort(), ['gone UpstreamError', 'leaving UpstreamError', 'small 1'])
 })
 
-/** A caller who is asked, when a turn of the page has come, whether he has left. */
-function lookedAt (hasLeft: () => boolean | void): CancelSignal {
+/** Returns the signal of a caller and runs the callback each time the reader checks it. */
+function checkedBy (hasDisconnected: () => boolean | void): CancelSignal {
   return {
-    get aborted () { return hasLeft() === true },
+    get aborted () { return hasDisconnected() === true },
     addEventListener () {},
     removeEventListener () {}
   }
 }
 
-t.test('while a large page is read, others have their turn', async t => {
+t.test('event loop runs between parts of a large page', async t => {
   const rich = inConfiguration(`<OptionalFields>${'<Field>x-cos-meta-something</Field>'.repeat(250)}</OptionalFields>`)
   const inPage = (xml: string) => `<ListInventoryConfigurationResult>${xml}</ListInventoryConfigurationResult>`
   const page = inPage(`${rich.repeat(100)}<IsTruncated>false</IsTruncated>`)
-  let turns = 0
+  let iterations = 0
   const count = () => {
-    turns += 1
+    iterations += 1
     next = setImmediate(count)
   }
   let next = setImmediate(count)
   const { InventoryConfigurations: items } = await readPage(bytes(page))
   clearImmediate(next)
   t.equal(items.length, 100)
-  t.ok(turns > 1, `${turns} turns`)
+  t.ok(iterations > 1, `${iterations} event-loop iterations`)
 })
 
-t.test('the answer of POST names the job', async t => {
+t.test('fromJobXml returns the job of a POST response', async t => {
   t.strictSame(fromJobXml(bytes('<PostInventoryResult><JobId>NTE0==</JobId></PostInventoryResult>')), { JobId: 'NTE0==' })
   t.throws(() => fromJobXml(bytes('<html/>')), { name: 'XmlError' })
 })
 
-t.test('what is not one well-formed document of the right kind is refused', async t => {
+t.test('XML reader throws XmlError when the input is not one well-formed document', async t => {
   const whole = toConfigurationXml('a', configuration)
   const documents: Record<string, string | Buffer> = {
     empty: '',
@@ -502,11 +502,11 @@ t.test('what is not one well-formed document of the right kind is refused', asyn
     t.throws(() => createDocumentReader().document(Buffer.from(document)), { name: 'XmlError' }, name)
   }
   for (let length = 0; length < whole.length; length += 1) {
-    t.throws(() => read(whole.slice(0, length)), { name: 'XmlError' }, `cut after ${length}`)
+    t.throws(() => read(whole.slice(0, length)), { name: 'XmlError' }, `truncated after ${length}`)
   }
 })
 
-t.test('random damage gives an XmlError or a configuration, never anything else', async t => {
+t.test('fromConfigurationXml returns or throws XmlError when a document is damaged', async t => {
   const whole = toConfigurationXml('a', configuration)
   t.doesNotThrow(() => {
     fc.assert(fc.property(fc.nat({ max: whole.length }), fc.nat({ max: 20 }), text, (from, length, inserted) => {
@@ -520,7 +520,7 @@ t.test('random damage gives an XmlError or a configuration, never anything else'
   })
 })
 
-t.test('nothing passes for well-formed that another validator rejects', async t => {
+t.test('parseXml accepts no document that another validator rejects', async t => {
   const whole = toConfigurationXml('a', configuration)
   const texts = fc.oneof(
     fc.constant(whole), fc.constant(`<?xml version='1.0' encoding='utf-8' ?>\n${whole.replace('>', ' xmlns = "http://....">')}`)
@@ -546,12 +546,12 @@ t.test('nothing passes for well-formed that another validator rejects', async t 
   t.ok(accepted > 1000, `${accepted} of 10,000 are well-formed`)
 })
 
-t.test('a text of half a mebibyte is read', async t => {
+t.test('fromConfigurationXml reads a text of 500,000 characters', async t => {
   const long = 'x'.repeat(500_000)
   t.equal(read(inConfiguration(`<X>${long}</X>`))['X'], long)
 })
 
-t.test('documents made to exhaust time or memory are refused before they do', async t => {
+t.test('reader throws XmlError when a document would exhaust time or memory', async t => {
   const lol = Array.from({ length: 10 }, (_, level) => `<!ENTITY l${level + 1} "${`&l${level};`.repeat(10)}">`)
   const documents = {
     'billion laughs': `<!DOCTYPE a [<!ENTITY l0 "lol">${lol.join('')}]><InventoryConfiguration>&l9;</InventoryConfiguration>`,

@@ -13,7 +13,7 @@ import { refuseSecrets, secret } from '../secrets.ts'
 const floorMs = 10_000
 const minuteMs = 60_000
 
-/** An issuer, a verifier of its tokens, the clocks of both, and what is logged. `stepMs` moves only the wall clock. */
+/** Starts an issuer, a verifier and their clocks, and records the log. `stepMs` moves only the wall clock. */
 async function start (t: Test, options: { floorMs?: number } = {}) {
   const clock = { ms: Date.parse('2026-11-22T12:00:00Z'), stepMs: 0 }
   const now = () => clock.ms + clock.stepMs
@@ -29,10 +29,10 @@ async function start (t: Test, options: { floorMs?: number } = {}) {
     verifier,
     clock,
     seconds: () => now() / 1000,
-    /** Reasons that have been logged since the last look. */
+    /** Returns the reasons logged since the last call. */
     reasons: () => logged().map(({ level, reason, claim = '' }) => `${pino.levels.labels[level]} ${reason} ${claim}`.trim()),
-    /** Whether a token with these claims is taken. */
-    takes: async (claims?: Record<string, unknown>, how?: SignOptions) =>
+    /** Returns whether a token with these claims is accepted. */
+    accepts: async (claims?: Record<string, unknown>, how?: SignOptions) =>
       await verifier.verify(await issuer.sign(claims, how)) !== undefined
   }
 }
@@ -43,7 +43,7 @@ async function failureOf (verifying: Promise<unknown>): Promise<Partial<ServiceE
   return { code: error.code, status: error.status, retryAfterSeconds: error.retryAfterSeconds }
 }
 
-t.test('a token of any allowed algorithm gives its claims', async t => {
+t.test('verifier returns the claims of a token signed with any allowed algorithm', async t => {
   const { issuer, verifier } = await start(t)
   for (const alg of ['RS256', 'ES256', 'EdDSA'] as const) {
     t.match(await verifier.verify(await issuer.sign({ sub: 'svc', groups: ['a'] }, { alg })), { sub: 'svc', groups: ['a'] })
@@ -51,42 +51,42 @@ t.test('a token of any allowed algorithm gives its claims', async t => {
   t.equal(issuer.calls, 1, 'keys are fetched once')
 })
 
-t.test('a token is refused unless everything about it is right', async t => {
-  const { issuer, verifier, takes, seconds, reasons } = await start(t)
+t.test('verifier rejects a token when a claim, key or signature is invalid', async t => {
+  const { issuer, verifier, accepts, seconds, reasons } = await start(t)
   const { issuer: iss } = issuer.config
-  t.ok(await takes({ aud: ['others', 'inventories'] }))
-  t.notOk(await takes({ aud: 'others' }), 'wrong audience')
-  t.notOk(await takes({ aud: undefined }), 'no audience')
-  t.notOk(await takes({ iss: `${iss}/` }), 'wrong issuer')
-  t.notOk(await takes({ iss: undefined }), 'no issuer')
-  t.notOk(await takes({ exp: undefined }), 'no expiry')
-  t.notOk(await takes({ exp: String(seconds() + 300) }), 'expiry that is no number')
-  t.notOk(await takes({ exp: seconds() - 60 }), 'expired')
-  t.notOk(await takes({ nbf: seconds() + 60 }), 'not yet valid')
-  t.notOk(await takes({}, { kid: 'unknown' }), 'unknown key')
-  t.notOk(await takes({}, { kid: 'ES256-1' }), 'key of another algorithm')
+  t.ok(await accepts({ aud: ['others', 'inventories'] }))
+  t.notOk(await accepts({ aud: 'others' }), 'wrong audience')
+  t.notOk(await accepts({ aud: undefined }), 'no audience')
+  t.notOk(await accepts({ iss: `${iss}/` }), 'wrong issuer')
+  t.notOk(await accepts({ iss: undefined }), 'no issuer')
+  t.notOk(await accepts({ exp: undefined }), 'no expiry')
+  t.notOk(await accepts({ exp: String(seconds() + 300) }), 'expiry that is not a number')
+  t.notOk(await accepts({ exp: seconds() - 60 }), 'expired')
+  t.notOk(await accepts({ nbf: seconds() + 60 }), 'not yet valid')
+  t.notOk(await accepts({}, { kid: 'unknown' }), 'unknown key')
+  t.notOk(await accepts({}, { kid: 'ES256-1' }), 'key of another algorithm')
   const claims = ['aud', 'aud', 'iss', 'iss', 'exp', 'exp'].map(claim => `debug ERR_JWT_CLAIM_VALIDATION_FAILED ${claim}`)
   t.strictSame(reasons(), [
     ...claims, 'debug ERR_JWT_EXPIRED exp', 'debug ERR_JWT_CLAIM_VALIDATION_FAILED nbf', 'debug ERR_JWKS_NO_MATCHING_KEY', 'debug ERR_JWKS_NO_MATCHING_KEY'
   ])
-  const good = await issuer.sign()
-  const [header = '', , signature = ''] = good.split('.')
+  const valid = await issuer.sign()
+  const [header = '', , signature = ''] = valid.split('.')
   const payload = base64url.encode(JSON.stringify({ iss, aud: 'inventories', exp: seconds() + 300, sub: 'root' }))
   for (const bad of [
-    `${header}.${payload}.${signature}`, good.slice(0, -5), `${header}.${payload}.`, `${header}.${payload}`, '', 'a.b.c', `${good}.x`
+    `${header}.${payload}.${signature}`, valid.slice(0, -5), `${header}.${payload}.`, `${header}.${payload}`, '', 'a.b.c', `${valid}.x`
   ]) t.equal(await verifier.verify(bad), undefined)
   t.strictSame([...new Set(reasons())].sort(), ['debug ERR_JWS_INVALID', 'debug ERR_JWS_SIGNATURE_VERIFICATION_FAILED'])
 })
 
-t.test('clocks may differ by 30 seconds', async t => {
-  const { takes, seconds } = await start(t)
-  t.ok(await takes({ exp: seconds() - 29 }))
-  t.notOk(await takes({ exp: seconds() - 30 }))
-  t.ok(await takes({ nbf: seconds() + 30 }))
-  t.notOk(await takes({ nbf: seconds() + 31 }))
+t.test('verifier accepts clock differences of up to 30 seconds', async t => {
+  const { accepts, seconds } = await start(t)
+  t.ok(await accepts({ exp: seconds() - 29 }))
+  t.notOk(await accepts({ exp: seconds() - 30 }))
+  t.ok(await accepts({ nbf: seconds() + 30 }))
+  t.notOk(await accepts({ nbf: seconds() + 31 }))
 })
 
-t.test('a token cannot choose how it is checked', async t => {
+t.test('verifier rejects a token when its header selects another algorithm', async t => {
   const { issuer, verifier, seconds } = await start(t)
   const { issuer: iss, audience: aud } = issuer.config
   const claims = { iss, aud, exp: seconds() + 300 }
@@ -106,10 +106,10 @@ t.test('a token cannot choose how it is checked', async t => {
       t.equal(await verifier.verify(`${header}.${encoded}.${signature}`), undefined, `algorithm ${alg}`)
     }
   }
-  t.equal(issuer.calls, 0, 'for none of these the keys were even asked for')
+  t.equal(issuer.calls, 0, 'no key set was fetched')
 })
 
-t.test('a token cannot bring its own key', async t => {
+t.test('verifier rejects a token when its header supplies a key', async t => {
   const { issuer, verifier, seconds } = await start(t, { floorMs: 0 })
   const stranger = await startIssuer(t, { onSecret: secret })
   const { issuer: iss, audience: aud } = issuer.config
@@ -126,112 +126,112 @@ t.test('a token cannot bring its own key', async t => {
   t.equal(stranger.calls, 0)
 })
 
-t.test('a key is fetched when a token names it first', async t => {
-  const { issuer, verifier, takes, clock, reasons } = await start(t)
-  t.ok(await takes())
+t.test('verifier fetches keys at most every 10 s when a token has an unknown key id', async t => {
+  const { issuer, verifier, accepts, clock, reasons } = await start(t)
+  t.ok(await accepts())
   await issuer.rotate()
-  t.ok(await takes(), 'the first time at once')
+  t.ok(await accepts(), 'the first fetch has no delay')
   t.equal(issuer.calls, 2)
   await issuer.rotate()
-  t.notOk(await takes(), 'not before the floor')
+  t.notOk(await accepts(), 'no fetch within the minimum interval')
   clock.ms += floorMs - 1
-  t.notOk(await takes())
+  t.notOk(await accepts())
   t.equal(issuer.calls, 2)
   clock.ms += 1
-  t.ok(await takes())
+  t.ok(await accepts())
   t.equal(issuer.calls, 3)
   clock.ms += floorMs
-  t.notOk(await takes({}, { kid: 'RS256-1' }), 'an old key is no longer good')
+  t.notOk(await accepts({}, { kid: 'RS256-1' }), 'an old key is no longer valid')
   t.equal(issuer.calls, 4)
   t.strictSame([...new Set(reasons())], ['debug ERR_JWKS_NO_MATCHING_KEY'])
   clock.ms += floorMs
   t.equal(await verifier.verify(`${(await issuer.sign()).slice(0, -8)}AAAAAAAA`), undefined, 'a wrong signature')
-  t.equal(issuer.calls, 4, 'is not for lack of a key')
+  t.equal(issuer.calls, 4, 'an invalid signature causes no fetch')
 })
 
-t.test('a token without a key id is checked with every key it may mean, new ones too', async t => {
-  const { issuer, takes, clock, seconds } = await start(t)
+t.test('verifier tries all matching keys when a token has no key id', async t => {
+  const { issuer, accepts, clock, seconds } = await start(t)
   const how = { kid: null }
   const [rsa] = issuer.keys as JWK[]
-  t.ok(await takes({}, how), 'one key')
-  t.notOk(await takes({ exp: seconds() - 60 }, how))
+  t.ok(await accepts({}, how), 'one key')
+  t.notOk(await accepts({ exp: seconds() - 60 }, how))
   const another = async () => exportJWK((await generateKeyPair('RS256')).publicKey)
   issuer.keys = [await another(), { kty: 'RSA', n: 'AQAB', e: '' }, rsa]
   clock.ms += floorMs
-  t.notOk(await takes({}, { kid: 'unknown' }), 'makes the keys be fetched')
+  t.notOk(await accepts({}, { kid: 'unknown' }), 'an unknown key causes a fetch')
   t.equal(issuer.calls, 2)
   clock.ms += floorMs
-  t.ok(await takes({}, how), 'several keys')
-  t.notOk(await takes({ exp: seconds() - 60 }, how))
-  t.equal(issuer.calls, 2, 'claims that are wrong are not for lack of a key')
+  t.ok(await accepts({}, how), 'several keys')
+  t.notOk(await accepts({ exp: seconds() - 60 }, how))
+  t.equal(issuer.calls, 2, 'invalid claims cause no fetch')
   await issuer.rotate()
   issuer.keys.push(await another())
   clock.ms += floorMs
-  t.ok(await takes({}, how), 'a new key among several')
+  t.ok(await accepts({}, how), 'a new key among several')
   t.equal(issuer.calls, 3)
   issuer.keys = [await another(), await another()]
   clock.ms += floorMs
-  t.notOk(await takes({}, { kid: 'unknown' }))
+  t.notOk(await accepts({}, { kid: 'unknown' }))
   clock.ms += floorMs
-  t.notOk(await takes({}, how), 'none of several')
+  t.notOk(await accepts({}, how), 'none of several')
   t.equal(issuer.calls, 5)
 })
 
-t.test('a key set with odd entries is as good as its good ones', async t => {
-  const { issuer, takes, reasons } = await start(t)
+t.test('verifier uses the valid keys when a key set has malformed entries', async t => {
+  const { issuer, accepts, reasons } = await start(t)
   const [rsa, , ed] = issuer.keys as JWK[]
   issuer.keys = [
     null, 1, 'key', [], {}, { kty: 'XYZ', kid: 'RS256-1' }, { kty: 'oct', k: 'AAAA', kid: 'RS256-1', alg: 'RS256' },
     { kty: 'RSA', kid: 'RS256-1', alg: 'RS256', n: 5 }, rsa, { kty: 'EC', kid: 'ES256-1', crv: 'P-256', x: '!', y: '' }, ed
   ]
-  t.ok(await takes())
-  t.ok(await takes({}, { alg: 'EdDSA' }))
-  t.notOk(await takes({}, { alg: 'ES256' }), 'a broken key')
+  t.ok(await accepts())
+  t.ok(await accepts({}, { alg: 'EdDSA' }))
+  t.notOk(await accepts({}, { alg: 'ES256' }), 'a malformed key')
   t.strictSame(reasons(), ['debug DataError'])
 })
 
-t.test('many tokens at once cause one fetch', async t => {
-  const { issuer, takes } = await start(t, { floorMs: 0 })
+t.test('verifier fetches keys once when many tokens arrive at once', async t => {
+  const { issuer, accepts } = await start(t, { floorMs: 0 })
   issuer.answer = 'hang'
-  const all = Promise.all([1, 2, 3, 4, 5].map(() => takes()))
+  const all = Promise.all([1, 2, 3, 4, 5].map(() => accepts()))
   await issuer.arrived(1)
   issuer.release()
   t.strictSame(await all, [true, true, true, true, true])
   t.equal(issuer.calls, 1)
   await issuer.rotate()
-  t.strictSame(await Promise.all([1, 2, 3].map(() => takes())), [true, true, true])
+  t.strictSame(await Promise.all([1, 2, 3].map(() => accepts())), [true, true, true])
   t.equal(issuer.calls, 2)
 })
 
-t.test('keys older than ten minutes serve on while they are fetched anew', async t => {
-  const { issuer, takes, clock } = await start(t)
-  t.ok(await takes())
+t.test('verifier uses keys older than ten minutes while it fetches new ones', async t => {
+  const { issuer, accepts, clock } = await start(t)
+  t.ok(await accepts())
   clock.ms += 10 * minuteMs
-  t.ok(await takes())
+  t.ok(await accepts())
   t.equal(issuer.calls, 1)
   clock.ms += 1
   issuer.answer = 'hang'
-  t.ok(await takes(), 'nobody waits')
+  t.ok(await accepts(), 'the token is verified without waiting')
   await issuer.arrived(2)
-  t.ok(await takes())
+  t.ok(await accepts())
   await issuer.rotate()
   issuer.release()
-  t.ok(await takes(), 'a token with a new key waits for the fetch that is under way')
+  t.ok(await accepts(), 'a token with a new key waits for the fetch in flight')
   t.equal(issuer.calls, 2)
 })
 
-t.test('the last good keys are kept, whatever becomes of the issuer', async t => {
-  const { issuer, verifier, takes, clock, reasons } = await start(t)
+t.test('verifier keeps the last valid keys when the issuer fails', async t => {
+  const { issuer, verifier, accepts, clock, reasons } = await start(t)
   await verifier.start()
-  const bad = [
+  const malformed = [
     ...['not JSON', 'null', '[]', '{}', '{"keys":{}}', '"keys"'].map(body => ({ body })), { status: 500, body: '{"keys":[]}' }
   ]
-  for (const [index, answer] of bad.entries()) {
-    issuer.answer = answer
+  for (const [index, response] of malformed.entries()) {
+    issuer.answer = response
     clock.ms += floorMs
-    t.notOk(await takes({}, { kid: 'unknown' }), answer.body)
+    t.notOk(await accepts({}, { kid: 'unknown' }), response.body)
     t.equal(issuer.calls, index + 2)
-    t.ok(await takes())
+    t.ok(await accepts())
   }
   const { host } = new URL(issuer.config.jwksUrl)
   const [notKeys, unknown] = ['warn the answer is not a JWK set', 'debug ERR_JWKS_NO_MATCHING_KEY']
@@ -241,38 +241,38 @@ t.test('the last good keys are kept, whatever becomes of the issuer', async t =>
   ])
   await issuer.takeDown()
   clock.ms += 365 * 24 * 60 * minuteMs
-  t.ok(await takes(), 'a year later')
+  t.ok(await accepts(), 'a year later')
 })
 
-t.test('while there were never keys, a token is neither good nor bad', async t => {
-  const { issuer, verifier, takes, clock, reasons } = await start(t)
+t.test('verify rejects with 503 when no key set was ever fetched', async t => {
+  const { issuer, verifier, accepts, clock, reasons } = await start(t)
   await issuer.takeDown()
   await verifier.start()
   t.strictSame(reasons(), [`warn ${new URL(issuer.config.jwksUrl).host} did not answer (ECONNREFUSED)`])
-  t.strictSame(await failureOf(takes()), { code: 'IssuerUnreachable', status: 503, retryAfterSeconds: 1 })
+  t.strictSame(await failureOf(accepts()), { code: 'IssuerUnreachable', status: 503, retryAfterSeconds: 1 })
   await issuer.bringBack()
   clock.ms += 999
-  t.strictSame(await failureOf(takes()), { code: 'IssuerUnreachable', status: 503, retryAfterSeconds: 1 })
-  t.equal(issuer.calls, 0, 'the floor holds after failures')
+  t.strictSame(await failureOf(accepts()), { code: 'IssuerUnreachable', status: 503, retryAfterSeconds: 1 })
+  t.equal(issuer.calls, 0, 'the minimum interval applies after failures')
   t.strictSame(reasons(), [])
   clock.ms += 1
-  t.ok(await takes())
+  t.ok(await accepts())
   t.equal(issuer.calls, 1)
 })
 
 for (const [direction, stepMs] of [['back', -60 * minuteMs], ['forward', 60 * minuteMs]] as const) {
-  t.test(`keys are fetched in time when the wall clock steps ${direction}`, async t => {
-    const { issuer, verifier, takes, clock } = await start(t)
-    t.ok(await takes())
-    t.notOk(await takes({}, { kid: 'unknown' }))
+  t.test(`verifier refreshes keys in time when the wall clock steps ${direction}`, async t => {
+    const { issuer, verifier, accepts, clock } = await start(t)
+    t.ok(await accepts())
+    t.notOk(await accepts({}, { kid: 'unknown' }))
     t.equal(issuer.calls, 2)
     clock.stepMs = stepMs
     await issuer.rotate()
     clock.ms += floorMs - 1
-    t.notOk(await takes(), 'the floor is as long as ever')
+    t.notOk(await accepts(), 'the minimum interval is unchanged')
     t.equal(issuer.calls, 2)
     clock.ms += 1
-    t.ok(await takes())
+    t.ok(await accepts())
     t.equal(issuer.calls, 3)
     clock.stepMs += stepMs
     clock.ms += 10 * minuteMs
@@ -281,37 +281,37 @@ for (const [direction, stepMs] of [['back', -60 * minuteMs], ['forward', 60 * mi
     t.ok(await verifier.verify(withdrawn))
     t.equal(issuer.calls, 3)
     clock.ms += 1
-    t.ok(await verifier.verify(withdrawn), 'the old set serves while the new one is fetched')
+    t.ok(await verifier.verify(withdrawn), 'the old set is used while the new one is fetched')
     await issuer.arrived(4)
-    t.ok(await takes(), 'the new set serves')
+    t.ok(await accepts(), 'the new set is used')
     t.equal(issuer.calls, 4)
     t.equal(await verifier.verify(withdrawn), undefined, 'the withdrawn key is dropped')
   })
 
-  t.test(`the claims of a token count by the wall clock when it steps ${direction}`, async t => {
-    const { takes, clock, seconds } = await start(t)
-    t.ok(await takes())
+  t.test(`verifier checks claims by the wall clock when it steps ${direction}`, async t => {
+    const { accepts, clock, seconds } = await start(t)
+    t.ok(await accepts())
     const before = seconds()
     clock.stepMs = stepMs
-    t.ok(await takes())
-    t.equal(await takes({ exp: before + 300 }), direction === 'back')
-    t.equal(await takes({ nbf: before }), direction === 'forward')
+    t.ok(await accepts())
+    t.equal(await accepts({ exp: before + 300 }), direction === 'back')
+    t.equal(await accepts({ nbf: before }), direction === 'forward')
   })
 
-  t.test(`a caller waits a second for keys when the wall clock steps ${direction}`, async t => {
-    const { issuer, verifier, takes, clock } = await start(t)
+  t.test(`verifier fetches keys after a second when the wall clock steps ${direction}`, async t => {
+    const { issuer, verifier, accepts, clock } = await start(t)
     await issuer.takeDown()
     await verifier.start()
     clock.stepMs = stepMs
-    t.strictSame(await failureOf(takes()), { code: 'IssuerUnreachable', status: 503, retryAfterSeconds: 1 })
+    t.strictSame(await failureOf(accepts()), { code: 'IssuerUnreachable', status: 503, retryAfterSeconds: 1 })
     await issuer.bringBack()
     clock.ms += 1_000
-    t.ok(await takes())
+    t.ok(await accepts())
   })
 }
 
-t.test('without a floor a caller is asked to wait a second', async t => {
-  const { issuer, takes } = await start(t, { floorMs: 0 })
+t.test('Retry-After is 1 s when the minimum fetch interval is 0', async t => {
+  const { issuer, accepts } = await start(t, { floorMs: 0 })
   issuer.answer = { body: 'null' }
-  t.strictSame(await failureOf(takes()), { code: 'IssuerUnreachable', status: 503, retryAfterSeconds: 1 })
+  t.strictSame(await failureOf(accepts()), { code: 'IssuerUnreachable', status: 503, retryAfterSeconds: 1 })
 })

@@ -4,11 +4,11 @@ import { createLocks } from '../../src/changes/locks.ts'
 
 const forever = { deadlineAt: 3_600_000, signal: new AbortController().signal }
 
-// The limits of waits do not keep the process alive.
+// Timers of waits are unreferenced, so this interval keeps the process alive.
 const alive = setInterval(() => {}, 1_000)
 t.teardown(() => { clearInterval(alive) })
 
-/** Creates locks on a clock that stands still. Each piece of work ends when the test says so, even before it starts. */
+/** Creates locks with a stopped clock. The test ends each piece of work, before or after it starts. */
 function locksForTest ({ queueLimit = 10 } = {}) {
   const locks = createLocks({ queueLimit, reserveMs: 1_000, now: () => 0 })
   const started: string[] = []
@@ -61,24 +61,24 @@ t.test('locks run the next work when work fails', async t => {
   t.equal(locks.size(), 0)
 })
 
-t.test('locks reject a wait that leaves too little time, and never start its work', async t => {
+t.test('locks reject a wait when too little time is left, and never start its work', async t => {
   const { locks, started, take, end } = locksForTest()
   const held = take('a', 'first')
   const overloaded = { code: 'Overloaded', status: 503, retryAfterSeconds: 1, detail: /Nothing was sent/ }
-  const refusals = [
+  const rejections = [
     t.rejects(take('a', 'late', { ...forever, deadlineAt: 1_001 }), overloaded),
     t.rejects(take('a', 'later', { ...forever, deadlineAt: -1000 }), overloaded)
   ]
   const next = take('a', 'patient')
-  await Promise.all(refusals)
+  await Promise.all(rejections)
   t.strictSame(started, ['first'])
   end('patient', 'first')
-  t.strictSame(await Promise.all([held, next]), ['first', 'patient'], 'later waits keep their place')
+  t.strictSame(await Promise.all([held, next]), ['first', 'patient'], 'other waits keep their place')
   t.strictSame(started, ['first', 'patient'])
   t.equal(locks.size(), 0)
 })
 
-t.test('locks start no work for a caller that disconnected', async t => {
+t.test('locks start no work when the caller has disconnected', async t => {
   const { locks, started, take, end } = locksForTest({ queueLimit: 1 })
   const caller = new AbortController()
   const held = take('a', 'first')
@@ -108,14 +108,14 @@ t.test('locks finish started work when its caller disconnects', async t => {
   t.equal(locks.size(), 0)
 })
 
-t.test('locks reject a wait when too many wait over all keys', async t => {
+t.test('locks reject a wait when the queue limit over all keys is reached', async t => {
   const { locks, started, take, end } = locksForTest({ queueLimit: 2 })
   const results = [take('a', 'a'), take('b', 'b'), take('a', 'waits for a'), take('b', 'waits for b')]
-  await t.rejects(take('a', 'refused'), { code: 'Overloaded', status: 503, retryAfterSeconds: 1 })
+  await t.rejects(take('a', 'rejected'), { code: 'Overloaded', status: 503, retryAfterSeconds: 1 })
   end('free')
-  t.equal(await take('c', 'free'), 'free', 'work that need not wait is not rejected')
+  t.equal(await take('c', 'free'), 'free', 'work without a wait is not rejected')
   end('a', 'b', 'waits for a', 'waits for b')
   await Promise.all(results)
-  t.notOk(started.includes('refused'))
+  t.notOk(started.includes('rejected'))
   t.equal(locks.size(), 0)
 })

@@ -12,7 +12,7 @@ interface Test {
 }
 interface Pipe {
   output: Output
-  /** Reads what the pipe contains. */
+  /** Returns the available content of the pipe. */
   read (): string
   /** Closes the only reader. */
   close (): void
@@ -35,7 +35,7 @@ t.test('lines arrive complete and in order when the reader is slow', async t => 
   t.equal(output.droppedLines(), 0)
 })
 
-t.test('a line arrives whole when the pipe takes a part of it', t => {
+t.test('line arrives complete when the pipe accepts only a part of it', t => {
   const { output, read } = openPipe(t)
   const line = `${'a'.repeat(pipeBytes)}${'b'.repeat(1000)}\n`
   output.write(line)
@@ -61,7 +61,7 @@ t.test('write drops lines and counts them when 1 MiB is buffered', async t => {
   t.equal(output.droppedLines(), 5, 'an audit line is not dropped')
 })
 
-t.test('takesAudit turns false at 64 KiB of audit lines until they are read', async t => {
+t.test('takesAudit returns false from 64 KiB of audit lines until they are read', async t => {
   const { output, read } = openPipe(t)
   const line = `${'a'.repeat(1023)}\n`
   for (let written = 0; written < 200; written++) output.write(line)
@@ -78,7 +78,7 @@ t.test('takesAudit turns false at 64 KiB of audit lines until they are read', as
   t.equal(output.droppedLines(), 0)
 })
 
-t.test('takesAudit turns false when the reader is gone until one is back', async t => {
+t.test('takesAudit returns false while the pipe has no reader', async t => {
   const { output, read, close, reopen } = openPipe(t)
   output.writeAudit('1\n')
   t.equal(output.takesAudit(), true)
@@ -92,7 +92,7 @@ t.test('takesAudit turns false when the reader is gone until one is back', async
   t.equal(read(), '1\n2\n3\n')
 })
 
-t.test('takesAudit turns false when the disk is full', t => {
+t.test('takesAudit returns false when the disk is full', t => {
   const output = createOutput(openSync('/dev/full', 'w'))
   t.equal(output.takesAudit(), true)
   output.write('1\n')
@@ -101,7 +101,7 @@ t.test('takesAudit turns false when the disk is full', t => {
   t.end()
 })
 
-t.test('drain gives up when nobody reads', t => {
+t.test('drain returns the unwritten audit lines when the pipe is not read', t => {
   const { output } = openPipe(t)
   output.write('a'.repeat(pipeBytes))
   output.write('lost\n')
@@ -110,7 +110,7 @@ t.test('drain gives up when nobody reads', t => {
   t.end()
 })
 
-/** A pipe in non-blocking mode, as `log.ts` puts stdout. */
+/** Opens a pipe in non-blocking mode, as `log.ts` opens stdout. */
 function openPipe (t: Test): Pipe {
   const path = `${t.testdir()}/pipe`
   execFileSync('mkfifo', [path])
@@ -118,7 +118,7 @@ function openPipe (t: Test): Pipe {
   const openReader = () => openSync(path, O_RDONLY | O_NONBLOCK)
   let reader = openReader()
   const writer = openSync(path, O_WRONLY | O_NONBLOCK)
-  // The writer stays open: what is still buffered would go to the next descriptor of the same number.
+  // The writer stays open. Otherwise a later descriptor with its number would receive the buffered lines.
   t.teardown(() => { closeSync(reader) })
   const bytes = Buffer.alloc(pipeBytes)
   return {
@@ -135,6 +135,6 @@ function openPipe (t: Test): Pipe {
   }
 }
 
-t.test('a terminal that cannot be opened again keeps its descriptor', async t => {
+t.test('openTerminal returns its descriptor when the terminal cannot be reopened', async t => {
   t.equal(openTerminal(9_999), 9_999)
 })

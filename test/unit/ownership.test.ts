@@ -1,4 +1,4 @@
-/** The owners of shared state: what lint says of code that takes a share of it elsewhere. */
+/** Lint messages for code outside the owner of shared state. */
 import { Linter } from 'eslint'
 import t from 'tap'
 import tseslint from 'typescript-eslint'
@@ -22,7 +22,7 @@ for (const [path, code, message] of [
   ['src/http/query.ts', socketState, ofConnection],
   ['src/routes/probes.ts', responseState, ofConnection]
 ] as const) {
-  t.test(`lint names the owner when ${path} contains ${code.slice(0, 30)}`, async t => {
+  t.test(`lint names the owner of ${code.slice(0, 30)} in ${path}`, async t => {
     t.match(linter.verify(code, config, { filename: path }), [{ message }])
   })
 }

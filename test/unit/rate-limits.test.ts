@@ -10,8 +10,8 @@ const hourMs = 3_600_000
 const minuteMs = 60_000
 
 /**
- * An application whose two limits are three requests and two failures a minute. `pass` moves both clocks, `step` only
- * the wall clock.
+ * Starts an application that limits a caller to three requests and two failures a minute. `pass` moves both clocks,
+ * `step` only the wall clock.
  */
 async function start (t: Test) {
   mock.timers.enable({ apis: ['Date'], now: Date.parse('2026-01-01T00:00:00Z') })
@@ -28,7 +28,7 @@ async function start (t: Test) {
     }
   }, async () => '')
   return {
-    /** Status, remaining requests and seconds until the window ends, as the caller sees them. */
+    /** Returns status, remaining requests and seconds until the window ends, as in the response. */
     async request (from = 'one') {
       const { statusCode, headers } = await app.inject({ url: '/', headers: { from } })
       const [remaining, reset, retryAfter] = ['ratelimit-remaining', 'ratelimit-reset', 'retry-after'].map(name => headers[name])
@@ -44,7 +44,7 @@ async function start (t: Test) {
 }
 
 for (const [direction, stepMs] of [['back', -hourMs], ['forward', hourMs]] as const) {
-  t.test(`the window of a caller lasts a minute when the wall clock steps ${direction}`, async t => {
+  t.test(`rate limit window lasts a minute when the wall clock steps ${direction}`, async t => {
     const { request, pass, step } = await start(t)
     t.strictSame(await request(), [200, '2', '60'])
     pass(10_000)
@@ -61,7 +61,7 @@ for (const [direction, stepMs] of [['back', -hourMs], ['forward', hourMs]] as co
     t.strictSame(await request(), [200, '2', '60'])
   })
 
-  t.test(`failures are limited for a minute when the wall clock steps ${direction}`, async t => {
+  t.test(`failure limit lasts a minute when the wall clock steps ${direction}`, async t => {
     const { failure, pass, step } = await start(t)
     t.strictSame(await failure(), { isExceeded: false, retryAfterSeconds: 60 })
     t.strictSame(await failure(), { isExceeded: false, retryAfterSeconds: 60 })
@@ -74,7 +74,7 @@ for (const [direction, stepMs] of [['back', -hourMs], ['forward', hourMs]] as co
   })
 }
 
-t.test('the store forgets the least recently used of more than 5,000 keys', async t => {
+t.test('window store forgets the least recently used key when it has 5,000', async t => {
   const Store = createWindowStore(() => 0)
   const store = new Store({})
   const count = (key: string) => {

@@ -15,22 +15,22 @@ interface Setting {
   endpoint?: string
 }
 
-// The limit of a wait does not keep the process alive.
+// Timers of waits are unreferenced, so this interval keeps the process alive.
 const alive = setInterval(() => {}, 1_000)
 t.teardown(() => { clearInterval(alive) })
 
-/** Regions in a time of their own; every list is ended by the test. */
+/** Creates regions with a manual clock. The test ends each bucket list. */
 function bench (setting: Setting = {}) {
   let time = 1_000_000
   let patienceMs = minuteMs
   let lists = 0
-  let underWay: { resolve (buckets: Map<string, string>): void, reject (error: Error): void } | undefined
+  let inFlight: { resolve (buckets: Map<string, string>): void, reject (error: Error): void } | undefined
   const lines: object[] = []
   const warnings: object[] = []
-  const end = async (how: (list: NonNullable<typeof underWay>) => void) => {
-    const list = underWay
-    assert.ok(list, 'no list is under way')
-    underWay = undefined
+  const end = async (how: (list: NonNullable<typeof inFlight>) => void) => {
+    const list = inFlight
+    assert.ok(list, 'no list is in flight')
+    inFlight = undefined
     how(list)
     await settled()
   }
@@ -47,9 +47,9 @@ function bench (setting: Setting = {}) {
     bucketRegions: new Map([['configured-1', 'ap-seoul']]), endpoint, regionDiscovery: true, region: undefined, ...setting
   }, {
     listBuckets: () => new Promise((resolve, reject) => {
-      assert.equal(underWay, undefined, 'two lists at a time')
+      assert.equal(inFlight, undefined, 'two lists at a time')
       lists += 1
-      underWay = { resolve, reject }
+      inFlight = { resolve, reject }
     }),
     log: { warn: fields => { warnings.push(fields) } },
     now: () => time
@@ -60,12 +60,12 @@ function bench (setting: Setting = {}) {
     lists: () => lists,
     pass (ms: number) { time += ms },
     give: (buckets: Record<string, string>) => end(list => { list.resolve(new Map(Object.entries(buckets))) }),
-    fail: (error: Error = refused) => end(list => { list.reject(error) }),
+    fail: (error: Error = rejected) => end(list => { list.reject(error) }),
     known: regions.known,
     find: regions.find && ((bucket: string) => regions.find?.(bucket, call)),
     resolve: (bucket: string, requested?: string) => regions.resolve(bucket, requested, call),
     moved: (bucket: string, from: string) => regions.moved(bucket, from, call),
-    /** What is begun by a caller that has so much time. */
+    /** Runs a function for a caller with this remaining time. */
     within<T> (ms: number, act: () => T): T {
       patienceMs = ms
       const begun = act()
@@ -75,13 +75,13 @@ function bench (setting: Setting = {}) {
   }
 }
 
-const refused = new UpstreamError({ code: 'AccessDenied', status: 403, title: 'Forbidden' }, 'no', { class: 'caller' })
+const rejected = new UpstreamError({ code: 'AccessDenied', status: 403, title: 'Forbidden' }, 'no', { class: 'caller' })
 const bug = new Error('a bug')
 const discovered = (region: string) => ({ region, isLookedUp: true })
 const stated = (region: string | undefined) => ({ region, isLookedUp: false })
 const noSuchBucket = { name: 'ServiceError', code: 'NoSuchBucket', status: 404, title: 'Not Found', detail: /Region discovery found no bucket/ }
 
-t.test('without discovery a region is the requested one, that of the bucket, that of all, or not known', async t => {
+t.test('resolve uses the requested, bucket or default region when discovery is off', async t => {
   const off = bench({ regionDiscovery: false, region: 'ap-tokyo' })
   for (const [bucket, requested, region] of [
     ['configured-1', 'eu-frankfurt', 'eu-frankfurt'], ['configured-1', undefined, 'ap-seoul'], ['a-1', undefined, 'ap-tokyo']
@@ -94,17 +94,17 @@ t.test('without discovery a region is the requested one, that of the bucket, tha
   t.equal(unknown.known('a-1', undefined), undefined)
   t.equal(unknown.find, undefined)
   const fixed = bench({ regionDiscovery: false, region: 'ap-tokyo', endpoint: '{bucket}.private' })
-  t.strictSame(await fixed.resolve('a-1', 'eu-frankfurt'), stated('ap-tokyo'), 'a host that is where it is')
+  t.strictSame(await fixed.resolve('a-1', 'eu-frankfurt'), stated('ap-tokyo'), 'a fixed host has the configured region')
   t.equal(off.lists() + unknown.lists() + fixed.lists(), 0)
 })
 
-t.test('what is requested or configured costs no look-up, what was found comes before the region of all', async t => {
+t.test('resolve prefers requested and configured regions, then discovery to the default', async t => {
   const { give, known, lists, resolve } = bench({ region: 'ap-tokyo' })
   t.strictSame(await resolve('a-1', 'eu-frankfurt'), stated('eu-frankfurt'))
   t.strictSame(await resolve('configured-1'), stated('ap-seoul'))
   t.strictSame([known('a-1', 'eu-frankfurt'), known('configured-1', undefined)], ['eu-frankfurt', 'ap-seoul'])
   t.equal(lists(), 0)
-  t.equal(known('a-1', undefined), undefined, 'discovery could still tell')
+  t.equal(known('a-1', undefined), undefined, 'discovery has not run yet')
   const place = resolve('a-1')
   await give({ 'a-1': 'ap-beijing', 'configured-1': 'ap-beijing' })
   t.strictSame(await place, discovered('ap-beijing'))
@@ -114,7 +114,7 @@ t.test('what is requested or configured costs no look-up, what was found comes b
   t.equal(lists(), 1)
 })
 
-t.test('one list serves all its buckets for ten minutes', async t => {
+t.test('bucket list is used for all its buckets for ten minutes', async t => {
   const { find, give, known, lists, pass, resolve } = bench()
   const first = resolve('a-1')
   pass(2_000)
@@ -126,14 +126,14 @@ t.test('one list serves all its buckets for ten minutes', async t => {
   t.strictSame(await resolve('a-1'), discovered('ap-beijing'))
   t.equal(lists(), 1)
   pass(1)
-  t.equal(known('a-1', undefined), undefined, 'as old as its beginning')
+  t.equal(known('a-1', undefined), undefined, 'the age counts from the start of the list')
   const second = resolve('a-1')
   t.equal(lists(), 2)
   await give({ 'a-1': 'ap-seoul' })
   t.strictSame(await second, discovered('ap-seoul'))
 })
 
-t.test('a bucket that is not in a list is looked for again after half a minute', async t => {
+t.test('missing bucket is looked up again after 30 seconds', async t => {
   const { find, give, known, lists, pass, resolve } = bench()
   const absent = t.rejects(resolve('new-1'), noSuchBucket)
   await give({ 'a-1': 'ap-beijing' })
@@ -150,26 +150,26 @@ t.test('a bucket that is not in a list is looked for again after half a minute',
   t.strictSame(await present, discovered('ap-tokyo'))
 })
 
-t.test('a bucket that COS does not list is in the region of all where there is one', async t => {
+t.test('missing bucket has the default region when there is one', async t => {
   const { find, give, known, lists, pass, resolve } = bench({ region: 'ap-tokyo' })
   const place = resolve('foreign-1')
   await give({})
-  t.strictSame(await place, discovered('ap-tokyo'), 'it was looked for, though not found')
+  t.strictSame(await place, discovered('ap-tokyo'), 'a look-up was made')
   t.strictSame(await resolve('foreign-1'), discovered('ap-tokyo'))
   t.equal(known('foreign-1', undefined), 'ap-tokyo')
-  t.equal(await find?.('foreign-1'), undefined, 'which is not where it was found')
+  t.equal(await find?.('foreign-1'), undefined, 'find does not return the default region')
   pass(30_000)
   t.equal(known('foreign-1', undefined), undefined)
   t.equal(lists(), 1)
 })
 
-t.test('a bucket that COS does not list is looked for again when it is not in the region of all', async t => {
+t.test('missing bucket is looked up again when it is not in the default region', async t => {
   const { give, lists, moved, pass, resolve } = bench({ region: 'ap-tokyo' })
   const place = resolve('new-1')
   await give({ 'a-1': 'ap-beijing' })
   await place
   pass(29_999)
-  t.equal(await moved('new-1', 'ap-tokyo'), undefined, 'a list is believed for longer about what it does not have')
+  t.equal(await moved('new-1', 'ap-tokyo'), undefined, 'a list stays valid for missing buckets for 30 s')
   t.equal(lists(), 1)
   pass(1)
   const relocated = moved('new-1', 'ap-tokyo')
@@ -181,7 +181,7 @@ t.test('a bucket that COS does not list is looked for again when it is not in th
   t.equal(lists(), 2)
 })
 
-t.test('whoever asks while a list is under way waits for that one', async t => {
+t.test('calls during a bucket list share its result or failure', async t => {
   const { fail, find, give, lists, moved, resolve } = bench()
   const [a, b, another, destination, relocated] = [resolve('a-1'), resolve('b-1'), resolve('a-1'), find?.('b-1'), moved('a-1', 'ap-tokyo')]
   const absent = t.rejects(resolve('c-1'), noSuchBucket)
@@ -193,25 +193,25 @@ t.test('whoever asks while a list is under way waits for that one', async t => {
   t.equal(lists(), 1)
 
   const failing = bench()
-  const all = ['a-1', 'b-1'].map(bucket => t.rejects(failing.resolve(bucket), refused))
+  const all = ['a-1', 'b-1'].map(bucket => t.rejects(failing.resolve(bucket), rejected))
   await failing.fail()
   await Promise.all(all)
   t.equal(failing.lists(), 1)
   const next = failing.resolve('a-1')
-  t.equal(failing.lists(), 2, 'a failure is not remembered')
+  t.equal(failing.lists(), 2, 'a failure is not cached')
   await failing.give({ 'a-1': 'ap-beijing' })
   t.strictSame(await next, discovered('ap-beijing'))
-  await t.rejects(fail(), /no list is under way/)
+  await t.rejects(fail(), /no list is in flight/)
 })
 
-t.test('while no new list is to be had, an old one serves for the buckets it has', async t => {
+t.test('expired bucket list is used for its buckets when a new list fails', async t => {
   const { fail, find, give, lines, lists, pass, resolve } = bench()
   const first = resolve('a-1')
   await give({ 'a-1': 'ap-beijing' })
   await first
   pass(10 * minuteMs)
   const [old, destination] = [resolve('a-1'), find?.('a-1')]
-  const absent = t.rejects(resolve('b-1'), refused, 'it may be anywhere')
+  const absent = t.rejects(resolve('b-1'), rejected, 'its region is unknown')
   await fail()
   t.strictSame(await old, discovered('ap-beijing'))
   t.equal(await destination, 'ap-beijing')
@@ -220,15 +220,15 @@ t.test('while no new list is to be had, an old one serves for the buckets it has
   t.equal(lists(), 2)
 
   pass(29_999)
-  t.strictSame(await resolve('a-1'), discovered('ap-beijing'), 'at once')
+  t.strictSame(await resolve('a-1'), discovered('ap-beijing'), 'without a new list')
   t.equal(await find?.('a-1'), 'ap-beijing')
   t.equal(lists(), 2)
-  const another = t.rejects(resolve('b-1'), refused, 'there is nothing old that could serve')
+  const another = t.rejects(resolve('b-1'), rejected, 'the old list does not contain it')
   await fail()
   await another
   t.equal(lists(), 3)
   pass(29_999)
-  t.strictSame(await resolve('a-1'), discovered('ap-beijing'), 'the latest failure counts')
+  t.strictSame(await resolve('a-1'), discovered('ap-beijing'), 'the time counts from the latest failure')
   t.equal(lists(), 3)
   pass(1)
   const faulty = t.rejects(resolve('a-1'), bug)
@@ -242,14 +242,14 @@ t.test('while no new list is to be had, an old one serves for the buckets it has
   t.equal(lines.length, 2)
 })
 
-t.test('a bucket that is not where it was found is looked for once more', async t => {
+t.test('moved bucket is looked up once more', async t => {
   const { fail, give, known, lines, lists, moved, pass, resolve } = bench()
   const first = resolve('a-1')
   await give({ 'a-1': 'ap-beijing', 'b-1': 'ap-tokyo' })
   await first
   pass(4_999)
-  t.equal(await moved('a-1', 'ap-beijing'), undefined, 'the list is believed')
-  t.equal(await moved('a-1', 'ap-seoul'), 'ap-beijing', 'another call has looked meanwhile')
+  t.equal(await moved('a-1', 'ap-beijing'), undefined, 'the list is recent enough')
+  t.equal(await moved('a-1', 'ap-seoul'), 'ap-beijing', 'another call has updated the region')
   t.equal(await moved('c-1', 'ap-seoul'), undefined)
   t.equal(lists(), 1)
 
@@ -263,12 +263,12 @@ t.test('a bucket that is not where it was found is looked for once more', async 
   pass(5_000)
   const unmoved = moved('b-1', 'ap-tokyo')
   await fail()
-  t.equal(await unmoved, undefined, 'nothing more can be learnt')
+  t.equal(await unmoved, undefined, 'the region stays unknown')
   t.match(lines, [{ bucket: 'b-1', code: 'AccessDenied', message: 'list of buckets failed, new region of the bucket unknown' }])
-  t.equal(known('b-1', undefined), 'ap-tokyo', 'and nothing is forgotten')
+  t.equal(known('b-1', undefined), 'ap-tokyo', 'the old region is kept')
   pass(29_999)
   t.equal(await moved('b-1', 'ap-tokyo'), undefined)
-  t.equal(lists(), 3, 'who has just failed is not asked')
+  t.equal(lists(), 3, 'no new list soon after a failure')
 
   pass(1)
   const faulty = t.rejects(moved('b-1', 'ap-tokyo'), bug)
@@ -283,7 +283,7 @@ t.test('a bucket that is not where it was found is looked for once more', async 
   t.equal(lists(), 5)
 })
 
-t.test('a list goes on without who has no more time', async t => {
+t.test('bucket list continues when the time of its caller has run out', async t => {
   const { give, known, lists, moved, pass, resolve, within } = bench()
   const first = resolve('a-1')
   await give({ 'a-1': 'ap-beijing' })
@@ -300,16 +300,16 @@ t.test('a list goes on without who has no more time', async t => {
   t.equal(known('b-1', undefined), 'ap-tokyo')
 })
 
-t.test('while no list is to be had, buckets are in the region of all where there is one', async t => {
+t.test('resolve returns the default region when the bucket list fails', async t => {
   const { fail, find, give, lines, lists, pass, resolve, warnings } = bench({ region: 'ap-tokyo' })
   const early = resolve('a-1')
   await fail()
   t.strictSame(await early, discovered('ap-tokyo'))
-  t.strictSame(await resolve('b-1'), discovered('ap-tokyo'), 'at once')
+  t.strictSame(await resolve('b-1'), discovered('ap-tokyo'), 'without a new list')
   t.equal(lists(), 1)
   t.match(lines, [{ bucket: 'a-1', code: 'AccessDenied', message: 'list of buckets failed, using the default region' }])
-  t.strictSame(warnings, [{ code: 'AccessDenied', detail: 'no' }], 'the operator is told')
-  const destination = t.rejects(Promise.resolve(find?.('b-1')), refused, 'whether another bucket is there is not known')
+  t.strictSame(warnings, [{ code: 'AccessDenied', detail: 'no' }], 'a warning is logged')
+  const destination = t.rejects(Promise.resolve(find?.('b-1')), rejected, 'the region of a destination is unknown')
   await fail()
   await destination
 
@@ -324,5 +324,5 @@ t.test('while no list is to be had, buckets are in the region of all where there
   pass(10 * minuteMs)
   const old = resolve('a-1')
   await fail()
-  t.strictSame(await old, discovered('ap-beijing'), 'where it was is known better')
+  t.strictSame(await old, discovered('ap-beijing'), 'the discovered region wins over the default')
 })

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { createRetryBudget } from '../../src/cos/client/retry-budget.ts'
 
-t.test('budget allows a tenth of the calls as retries, and those saved', async t => {
+t.test('budget allows a tenth of the calls as retries, plus the saved ones', async t => {
   let time = 0
   const budget = createRetryBudget(() => time)
   const outage = (host: string, calls: number, msBetween: number) => {
@@ -17,7 +17,7 @@ t.test('budget allows a tenth of the calls as retries, and those saved', async t
   t.ok(first <= 20 + 100 + 1 && first >= 118, `${first} for 1,000 calls`)
   t.ok(outage('a', 1_000, 1) <= 101, 'the saved retries are spent')
   t.ok(outage('b', 10, 1) >= 20, 'another host has its own account')
-  t.ok(outage('a', 60, 60_000) > 60, 'each of a few calls may be retried')
+  t.ok(outage('a', 60, 60_000) > 60, 'every call may be retried at a low rate')
   const many = Array.from({ length: 3_000 }, (_, index) => outage(`host-${index}`, 1, 0)).reduce((sum, count) => sum + count, 0)
   t.ok(many <= 50 + 300 + 1, `${many} retries over 3,000 hosts with a call each`)
 })
@@ -31,5 +31,5 @@ t.test('budget of a host is full again an hour after its outage', async t => {
   budget.earn('a')
   for (let count = 0; count < 20; count++) t.ok(budget.spend('a'))
   time -= 7_200_000
-  t.notOk(budget.spend('a'), 'a clock that steps back changes nothing')
+  t.notOk(budget.spend('a'), 'a backward clock step adds no budget')
 })

@@ -4,7 +4,7 @@ import type { FailedAttempt, RetryDecision } from '../../src/cos/client/retry-po
 
 type Changes = Partial<Omit<FailedAttempt, 'failure'>> & Partial<FailedAttempt['failure']>
 
-/** The first of three attempts, with all the time there is. */
+/** Decides about the first of three attempts, with all its time left. */
 function decide ({ remedy = 'retry', wasSent = true, waitMs = 0, ...changes }: Changes): RetryDecision {
   return decideRetry({
     failure: { remedy, wasSent, waitMs },
@@ -25,53 +25,53 @@ const overBudget = { action: 'give-up', denial: 'budget' } as const
 const retryAfter = (delayMs: number) => ({ action: 'retry', delayMs }) as const
 
 const cases: Record<string, Array<[Changes, RetryDecision]>> = {
-  'permanent failures are not retried': [
+  'call is not retried when the failure is permanent': [
     [{ remedy: 'none' }, giveUp],
     [{ remedy: 'none', wasSent: false, method: 'PUT' }, giveUp]
   ],
-  'transient failures are retried while attempts are left': [
+  'call is retried when the failure is transient and attempts are left': [
     [{ number: 2 }, retryAfter(100)],
     [{ number: 3 }, giveUp],
     [{ maxAttempts: 1 }, giveUp],
     [{ method: 'PUT' }, retryAfter(50)],
     [{ method: 'DELETE', used: ['retry'] }, retryAfter(50)]
   ],
-  'POST is retried when nothing of it was sent': [
+  'POST is retried when the request was not sent': [
     [{ method: 'POST' }, giveUp],
     [{ method: 'POST', wasSent: false }, retryAfter(50)],
     [{ method: 'POST', remedy: 'retry-once' }, giveUp]
   ],
-  'some remedies are used once a call': [
+  'remedies other than retry are used once per call': [
     [{ remedy: 'retry-once', used: ['retry'] }, retryAfter(50)],
     [{ remedy: 'retry-once', used: ['retry-once'] }, giveUp],
     [{ remedy: 'refresh-credentials', used: ['refresh-credentials'] }, giveUp],
     [{ remedy: 'correct-clock', used: ['correct-clock', 'refresh-credentials'] }, giveUp]
   ],
-  'credentials and clock are corrected even without time, budget or attempts': [
+  'credentials and clock are corrected when time, budget or attempts are used up': [
     [{ remedy: 'refresh-credentials' }, { action: 'refresh-credentials', thenRetry: true }],
     [{ remedy: 'refresh-credentials', number: 3 }, { action: 'refresh-credentials', thenRetry: false }],
     [{ remedy: 'correct-clock', method: 'POST' }, { action: 'correct-clock', thenRetry: true }],
     [{ remedy: 'correct-clock', number: 3 }, { action: 'correct-clock', thenRetry: false }],
     [{ remedy: 'correct-clock', remainingMs: 0, hasBudget: false }, { action: 'correct-clock', thenRetry: true }]
   ],
-  'the pause doubles up to two seconds, times the random number': [
+  'pause doubles up to two seconds, multiplied by the random number': [
     [{ random: 0 }, retryAfter(0)],
     [{ number: 5, maxAttempts: 10 }, retryAfter(800)],
     [{ number: 6, maxAttempts: 10 }, retryAfter(1_000)],
     [{ number: 9, maxAttempts: 10, random: 0.25 }, retryAfter(500)]
   ],
-  'the pause comes on top of what COS asks for': [
+  'pause is added to the time that COS requests': [
     [{ waitMs: 7_000 }, retryAfter(7_050)],
     [{ waitMs: 7_000, random: 0 }, retryAfter(7_000)]
   ],
-  'a pause to the deadline or beyond denies the retry': [
+  'call is not retried when the pause reaches the deadline': [
     [{ remainingMs: 50 }, overDeadline],
     [{ remainingMs: 51 }, retryAfter(50)],
     [{ remainingMs: 0, random: 0 }, overDeadline],
     [{ remainingMs: -1, random: 0 }, overDeadline],
     [{ waitMs: 15_000, hasBudget: false }, overDeadline]
   ],
-  'a spent budget denies the retry': [
+  'call is not retried when the budget is used up': [
     [{ hasBudget: false }, overBudget],
     [{ hasBudget: false, number: 3 }, giveUp]
   ]

@@ -38,18 +38,18 @@ interface Setting {
   deadlineMs?: number
   random?: number
   renewals?: number
-  /** What the transport does, one for each attempt; the last one for all further ones. */
+  /** Results of the transport, one for each attempt; the last one is reused. */
   plan: Array<CosResponse | Error>
-  read?: (answer: CosResponse) => unknown
+  read?: (response: CosResponse) => unknown
   onPause?: () => void
   /** Makes tracing fail. */
   traceFails?: boolean
   rejectPermit?: (number: number) => UpstreamError | undefined
 }
 
-/** One call over a transport that follows a plan, in a time of its own. */
+/** Runs one call with a transport that follows the plan, on a manual clock. */
 function run (setting: Setting) {
-  const { maxAttempts = 3, method = 'GET', deadlineMs = 15_000, random = 0.5, renewals = 1, plan, read = answer => answer.status } = setting
+  const { maxAttempts = 3, method = 'GET', deadlineMs = 15_000, random = 0.5, renewals = 1, plan, read = response => response.status } = setting
   let time = 1_800_000_000_000
   const now = () => time
   const events: string[] = []
@@ -132,7 +132,7 @@ function run (setting: Setting) {
 
 const busy = errorResponse(503, 'SlowDown')
 
-t.test('transient failures are retried while attempts are left', async t => {
+t.test('call is retried while attempts are left when the failure is transient', async t => {
   const passing = [
     errorResponse(500, 'InternalError'), errorResponse(502, 'BadGateway'), errorResponse(503, 'ServiceUnavailable'), busy, errorResponse(504, 'GatewayTimeout'),
     errorResponse(429, 'TooManyRequests'), errorResponse(400, 'SlowDown'), errorResponse(400, 'EntitySizeNotMatch'), errorResponse(400, 'IncompleteBody'),
@@ -155,7 +155,7 @@ t.test('transient failures are retried while attempts are left', async t => {
   }
 })
 
-t.test('permanent failures are not retried', async t => {
+t.test('call is not retried when the failure is permanent', async t => {
   const lasting = [
     errorResponse(400, 'InvalidArgument'), errorResponse(403, 'AccessDenied'), errorResponse(404, 'NoSuchBucket'), errorResponse(405, 'MethodNotAllowed'),
     errorResponse(409, 'InvalidBucketState'), errorResponse(412, 'PreconditionFailed'), errorResponse(451, 'UnavailableForLegalReasons'),
@@ -169,7 +169,7 @@ t.test('permanent failures are not retried', async t => {
   }
 })
 
-t.test('a response that cannot be read is retried', async t => {
+t.test('call is retried when the response is invalid', async t => {
   let reads = 0
   const read = () => {
     if (++reads < 3) throw fault('invalid')
@@ -178,14 +178,14 @@ t.test('a response that cannot be read is retried', async t => {
   const { result, sent, endings, events } = run({ plan: [success], read })
   t.match(await result, { value: 'read' })
   t.equal(sent.length, 3)
-  t.strictSame(endings, ['responded', 'responded', 'responded'], 'the host responds all the same')
+  t.strictSame(endings, ['responded', 'responded', 'responded'], 'an invalid response still counts as a response of the host')
   t.strictSame(events, [
     'attempt GetBucketInventory invalid UpstreamUnreachable', 'retry invalid', 'attempt GetBucketInventory invalid UpstreamUnreachable',
     'retry invalid', 'attempt GetBucketInventory ok ', 'call GetBucketInventory ok'
   ])
 })
 
-t.test('a rejected digest is retried once', async t => {
+t.test('call is retried once when COS rejects its digest', async t => {
   for (const code of ['BadDigest', 'InvalidDigest']) {
     t.match(await run({ method: 'PUT', plan: [errorResponse(400, code), success] }).result, { value: 200 })
     const always = run({ method: 'PUT', plan: [errorResponse(400, code)] })
@@ -194,7 +194,7 @@ t.test('a rejected digest is retried once', async t => {
   }
 })
 
-t.test('POST is retried only when nothing of it was sent', async t => {
+t.test('POST is retried only when the request was not sent', async t => {
   const unsent = run({ method: 'POST', plan: [fault('unreachable', { wasSent: false }), fault('timeout', { wasSent: false }), success] })
   t.match(await unsent.result, { value: 200 })
   t.equal(unsent.sent.length, 3)
@@ -207,7 +207,7 @@ t.test('POST is retried only when nothing of it was sent', async t => {
   t.match(await result, { error: { mayHaveTakenEffect: true, detail: /DuplicateInventoryId means that it has/ } })
 })
 
-t.test('rejected credentials are refreshed and the call retried at once, once', async t => {
+t.test('call is retried once with new credentials when COS rejects the old ones', async t => {
   for (const failure of [errorResponse(403, 'InvalidAccessKeyId'), errorResponse(400, 'ExpiredToken'), errorResponse(403, 'AccessDenied')]) {
     const isPermission = failure.body.toString().includes('AccessDenied')
     for (const method of ['GET', 'POST'] as const) {
@@ -221,12 +221,12 @@ t.test('rejected credentials are refreshed and the call retried at once, once', 
   const twice = run({ plan: [errorResponse(403, 'InvalidAccessKeyId')], renewals: 5 })
   t.match(await twice.result, { error: { code: 'UpstreamCredentialsRejected', cosCode: 'InvalidAccessKeyId' } })
   t.equal(twice.sent.length, 2)
-  t.equal((await run({ plan: [errorResponse(403, 'InvalidAccessKeyId'), success], renewals: 0 }).result).value, undefined, 'unless there is no other')
+  t.equal((await run({ plan: [errorResponse(403, 'InvalidAccessKeyId'), success], renewals: 0 }).result).value, undefined, 'no retry without other credentials')
   const alone = run({ maxAttempts: 1, plan: [errorResponse(403, 'InvalidAccessKeyId'), success] })
   t.match(await alone.result, { error: { code: 'UpstreamCredentialsRejected' } })
 })
 
-t.test('a rejected time is corrected and the call retried at once, once', async t => {
+t.test('call is retried once with a corrected clock when COS rejects its time', async t => {
   const hours9 = 9 * 3_600_000
   const at = (offsetMs: number) => ({ date: new Date(1_800_000_000_000 + offsetMs).toUTCString() })
   for (const [status, code, offsetMs] of [
@@ -235,7 +235,7 @@ t.test('a rejected time is corrected and the call retried at once, once', async 
     const { result, sent, delays, warnings, clock } = run({ method: 'POST', plan: [errorResponse(status, code, at(offsetMs)), success] })
     t.match(await result, { value: 200 })
     t.strictSame(delays, [])
-    t.ok(Math.abs((sent[1]?.signed ?? 0) - (1_800_000_000_000 + offsetMs)) < 1_000, 'signed by the time of COS')
+    t.ok(Math.abs((sent[1]?.signed ?? 0) - (1_800_000_000_000 + offsetMs)) < 1_000, 'signed with COS time')
     t.ok(Math.abs(clock.skewMs() - offsetMs) < 1_000)
     t.match(warnings, [{ skewMs: clock.skewMs() }])
   }
@@ -244,26 +244,26 @@ t.test('a rejected time is corrected and the call retried at once, once', async 
   t.equal(always.sent.length, 2)
   for (const headers of [at(0), {}, { date: 'noon' }, { date: '1' }, { date: 'Fri, 31 Dec 9999 23:59:59 GMT' }, { ...at(hours9), 'x-cos-request-id': '' }]) {
     const { result, sent, warnings } = run({ plan: [errorResponse(403, 'RequestTimeTooSkewed', headers as Record<string, string>), success] })
-    t.match(await result, { error: { code: 'UpstreamCredentialsRejected' } }, 'unless there is nothing to correct')
+    t.match(await result, { error: { code: 'UpstreamCredentialsRejected' } }, 'no retry without a correction')
     t.equal(sent.length, 1)
     t.strictSame(warnings, [])
   }
   const alone = run({ maxAttempts: 1, plan: [errorResponse(403, 'RequestTimeTooSkewed', at(hours9)), success] })
   t.match(await alone.result, { error: { code: 'UpstreamCredentialsRejected' } })
-  t.not(alone.clock.skewMs(), 0, 'the next call is right')
+  t.not(alone.clock.skewMs(), 0, 'the clock is corrected for the next call')
 })
 
-t.test('the pause before a retry is random, grows, and respects Retry-After', async t => {
+t.test('pause before a retry is random, grows and includes Retry-After', async t => {
   const wait = async (random: number, ...plan: CosResponse[]) => {
     const { result, delays } = run({ maxAttempts: 10, random, plan, deadlineMs: 3_600_000 })
     await result
     return delays
   }
-  t.strictSame(await wait(0, busy), [], 'none at all at best')
+  t.strictSame(await wait(0, busy), [], 'the shortest pause is 0')
   t.strictSame(await wait(0.5, busy), [50, 100, 200, 400, 800, 1000, 1000, 1000, 1000])
-  const asked = errorResponse(503, 'SlowDown', { 'retry-after': '7' })
-  t.strictSame((await wait(0, asked)).slice(0, 2), [7000, 7000])
-  t.strictSame((await wait(0.5, asked)).slice(0, 2), [7050, 7100], 'not everybody at the same instant')
+  const limited = errorResponse(503, 'SlowDown', { 'retry-after': '7' })
+  t.strictSame((await wait(0, limited)).slice(0, 2), [7000, 7000])
+  t.strictSame((await wait(0.5, limited)).slice(0, 2), [7050, 7100], 'calls do not retry at the same instant')
   const date = (seconds: number) => new Date(1_700_000_000_000 + seconds * 1000).toUTCString()
   t.strictSame((await wait(0, errorResponse(503, 'SlowDown', { 'retry-after': date(9), date: date(0) }))).slice(0, 1), [9000])
   t.match(toUpstreamError(errorResponse(503, 'SlowDown', { 'retry-after': '99999' })), { retryAfterSeconds: 3600 }, 'an hour at most')
@@ -290,26 +290,26 @@ t.test('no attempt starts at or after the deadline', async t => {
     }
   ))
   const { result } = run({ deadlineMs: 1_000, plan: [errorResponse(503, 'SlowDown', { 'retry-after': '5' })] })
-  t.match(await result, { error: { code: 'SlowDown', retryAfterSeconds: 5 } }, 'and the caller is told what COS asked for')
+  t.match(await result, { error: { code: 'SlowDown', retryAfterSeconds: 5 } }, 'Retry-After of COS is passed on')
 })
 
-t.test('the error says when a change may have been made by an earlier attempt', async t => {
+t.test('error reports mayHaveTakenEffect when an earlier attempt may have made a change', async t => {
   for (const failure of [fault('timeout'), fault('unreachable'), fault('invalid'), errorResponse(500, 'InternalError')]) {
     for (const method of ['PUT', 'DELETE'] as const) {
-      const refused = run({ method, plan: [failure, errorResponse(403, 'AccessDenied')] })
-      t.match((await refused.result).error, {
+      const rejected = run({ method, plan: [failure, errorResponse(403, 'AccessDenied')] })
+      t.match((await rejected.result).error, {
         status: 403, code: 'AccessDenied', cos: { requestId: 'aWQ=' }, mayHaveTakenEffect: true, detail: /is not known: read the configuration/
       })
       t.match((await run({ method, plan: [failure] }).result).error, { mayHaveTakenEffect: true })
     }
-    t.match((await run({ plan: [failure] }).result).error, { mayHaveTakenEffect: false }, 'a read is no change')
+    t.match((await run({ plan: [failure] }).result).error, { mayHaveTakenEffect: false }, 'a read changes nothing')
   }
   for (const failure of [fault('unreachable', { wasSent: false }), busy, errorResponse(403, 'AccessDenied'), errorResponse(403, 'SignatureDoesNotMatch')]) {
     t.match((await run({ method: 'PUT', plan: [failure] }).result).error, { mayHaveTakenEffect: false })
   }
 })
 
-t.test('a retry that gets no permit fails with the failure before it', async t => {
+t.test('retry fails with the previous error when it gets no permit', async t => {
   const overloaded = new UpstreamError('Overloaded', 'full', { class: 'overloaded', wasSent: false })
   t.match(await run({ plan: [success], rejectPermit: () => overloaded }).result, { error: { code: 'Overloaded' } })
   const { result, events } = run({ method: 'PUT', plan: [fault('timeout')], rejectPermit: number => number > 1 ? overloaded : undefined })
@@ -317,34 +317,34 @@ t.test('a retry that gets no permit fails with the failure before it', async t =
   t.equal(events.at(-1), 'call PutBucketInventory timeout')
 })
 
-t.test('only a change that was sent continues when the caller disconnects', async t => {
-  const leaving = (setting: Omit<Setting, 'onPause'>) => {
+t.test('change that was sent continues when the caller disconnects, other calls end', async t => {
+  const disconnecting = (setting: Omit<Setting, 'onPause'>) => {
     const started = run({ ...setting, onPause: () => { started.controller.abort() } })
     return started
   }
-  const read = leaving({ plan: [busy] })
+  const read = disconnecting({ plan: [busy] })
   t.match(await read.result, { error: { code: 'SlowDown' } })
   t.equal(read.sent.length, 1)
   t.ok(read.sent[0]?.isCancellable)
-  const change = leaving({ method: 'PUT', plan: [fault('timeout'), success] })
+  const change = disconnecting({ method: 'PUT', plan: [fault('timeout'), success] })
   t.match(await change.result, { value: 200 })
   t.strictSame(change.sent.map(({ isCancellable }) => isCancellable), [false, false])
-  const unsent = leaving({ method: 'PUT', plan: [fault('unreachable', { wasSent: false }), success] })
+  const unsent = disconnecting({ method: 'PUT', plan: [fault('unreachable', { wasSent: false }), success] })
   t.match(await unsent.result, { error: { code: 'UpstreamUnreachable', mayHaveTakenEffect: false } })
   t.equal(unsent.sent.length, 1)
-  const left = run({ plan: [success], read: () => { left.controller.abort(); throw fault('invalid') } })
-  t.match(await left.result, { error: { code: 'UpstreamUnreachable' } })
-  t.strictSame(left.delays, [], 'there is no pause for a caller that disconnected')
+  const late = run({ plan: [success], read: () => { late.controller.abort(); throw fault('invalid') } })
+  t.match(await late.result, { error: { code: 'UpstreamUnreachable' } })
+  t.strictSame(late.delays, [], 'there is no pause for a caller that disconnected')
 })
 
-t.test('the permit is given back with what the attempt says about the host', async t => {
+t.test('permit is released with the outcome of the attempt', async t => {
   const timeout = (isUnresponsive: boolean) => new UpstreamError('UpstreamTimeout', 'late', { class: 'timeout', remedy: 'retry', isUnresponsive })
   const { result, endings } = run({ maxAttempts: 4, plan: [timeout(true), timeout(false), fault('unreachable'), busy] })
   await result
   t.strictSame(endings, ['unresponsive', 'other', 'other', 'responded'])
 })
 
-t.test('an internal error is no failure of COS, and gives back the permit', async t => {
+t.test('internal error releases the permit and is not counted as a COS failure', async t => {
   for (const setting of [{ plan: [new Error('a bug')] }, { plan: [success], traceFails: true }]) {
     const { result, endings, events } = run(setting)
     t.match(await result, { error: { message: 'a bug' } })
@@ -353,7 +353,7 @@ t.test('an internal error is no failure of COS, and gives back the permit', asyn
   }
 })
 
-t.test('credentials refreshed at the deadline come too late for a retry', async t => {
+t.test('call is not retried when refreshed credentials arrive at the deadline', async t => {
   const { result, sent } = run({ deadlineMs: 10, plan: [errorResponse(403, 'InvalidAccessKeyId'), success] })
   t.match(await result, { error: { code: 'UpstreamCredentialsRejected' } })
   t.equal(sent.length, 1)

@@ -29,7 +29,7 @@ interface Test {
 
 const hourMs = 3_600_000
 
-t.test('a secret shows itself to nobody who does not ask for it', async t => {
+t.test('Secret is not printed by any means except reveal', async t => {
   const hidden = 'hHiIdDdDeEnN0123456789'
   const wrapped = new Secret(hidden)
   const deep = { a: [{ b: { c: { d: { e: wrapped } } } }], map: new Map([[wrapped, wrapped]]), set: new Set([wrapped]) }
@@ -39,7 +39,7 @@ t.test('a secret shows itself to nobody who does not ask for it', async t => {
   const printed = [
     `${wrapped}`, '' + String(wrapped), [wrapped, wrapped].join(), JSON.stringify(deep), JSON.stringify(wrapped),
     inspect(wrapped), inspect(deep, everything), inspect(error, everything), String(error.stack), String(cause.stack),
-    // Without its own form it is an object of which nothing can be seen.
+    // Without custom inspection, a Secret prints as an object without content.
     inspect(deep, { ...everything, customInspect: false }), inspect(error, { ...everything, customInspect: false }),
     JSON.stringify(Object.entries(Object.getOwnPropertyDescriptors(wrapped))), JSON.stringify({ ...wrapped }),
     inspect(structuredClone(wrapped), everything), inspect(new Proxy(wrapped, {}), everything),
@@ -47,18 +47,18 @@ t.test('a secret shows itself to nobody who does not ask for it', async t => {
   ]
   for (const [index, each] of printed.entries()) t.notMatch(each, hidden, `way ${index}`)
   t.strictSame([`${wrapped}`, JSON.stringify({ wrapped }), inspect({ wrapped })],
-    ['[secret]', '{"wrapped":"[secret]"}', '{ wrapped: [secret] }'], 'and it is seen that there is one')
+    ['[secret]', '{"wrapped":"[secret]"}', '{ wrapped: [secret] }'], 'the output shows that a secret is present')
   t.equal(wrapped.reveal(), hidden)
 })
 
-t.test('neither the console nor the logger prints a secret', async t => {
+t.test('console and logger print no secret', async t => {
   const hidden = 'lLoOgGgGeErR0123456789'
   const wrapped = new Secret(hidden)
   const error = Object.assign(new Error('failed', { cause: Object.assign(new Error('inner'), { wrapped }) }), { wrapped })
-  let said = ''
+  let printed = ''
   const stdout = new Writable({
     write (chunk: Buffer, _, done) {
-      said += chunk.toString()
+      printed += chunk.toString()
       done()
     }
   })
@@ -73,14 +73,14 @@ t.test('neither the console nor the logger prints a secret', async t => {
   logger.error(error)
   logger.error({ err: error, cause: error.cause }, 'failed')
   logger.child({ wrapped }).warn('from a child')
-  for (const written of [said, logs()]) {
+  for (const written of [printed, logs()]) {
     t.notMatch(written, hidden)
     t.match(written, /\[secret\]/)
   }
   t.equal(logs().trimEnd().split('\n').length, 4)
 })
 
-t.test('an object is serialized in parts as JSON.stringify does it', async t => {
+t.test('toJsonInParts returns the same text as JSON.stringify', async t => {
   const items = [{ Id: 'a', '"': '\n' }, { Id: 'b' }]
   for (const page of [
     { InventoryConfigurations: [], IsTruncated: false },
@@ -89,7 +89,7 @@ t.test('an object is serialized in parts as JSON.stringify does it', async t => 
   ]) t.ok(await toJsonInParts(page) === JSON.stringify(page))
 })
 
-t.test('a query is parsed into one value or all values of a name', t => {
+t.test('parseQuery returns one value or all values of each name', t => {
   for (const [query, expected] of [
     ['', {}],
     ['a', { a: '' }],
@@ -105,11 +105,11 @@ t.test('a query is parsed into one value or all values of a name', t => {
   t.end()
 })
 
-t.test('a watched file is noticed however it changes', async t => {
+t.test('watchFiles reports every kind of change to a file once, within a second', async t => {
   mock.timers.enable({ apis: ['setInterval'] })
   t.teardown(() => { mock.timers.reset() })
   const dir = t.testdir({ 'in-place': 'one', renamed: 'one', removed: 'one', looping: 'one', v1: { key: 'one' }, v2: { key: 'two' } })
-  // As Kubernetes mounts a secret: the link is swapped, the file that is watched lies behind it.
+  // Kubernetes mounts a secret behind a link that it swaps.
   symlinkSync('v1', `${dir}/..data`)
   symlinkSync('..data/key', `${dir}/linked`)
   const files = ['in-place', 'renamed', 'removed', 'looping', 'linked', 'later', 'folder/later'].map(name => `${dir}/${name}`)
@@ -122,38 +122,38 @@ t.test('a watched file is noticed however it changes', async t => {
     return changes - before
   }
 
-  t.equal(noticed(10_000), 0, 'nothing has changed, also where there is no file')
+  t.equal(noticed(10_000), 0, 'no change, for absent files too')
   const steps: Array<[string, () => void]> = [
     ['written in place', () => { writeFileSync(`${dir}/in-place`, 'another') }],
     ['replaced by one of the same size', () => {
       writeFileSync(`${dir}/new`, 'two')
       renameSync(`${dir}/new`, `${dir}/renamed`)
     }],
-    ['behind a link that was swapped', () => {
+    ['the target of a link swapped', () => {
       symlinkSync('v2', `${dir}/..data_tmp`)
       renameSync(`${dir}/..data_tmp`, `${dir}/..data`)
     }],
     ['deleted', () => { rmSync(`${dir}/removed`) }],
-    ['there again', () => { writeFileSync(`${dir}/removed`, 'one') }],
-    ['there for the first time', () => { writeFileSync(`${dir}/later`, 'one') }],
-    ['in a folder that was not there', () => {
+    ['created again', () => { writeFileSync(`${dir}/removed`, 'one') }],
+    ['created', () => { writeFileSync(`${dir}/later`, 'one') }],
+    ['created with its folder', () => {
       mkdirSync(`${dir}/folder`)
       writeFileSync(`${dir}/folder/later`, 'one')
     }],
-    ['no longer a file that can be read', () => {
+    ['replaced by an unreadable link', () => {
       rmSync(`${dir}/looping`)
       symlinkSync('looping', `${dir}/looping`)
     }],
-    ['below what is no folder any more', () => {
+    ['its folder replaced by a file', () => {
       rmSync(`${dir}/folder`, { recursive: true })
       writeFileSync(`${dir}/folder`, '')
     }]
   ]
   for (const [how, change] of steps) {
     change()
-    t.equal(noticed(999), 0, 'it is looked at once a second')
+    t.equal(noticed(999), 0, 'files are checked once a second')
     t.equal(noticed(1), 1, how)
-    t.equal(noticed(3000), 0, 'once')
+    t.equal(noticed(3000), 0, 'reported once')
   }
   for (const name of ['in-place', 'renamed', 'later']) writeFileSync(`${dir}/${name}`, 'several at a time')
   t.equal(noticed(), 1, 'several files are one change')
@@ -162,7 +162,7 @@ t.test('a watched file is noticed however it changes', async t => {
   t.equal(noticed(10_000), 0)
 })
 
-t.test('what is read again is logged, and what fails to be stays as it was', async t => {
+t.test('reloader logs each reload, and a failed reload keeps the previous value', async t => {
   mock.timers.enable({ apis: ['setInterval'] })
   t.teardown(() => { mock.timers.reset() })
   const dir = t.testdir({ one: '1', two: '1' })
@@ -173,15 +173,15 @@ t.test('what is read again is logged, and what fails to be stays as it was', asy
   })
   const reloader = createReloader(logger)
   const counts = { one: 0, two: 0 }
-  let fault: string | undefined
+  let failure: string | undefined
   reloader.watch('ONE', [`${dir}/one`], () => {
     counts.one += 1
-    if (fault !== undefined) throw new Error(fault)
+    if (failure !== undefined) throw new Error(failure)
   })
   reloader.watch('TWO', [`${dir}/two`, `${dir}/absent`], async () => {
     await settled()
     counts.two += 1
-    if (fault !== undefined) throw new Error(`later: ${fault}`)
+    if (failure !== undefined) throw new Error(`later: ${failure}`)
   })
   reloader.watch('NOTHING', [], () => {})
   const pass = async () => {
@@ -191,33 +191,33 @@ t.test('what is read again is logged, and what fails to be stays as it was', asy
   }
 
   await pass()
-  t.strictSame(lines(), [], 'nothing is read before there is a reason to')
+  t.strictSame(lines(), [], 'no reload without a change')
   writeFileSync(`${dir}/one`, '22')
   await pass()
-  t.strictSame([counts, lines()], [{ one: 1, two: 0 }, [[30, 'ONE', 'read again']]], 'what has changed and nothing else')
+  t.strictSame([counts, lines()], [{ one: 1, two: 0 }, [[30, 'ONE', 'read again']]], 'only the changed file is reloaded')
   writeFileSync(`${dir}/absent`, '1')
   await pass()
   t.strictSame(lines().at(-1), [30, 'TWO', 'read again'])
 
-  fault = 'not what it must be'
+  failure = 'not what it must be'
   for (const name of ['one', 'two']) writeFileSync(`${dir}/${name}`, '333')
   await pass()
-  t.strictSame(lines().slice(2), [[50, 'ONE', fault], [50, 'TWO', `later: ${fault}`]], 'at error, and nobody fails')
+  t.strictSame(lines().slice(2), [[50, 'ONE', failure], [50, 'TWO', `later: ${failure}`]], 'failures are logged at level error')
   t.match(logs(), /"msg":"not taken: what was read before stays in force"/)
   await reloader.reloadAll()
-  t.strictSame(lines().slice(4).sort(byName), [[30, 'NOTHING', 'read again'], [50, 'ONE', fault], [50, 'TWO', `later: ${fault}`]])
-  fault = undefined
+  t.strictSame(lines().slice(4).sort(byName), [[30, 'NOTHING', 'read again'], [50, 'ONE', failure], [50, 'TWO', `later: ${failure}`]])
+  failure = undefined
   await reloader.reloadAll()
-  t.strictSame(lines().slice(7).map(([level]) => level), [30, 30, 30], 'changed or not, and a fault does not last')
+  t.strictSame(lines().slice(7).map(([level]) => level), [30, 30, 30], 'reloadAll also reloads unchanged files after a failure')
 
   reloader.close()
   const before = lines().length
   for (const name of ['one', 'two']) writeFileSync(`${dir}/${name}`, '4444')
   await pass()
-  t.equal(lines().length, before, 'after the end nobody looks')
+  t.equal(lines().length, before, 'no reload after close')
 })
 
-t.test('AUTH=none is warned of at the start and every hour until it ends', async t => {
+t.test('AUTH=none is warned about at start and every hour until end is called', async t => {
   mock.timers.enable({ apis: ['setInterval'] })
   t.teardown(() => { mock.timers.reset() })
   const { warnings, end } = warn({ AUTH: 'none' })
@@ -233,7 +233,7 @@ t.test('AUTH=none is warned of at the start and every hour until it ends', async
   t.equal(warnings.length, 7)
 })
 
-t.test('with callers there is nothing to warn of, now or later, but what an operator can change', async t => {
+t.test('warnings are logged once for plain HTTP key URLs, unused variables and callers', async t => {
   mock.timers.enable({ apis: ['setInterval'] })
   t.teardown(() => { mock.timers.reset() })
   const required = { AUTH: 'required', CALLERS_FILE: '/callers.json' }
@@ -258,7 +258,7 @@ t.test('with callers there is nothing to warn of, now or later, but what an oper
   t.match(loud.fields, [{ callers: ['by-token', 'by-certificate'] }, { variables: ['COS_ROLE_ARN'] }])
 })
 
-t.test('a small document is fetched as it was asked for', async t => {
+t.test('fetchJson and fetchText send method, path, headers and body', async t => {
   const received: unknown[] = []
   const { url } = await startServer(t, async (request, response) => {
     const { method, url, headers } = request
@@ -270,12 +270,12 @@ t.test('a small document is fetched as it was asked for', async t => {
   t.strictSame(received, [['GET', '/some/path?query=1', undefined, ''], ['POST', '/', 'red', 'sent']])
 })
 
-t.test('what cannot be fetched whole is an error that names the host and nothing of what was said', async t => {
+t.test('fetchJson rejects with host and cause only when a document is incomplete', async t => {
   const whole = JSON.stringify('x'.repeat(256 * 1024 - 2))
   let afterRedirect = 0
   const { url, host } = await startServer(t, (request, response) => {
     const [, how = ''] = (request.url ?? '').split('/')
-    const answers: Record<string, () => unknown> = {
+    const responses: Record<string, () => unknown> = {
       status: () => response.writeHead(Number(request.url?.split('/')[2])).end('{"answered":"aNsWeReD"}'),
       redirect: () => response.writeHead(302, { location: '/target' }).end('aNsWeReD'),
       target: () => {
@@ -301,45 +301,45 @@ t.test('what cannot be fetched whole is an error that names the host and nothing
       'no-json': () => response.end('{"answered":"aNsWeReD"'),
       empty: () => response.end()
     }
-    answers[how]?.()
+    responses[how]?.()
   })
-  const refused = async (path: string, pattern: RegExp, origin = url) => {
-    const fault = await fetchJson(`${origin}/${path}?query=qQuUeErRyY`, {
+  const rejects = async (path: string, pattern: RegExp, origin = url) => {
+    const failure = await fetchJson(`${origin}/${path}?query=qQuUeErRyY`, {
       method: 'POST', headers: { authorization: 'hHeEaAdD' }, body: 'bBoOdDyY'
     }).then(() => undefined, (error: unknown) => error as Error)
-    t.ok(fault instanceof FetchError, path)
-    t.match(fault?.message, pattern, path)
-    t.ok(fault?.message.startsWith(`${new URL(origin).host} `), 'the host')
-    t.notMatch(inspect(fault, { depth: null, showHidden: true }), /pPaAtThH|qQuUeErRyY|hHeEaAdD|bBoOdDyY|aNsWeReD/)
+    t.ok(failure instanceof FetchError, path)
+    t.match(failure?.message, pattern, path)
+    t.ok(failure?.message.startsWith(`${new URL(origin).host} `), 'the host')
+    t.notMatch(inspect(failure, { depth: null, showHidden: true }), /pPaAtThH|qQuUeErRyY|hHeEaAdD|bBoOdDyY|aNsWeReD/)
   }
-  for (const status of [201, 204, 401, 404, 500, 503]) await refused(`status/${status}/pPaAtThH`, new RegExp(` answered ${status}$`))
-  await refused('redirect/pPaAtThH', / answered 302$/)
+  for (const status of [201, 204, 401, 404, 500, 503]) await rejects(`status/${status}/pPaAtThH`, new RegExp(` answered ${status}$`))
+  await rejects('redirect/pPaAtThH', / answered 302$/)
   t.equal(afterRedirect, 0, 'a redirect is not followed')
   for (const path of ['large', 'large-in-pieces', 'cut', 'cut-in-pieces', 'reset', 'no-http']) {
-    await refused(`${path}/pPaAtThH`, / did not answer \([A-Za-z_]+\)$/)
+    await rejects(`${path}/pPaAtThH`, / did not answer \([A-Za-z_]+\)$/)
   }
-  for (const path of ['no-json', 'empty']) await refused(`${path}/pPaAtThH`, / did not answer JSON$/)
-  const { url: gone, close } = await startServer(t, () => {})
+  for (const path of ['no-json', 'empty']) await rejects(`${path}/pPaAtThH`, / did not answer JSON$/)
+  const { url: closed, close } = await startServer(t, () => {})
   await close()
-  await refused('pPaAtThH', / did not answer \(ECONNREFUSED\)$/, gone)
-  t.equal((await fetchText(`${url}/whole`)).length, 256 * 1024, '256 KiB are not too large')
-  await t.rejects(fetchText(`${url}/status/403`), { name: 'FetchError', message: `${host} answered 403` }, 'the same for a text')
+  await rejects('pPaAtThH', / did not answer \(ECONNREFUSED\)$/, closed)
+  t.equal((await fetchText(`${url}/whole`)).length, 256 * 1024, '256 KiB are accepted')
+  await t.rejects(fetchText(`${url}/status/403`), { name: 'FetchError', message: `${host} answered 403` }, 'fetchText rejects too')
 })
 
-t.test('who never ends an answer is waited for five seconds at most', async t => {
+t.test('fetchText rejects after five seconds when the response does not end', async t => {
   const { url } = await startServer(t, (request, response) => {
-    if (request.url === '/drip') setInterval(() => response.write(' '), 5).unref()
+    if (request.url === '/slow') setInterval(() => response.write(' '), 5).unref()
   })
-  // The real signal, a hundred times as fast.
+  // The real signal is used with a hundredth of its time.
   const timeout = AbortSignal.timeout.bind(AbortSignal)
-  const asked = mock.method(AbortSignal, 'timeout', (ms: number) => timeout(ms / 100))
-  t.teardown(() => { asked.mock.restore() })
-  await t.rejects(fetchText(`${url}/silent`), { name: 'FetchError', message: / did not answer \(TimeoutError\)$/ })
-  await t.rejects(fetchText(`${url}/drip`), { name: 'FetchError', message: / did not answer \(TimeoutError\)$/ }, 'also while it drips')
-  t.strictSame(asked.mock.calls.map(call => call.arguments), [[5000], [5000]])
+  const created = mock.method(AbortSignal, 'timeout', (ms: number) => timeout(ms / 100))
+  t.teardown(() => { created.mock.restore() })
+  await t.rejects(fetchText(`${url}/never`), { name: 'FetchError', message: / did not answer \(TimeoutError\)$/ })
+  await t.rejects(fetchText(`${url}/slow`), { name: 'FetchError', message: / did not answer \(TimeoutError\)$/ }, 'a slow body is limited too')
+  t.strictSame(created.mock.calls.map(call => call.arguments), [[5000], [5000]])
 })
 
-t.test('the search for secrets finds what tests made one, and whatever looks like one', async t => {
+t.test('refuseSecrets throws when a text contains a test secret or a secret format', async t => {
   const made = [secret('mMaAdDeE-of-a-test'), secret('also.one+with(odd)*[characters]$')]
   const looksLike = [
     'q-signature=0123', 'q-sign-algorithm=sha1', 'q-sign-time=1;2', 'q-ak=AKIDx', 'TC3-HMAC-SHA256 Credential', 'Bearer abc',
@@ -349,10 +349,10 @@ t.test('the search for secrets finds what tests made one, and whatever looks lik
   for (const text of [...made, ...looksLike]) {
     for (const written of [text, `{"msg":"${text}"}`, `first line\nthe beginning ${text} and more\nlast line`, `${'x'.repeat(500)}${text}`]) {
       t.throws(() => { refuseSecrets(written) }, { message: /^a secret was logged, in the line that begins with / }, text)
-      t.notOk(messageOf(() => { refuseSecrets(written) })?.includes(text), 'and does not say what')
+      t.notOk(messageOf(() => { refuseSecrets(written) })?.includes(text), 'the message does not contain the secret')
     }
   }
-  t.notMatch(messageOf(() => { refuseSecrets('authorization: q-ak=AKIDvisible&q-signature=0123') }), 'AKIDvisible', 'nor the first of two')
+  t.notMatch(messageOf(() => { refuseSecrets('authorization: q-ak=AKIDvisible&q-signature=0123') }), 'AKIDvisible', 'nor the first of two secrets')
   t.match(messageOf(() => { refuseSecrets(`first\n{"msg":"second ${made[0]}\nthird`) }), /begins with \{"msg":"second $/)
   for (const harmless of [
     '', 'sha256:0123456789abcdef', 'Bearer', 'Bearer [secret]', 'Authorization: Bearer.', '"bearer":', 'redis://host:6379', 'eyJhbGci',
@@ -360,13 +360,13 @@ t.test('the search for secrets finds what tests made one, and whatever looks lik
   ]) t.doesNotThrow(() => { refuseSecrets(harmless) }, harmless)
 })
 
-/** What is warned of with this environment, and the end of it. */
+/** Records the warnings for this environment; `end` stops them. */
 function warn (environment: Record<string, string>, unreachable: string[] = []) {
   const [warnings, fields]: [string[], unknown[]] = [[], []]
   const log = {
-    warn (...said: unknown[]) {
-      warnings.push(said.at(-1) as string)
-      fields.push(said[0])
+    warn (...args: unknown[]) {
+      warnings.push(args.at(-1) as string)
+      fields.push(args[0])
     }
   }
   const config = readConfig({ COS_SECRET_ID: 'AKIDx', COS_SECRET_KEY: 'x', ...environment })

@@ -1,4 +1,4 @@
-/** A change of a stored configuration keeps the form of everything it leaves alone. */
+/** Changes of a stored configuration must keep the form of all other elements. */
 import assert from 'node:assert/strict'
 import { Value } from '@sinclair/typebox/value'
 import fc from 'fast-check'
@@ -16,7 +16,7 @@ const numRuns = Number(process.env['RUNS'] ?? 1000)
 const read = (xml: string) => fromConfigurationXml(xml)
 const documents = wireDocuments('a').map(toXml)
 
-/** Patches of one member each, and the elements of that member by their paths. */
+/** Patches of one member each, with the paths of the elements of that member. */
 const patches: Array<[patch: object, ...paths: string[]]> = [
   [{ IsEnabled: false }, 'IsEnabled'],
   [{ IncludedObjectVersions: 'Current' }, 'IncludedObjectVersions'],
@@ -41,27 +41,27 @@ const patches: Array<[patch: object, ...paths: string[]]> = [
   [{ Deep: null }, 'Deep']
 ]
 
-/** An element without what is at a path, and without the containers that mean nothing then. */
+/** Returns an element without the elements at a path and without containers that become empty. */
 function without (element: XmlElement, [name, ...rest]: string[]): XmlElement {
   const children = element.children.flatMap(child => {
     if (child.name !== name) return [child]
     if (rest.length === 0) return []
     const reduced = without(child, rest)
-    return meansNothing(reduced) ? [] : [reduced]
+    return isEmpty(reduced) ? [] : [reduced]
   })
   return { ...element, children }
 }
 
-function meansNothing ({ name, children, text }: XmlElement): boolean {
+function isEmpty ({ name, children, text }: XmlElement): boolean {
   const mayBeAbsent = ['Filter', 'And', 'Period', 'StartTime', 'EndTime', 'OptionalFields', 'Encryption', 'Deep'].includes(name)
-  return mayBeAbsent && text.trim() === '' && children.every(meansNothing)
+  return mayBeAbsent && text.trim() === '' && children.every(isEmpty)
 }
 
-function others (xml: string, paths: string[]): XmlElement {
+function otherElements (xml: string, paths: string[]): XmlElement {
   return paths.map(path => path.split('/')).reduce(without, parseText(xml, configurationExtent))
 }
 
-t.test('a patch of one member changes only its elements', async t => {
+t.test('toChangedXml changes only the elements of the patched member', async t => {
   let changed = 0
   t.doesNotThrow(() => {
     fc.assert(fc.property(documents, fc.constantFrom(...patches), (xml, [patch, ...paths]) => {
@@ -82,15 +82,15 @@ t.test('a patch of one member changes only its elements', async t => {
       }
       const written = toChangedXml('a', patched, xml)
       assert.equal(meaningOf(read(written)), meaningOf(after))
-      assert.deepEqual(others(written, paths), others(xml, paths), written)
-      if (meaningOf(after) === meaningOf(before)) assert.deepEqual(others(written, []), others(xml, []))
+      assert.deepEqual(otherElements(written, paths), otherElements(xml, paths), written)
+      if (meaningOf(after) === meaningOf(before)) assert.deepEqual(otherElements(written, []), otherElements(xml, []))
       else changed += 1
     }), { numRuns })
   })
   t.ok(changed > numRuns / 2, `${changed} of ${numRuns} change something`)
 })
 
-t.test('any other configuration is written over a stored one', async t => {
+t.test('toChangedXml writes any configuration over a stored document', async t => {
   t.doesNotThrow(() => {
     fc.assert(fc.property(documents, documents, (xml, other) => {
       let next
@@ -106,7 +106,7 @@ t.test('any other configuration is written over a stored one', async t => {
   })
 })
 
-t.test('what COS may return fits the schema of GET, and its JSON writes the same configuration', async t => {
+t.test('stored configurations match the schema of GET and survive conversion to JSON', async t => {
   let rejected = 0
   t.doesNotThrow(() => {
     fc.assert(fc.property(documents, xml => {
@@ -127,7 +127,7 @@ t.test('what COS may return fits the schema of GET, and its JSON writes the same
   t.ok(rejected < numRuns / 5)
 })
 
-t.test('a stored document is rewritten in linear time', async t => {
+t.test('toChangedXml takes linear time', async t => {
   const elements = (count: number, text: string) => Array.from({ length: count }, (_, index) => `<N${index}>${text}</N${index}>`).join('')
   const stored = (count: number, text: string) => `<InventoryConfiguration><Id>a</Id>${elements(count, text)}</InventoryConfiguration>`
   t.ok(growsLinearly(count => {
@@ -136,13 +136,13 @@ t.test('a stored document is rewritten in linear time', async t => {
   }, 1_000))
 })
 
-t.test('a document with a prefix is written in canonical form', async t => {
+t.test('toChangedXml writes canonical form when a document has a namespace prefix', async t => {
   const xml = '<c:InventoryConfiguration xmlns:c="urn:c"><c:Id>a</c:Id><c:IsEnabled>true</c:IsEnabled></c:InventoryConfiguration>'
   t.equal(toChangedXml('a', { IsEnabled: false, Filter: { Prefix: 'p' } }, xml),
     '<InventoryConfiguration><Id>a</Id><IsEnabled>false</IsEnabled><Filter><Prefix>p</Prefix></Filter></InventoryConfiguration>')
 })
 
-t.test('new members go where clients of the stored form read them', async t => {
+t.test('toChangedXml adds new members in the form of the stored document', async t => {
   const inConfiguration = (xml: string) => `<InventoryConfiguration><Id>a</Id><IsEnabled>true</IsEnabled>${xml}</InventoryConfiguration>`
   const tag = { Key: 'k', Value: 'v' }
   const tagXml = '<Tag><Key>k</Key><Value>v</Value></Tag>'

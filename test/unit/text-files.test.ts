@@ -12,9 +12,9 @@ interface Kind {
   name: string
   content: string
   read: (path: string) => unknown
-  /** What the messages call the file. */
+  /** How messages name the file. */
   calls: RegExp
-  /** What becomes of an empty file, and of quotation marks around the content; undefined when it is accepted. */
+  /** Errors for an empty file and for a quoted content; undefined when it is accepted. */
   empty: RegExp
   quoted: RegExp | undefined
 }
@@ -26,7 +26,7 @@ const { cert, key: privateKey } = await (await createAuthority()).issue('localho
 const secretOf = (config: Config) =>
   config.cos.credentials.source === 'env' && config.cos.credentials.variables.read().secretKey.reveal()
 
-t.test('files of the operator are read or rejected by name in every form', async t => {
+t.test('operator files are read in every form or rejected with their name', async t => {
   const path = `${t.testdir()}/file`
   const certFile = `${t.testdirName}/cert`
   writeFileSync(certFile, cert)
@@ -114,7 +114,7 @@ t.test('files of the operator are read or rejected by name in every form', async
   t.equal(readTextFile(path), 'x', 'a file of one byte')
 })
 
-t.test('variables are read without quotation marks and blanks, or rejected by name', async t => {
+t.test('variables are read without surrounding quotes and blanks, or rejected by name', async t => {
   const read = (value: string) => secretOf(readConfig({ ...required, COS_SECRET_KEY: value }))
   for (const value of [key, ` ${key}\t`, `${key}\r`, `"${key}"`, `'${key}'`, ` "${key}" `]) {
     t.equal(read(value), key, JSON.stringify(value))

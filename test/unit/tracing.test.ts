@@ -45,10 +45,10 @@ function attempt (fields: Partial<AttemptFields> = {}): AttemptFields {
   }
 }
 
-const answered = { status: 200, code: undefined, caller: 'billing' }
+const responded = { status: 200, code: undefined, caller: 'billing' }
 const success = { status: 200, cosRequestId: 'cos-1', error: undefined }
 
-/** What goes on to COS for a request with these headers. */
+/** Returns the headers that are sent to COS for a request with these headers. */
 function passedOn (fields: Pick<Partial<RequestFields>, 'traceparent' | 'tracestate'>) {
   const trace = createPassingTracer().startRequest(request(fields))
   const { headers } = trace.startAttempt(attempt())
@@ -57,8 +57,8 @@ function passedOn (fields: Pick<Partial<RequestFields>, 'traceparent' | 'tracest
 
 const nothing = { traceId: undefined, headers: {} }
 
-t.test('without an exporter', async t => {
-  t.test('what a caller sends is passed on to COS with every attempt', async t => {
+t.test('tracer without an exporter', async t => {
+  t.test('trace context of the caller is sent to COS with every attempt', async t => {
     const tracer = createPassingTracer()
     const trace = tracer.startRequest(request({ traceparent, tracestate }))
     t.equal(trace.traceId, traceId)
@@ -67,23 +67,23 @@ t.test('without an exporter', async t => {
       t.strictSame(headers, { traceparent, tracestate })
       end(success)
     }
-    trace.end(answered)
+    trace.end(responded)
     t.strictSame(passedOn({ traceparent }), { traceId, headers: { traceparent } })
     await tracer.close()
   })
 
-  t.test('requests without a trace share one object, and nothing is sent on', async t => {
+  t.test('requests without a trace share one object and send no trace context', async t => {
     const tracer = createPassingTracer()
     const [first, second] = [tracer.startRequest(request()), tracer.startRequest(request({ tracestate }))]
     t.equal(first, second)
     t.equal(first.startAttempt(attempt()), first.startAttempt(attempt()))
     t.strictSame(passedOn({ tracestate }), nothing)
     first.startAttempt(attempt()).end(success)
-    first.end(answered)
+    first.end(responded)
     t.ok(Object.isFrozen(first))
   })
 
-  t.test('a malformed traceparent is ignored, and the tracestate with it', async t => {
+  t.test('traceparent and tracestate are ignored when traceparent is malformed', async t => {
     for (const malformed of [
       '', '00', `${traceparent} `, ` ${traceparent}`, `${traceparent}\n`, `${traceparent}-`, `${traceparent}-00`,
       traceparent.slice(0, -1), traceparent.toUpperCase(), traceparent.replaceAll('-', '_'), `${traceparent}, ${traceparent}`,
@@ -94,7 +94,7 @@ t.test('without an exporter', async t => {
     ]) t.strictSame(passedOn({ traceparent: malformed, tracestate }), nothing, JSON.stringify(malformed))
   })
 
-  t.test('a traceparent of a later version is read as far as all versions agree', async t => {
+  t.test('traceparent of a later version is accepted when its common part is valid', async t => {
     for (const version of ['01', '7f', 'fe']) {
       for (const rest of ['', '-', '-what-the-future-brings', `-${'x'.repeat(456)}`]) {
         const later = `${version}-${traceId}-${spanId}-09${rest}`
@@ -103,7 +103,7 @@ t.test('without an exporter', async t => {
     }
   })
 
-  t.test('a tracestate that is malformed or too long is left out, and the traceparent passed on', async t => {
+  t.test('tracestate is ignored when it is malformed or too long', async t => {
     const members = (count: number) => Array.from({ length: count }, (_, index) => `k${index}=v`).join(',')
     for (const wellFormed of [
       'a=b', 'a=b,c=d', 'a=b \t,\t c=d', 'a=b,,c=d', ',a=b', 'tenant@system=1', '0a/b_c*d-e= with blanks!', 'a=b,a=c', members(32),
@@ -125,7 +125,7 @@ t.test('without an exporter', async t => {
   })
   const parts = fc.tuple(hex(2), hex(32), hex(16), hex(2))
 
-  t.test('whatever is sent, what is taken is well-formed and passed on byte for byte', async t => {
+  t.test('accepted trace context is well-formed and sent on unchanged', async t => {
     const change = fc.string({ unit: 'binary-ascii', maxLength: 2 })
     const nearly = fc.tuple(parts, fc.nat(55), change).map(([[, ...rest], at, text]) => {
       const whole = ['00', ...rest].join('-')
@@ -145,7 +145,7 @@ t.test('without an exporter', async t => {
     })
   })
 
-  t.test('every well-formed traceparent is taken', async t => {
+  t.test('traceparent is accepted when it is well-formed', async t => {
     t.doesNotThrow(() => {
       fc.assert(fc.property(parts, ([version, trace, span, flags]) => {
         fc.pre(version !== 'ff' && !/^0+$/.test(trace) && !/^0+$/.test(span))
@@ -157,8 +157,8 @@ t.test('without an exporter', async t => {
   })
 })
 
-t.test('with an exporter', async t => {
-  t.test('a request is a server span, each attempt a client span within it', async t => {
+t.test('tracer with an exporter', async t => {
+  t.test('request becomes a server span, each attempt a client span below it', async t => {
     const { tracer, collector } = await startTracing(t)
     const trace = tracer.startRequest(request({ traceparent, tracestate }))
     t.equal(trace.traceId, traceId)
@@ -166,7 +166,7 @@ t.test('with an exporter', async t => {
     first.end({ status: 503, cosRequestId: 'cos-1', error: 'SlowDown' })
     const second = trace.startAttempt(attempt({ number: 2 }))
     second.end({ status: 200, cosRequestId: 'cos-2', error: undefined })
-    trace.end(answered)
+    trace.end(responded)
     await tracer.close()
 
     const [one, two, server] = collector.spans
@@ -205,12 +205,12 @@ t.test('with an exporter', async t => {
     })
     t.strictSame([first.headers, second.headers], [one, two].map(span => ({
       traceparent: `00-${traceId}-${span?.spanId}-01`, tracestate
-    })), 'COS is told of the attempt, and the tracestate goes on as it came')
+    })), 'COS receives the span of the attempt and the tracestate of the caller')
     t.ok(collector.spans.every(({ durationMs }) => durationMs >= 0))
     t.match(server?.resource, { 'service.name': 'cos-inventory-proxy', 'service.version': '1.2.3', 'telemetry.sdk.name': 'opentelemetry' })
   })
 
-  t.test('a request that comes without a trace, or with a malformed one, begins one', async t => {
+  t.test('request starts a new trace when traceparent is absent or malformed', async t => {
     const { tracer, collector } = await startTracing(t)
     const traces = [{}, { traceparent: `${traceparent}0`, tracestate }].map(fields => tracer.startRequest(request(fields)))
     for (const trace of traces) {
@@ -219,14 +219,14 @@ t.test('with an exporter', async t => {
       const { headers } = trace.startAttempt(attempt())
       t.match(headers, { traceparent: new RegExp(`^00-${trace.traceId}-[0-9a-f]{16}-01$`) })
       t.strictSame(Object.keys(headers), ['traceparent'])
-      trace.end(answered)
+      trace.end(responded)
     }
     await tracer.close()
     t.strictSame(collector.spans.map(span => [span.traceId, span.parentSpanId, span.traceState]),
       traces.map(trace => [trace.traceId, undefined, undefined]))
   })
 
-  t.test('what the caller does not sample is not recorded, and COS is told so', async t => {
+  t.test('request is not recorded when its traceparent is not sampled', async t => {
     const { tracer, collector } = await startTracing(t)
     for (const flags of ['00', '02']) {
       const trace = tracer.startRequest(request({ traceparent: `00-${traceId}-${spanId}-${flags}`, tracestate }))
@@ -240,7 +240,7 @@ t.test('with an exporter', async t => {
     t.strictSame(collector.exports, [])
   })
 
-  t.test('only what this service has to answer for is an error of the request', async t => {
+  t.test('request span has status error only for 5xx responses', async t => {
     const { tracer, collector } = await startTracing(t)
     const end = (fields: Partial<Parameters<RequestTrace['end']>[0]>) => {
       tracer.startRequest(request()).end({ status: undefined, code: undefined, caller: undefined, ...fields })
@@ -259,7 +259,7 @@ t.test('with an exporter', async t => {
     ])
   })
 
-  t.test('every answer of 400 and above is an error of the attempt, and so is none at all', async t => {
+  t.test('attempt span has status error for 4xx, 5xx and failures without a response', async t => {
     const { tracer, collector } = await startTracing(t)
     const trace = tracer.startRequest(request())
     for (const [status, error] of [[399], [400], [404, 'caller'], [200, 'invalid'], [undefined, 'timeout']] as Array<[number?, string?]>) {
@@ -272,11 +272,11 @@ t.test('with an exporter', async t => {
     t.notOk(collector.spans.some(({ attributes }) => 'cos.request_id' in attributes))
   })
 
-  t.test('names have few values, whatever a caller sends', async t => {
+  t.test('span names have few values for any method of a caller', async t => {
     const { tracer, collector } = await startTracing(t)
-    tracer.startRequest(request({ method: 'PUT', route: undefined })).end(answered)
-    tracer.startRequest(request({ method: 'PROPFIND', route: undefined })).end(answered)
-    tracer.startRequest(request({ method: 'PROPFIND' })).end(answered)
+    tracer.startRequest(request({ method: 'PUT', route: undefined })).end(responded)
+    tracer.startRequest(request({ method: 'PROPFIND', route: undefined })).end(responded)
+    tracer.startRequest(request({ method: 'PROPFIND' })).end(responded)
     await tracer.close()
     t.strictSame(collector.spans.map(({ name, attributes }) => [name, attributes['http.request.method'], attributes['http.request.method_original'], attributes['http.route']]), [
       ['PUT', 'PUT', undefined, undefined],
@@ -285,7 +285,7 @@ t.test('with an exporter', async t => {
     ])
   })
 
-  t.test('the port is that of the address, or of its scheme', async t => {
+  t.test('server.port is the port of the address or the default of its scheme', async t => {
     const { tracer, collector } = await startTracing(t)
     const trace = tracer.startRequest(request())
     for (const origin of [`https://${host}`, `http://${host}`, `http://${host}:9000`]) {
@@ -296,7 +296,7 @@ t.test('with an exporter', async t => {
       [[host, 443], [host, 80], [host, 9000]])
   })
 
-  t.test('only the first end counts', async t => {
+  t.test('span records only the first end', async t => {
     const { tracer, collector, lines } = await startTracing(t)
     const trace = tracer.startRequest(request())
     const { end } = trace.startAttempt(attempt())
@@ -309,13 +309,13 @@ t.test('with an exporter', async t => {
     t.strictSame(lines, [])
   })
 
-  t.test('target is redacted in linear time when it is full of question marks', async t => {
+  t.test('redaction takes linear time when the target consists of question marks', async t => {
     const { tracer } = await startTracing(t)
     const trace = tracer.startRequest(request())
     t.ok(growsLinearly(size => trace.startAttempt(attempt({ target: '?'.repeat(size) })), 16_384))
   })
 
-  t.test('values are cut, and of a target only the id is shown', async t => {
+  t.test('attribute values are truncated and show only the id of a target', async t => {
     const { tracer, collector } = await startTracing(t)
     const hidden = `hidden${'0'.repeat(20)}`
     const names = fc.stringMatching(/^[a-z-]{1,20}$/).filter(name => name !== 'id')
@@ -340,7 +340,7 @@ t.test('with an exporter', async t => {
     t.equal(urls.at(-1), `https://${host}/?continuation-token=REDACTED&inventory`)
   })
 
-  t.test('name, attributes, sampling and endpoint are those of the specification\'s variables', async t => {
+  t.test('resource, sampling and endpoint follow the OpenTelemetry variables', async t => {
     const { tracer, collector } = await startTracing(t, {
       OTEL_SERVICE_NAME: 'inventories',
       OTEL_RESOURCE_ATTRIBUTES: 'service.version=9,deployment.environment.name=test',
@@ -348,8 +348,8 @@ t.test('with an exporter', async t => {
     })
     const unsampled = tracer.startRequest(request())
     t.match(unsampled.startAttempt(attempt()).headers['traceparent'], new RegExp(`^00-${unsampled.traceId}-[0-9a-f]{16}-00$`))
-    unsampled.end(answered)
-    tracer.startRequest(request({ traceparent })).end(answered)
+    unsampled.end(responded)
+    tracer.startRequest(request({ traceparent })).end(responded)
     await tracer.close()
     t.strictSame(collector.spans.map(span => span.traceId), [traceId])
     t.match(collector.spans[0]?.resource, {
@@ -365,7 +365,7 @@ t.test('with an exporter', async t => {
     }, 'http/protobuf')
     const trace = tracer.startRequest(request({ traceparent, tracestate }))
     trace.startAttempt(attempt()).end(success)
-    trace.end(answered)
+    trace.end(responded)
     await tracer.close()
     t.match(collector.exports, [{
       headers: { 'content-type': 'application/x-protobuf', authorization: `Bearer ${key}`, 'x-tenant': 'specific' }
@@ -378,10 +378,10 @@ t.test('with an exporter', async t => {
     t.strictSame(lines, [])
   })
 
-  t.test('the last spans are reported lost when the collector rejects protobuf', async t => {
+  t.test('lost spans are logged when the collector rejects protobuf', async t => {
     const { tracer, collector, lines } = await startTracing(t, {}, 'http/protobuf')
     collector.answer = { status: 415, body: 'unsupported media type' }
-    tracer.startRequest(request()).end(answered)
+    tracer.startRequest(request()).end(responded)
     await tracer.close()
     t.match(lines, [{ level: 40, fault: 'HTTP 415', spans: 1 }])
   })
@@ -389,15 +389,15 @@ t.test('with an exporter', async t => {
   t.test('exports are compressed when OTEL_EXPORTER_OTLP_COMPRESSION is gzip', async t => {
     for (const protocol of ['http/protobuf', 'http/json'] as const) {
       const { tracer, collector } = await startTracing(t, { OTEL_EXPORTER_OTLP_COMPRESSION: 'gzip' }, protocol)
-      tracer.startRequest(request()).end(answered)
+      tracer.startRequest(request()).end(responded)
       await tracer.close()
       t.match(collector.exports, [{ headers: { 'content-encoding': 'gzip' } }], protocol)
     }
   })
 
-  t.test('values are cut when OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT is set', async t => {
+  t.test('values are truncated when OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT is set', async t => {
     const { tracer, collector } = await startTracing(t, { OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT: '10' })
-    tracer.startRequest(request({ requestId: 'x'.repeat(20) })).end(answered)
+    tracer.startRequest(request({ requestId: 'x'.repeat(20) })).end(responded)
     await tracer.close()
     t.equal(collector.spans[0]?.attributes['request.id'], 'x'.repeat(10))
   })
@@ -406,7 +406,7 @@ t.test('with an exporter', async t => {
     const { tracer, collector } = await startTracing(t, {
       OTEL_TRACES_SAMPLER: 'traceidratio', OTEL_TRACES_SAMPLER_ARG: '0'
     })
-    tracer.startRequest(request({ traceparent })).end(answered)
+    tracer.startRequest(request({ traceparent })).end(responded)
     await tracer.close()
     t.strictSame(collector.exports, [])
   })
@@ -420,7 +420,7 @@ t.test('with an exporter', async t => {
     const { headers, end } = trace.startAttempt(attempt())
     t.strictSame(headers, {})
     end(success)
-    trace.end(answered)
+    trace.end(responded)
     await isolated.close()
     const [client, server] = collector.spans
     t.strictSame([server?.traceId, server?.parentSpanId], [trace.traceId, undefined])
@@ -430,146 +430,146 @@ t.test('with an exporter', async t => {
     t.strictSame([untraced.traceId, untraced.startAttempt(attempt()).headers], [undefined, {}])
   })
 
-  t.test('spans go out by themselves, without the service being closed', async t => {
+  t.test('spans are exported on a schedule while the service runs', async t => {
     const { tracer, collector } = await startTracing(t, { OTEL_BSP_SCHEDULE_DELAY: '1' })
-    tracer.startRequest(request()).end(answered)
+    tracer.startRequest(request()).end(responded)
     t.equal((await collector.taken(1)).length, 1)
-    tracer.startRequest(request()).end(answered)
+    tracer.startRequest(request()).end(responded)
     t.equal((await collector.taken(2)).length, 2)
   })
 })
 
-t.test('when the collector is not well', async t => {
-  t.test('a collector that is away is told of, and stops nothing', async t => {
+t.test('tracer with a failing collector', async t => {
+  t.test('lost spans are logged when the collector is unavailable', async t => {
     const { tracer, lines } = await startTracing(t, {
       OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:1', OTEL_EXPORTER_OTLP_TIMEOUT: '200'
     })
     const trace = tracer.startRequest(request())
     trace.startAttempt(attempt()).end(success)
-    trace.end(answered)
+    trace.end(responded)
     await tracer.close()
     t.match(lines, [{ level: 40, msg: 'traces: the collector did not take spans', fault: 'ECONNREFUSED', spans: 2 }])
     t.equal(lines.length, 1)
   })
 
-  t.test('one that fails is told of once a minute with how many spans were lost, and used again when it is well', async t => {
+  t.test('lost spans are logged once a minute until the collector works again', async t => {
     const tracing = await startTracing(t, { OTEL_BSP_SCHEDULE_DELAY: '1' })
     const { tracer, collector, lines } = tracing
     collector.answer = { status: 500, body: 'out of order' }
     for (const failures of [1, 2, 3]) {
-      tracer.startRequest(request()).end(answered)
-      await tracing.timeAsked(failures)
+      tracer.startRequest(request()).end(responded)
+      await tracing.clockRead(failures)
     }
     tracing.at += 60_000
-    tracer.startRequest(request()).end(answered)
+    tracer.startRequest(request()).end(responded)
     await tracing.logged(2)
     t.match(lines, [{ fault: 'HTTP 500', spans: 1 }, { fault: 'HTTP 500', spans: 3 }])
     collector.answer = undefined
-    tracer.startRequest(request()).end(answered)
+    tracer.startRequest(request()).end(responded)
     await collector.taken(1)
     await tracer.close()
     t.equal(lines.length, 2)
-    t.equal(collector.exports.length, 5, 'what it refused is not sent again')
+    t.equal(collector.exports.length, 5, 'rejected spans are not sent again')
   })
 
-  t.test('one that is busy is told of when trying again would take too long', async t => {
+  t.test('lost spans are logged when a retry would exceed the timeout', async t => {
     const { tracer, collector, lines } = await startTracing(t, { OTEL_EXPORTER_OTLP_TIMEOUT: '200' })
     collector.answer = { status: 503, body: 'later' }
-    tracer.startRequest(request()).end(answered)
+    tracer.startRequest(request()).end(responded)
     await tracer.close()
     t.match(lines, [{ fault: 'Export failed with retryable status', spans: 1 }])
     t.strictSame([lines.length, collector.exports.length], [1, 1])
   })
 
-  t.test('one that never answers holds up the stop for two seconds at most, and fills a queue that has an end', async t => {
+  t.test('close ends after two seconds when the collector never responds', async t => {
     const tracing = await startTracing(t, {
       OTEL_BSP_MAX_QUEUE_SIZE: '10', OTEL_BSP_MAX_EXPORT_BATCH_SIZE: '5', OTEL_EXPORTER_OTLP_TIMEOUT: '60000'
     })
     const { tracer, collector, lines } = tracing
     collector.answer = 'hang'
-    for (let count = 0; count < 1000; count++) tracer.startRequest(request()).end(answered)
+    for (let count = 0; count < 1000; count++) tracer.startRequest(request()).end(responded)
     await collector.arrived(1)
     const startedAt = performance.now()
     await tracer.close()
     const tookMs = performance.now() - startedAt
     t.ok(tookMs > 1900 && tookMs < 10_000, `${tookMs} ms`)
     const batches = collector.exports.map(({ body }) => JSON.stringify(body).split('"spanId"').length - 1)
-    t.strictSame(batches, [5, 5, 5], 'what was under way and what was waiting; the rest was dropped')
+    t.strictSame(batches, [5, 5, 5], 'spans in flight and in the queue; other spans were dropped')
     t.match(lines.at(-1), { level: 40, msg: 'traces: the collector did not take the last spans in time' })
-    tracer.startRequest(request()).end(answered)
-    t.equal(lines.length, 1, 'after the stop spans are nobody\'s business')
+    tracer.startRequest(request()).end(responded)
+    t.equal(lines.length, 1, 'no log line for spans after close')
   })
 
-  t.test('dropped spans are told of', async t => {
+  t.test('dropped spans are logged', async t => {
     const { tracer, collector, lines } = await startTracing(t, {
       OTEL_BSP_MAX_QUEUE_SIZE: '2', OTEL_BSP_MAX_EXPORT_BATCH_SIZE: '2'
     })
-    for (let count = 0; count < 10; count++) tracer.startRequest(request()).end(answered)
+    for (let count = 0; count < 10; count++) tracer.startRequest(request()).end(responded)
     await collector.taken(4)
-    tracer.startRequest(request()).end(answered)
+    tracer.startRequest(request()).end(responded)
     await tracer.close()
     t.match(lines, [{ level: 40, msg: 'traces: Dropped 6 spans because maxQueueSize reached' }])
     t.strictSame([lines.length, collector.spans.length], [1, 5])
   })
 
-  t.test('an export that takes too long is told of, and the next one is not held up', async t => {
+  t.test('export timeout is logged and the next export succeeds', async t => {
     const tracing = await startTracing(t, {
       OTEL_BSP_MAX_EXPORT_BATCH_SIZE: '1', OTEL_BSP_EXPORT_TIMEOUT: '20'
     })
     const { tracer, collector, lines } = tracing
     collector.answer = 'hang'
-    tracer.startRequest(request()).end(answered)
+    tracer.startRequest(request()).end(responded)
     await tracing.logged(1)
     t.match(lines, [{ level: 40, msg: 'traces: an export failed' }])
     collector.answer = undefined
-    tracer.startRequest(request()).end(answered)
+    tracer.startRequest(request()).end(responded)
     await collector.taken(1)
     collector.release()
     await tracer.close()
     t.equal(lines.length, 1)
   })
 
-  t.test('an answer that is not one of a collector is told of', async t => {
+  t.test('invalid collector response is logged', async t => {
     const { tracer, collector, lines } = await startTracing(t)
     collector.answer = { status: 200, body: '<html>' }
-    tracer.startRequest(request()).end(answered)
+    tracer.startRequest(request()).end(responded)
     await tracer.close()
     t.match(lines, [{ level: 40, msg: /^traces: Failed to parse trace export response/ }])
     t.equal(lines.length, 1)
   })
 
-  t.test('variables that cannot be read are told of one by one', async t => {
+  t.test('each invalid OpenTelemetry variable is logged', async t => {
     const { tracer, lines } = await startTracing(t, {
       OTEL_EXPORTER_OTLP_TIMEOUT: 'soon', OTEL_TRACES_SAMPLER: 'sometimes', OTEL_BSP_SCHEDULE_DELAY: 'later'
     })
     await tracer.close()
-    const told = lines.map(({ msg }) => String(msg))
+    const messages = lines.map(({ msg }) => String(msg))
     for (const name of ['OTEL_EXPORTER_OTLP_TIMEOUT', 'OTEL_TRACES_SAMPLER', 'OTEL_BSP_SCHEDULE_DELAY']) {
-      t.ok(told.some(line => line.includes(name)), name)
+      t.ok(messages.some(line => line.includes(name)), name)
     }
   })
 
-  t.test('no secret of the exporter gets into the log, not even by way of the collector', async t => {
+  t.test('log contains no secret of the exporter when the collector echoes it', async t => {
     const key = secret('cOlLeCtOrKeY0123456789')
     const password = secret('pAsSwOrD0123456789')
     const headers = { OTEL_EXPORTER_OTLP_HEADERS: `authorization=Bearer%20${key}` }
-    const refused = await startTracing(t, headers)
-    refused.collector.answer = { status: 401, body: `who is Bearer ${key}?` }
-    refused.tracer.startRequest(request()).end(answered)
-    await refused.tracer.close()
-    t.strictSame(refused.collector.exports.map(({ headers }) => headers.authorization), [`Bearer ${key}`])
-    t.match(refused.lines, [{ fault: 'HTTP 401', spans: 1 }])
-    t.notOk(JSON.stringify(refused.collector.exports.map(({ body }) => body)).includes(key))
+    const rejected = await startTracing(t, headers)
+    rejected.collector.answer = { status: 401, body: `who is Bearer ${key}?` }
+    rejected.tracer.startRequest(request()).end(responded)
+    await rejected.tracer.close()
+    t.strictSame(rejected.collector.exports.map(({ headers }) => headers.authorization), [`Bearer ${key}`])
+    t.match(rejected.lines, [{ fault: 'HTTP 401', spans: 1 }])
+    t.notOk(JSON.stringify(rejected.collector.exports.map(({ body }) => body)).includes(key))
 
     const echoing = await startTracing(t, headers)
     echoing.collector.answer = { status: 200, body: key }
-    echoing.tracer.startRequest(request()).end(answered)
+    echoing.tracer.startRequest(request()).end(responded)
     await echoing.tracer.close()
     t.match(echoing.lines, [{ msg: /^traces: Failed to parse/ }])
-    t.notOk(JSON.stringify(echoing.lines).includes(key.slice(0, 6)), 'not even its beginning')
+    t.notOk(JSON.stringify(echoing.lines).includes(key.slice(0, 6)), 'no beginning of the key either')
 
     const unusable = await startTracing(t, { OTEL_EXPORTER_OTLP_HEADERS: `authorization=Bearer%20${key}%0A` })
-    unusable.tracer.startRequest(request()).end(answered)
+    unusable.tracer.startRequest(request()).end(responded)
     await unusable.tracer.close()
     t.match(unusable.lines, [{ fault: 'ERR_INVALID_CHAR', spans: 1 }])
 
@@ -583,13 +583,13 @@ t.test('when the collector is not well', async t => {
 interface Tracing {
   tracer: Tracer
   collector: Collector
-  /** What was logged, and no secret is in it. */
+  /** Log lines; they must contain no secret. */
   lines: Array<Record<string, unknown>>
-  /** Waits until there are so many lines. */
+  /** Waits until this number of lines was logged. */
   logged (count: number): Promise<void>
-  /** Waits until the time was asked for so often: once for each failure after the start. */
-  timeAsked (count: number): Promise<void>
-  /** The time it is, in milliseconds. */
+  /** Waits until the clock was read this often: once for each failure after the start. */
+  clockRead (count: number): Promise<void>
+  /** Current time of the clock, in milliseconds. */
   at: number
 }
 
@@ -600,7 +600,7 @@ async function startTracing (
   const variables = { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, ...environment }
   const lines: Tracing['lines'] = []
   const news = new EventEmitter()
-  let asked = 0
+  let clockReads = 0
   const log = pino({ level: 'trace' }, {
     write (line) {
       lines.push(JSON.parse(line) as Record<string, unknown>)
@@ -614,15 +614,15 @@ async function startTracing (
     collector,
     lines,
     logged: (count: number) => until(() => lines.length >= count),
-    timeAsked: (count: number) => until(() => asked >= count),
+    clockRead: (count: number) => until(() => clockReads >= count),
     at: 0
   }
   const steadyNow = () => {
-    asked += 1
+    clockReads += 1
     news.emit('news')
     return tracing.at
   }
-  // The SDK reads them from the process, and only while it starts.
+  // The SDK reads its variables from the process, only during start.
   Object.assign(process.env, variables)
   const options = { log, protocol, steadyNow, scheme: 'https', version: '1.2.3' } as const
   const tracer = await startOtelTracer(options).finally(() => {

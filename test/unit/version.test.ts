@@ -11,15 +11,15 @@ const numRuns = 400
 const read = (xml: string) => fromConfigurationXml(xml)
 const etagOfXml = (xml: string) => etagOf(read(xml))
 
-/** An element as it is meant: `unknown` ones and known ones that hold others have children. */
-interface Meant {
+/** An element of the model; unknown elements and containers have children. */
+interface Element {
   name: string
   kind: 'text' | 'boolean' | 'integer' | 'container' | 'marker' | 'unknown'
   text: string
-  children: Meant[]
+  children: Element[]
 }
 
-// What may stand where; any other name there is an unknown element.
+// Known children of each element; any other name is an unknown element there.
 const known: Record<string, string[]> = {
   InventoryConfiguration: [
     'Id', 'IsEnabled', 'IncludedObjectVersions', 'Filter', 'OptionalFields', 'Schedule', 'Destination'
@@ -36,8 +36,8 @@ const known: Record<string, string[]> = {
   SSECOS: []
 }
 
-const leaf = (name: string, kind: Meant['kind'], text: string): Meant => ({ name, kind, text, children: [] })
-const container = (name: string, children: Meant[], kind: Meant['kind'] = 'container'): Meant =>
+const leaf = (name: string, kind: Element['kind'], text: string): Element => ({ name, kind, text, children: [] })
+const container = (name: string, children: Element[], kind: Element['kind'] = 'container'): Element =>
   ({ name, kind, text: '', children })
 
 const hostileTexts = [
@@ -55,13 +55,13 @@ const name = fc.constantFrom(
   'Zero', 'New', 'new', 'x-cos', '_', 'Ünïcode', '__proto__', 'constructor', 'toString', 'hasOwnProperty', 'Prefix', 'Tag', 'Field',
   'Frequency', 'Id', 'And', 'Filter', 'SSE-COS', 'Encryption', 'Period'
 )
-const { unknown } = fc.letrec<{ unknown: Meant }>(tie => ({
+const { unknown } = fc.letrec<{ unknown: Element }>(tie => ({
   unknown: fc.oneof({ maxDepth: 2, withCrossShrink: true },
     fc.tuple(name, text).map(([name, text]) => leaf(name, 'unknown', text)),
     fc.tuple(name, fc.array(tie('unknown'), { minLength: 1, maxLength: 3 }))
       .map(([name, children]) => container(name, children, 'unknown')))
 }))
-/** Unknown elements for a place, some of them twice. */
+/** Returns unknown elements for a place, some of them twice. */
 const unknownIn = (place: string) => fc.oneof(
   { weight: 3, arbitrary: fc.constant([]) },
   { weight: 1, arbitrary: fc.array(unknown, { maxLength: 2 }) },
@@ -71,9 +71,9 @@ const unknownIn = (place: string) => fc.oneof(
 const textIn = (name: string, arbitrary: fc.Arbitrary<string> = text) =>
   arbitrary.map(text => [leaf(name, 'text', text)])
 const integerIn = (name: string) => fc.nat().map(value => [leaf(name, 'integer', String(value))])
-const maybe = (arbitrary: fc.Arbitrary<Meant[]>) => fc.oneof(fc.constant<Meant[]>([]), arbitrary)
-/** A container of what these come to; without any of it, no container. */
-const containing = (name: string, ...contents: Array<fc.Arbitrary<Meant[]>>): fc.Arbitrary<Meant[]> =>
+const maybe = (arbitrary: fc.Arbitrary<Element[]>) => fc.oneof(fc.constant<Element[]>([]), arbitrary)
+/** Returns a container with these contents, or nothing when all are empty. */
+const containing = (name: string, ...contents: Array<fc.Arbitrary<Element[]>>): fc.Arbitrary<Element[]> =>
   fc.tuple(...contents, unknownIn(name)).map(lists => lists.flat())
     .map(children => children.length === 0 ? [] : [container(name, children)])
 
@@ -81,7 +81,7 @@ const tags = fc.array(containing('Tag', textIn('Key'), textIn('Value')), { maxLe
 const fields = fc.array(fc.constantFrom('Size', 'ETag', 'size', 'x-cos-meta-*', ''), { minLength: 1, maxLength: 3 })
   .map(names => names.map(name => leaf('Field', 'text', name)))
 const encryption = unknownIn('SSECOS').map(children => [container('SSECOS', children, 'marker')])
-const meanings = containing('InventoryConfiguration',
+const models = containing('InventoryConfiguration',
   textIn('Id', fc.constantFrom('a', 'daily-report', '1')),
   maybe(fc.constantFrom('true', 'false').map(value => [leaf('IsEnabled', 'boolean', value)])),
   maybe(textIn('IncludedObjectVersions')),
@@ -91,9 +91,9 @@ const meanings = containing('InventoryConfiguration',
   maybe(containing('Schedule', textIn('Frequency'), maybe(integerIn('MonthlyDate')))),
   containing('Destination', containing('COSBucketDestination', textIn('Bucket'), textIn('Format'),
     maybe(textIn('AccountId', text.filter(each => each.trim() !== ''))), maybe(textIn('Prefix')), maybe(containing('Encryption', maybe(encryption)))))
-).map(([root]) => root as Meant)
+).map(([root]) => root as Element)
 
-/** Chances out of a number; the same ones for the same number. */
+/** Returns deterministic random choices for a seed. */
 function chances (seed: number) {
   let state = seed
   const below = (limit: number) => {
@@ -112,8 +112,8 @@ function chances (seed: number) {
   }
 }
 
-/** One of the many documents that mean this, written without any code of the service. */
-function rendered (meant: Meant, seed: number): string {
+/** Returns one of the many documents for a model, written without code of the service. */
+function rendered (model: Element, seed: number): string {
   const { below, flip, shuffled } = chances(seed)
   const oneOf = (...choices: string[]) => choices[below(choices.length)] as string
   const prefix = below(8) === 0 ? 'c:' : ''
@@ -126,7 +126,7 @@ function rendered (meant: Meant, seed: number): string {
     for (const char of text) {
       const reference = oneOf(`&#${char.codePointAt(0)};`, `&#x${char.codePointAt(0)?.toString(16)};`)
       const plain = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&apos;' }[char] ?? char
-      // An end of line is read as LF, wherever it stands (XML 1.0, section 2.11).
+      // Parsers read any end of line as LF (XML 1.0, section 2.11).
       const choices = char === '\r' ? [reference] : [plain, plain, plain, reference, `<![CDATA[${char}]]>`, `${plain}<!-- -->`]
       xml += oneOf(...choices)
     }
@@ -142,18 +142,18 @@ function rendered (meant: Meant, seed: number): string {
     return element(name, shuffled(elements).map(xml => layout() + xml).join('') + (elements.length > 0 ? layout() : ''))
   }
 
-  function spelt (text: string): string {
+  function spelled (text: string): string {
     return blanks() + oneOf(text, text.toUpperCase(), text[0]?.toUpperCase() + text.slice(1)) + blanks()
   }
 
-  function ofFilter (children: Meant[]): string[] {
+  function ofFilter (children: Element[]): string[] {
     const beside: string[] = []
     const within: string[] = []
     for (const name of ['Prefix', 'Tag', 'StorageClass']) {
       const conditions = children.filter(each => each.name === name)
       const place = flip() ? beside : within
       place.push(...conditions.map(one))
-      // Said in both places in the same words, it is said once.
+      // Equal conditions in both places count once.
       if (name !== 'Tag' && below(4) === 0) (place === beside ? within : beside).push(...conditions.map(one))
     }
     for (const each of children) {
@@ -164,11 +164,11 @@ function rendered (meant: Meant, seed: number): string {
     return within.length > 0 || below(4) === 0 ? [...beside, withChildren('And', within)] : beside
   }
 
-  function marker (name: string, children: Meant[]): string {
+  function marker (name: string, children: Element[]): string {
     return children.length > 0 ? withChildren(name, children.map(one)) : element(name, blanks())
   }
 
-  function ofPlace (children: Meant[]): string[] {
+  function ofPlace (children: Element[]): string[] {
     const others = children.filter(({ name }) => name !== 'Encryption').map(one)
     const encryptions = children.filter(({ name }) => name === 'Encryption')
     if (encryptions.length === 0) return below(4) === 0 ? [...others, element('Encryption', blanks())] : others
@@ -183,40 +183,40 @@ function rendered (meant: Meant, seed: number): string {
     })]
   }
 
-  function one ({ name, kind, text, children }: Meant): string {
+  function one ({ name, kind, text, children }: Element): string {
     if (kind === 'unknown') return children.length > 0 ? withChildren(name, children.map(one)) : element(name, characters(text))
     if (kind === 'text') return element(name, characters(text))
-    if (kind === 'boolean') return element(name, spelt(text))
+    if (kind === 'boolean') return element(name, spelled(text))
     if (kind === 'integer') return element(name, blanks() + text + blanks())
     if (name === 'Filter') return withChildren(name, ofFilter(children))
     return withChildren(name, name === 'COSBucketDestination' ? ofPlace(children) : children.map(one))
   }
 
   const empty = ['Filter', 'OptionalFields', 'Schedule']
-    .filter(name => !meant.children.some(each => each.name === name) && below(3) === 0)
+    .filter(name => !model.children.some(each => each.name === name) && below(3) === 0)
     .map(name => oneOf(element(name, blanks()), ...name === 'Filter' ? [withChildren(name, [element('And', '')])] : []))
-  const root = withChildren(meant.name, [...meant.children.map(one), ...empty])
+  const root = withChildren(model.name, [...model.children.map(one), ...empty])
   const namespace = prefix === '' ? oneOf('', ' xmlns="http://www.qcloud.com/document/product/436/7751"') : ' xmlns:c="urn:c"'
   return oneOf('', '<?xml version="1.0" encoding="utf-8"?>\n', '\uFEFF\n', "<?xml version='1.0' encoding='UTF-8' ?>") +
-    root.replace(meant.name, `${meant.name}${namespace}`) + blanks()
+    root.replace(model.name, `${model.name}${namespace}`) + blanks()
 }
 
-/** The same meaning but for one thing; undefined where this cannot be done. */
-function mutated (meant: Meant, change: string, seed: number): Meant | undefined {
+/** Returns a copy of the model with one change, or undefined when there is no place for it. */
+function mutated (model: Element, change: string, seed: number): Element | undefined {
   const { below } = chances(seed)
-  const copy = structuredClone(meant)
-  const places: Array<{ parent: Meant, each: Meant }> = []
-  const walk = (parent: Meant) => {
+  const copy = structuredClone(model)
+  const places: Array<{ parent: Element, each: Element }> = []
+  const walk = (parent: Element) => {
     for (const each of parent.children) {
       places.push({ parent, each })
       walk(each)
     }
   }
   walk(copy)
-  const isRequired = ({ parent, each }: { parent: Meant, each: Meant }) => each.kind !== 'unknown' && (
+  const isRequired = ({ parent, each }: { parent: Element, each: Element }) => each.kind !== 'unknown' && (
     ['Id', 'Key', 'Value', 'Frequency', 'Bucket', 'Format', 'COSBucketDestination'].includes(each.name) ||
     (each.name === 'Field' && parent.children.filter(({ name }) => name === 'Field').length === 1))
-  const repeatable = ({ name, kind }: Meant) => kind === 'unknown' || name === 'Tag' || name === 'Field'
+  const repeatable = ({ name, kind }: Element) => kind === 'unknown' || name === 'Tag' || name === 'Field'
   const fitting = places.filter(({ parent, each }) =>
     change === 'text'
       ? each.children.length === 0 && each.kind !== 'marker'
@@ -237,10 +237,10 @@ function mutated (meant: Meant, change: string, seed: number): Meant | undefined
   return copy
 }
 
-t.test('two documents have the same ETag when they mean the same', async t => {
+t.test('etagOf returns the same ETag when two documents have the same canonical form', async t => {
   t.doesNotThrow(() => {
-    fc.assert(fc.property(meanings, fc.integer(), fc.integer(), (meant, one, other) => {
-      const [a, b] = [rendered(meant, one), rendered(meant, other)]
+    fc.assert(fc.property(models, fc.integer(), fc.integer(), (model, one, other) => {
+      const [a, b] = [rendered(model, one), rendered(model, other)]
       assert.equal(etagOfXml(a), etagOfXml(b), `${a}\n${b}`)
       assert.match(etagOfXml(a), /^"[\w-]{43}"$/)
       const configuration = read(a)
@@ -249,25 +249,25 @@ t.test('two documents have the same ETag when they mean the same', async t => {
   })
 })
 
-t.test('two documents have different ETags when one value, element or repetition differs', async t => {
+t.test('etagOf returns different ETags when one value, element or repetition differs', async t => {
   const changes = ['text', 'remove', 'repeat', 'add', 'add inner']
   const counts = new Map(changes.map(change => [change, 0]))
   t.doesNotThrow(() => {
-    fc.assert(fc.property(meanings, fc.constantFrom(...changes), fc.integer(), fc.integer(), fc.integer(),
-      (meant, change, where, one, other) => {
-        const changed = mutated(meant, change, where)
+    fc.assert(fc.property(models, fc.constantFrom(...changes), fc.integer(), fc.integer(), fc.integer(),
+      (model, change, where, one, other) => {
+        const changed = mutated(model, change, where)
         if (changed === undefined) return
         counts.set(change, Number(counts.get(change)) + 1)
-        const [a, b] = [rendered(meant, one), rendered(changed, other)]
+        const [a, b] = [rendered(model, one), rendered(changed, other)]
         assert.notEqual(etagOfXml(a), etagOfXml(b), `${change}\n${a}\n${b}`)
         const [from, to] = [fromConfigurationXml(a), fromConfigurationXml(b)]
         assert.ok(differencesOf(from, to).length > 0)
       }), { numRuns: 2 * numRuns })
   })
-  for (const [change, count] of counts) t.ok(count > 20, `${change} was tried`)
+  for (const [change, count] of counts) t.ok(count > 20, `${change} was tested`)
 })
 
-t.test('what is alike but not the same has different ETags', async t => {
+t.test('etagOf returns different ETags when documents are similar but not the same', async t => {
   const inConfiguration = (xml: string) => `<InventoryConfiguration><Id>a</Id>${xml}</InventoryConfiguration>`
   const inDestination = (xml: string) =>
     `<Destination><COSBucketDestination><Bucket>b</Bucket><Format>CSV</Format>${xml}</COSBucketDestination></Destination>`
@@ -305,7 +305,7 @@ const { value: newValue } = fc.letrec<{ value: unknown, single: unknown }>(tie =
     fc.dictionary(elementName, tie('value'), { maxKeys: 3, noNullPrototype: true })),
   value: fc.oneof({ maxDepth: 3 }, tie('single'), fc.array(tie('single'), { minLength: 1, maxLength: 3 }))
 }))
-/** With unknown members before and after its own. */
+/** Adds unknown members before and after the members of these objects. */
 function withNew<T extends object> (objects: fc.Arbitrary<T>, ...reserved: string[]): fc.Arbitrary<object> {
   const some = fc.oneof({ weight: 2, arbitrary: fc.constant({}) }, {
     weight: 1,
@@ -345,7 +345,7 @@ const inputs = withNew(fc.record({
   }, { noNullPrototype: true }))
 }, { noNullPrototype: true, requiredKeys: ['IsEnabled', 'IncludedObjectVersions', 'Schedule', 'Destination'] }))
 
-t.test('the configuration that PUT answers for is the one that GET reads', async t => {
+t.test('normalise returns the configuration that is read back from its XML', async t => {
   t.doesNotThrow(() => {
     fc.assert(fc.property(inputs, input => {
       const before = structuredClone(input)
@@ -359,13 +359,13 @@ t.test('the configuration that PUT answers for is the one that GET reads', async
       }
       assert.deepEqual(normalise('daily-report', input), stored)
       assert.equal(etagOf(normalise('daily-report', input)), etagOf(stored))
-      assert.deepEqual(normalise('daily-report', stored), stored, 'and what GET reads is normal already')
+      assert.deepEqual(normalise('daily-report', stored), stored, 'a configuration that was read is already normal')
       assert.deepEqual(input, before)
     }), { numRuns: 2 * numRuns })
   })
 })
 
-t.test('two values differ nowhere exactly when they mean the same, and pointers lead to what differs', async t => {
+t.test('differencesOf returns pointers to all differences, none when values are equal', async t => {
   const json = fc.jsonValue({ maxDepth: 4 }) as fc.Arbitrary<unknown>
   const key = fc.constantFrom('a', 'b', 'a/b', 'm~n', '~1', '', '__proto__', 'constructor', '0')
   const objects = fc.letrec<{ object: unknown }>(tie => ({
@@ -395,14 +395,14 @@ t.test('two values differ nowhere exactly when they mean the same, and pointers 
   t.strictSame(differencesOf({ a: { 'x/y~z': 1 }, gone: [1], list: [1, 2] }, { list: [2, 1], a: { 'x/y~z': 2 }, come: '' }), [
     { pointer: '/a/x~1y~0z', from: 1, to: 2 }, { pointer: '/gone', from: [1] }, { pointer: '/come', to: '' }
   ])
-  t.strictSame(differencesOf({ toString: 'a' }, {}), [{ pointer: '/toString', from: 'a' }], 'what objects inherit is nothing they hold')
+  t.strictSame(differencesOf({ toString: 'a' }, {}), [{ pointer: '/toString', from: 'a' }], 'inherited properties are not members')
   t.strictSame(differencesOf({}, { Filter: {} }), [{ pointer: '/Filter', to: {} }])
-  t.strictSame(differencesOf([1, 1, 2], [1, 2, 2]), [{ pointer: '', from: [1, 1, 2], to: [1, 2, 2] }], 'how often counts')
+  t.strictSame(differencesOf([1, 1, 2], [1, 2, 2]), [{ pointer: '', from: [1, 1, 2], to: [1, 2, 2] }], 'the number of equal items counts')
   t.equal(escapePointer('~1/~0'), '~01~1~00')
   t.equal(escapePointer('/'.repeat(1_000_000)), `${'~1'.repeat(500)}…`)
 })
 
-t.test('preconditions hold or fail as RFC 9110 has it', async t => {
+t.test('failedPrecondition follows RFC 9110 for every pair of conditions', async t => {
   const [etag, other] = ['"a"', '"b"']
   type Tags = Preconditions['ifMatch']
   const cases: Array<[Tags, Tags, string | undefined, string | undefined]> = [
@@ -424,7 +424,7 @@ t.test('preconditions hold or fail as RFC 9110 has it', async t => {
 
 type Json = string | number | boolean | null | Json[] | { [name: string]: Json }
 
-/** RFC 7396, section 2, word for word. */
+/** Applies a merge patch as RFC 7396, section 2, defines it. */
 function reference (target: Json | undefined, patch: Json): Json {
   if (typeof patch !== 'object' || patch === null || Array.isArray(patch)) return patch
   const isObject = typeof target === 'object' && target !== null && !Array.isArray(target)
@@ -436,8 +436,8 @@ function reference (target: Json | undefined, patch: Json): Json {
   return Object.fromEntries(members)
 }
 
-t.test('a merge patch does what RFC 7396 says', async t => {
-  // Appendix A.
+t.test('merge patch follows RFC 7396', async t => {
+  // The cases are those of appendix A.
   const cases: Array<[Json, Json, Json]> = [
     [{ a: 'b' }, { a: 'c' }, { a: 'c' }],
     [{ a: 'b' }, { b: 'c' }, { a: 'b', b: 'c' }],
@@ -472,7 +472,7 @@ t.test('a merge patch does what RFC 7396 says', async t => {
       assert.deepEqual([target, patch], [targetBefore, patchBefore], 'neither is modified')
     }), { numRuns: 2 * numRuns })
   })
-  const odd = JSON.parse('{"__proto__":{"a":"b"},"x":{"__proto__":"y","z":1}}') as object
-  t.equal(JSON.stringify(mergePatch(odd, { x: { z: 2 } })), '{"__proto__":{"a":"b"},"x":{"__proto__":"y","z":2}}',
-    'elements named like what objects inherit are carried along')
+  const inherited = JSON.parse('{"__proto__":{"a":"b"},"x":{"__proto__":"y","z":1}}') as object
+  t.equal(JSON.stringify(mergePatch(inherited, { x: { z: 2 } })), '{"__proto__":{"a":"b"},"x":{"__proto__":"y","z":2}}',
+    'members named like inherited properties are kept')
 })

@@ -9,7 +9,7 @@ import type { Operation, Requests } from '../requests.ts'
 import { kinds } from '../servers.ts'
 import type { Kind } from '../servers.ts'
 
-/** Few enough that latency is not mostly queueing. */
+/** With few connections, latency is not mostly queueing. */
 const connections = 8
 
 interface Subject {
@@ -17,7 +17,7 @@ interface Subject {
   requests: Requests
 }
 
-interface Stretch {
+interface Section {
   cpuMicros: number
   p50: number
   p99: number
@@ -44,15 +44,15 @@ export function afterStart (operation: Operation, title: string): Part {
     return `## ${title}, after a start, ${connections} callers\n\n` +
       `New processes of each server: ${measured[0]?.results.length}. The first request is the first one a process receives.\n\n` +
       table(['server', 'requests', 'CPU µs/request', 'p50 ms', 'p99 ms',
-        'service ÷ it: CPU', 'service ÷ it: p50', 'service ÷ it: p99'], rows)
+        'service ÷ server: CPU', 'service ÷ server: p50', 'service ÷ server: p99'], rows)
   }
 }
 
-/** The servers that run already say which responses are correct, so that a new process needs no request for that. */
+/** Running servers define the correct responses, so that a new process needs no request for that. */
 async function subjectsOf ({ servers }: Bench, operation: Operation): Promise<Subject[]> {
   const subjects: Subject[] = []
   for (const server of servers) {
-    const kind = kinds.find(({ name, speaks }) => name === server.name && speaks === 'json')
+    const kind = kinds.find(({ name, format }) => name === server.name && format === 'json')
     if (kind !== undefined) subjects.push({ kind, requests: await requestsOf(server, operation) })
   }
   return subjects
@@ -60,25 +60,25 @@ async function subjectsOf ({ servers }: Bench, operation: Operation): Promise<Su
 
 async function measure ({ lengths: { firstRequests }, cores, upstream }: Bench, { kind, requests }: Subject) {
   const server = await kind.start(upstream.address, cores?.server)
-  const stretches: Stretch[] = []
+  const sections: Section[] = []
   let from = 0
   for (const end of firstRequests) {
     const before = cpuMicrosOf([server.pid])
     const latencies = await sendAll({ ...requests, origin: server.origin }, connections, from, end)
     const cpuMicros = (cpuMicrosOf([server.pid]) - before) / (end - from)
-    stretches.push({ cpuMicros, p50: quantile(latencies, 0.5), p99: quantile(latencies, 0.99) })
+    sections.push({ cpuMicros, p50: quantile(latencies, 0.5), p99: quantile(latencies, 0.99) })
     from = end
   }
   await server.stop()
-  return stretches
+  return sections
 }
 
-/** The figures of one stretch, one per round. */
-function figuresOf (rounds: Stretch[][], index: number) {
-  const stretches = rounds.map(stretches => stretches[index] as Stretch)
+/** Returns the figures of one section, one per round. */
+function figuresOf (rounds: Section[][], index: number) {
+  const sections = rounds.map(sections => sections[index] as Section)
   return {
-    cpu: stretches.map(({ cpuMicros }) => cpuMicros),
-    p50: stretches.map(({ p50 }) => p50),
-    p99: stretches.map(({ p99 }) => p99)
+    cpu: sections.map(({ cpuMicros }) => cpuMicros),
+    p50: sections.map(({ p50 }) => p50),
+    p99: sections.map(({ p99 }) => p99)
   }
 }

@@ -7,7 +7,7 @@ import { requestsOf } from '../requests.ts'
 
 const perSecond = 500
 
-/** What callers wait for GET of one configuration while the server is far from busy. */
+/** Measures the latency of GET of one configuration at a low load. */
 export const latency: Part = async bench => {
   const { lengths: { warmUpMs, latencyMs, leadMs }, servers } = bench
   const subjects = await Promise.all(servers.map(async server => ({ server, requests: await requestsOf(server, 'get') })))
@@ -17,13 +17,13 @@ export const latency: Part = async bench => {
   const figures = measured.map(({ subject: { server: { name } }, results }) => ({
     name,
     p50: results.map(latencies => 1_000 * quantile(latencies, 0.5)),
-    // Of all rounds together: one alone has a handful of answers beyond it.
+    // One round has too few responses above its p99, so all rounds count together.
     p99: 1_000 * quantile(results.flat(), 0.99)
   }))
   const [service] = figures as [typeof figures[number]]
   const rows = figures.map(({ name, p50, p99 }) =>
     [name, spread(p50), round(p99), ratio(service.p50, p50), round(service.p99 / p99, 2)])
   return `## Latency at ${round(perSecond)} GET/s of 1,000 that do not change\n\nMicroseconds from when a request was due. The sender shares its core ` +
-    'with the upstream double, for which all wait alike; p99 is that of all rounds together.\n\n' +
-    table(['server', 'p50 µs', 'p99 µs', 'service ÷ it: p50', 'service ÷ it: p99'], rows)
+    'with the upstream double, which adds the same time for all servers; p99 is that of all rounds together.\n\n' +
+    table(['server', 'p50 µs', 'p99 µs', 'service ÷ server: p50', 'service ÷ server: p99'], rows)
 }

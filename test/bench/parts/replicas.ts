@@ -9,7 +9,7 @@ import type { Server } from '../servers.ts'
 
 const connections = 64
 
-/** Whether a second replica is worth as much as the first. */
+/** Measures whether a second replica doubles the throughput. */
 export const replicas: Part = async bench => {
   const { lengths: { warmUpMs, leadMs, roundMs }, cores, upstream, servers: [first] } = bench
   const second = await service.start(upstream.address, cores?.load)
@@ -18,7 +18,7 @@ export const replicas: Part = async bench => {
   }
   const load = async (replicas: Server[], leadMs: number, measuredMs: number) => {
     const targets = await Promise.all(replicas.map(replica => requestsOf(replica, 'get')))
-    // Two replicas have a core each, so that the load can only be wherever there is room.
+    // Two replicas use one core each, so the load shares both cores.
     spreadLoad(replicas.length === 1 ? 'load' : 'both')
     const pids = replicas.map(({ pid }) => pid)
     return await closedLoop(targets, { connections, leadMs, measuredMs, cpuMicrosSoFar: () => cpuMicrosOf(pids) })
@@ -29,13 +29,13 @@ export const replicas: Part = async bench => {
   await second.stop()
   const figures = measured.map(({ subject, results }) => ({
     replicas: subject.length,
-    perSecond: results.map(({ answers, seconds }) => answers / seconds),
+    perSecond: results.map(({ responses, seconds }) => responses / seconds),
     cpu: results.map(({ cpuMicros }) => cpuMicros),
     busy: results.map(({ busy }) => busy)
   }))
   const [one] = figures as [typeof figures[number]]
-  return '## Replicas\n\nGET of 1,000 that do not change. Two replicas have to share two cores with the load and the upstream double: look at the CPU time a ' +
-    'request, and at the requests that a whole second of a core would be enough for.\n\n' + table(
+  return '## Replicas\n\nGET of 1,000 that do not change. Two replicas share two cores with the load and the upstream double, so compare the CPU time per ' +
+    'request and the requests per core-second.\n\n' + table(
     ['replicas', 'GET/s', 'two ÷ one', 'CPU µs/request', 'GET per core-second', 'of a core'],
     figures.map(({ replicas, perSecond, cpu, busy }) => [
       String(replicas),

@@ -9,7 +9,7 @@ import { requestsOf } from '../requests.ts'
 
 const connections = 64
 
-/** Whether the service lets as many calls wait for a slow COS as it is asked for, and what it adds to their time. */
+/** Measures how many concurrent calls the service makes to a slow COS, and the time that it adds. */
 export const slow: Part = async bench => {
   const { lengths: { warmUpMs, roundMs, leadMs }, servers: [service] } = bench
   const cpuMicrosSoFar = () => cpuMicrosOf([service.pid])
@@ -19,14 +19,14 @@ export const slow: Part = async bench => {
   await load(warmUpMs, 0)
   const measured = await interleaved(bench, [service], async () => await load(leadMs + 3 * slowMs, roundMs))
   const results = measured.flatMap(({ results }) => results)
-  const atMost = connections / (slowMs / 1_000)
-  const perSecond = results.map(({ answers, seconds }) => answers / seconds)
+  const possible = connections / (slowMs / 1_000)
+  const perSecond = results.map(({ responses, seconds }) => responses / seconds)
   const quantiles = (q: number) => results.map(({ latencies }) => quantile(latencies, q))
   return '## A slow COS\n\n' +
-    `Its answers take ${slowMs} ms, and ${connections} callers ask: ${round(atMost)} GET/s are possible.\n\n` +
+    `Its responses take ${slowMs} ms for ${connections} callers: ${round(possible)} GET/s are possible.\n\n` +
     table(['GET/s', 'of what is possible', 'p50 ms', 'p99 ms'], [[
       spread(perSecond),
-      spread(perSecond.map(each => each / atMost), 3),
+      spread(perSecond.map(each => each / possible), 3),
       spread(quantiles(0.5), 1),
       spread(quantiles(0.99), 1)
     ]])

@@ -5,7 +5,7 @@ import { requestsOf } from '../requests.ts'
 import { bareFastify, service } from '../servers.ts'
 import type { Kind } from '../servers.ts'
 
-/** How long it takes from starting the process to the first answer that needed the upstream. */
+/** Measures the time from the start of the process to the first response that needs the upstream. */
 export const start: Part = async bench => {
   const { lengths: { starts }, cores, upstream } = bench
   const timeToStart = async ({ start }: Kind): Promise<number> => {
@@ -18,7 +18,7 @@ export const start: Part = async bench => {
   }
   const measured = await interleaved(bench, [service, bareFastify], timeToStart, starts)
   const [own] = measured as [typeof measured[number]]
-  return '## Start\n\nFrom starting the process to the first answer with a configuration.\n\n' + table(
-    ['server', 'ms', 'service ÷ it'],
+  return '## Start\n\nFrom the start of the process to the first response with a configuration.\n\n' + table(
+    ['server', 'ms', 'service ÷ server'],
     measured.map(({ subject: { name }, results }) => [name, spread(results), ratio(own.results, results)]))
 }

@@ -6,14 +6,14 @@ import { ratio, round, spread, median, table } from '../report.ts'
 import { requestsOf } from '../requests.ts'
 import type { Operation } from '../requests.ts'
 
-/** Requests whose documents are not the same twice, which is nothing to those who do not read them. */
-const ofReaders: readonly Operation[] = ['changed', 'changedList']
+/** Requests for changing documents. They make no difference to peers that do not parse them. */
+const changing: readonly Operation[] = ['changed', 'changedList']
 
 /**
- * Requests a second and CPU time a request, of each server, for one kind of request.
+ * Measures requests per second and CPU time per request of each server, for one kind of request.
  *
- * @param connections callers at once: enough to keep a server busy, few enough that each has many answers in a round
- * @param warmUps requests that each server answers before: what takes more code takes longer until V8 is done with it
+ * @param connections concurrent callers: enough to keep a server busy, few enough for many responses of each in a round
+ * @param warmUps unmeasured requests for each server; requests with more code need more of them
  */
 export function throughput (
   operation: Operation, title: string, { connections, warmUps }: { connections: number, warmUps: number }
@@ -22,7 +22,7 @@ export function throughput (
     const { lengths: { warmUp, leadMs, roundMs }, servers } = bench
     const subjects = []
     for (const server of servers) {
-      if (server.speaks !== 'json' && ofReaders.includes(operation)) continue
+      if (server.format !== 'json' && changing.includes(operation)) continue
       const requests = await requestsOf(server, operation)
       const load = (leadMs: number, measuredMs: number) => closedLoop(
         [requests], { connections, leadMs, measuredMs, cpuMicrosSoFar: () => cpuMicrosOf([server.pid]) })
@@ -32,7 +32,7 @@ export function throughput (
     const measured = await interleaved(bench, subjects, ({ load }) => load(leadMs, roundMs))
     const figures = measured.map(({ subject: { name }, results }) => ({
       name,
-      perSecond: results.map(({ answers, seconds }) => answers / seconds),
+      perSecond: results.map(({ responses, seconds }) => responses / seconds),
       cpu: results.map(({ cpuMicros }) => cpuMicros),
       busy: results.map(({ busy }) => busy)
     }))
@@ -41,6 +41,6 @@ export function throughput (
       name, spread(perSecond), spread(cpu), `${round(100 * median(busy))} %`, ratio(service.perSecond, perSecond), ratio(service.cpu, cpu)
     ])
     return `## ${title}, ${connections} callers\n\n` + table(
-      ['server', 'requests/s', 'CPU µs/request', 'of a core', 'service ÷ it: requests/s', 'service ÷ it: CPU'], rows)
+      ['server', 'requests/s', 'CPU µs/request', 'of a core', 'service ÷ server: requests/s', 'service ÷ server: CPU'], rows)
   }
 }

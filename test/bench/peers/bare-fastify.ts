@@ -1,4 +1,4 @@
-/** The least of a service with an upstream, to compare the time to start with: one route, one call. */
+/** A minimal service with an upstream, for the start time: one route, one call. */
 import Fastify from 'fastify'
 import { request } from 'undici'
 

@@ -1,6 +1,6 @@
 /**
- * The least that does the same work: Fastify and undici as they come, fast-xml-parser, a signature. No authentication,
- * no validation, no limits, no retries, no log. What this service costs beyond it is the price of those.
+ * A minimal service for the same work: Fastify and undici with defaults, fast-xml-parser, a signature. It has no
+ * authentication, validation, limits, retries or log. The difference to this service is their cost.
  */
 import { createHash, createHmac } from 'node:crypto'
 import Fastify from 'fastify'
@@ -10,7 +10,7 @@ import { Pool } from 'undici'
 const { COS_CONNECT_TO, COS_REGION, COS_SECRET_ID = '', COS_SECRET_KEY = '', COS_TOKEN = '' } = process.env
 
 const pool = new Pool(`http://${COS_CONNECT_TO}`, { connections: 64 })
-// A configuration is a list in a page only.
+// Configurations are a list only in a page.
 const lists = ['Tag', 'Field', 'ListInventoryConfigurationResult.InventoryConfiguration']
 const parser = new XMLParser({
   ignoreDeclaration: true,
@@ -25,7 +25,7 @@ interface Configuration {
   Destination: { COSBucketDestination: { Encryption?: object } }
 }
 
-/** COS's form of what the parser gives becomes that of the JSON API. */
+/** Converts a parsed document of COS to the form of the JSON API. */
 function toJson (parsed: Configuration): object {
   const target = parsed.Destination.COSBucketDestination
   return {
@@ -48,7 +48,7 @@ function toXml (id: string, body: Configuration): string {
   })
 }
 
-/** The Authorization of a request (COS document 7778). Names come sorted, ids and names need no encoding. */
+/** Returns the Authorization of a request (COS document 7778). Names are sorted; ids and names need no encoding. */
 function sign (method: string, parameters: Record<string, string>, headers: Record<string, string>): string {
   const seconds = Math.floor(Date.now() / 1000)
   const time = `${seconds - 60};${seconds + 900}`
@@ -75,9 +75,9 @@ async function call (method: 'GET' | 'PUT', bucket: string, id?: string, body?: 
     authorization: sign(method, parameters, signed)
   }
   const path = id === undefined ? '/?inventory' : `/?inventory&id=${id}`
-  const answer = await pool.request({ method, path, headers, body: body ?? null })
-  const text = await answer.body.text()
-  if (answer.statusCode !== 200) throw new Error(`COS: ${answer.statusCode} ${text}`)
+  const response = await pool.request({ method, path, headers, body: body ?? null })
+  const text = await response.body.text()
+  if (response.statusCode !== 200) throw new Error(`COS: ${response.statusCode} ${text}`)
   return text
 }
 

@@ -1,4 +1,4 @@
-/** What most teams would write: Express and the official SDK, as the documentation of both shows. */
+/** A typical service: Express and the official SDK, as in their documentation. */
 import type { AddressInfo } from 'node:net'
 import COS from 'cos-nodejs-sdk-v5'
 import express from 'express'

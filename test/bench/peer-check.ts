@@ -4,7 +4,7 @@ import { bucket, configuration, ids } from './documents.ts'
 import { startEmulator } from './servers.ts'
 import type { Kind, Server } from './servers.ts'
 
-/** A configuration in any of the forms that services may give it: those of COS, its SDK and this service. */
+/** A configuration in any form of the compared services: that of COS, its SDK or this service. */
 interface Found {
   Id: string
   IsEnabled: boolean | string
@@ -21,16 +21,16 @@ interface Conditions {
 }
 
 /**
- * Whether those that are compared do what they are compared for: they put, get and list at the emulator, which checks
- * signatures and documents.
+ * Checks that the compared services do the compared work. They put, get and list a configuration at the emulator, which
+ * checks signatures and documents.
  *
- * @throws {Error} when one does not, or answers something else than was put
+ * @throws {Error} when a service returns an error or another configuration
  */
-export async function checkHonesty (kinds: Kind[]): Promise<void> {
+export async function checkPeers (kinds: Kind[]): Promise<void> {
   const emulator = await startEmulator()
-  const speakers = kinds.filter(({ speaks }) => speaks === 'json')
-  await Promise.all(speakers.map(async (kind, index) => {
-    const server = await kind.start(emulator.said, undefined)
+  const translators = kinds.filter(({ format }) => format === 'json')
+  await Promise.all(translators.map(async (kind, index) => {
+    const server = await kind.start(emulator.captured, undefined)
     await check(server, ids[index] as string)
     await server.stop()
   }))
@@ -40,19 +40,19 @@ export async function checkHonesty (kinds: Kind[]): Promise<void> {
 async function check ({ name, origin, headers }: Server, id: string): Promise<void> {
   const collection = `/buckets/${bucket}/inventories`
   const call = async (method: 'GET' | 'PUT', path: string, body?: object) => {
-    const answer = await request(origin + path, {
+    const response = await request(origin + path, {
       method,
       headers: { ...headers, ...(body && { 'content-type': 'application/json' }) },
       body: body === undefined ? null : JSON.stringify(body),
       reset: true
     })
-    const text = await answer.body.text()
-    if (answer.statusCode >= 300) throw new Error(`${name}: ${method} ${path}: ${answer.statusCode} ${text}`)
+    const text = await response.body.text()
+    if (response.statusCode >= 300) throw new Error(`${name}: ${method} ${path}: ${response.statusCode} ${text}`)
     return text === '' ? undefined : JSON.parse(text)
   }
   await call('PUT', `${collection}/${id}`, configuration)
   const expected = mainMembers({ Id: id, ...configuration })
-  const message = `${name} does not answer what was put`
+  const message = `${name} does not return the configuration of the PUT`
   deepStrictEqual(mainMembers(await call('GET', `${collection}/${id}`)), expected, message)
   const { InventoryConfigurations: listed } = await call('GET', collection) as { InventoryConfigurations: Found[] }
   deepStrictEqual(listed.filter(({ Id }) => Id === id).map(mainMembers), [expected], message)

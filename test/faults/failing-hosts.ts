@@ -8,13 +8,13 @@ interface Test {
 }
 
 /**
- * A host whose connections never complete: it listens, takes nothing out of its queue of connections, and the queue is
- * full. The system drops what else wants in (listen(2), Linux), as a firewall would.
+ * Starts a host whose connections never complete: its accept queue is full and is not read. Linux then drops further
+ * connection attempts (listen(2)), as a firewall would.
  *
  * @returns `host:port`
  */
 export async function startFullHost (t: Test): Promise<string> {
-  // A thread that is asleep: Node takes connections as soon as it looks.
+  // The thread sleeps, because Node accepts connections in each event-loop iteration.
   const thread = new Worker(`
     const { createServer } = require('node:net')
     const { parentPort } = require('node:worker_threads')
@@ -24,7 +24,7 @@ export async function startFullHost (t: Test): Promise<string> {
     })`, { eval: true })
   t.teardown(() => thread.terminate())
   const [port] = await once(thread, 'message') as [number]
-  // The queue has room for one more than it is told to.
+  // The queue accepts one connection more than its limit.
   for (let held = 0; held < 2; held++) {
     const socket = connect(port, '127.0.0.1').on('error', () => {})
     t.teardown(() => socket.destroy())
@@ -33,15 +33,18 @@ export async function startFullHost (t: Test): Promise<string> {
   return `127.0.0.1:${port}`
 }
 
-/** A host that takes connections and requests, and never says anything. */
-export async function startSilentHost (t: Test): Promise<{ address: string, requestsTo: (bucket: string) => number }> {
-  let heard = ''
-  const address = await listen(t, socket => socket.on('data', chunk => { heard += chunk.toString('latin1') }))
-  return { address, requestsTo: bucket => heard.split(`\r\nhost: ${bucket}.`).length - 1 }
+/** Starts a host that accepts connections and requests and never responds. */
+export async function startUnresponsiveHost (t: Test): Promise<{
+  address: string
+  requestsTo: (bucket: string) => number
+}> {
+  let received = ''
+  const address = await listen(t, socket => socket.on('data', chunk => { received += chunk.toString('latin1') }))
+  return { address, requestsTo: bucket => received.split(`\r\nhost: ${bucket}.`).length - 1 }
 }
 
-/** `host:port` where nobody listens (any more). */
-export async function startRefusingHost (): Promise<string> {
+/** Returns the `host:port` of a closed port. */
+export async function startClosedPort (): Promise<string> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
@@ -50,7 +53,7 @@ export async function startRefusingHost (): Promise<string> {
   return `127.0.0.1:${port}`
 }
 
-/** Stands before a host and shows how many connections to it have ended. */
+/** Starts a proxy in front of a host. It counts the connections that have ended. */
 export async function startRelay (t: Test, onward: { host: string, port: number }): Promise<{
   address: string
   ended: () => number

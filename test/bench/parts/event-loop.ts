@@ -6,21 +6,21 @@ import { requestsOf } from '../requests.ts'
 import type { Operation } from '../requests.ts'
 
 /**
- * How long one page holds the event loop, and with it everybody else: `/livez` is asked over and over on a connection
- * of its own while a page is on its way. Without a pause in between, because a probe that is sent after the event loop
- * was taken would find the time shorter than it is.
+ * Measures how long one page delays the event loop, and with it all other requests. Probes of `/livez` run on another
+ * connection while the page is read. There is no pause between them, because a late probe would measure only a part of
+ * the delay.
  */
-export const hold: Part = async bench => {
+export const eventLoop: Part = async bench => {
   const { rows, idle } = await bench.disturbance.during(() => measure(bench))
-  return '## How long one LIST holds the event loop\n\nThe longest wait of `/livez` while the service reads a page, ' +
-    `${bench.lengths.holds} times.\n\n` +
+  return '## Event loop delay of one LIST\n\nThe longest wait of `/livez` while the service reads a page, ' +
+    `${bench.lengths.watchedPages} times.\n\n` +
     table(['page', 'median ms', 'p90 ms', 'max ms'], [idle, ...rows].map(({ name, waits }) =>
       [name, round(median(waits), 2), round(quantile(waits, 0.9), 2), round(Math.max(...waits), 2)]))
 }
 
-async function measure ({ lengths: { holds }, servers: [service] }: Bench) {
-  // Pages, and probes without any, that come first and are not looked at.
-  const warmUps = Math.ceil(holds / 5)
+async function measure ({ lengths: { watchedPages }, servers: [service] }: Bench) {
+  // Pages of the warm-up, and probes without a page, which are not measured.
+  const warmUps = Math.ceil(watchedPages / 5)
   const livez = await requestsOf(service, 'livez')
   const prober = connect(livez)
   const probe = () => send(prober, livez.at(0))
@@ -29,11 +29,11 @@ async function measure ({ lengths: { holds }, servers: [service] }: Bench) {
     const pages = await requestsOf(service, operation)
     const caller = connect(pages)
     const waits: number[] = []
-    for (let index = 0; index < warmUps + holds; index += 1) {
-      const over = new AbortController()
-      const page = send(caller, pages.at(index)).finally(() => { over.abort() })
+    for (let index = 0; index < warmUps + watchedPages; index += 1) {
+      const stopped = new AbortController()
+      const page = send(caller, pages.at(index)).finally(() => { stopped.abort() })
       let longest = 0
-      while (!over.signal.aborted) longest = Math.max(longest, await probe())
+      while (!stopped.signal.aborted) longest = Math.max(longest, await probe())
       await page
       waits.push(longest)
     }
@@ -42,11 +42,11 @@ async function measure ({ lengths: { holds }, servers: [service] }: Bench) {
   }
 
   const waits: number[] = []
-  for (let index = 0; index < warmUps + 10 * holds; index += 1) waits.push(await probe())
+  for (let index = 0; index < warmUps + 10 * watchedPages; index += 1) waits.push(await probe())
   const idle = { name: 'none (every probe)', waits: waits.slice(warmUps) }
   const rows = [
     { name: '100 of 1 KiB that do not change', waits: await longestWaits('list') },
-    { name: '100 of 1 KiB that have changed', waits: await longestWaits('changedList') },
+    { name: '100 of 1 KiB that change', waits: await longestWaits('changedList') },
     { name: '100 of 8 KiB', waits: await longestWaits('rich') }
   ]
   await prober.destroy()
