@@ -7,10 +7,10 @@
  * - `sh no-test=<reason>`: not run. `notRun` lists these blocks, and `reasons` explains them.
  *
  * The examples of a page run in order, in one shell and in a folder that shows the repository. Ports 8080 and 9000 are
- * replaced by free ones. Dependencies are installed and `dist` is built already, so `npm ci` and `npm run build` are
- * left out.
+ * replaced by free ones. Dependencies are installed and `dist` is built already, so `npm ci`, `npm run build` and
+ * `test/e2e/build.ts` are left out.
  */
-import { mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
+import { copyFileSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -24,13 +24,21 @@ import type { ShellExample } from './shell.ts'
 
 const reasons: Record<string, string> = {
   'needs-docker': 'There is no container engine here. `npm run test:image` builds the image and runs it as the pages say.',
-  'needs-cos-account': 'COS cannot be reached from a test.'
+  'needs-kubectl': 'There is no cluster here. `test/deploy` checks the manifests against the types of Kubernetes.',
+  'needs-cos-account': 'COS cannot be reached from a test.',
+  'needs-idle-machine': 'A measurement takes minutes and an idle machine. `.ci/run` runs its short form.'
 }
 
 /** The blocks that are not run, in the order of the pages. */
 const notRun = [
   'README.md needs-docker',
-  'docs/getting-started.md needs-cos-account'
+  'docs/deployment.md needs-docker',
+  'docs/deployment.md needs-docker',
+  'docs/deployment.md needs-docker',
+  'docs/deployment.md needs-kubectl',
+  'docs/emulator.md needs-docker',
+  'docs/getting-started.md needs-cos-account',
+  'docs/performance.md needs-idle-machine'
 ]
 
 const pages = markdownFiles().filter(path => /^(README|CONTRIBUTING|docs\/.*)\.md$/.test(path)).map(path => ({
@@ -84,27 +92,32 @@ for (const { path, blocks } of pages) {
         if (prepared.trim() === '') continue
         const { status, output } = await shell.run(withPorts(prepared))
         const seen = withoutPorts(output)
-        const at = `${path}:${block.line}: ${command.split('\n')[0]}`
-        t.equal(status, 0, `${at}\n${seen}`)
+        const at = `${path}:${block.line}: ${prepared.split('\n')[0]}`
+        t.equal(status, 0, at, { output: seen })
         if (shown !== undefined && !isShown(shown, seen)) t.equal(seen.trimEnd(), shown.trimEnd(), at)
       }
     }
   })
 }
 
-/** Returns a folder with the files of the repository and the build under test as `dist`. */
+/**
+ * Returns a folder with the files of the repository and the build under test as `dist`. Files are copies, so that an
+ * example which writes `callers.json` does not change the one of a developer. A `.env` may contain real keys.
+ */
 function folderLikeRepository (t: { teardown (handler: () => void): void }): string {
   const folder = mkdtempSync(join(tmpdir(), 'examples-'))
   t.teardown(() => { rmSync(folder, { recursive: true }) })
-  for (const name of readdirSync(pathInRepository('.'))) {
-    if (!/^(dist|\.git|\.tap)$/.test(name)) symlinkSync(pathInRepository(name), join(folder, name))
+  for (const entry of readdirSync(pathInRepository('.'), { withFileTypes: true })) {
+    if (/^(dist|\.git|\.tap|\.env)$/.test(entry.name)) continue
+    const place = entry.isFile() ? copyFileSync : symlinkSync
+    place(pathInRepository(entry.name), join(folder, entry.name))
   }
   symlinkSync(fileURLToPath(new URL('dist', builtPackage)), join(folder, 'dist'))
   return folder
 }
 
 function withoutPreparation (command: string): string {
-  return command.replace(/\bnpm (?:ci|run build)(?: && |\n|$)/g, '')
+  return command.replace(/\b(?:npm ci|npm run build|node --import tsx test\/e2e\/build\.ts)(?: && |\n|$)/g, '')
 }
 
 function examplesOf ({ language, text }: CodeBlock): ShellExample[] {
