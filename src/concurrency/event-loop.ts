@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises'
 
 /** Work that takes longer than this many milliseconds lets the event loop serve other requests in between. */
-export const longestHoldMs = 4
+const longestHoldMs = 4
 
 let last = Promise.resolve()
 

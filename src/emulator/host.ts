@@ -12,7 +12,7 @@ const bucketName = /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?-[0-9]+$/
 const regionName = /^[a-z0-9]+(?:-[a-z0-9]+)+$/
 
 /** The host name of a Host value: lower case, without port. */
-export function hostName (host: string): string {
+function hostName (host: string): string {
   return host.toLowerCase().replace(/:\d*$/, '')
 }
 

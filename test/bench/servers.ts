@@ -33,7 +33,7 @@ export interface Kind {
 }
 
 /** The temporary key pair of all requests. */
-export const credential = {
+const credential = {
   secretId: 'AKIDbenchBENCHbenchBENCHbenchBEN0000',
   secretKey: 'bBeEnNcChHbBeEnNcChHbBeEnNcChH00',
   token: 'bBeEnNcChH/tToOkKeEnN+=='.repeat(8)

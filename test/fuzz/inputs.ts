@@ -27,7 +27,7 @@ export const sizes = {
   set: { short: [250_000], full: [16_000, 250_000, 1_000_000] }
 }
 
-export const bucket = 'examplebucket-1250000000'
+const bucket = 'examplebucket-1250000000'
 const collection = `/buckets/${bucket}/inventories`
 const stored = `${collection}/stored`
 

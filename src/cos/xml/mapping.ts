@@ -32,7 +32,7 @@ interface Cardinality {
 }
 
 /** The member of a marker that is its text, as contract/inventory.ts documents it. No XML name begins with `#`. */
-export const textMember = '#text'
+const textMember = '#text'
 
 /** Returns an element with these children. */
 export function members (

@@ -27,7 +27,7 @@ export function rejectForeignPage ({ method, headers }: FastifyRequest, allowedH
  *
  * @param host value of the header; undefined when there is none
  */
-export function isAllowedHost (host: string | undefined, allowedHosts: readonly string[]): boolean {
+function isAllowedHost (host: string | undefined, allowedHosts: readonly string[]): boolean {
   const [, name = ''] = /^(\[[0-9a-f:.]+\]|[^:]+)(?::[0-9]*)?$/i.exec(host ?? '') ?? []
   const hostname = name.toLowerCase().replace(/\.$/, '')
   return hostname === 'localhost' || hostname.endsWith('.localhost') || hostname === '[::1]' ||
