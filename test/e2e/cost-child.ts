@@ -8,7 +8,7 @@ import { getHeapStatistics, GCProfiler } from 'node:v8'
 import { pino } from 'pino'
 import { bucket, changingBucket, configuration, configurationXml, ids, pageSize } from '../bench/documents.ts'
 import { as } from '../callers-file.ts'
-import { builtPackage } from '../e2e/program.ts'
+import { builtPackage } from './program.ts'
 import { outputsTo } from '../outputs.ts'
 
 /** Warm-up batches create one-time objects: compiled functions, hidden classes, pools, a connection. */

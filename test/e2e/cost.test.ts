@@ -14,7 +14,7 @@ import type { Test } from '../start.ts'
 /**
  * Bytes per operation on Node 20; later versions differ by -8 % to +7 %. GET reads a cached configuration, `changed`
  * reads a configuration that is not cached. This test prints current values:
- * `node --import tsx test/e2e/build.ts && node --import tsx test/unit/cost.test.ts`
+ * `node --import tsx test/e2e/build.ts && node --import tsx test/e2e/cost.test.ts`
  */
 const figures: Record<string, number> = {
   authorization: 6_060,

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Runs a group of tests: unit, contract, e2e, faults or all. Further arguments go to tap.
+#
+# unit      functions: no build, no packages
+# contract  the service and the emulator in the process of the test, and a real Redis
+# e2e       built programs, a browser, nginx, promtool, faketime
+# faults    processes under faults, load and hostile input; FAULTS=full for the long form
+# all       every test. Coverage of src must be complete without faults, which adds nothing to it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+group=$1
+shift
+
+# Node 22.18 and newer read TypeScript by themselves. tap ignores this on older versions and compiles.
+export TAP_TYPE_STRIP_ONLY=1
+options=()
+# tap's own reporter draws on a terminal.
+[ -t 1 ] || options+=(--reporter=./test/progress.js)
+
+tap() { node_modules/.bin/tap "${options[@]}" "$@"; }
+
+prepare() {
+  bash test/install.sh
+  node --import tsx test/e2e/build.ts
+}
+
+case $group in
+  unit) tap --disable-coverage "$@" test/unit/*.test.ts ;;
+  contract) prepare && tap --disable-coverage "$@" test/{contract,emulator}/*.test.ts ;;
+  e2e) prepare && tap --disable-coverage "$@" test/{e2e,deploy}/*.test.ts test/*.test.ts ;;
+  faults) prepare && tap --disable-coverage --jobs=1 "$@" test/{faults,fuzz}/*.test.ts ;;
+  all)
+    prepare
+    tap "$@" test/{unit,contract,emulator,e2e,deploy}/*.test.ts test/*.test.ts
+    tap --disable-coverage --jobs=1 "$@" test/{faults,fuzz}/*.test.ts
+    ;;
+  *) echo "Unknown group of tests: $group" >&2; exit 2 ;;
+esac
