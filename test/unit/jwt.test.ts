@@ -234,10 +234,10 @@ t.test('the last good keys are kept, whatever becomes of the issuer', async t =>
     t.ok(await takes())
   }
   const { host } = new URL(issuer.config.jwksUrl)
-  const [notKeys, unknown] = ['warn the answer is not a JWK set', 'debug ERR_JWKS_NO_MATCHING_KEY']
+  const [notKeys, unknown] = ['warn the response is not a JWK set', 'debug ERR_JWKS_NO_MATCHING_KEY']
   t.strictSame(reasons(), [
-    `warn ${host} did not answer JSON`, unknown, ...Array.from({ length: 5 }, () => [notKeys, unknown]).flat(),
-    `warn ${host} answered 500`, unknown
+    `warn ${host} did not return JSON`, unknown, ...Array.from({ length: 5 }, () => [notKeys, unknown]).flat(),
+    `warn ${host} returned 500`, unknown
   ])
   await issuer.takeDown()
   clock.ms += 365 * 24 * 60 * minuteMs
@@ -248,7 +248,7 @@ t.test('while there were never keys, a token is neither good nor bad', async t =
   const { issuer, verifier, takes, clock, reasons } = await start(t)
   await issuer.takeDown()
   await verifier.start()
-  t.strictSame(reasons(), [`warn ${new URL(issuer.config.jwksUrl).host} did not answer (ECONNREFUSED)`])
+  t.strictSame(reasons(), [`warn ${new URL(issuer.config.jwksUrl).host} did not respond (ECONNREFUSED)`])
   t.strictSame(await failureOf(takes()), { code: 'IssuerUnreachable', status: 503, retryAfterSeconds: 1 })
   await issuer.bringBack()
   clock.ms += 999
