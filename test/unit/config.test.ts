@@ -242,9 +242,9 @@ t.test('every fault is named at once, and no secret with it', async t => {
   }
   t.equal(faults.filter(fault => fault.startsWith('COS_BUCKET_REGIONS')).length, 5)
   const message = new ConfigError(faults).message
-  t.match(message, new RegExp(`^The configuration has ${faults.length} faults:\n  - `))
+  t.match(message, new RegExp(`^The configuration has ${faults.length} errors:\n  - `))
   t.notMatch(message, /with blanks|padded|line-feed|nobucket|password@|redis-password|proxy-password/)
-  t.match(new ConfigError(['x']).message, /1 fault:/)
+  t.match(new ConfigError(['x']).message, /1 error:/)
 })
 
 t.test('what the OpenTelemetry SDK reads by itself is not given as a file', async t => {
@@ -350,7 +350,7 @@ t.test('an endpoint template begins with the bucket and may end with a port', as
 t.test('regions are discovered only for hosts that have one in their name', async t => {
   const COS_REGION_DISCOVERY = 'true'
   t.match(faultsOf({ ...required, COS_REGION_DISCOVERY, COS_ENDPOINT: '{bucket}.cos.accelerate.myqcloud.com' }),
-    [/^COS_REGION_DISCOVERY=true means nothing with a COS_ENDPOINT without \{region\}/])
+    [/^COS_REGION_DISCOVERY=true has no effect with a COS_ENDPOINT without \{region\}/])
   t.equal(readConfig({ ...required, COS_REGION_DISCOVERY, COS_ENDPOINT: '{bucket}.{region}.private' }).cos.regionDiscovery, true)
   t.equal(readConfig({ ...required, COS_ENDPOINT: '{bucket}.private' }).cos.regionDiscovery, false)
 })
@@ -396,7 +396,7 @@ t.test('AUTH=required needs callers, and takes tokens when all three settings ar
   })
   t.match(faultsOf({ ...keys, CALLERS_FILE: 'c.json', JWT_ISSUER: 'i' }), [/^JWT_ISSUER alone does not say/])
   t.match(faultsOf({ ...keys, CALLERS_FILE: 'c.json', JWT_ISSUER: 'i', JWT_AUDIENCE: 'a' }), [/^JWT_ISSUER and JWT_AUDIENCE alone do not/])
-  t.match(faultsOf({ ...required, CALLERS_FILE: 'c.json', ...jwt }), [/^AUTH=none lets everyone in, so that CALLERS_FILE, JWT_JWKS_URL,/])
+  t.match(faultsOf({ ...required, CALLERS_FILE: 'c.json', ...jwt }), [/^AUTH=none disables authentication, so that CALLERS_FILE, JWT_JWKS_URL,/])
 })
 
 t.test('start fails when REDIS_URL is not a URL of one server', async t => {
@@ -466,7 +466,7 @@ t.test('RATE_LIMIT_REDIS_URL is an alias of REDIS_URL', async t => {
 t.test('of very many faults the first are named', async t => {
   const { message, faults } = new ConfigError(Array.from({ length: 1000 }, (_, index) => `fault ${index}`))
   t.equal(faults.length, 1000)
-  t.match(message, /^The configuration has 1000 faults:\n[^]*fault 199\n {2}… and 800 more$/)
+  t.match(message, /^The configuration has 1000 errors:\n[^]*fault 199\n {2}… and 800 more$/)
 })
 
 t.test('TLS needs certificate and key', async t => {
