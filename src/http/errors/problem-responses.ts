@@ -4,7 +4,7 @@ import { problemMediaType, ProblemSchema } from '../../contract/problem.ts'
 import type { Problem } from '../../contract/problem.ts'
 import { refTo } from '../../contract/schema.ts'
 
-/** A code COS itself gives, with the status callers get it under. */
+/** A code of COS, with the status of the response of this service. */
 interface CosProblem {
   status: number
   title: string
@@ -15,40 +15,40 @@ interface CosProblem {
 const cosProblem = (status: number, title: string, code: string, meaning: string): CosProblem =>
   ({ status, title, code, meaning })
 
-/** The codes of COS that callers meet most (COS document 7730); any other is passed on the same way. */
+/** Frequent codes of COS (COS document 7730). Other codes are passed on the same way. */
 export const cosProblems = {
-  InvalidArgument: cosProblem(400, 'Bad Request', 'InvalidArgument', 'COS does not take a value of the request.'),
-  InventoryFull: cosProblem(400, 'Bad Request', 'InventoryFull', 'The bucket holds 1,000 configurations already.'),
+  InvalidArgument: cosProblem(400, 'Bad Request', 'InvalidArgument', 'COS rejected a value of the request.'),
+  InventoryFull: cosProblem(400, 'Bad Request', 'InventoryFull', 'The bucket already has 1,000 configurations.'),
   TargetBucketNameInvalid: cosProblem(400, 'Bad Request', 'TargetBucketNameInvalid',
     'The destination bucket is not valid, or in another region.'),
   AccessDenied: cosProblem(403, 'Forbidden', 'AccessDenied',
-    'The credentials of this service may not do this to this bucket.'),
+    'The credentials of this service lack a permission on the bucket.'),
   NoSuchBucket: cosProblem(404, 'Not Found', 'NoSuchBucket', 'The bucket does not exist, or is in another region.'),
   InventoryConfigurationNotFoundError: cosProblem(404, 'Not Found', 'InventoryConfigurationNotFoundError',
-    'The bucket has no configuration of this id.'),
-  InvalidBucketState: cosProblem(409, 'Conflict', 'InvalidBucketState', 'Another change of the bucket is in the way.'),
+    'The bucket has no configuration with this id.'),
+  InvalidBucketState: cosProblem(409, 'Conflict', 'InvalidBucketState', 'Another change of the bucket is in progress.'),
   DuplicateInventoryId: cosProblem(409, 'Conflict', 'DuplicateInventoryId',
-    'The id of a one-time job was used within a day, or a configuration has it.'),
-  SlowDown: cosProblem(503, 'Service Unavailable', 'SlowDown', 'COS throttles; Retry-After says when to try again.')
+    'The id of the one-time job was used within a day, or belongs to a configuration.'),
+  SlowDown: cosProblem(503, 'Service Unavailable', 'SlowDown', 'COS limits the rate of requests; Retry-After says when to retry.')
 }
 
-/** The codes of COS every bucket operation can meet. */
+/** Codes of COS that every bucket operation can return. */
 export const commonCosProblems = [cosProblems.AccessDenied, cosProblems.NoSuchBucket, cosProblems.SlowDown]
 
-/** Of requests that are counted (draft-ietf-httpapi-ratelimit-headers). */
+/** Headers of counted requests (draft-ietf-httpapi-ratelimit-headers). */
 export const rateLimitHeaders = {
-  'ratelimit-limit': { type: 'integer', description: 'Requests this caller has in a minute.' },
-  'ratelimit-remaining': { type: 'integer', description: 'Requests left of these.' },
-  'ratelimit-reset': { type: 'integer', description: 'Seconds until the count begins anew.' }
+  'ratelimit-limit': { type: 'integer', description: 'Requests that this caller may send per minute.' },
+  'ratelimit-remaining': { type: 'integer', description: 'Requests that remain in this window.' },
+  'ratelimit-reset': { type: 'integer', description: 'Seconds until the window ends.' }
 }
 
-/** What any request can meet before its route sees it. */
+/** Codes that any request can get before it reaches its route. */
 const everywhere: ProblemCode[] = [
   'MalformedRequest', 'RequestTimeout', 'RequestHeaderFieldsTooLarge', 'TransferCodingNotSupported',
   'HTTPVersionNotSupported', 'HostNotAllowed', 'Overloaded', 'ShuttingDown'
 ]
 
-/** The error responses of a route, by status, for its schema: each code with its meaning and an example. */
+/** Returns the error responses of a route by status, for its schema. Each code has its meaning and an example. */
 export function problemResponses (codes: ProblemCode[], fromCos: CosProblem[] = []): Record<number, object> {
   const byStatus = new Map<number, CosProblem[]>()
   for (const problem of [...[...codes, ...everywhere].map(code => ({ code, ...problemTable[code] })), ...fromCos]) {
@@ -57,7 +57,7 @@ export function problemResponses (codes: ProblemCode[], fromCos: CosProblem[] = 
   return Object.fromEntries([...byStatus].map(([status, problems]) => [status, {
     description: problems.map(({ code, meaning }) => `\`${code}\`: ${meaning}`).join('\n\n'),
     headers: {
-      'x-request-id': { type: 'string', description: "This service's id of the request." },
+      'x-request-id': { type: 'string', description: 'Id of the request.' },
       ...(status === 401 ? { 'www-authenticate': { type: 'string', description: 'The challenge (RFC 6750).' } } : {}),
       ...(status === 429 ? rateLimitHeaders : {}),
       ...(status === 429 || status === 503 ? { 'retry-after': { type: 'integer', description: 'Seconds to wait.' } } : {})
