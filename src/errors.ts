@@ -1,12 +1,12 @@
 /**
- * Every error code this service answers of its own accord: status, title, and what it means to a caller.
- * Codes of COS itself are passed on by `cos/answers.ts` and carry their own status.
+ * Codes of the errors that this service creates: status, title and meaning for the caller.
+ * `cos/client/response-errors.ts` passes codes of COS on with their own status.
  */
 export const problemTable = {
   ValidationFailed: {
     status: 400,
     title: 'Bad Request',
-    meaning: 'Path, query or body is not as it must be; errors names every fault.'
+    meaning: 'Path, query, headers or body are invalid; errors names every issue.'
   },
   MalformedJSON: {
     status: 400,
@@ -16,17 +16,17 @@ export const problemTable = {
   MalformedRequest: {
     status: 400,
     title: 'Bad Request',
-    meaning: 'The request is not valid HTTP, or its path not valid percent-encoding.'
+    meaning: 'The request is not valid HTTP, or its path is not valid percent-encoding.'
   },
   Unauthenticated: {
     status: 401,
     title: 'Unauthorized',
-    meaning: 'The request brings no key, token or certificate that this service knows.'
+    meaning: 'The request has no key, token or certificate that this service accepts.'
   },
   CallerNotAllowed: {
     status: 403,
     title: 'Forbidden',
-    meaning: 'The caller may not do this to this bucket, or may not name this destination.'
+    meaning: 'The caller lacks a permission for this action, bucket or destination.'
   },
   HostNotAllowed: {
     status: 403,
@@ -41,27 +41,27 @@ export const problemTable = {
   RouteNotFound: {
     status: 404,
     title: 'Not Found',
-    meaning: 'There is no such path.'
+    meaning: 'The path does not exist.'
   },
   MethodNotAllowed: {
     status: 405,
     title: 'Method Not Allowed',
-    meaning: 'The path does not take this method; Allow names the ones it takes.'
+    meaning: 'The path does not support this method; Allow names those it supports.'
   },
   RequestTimeout: {
     status: 408,
     title: 'Request Timeout',
-    meaning: 'The request did not arrive whole in time.'
+    meaning: 'The request was not complete in time.'
   },
   PreconditionFailed: {
     status: 412,
     title: 'Precondition Failed',
-    meaning: 'If-Match or If-None-Match does not hold; nothing was changed.'
+    meaning: 'If-Match or If-None-Match does not match; nothing was changed.'
   },
   PayloadTooLarge: {
     status: 413,
     title: 'Payload Too Large',
-    meaning: 'The body has more than 256 KiB, or a set of configurations more than 1 MiB.'
+    meaning: 'The body exceeds 256 KiB, or a set of configurations 1 MiB.'
   },
   URITooLong: {
     status: 414,
@@ -71,12 +71,12 @@ export const problemTable = {
   UnsupportedMediaType: {
     status: 415,
     title: 'Unsupported Media Type',
-    meaning: 'The body is not application/json, or a patch not application/merge-patch+json, in UTF-8, or it is compressed.'
+    meaning: 'The media type or charset of the body is not supported, or the body is compressed.'
   },
   RateLimited: {
     status: 429,
     title: 'Too Many Requests',
-    meaning: 'Too many requests from this caller, or too many failed attempts from this address; Retry-After says when to try again.'
+    meaning: 'Too many requests from this caller, or too many failed attempts from this address; Retry-After says when to retry.'
   },
   RequestHeaderFieldsTooLarge: {
     status: 431,
@@ -86,7 +86,7 @@ export const problemTable = {
   InternalError: {
     status: 500,
     title: 'Internal Server Error',
-    meaning: 'The service itself failed; its log has the reason.'
+    meaning: 'The service failed; its log has the cause.'
   },
   TransferCodingNotSupported: {
     status: 501,
@@ -96,27 +96,27 @@ export const problemTable = {
   UpstreamCredentialsRejected: {
     status: 502,
     title: 'Bad Gateway',
-    meaning: 'COS does not accept the credentials, signature or clock of this service; cosCode says which.'
+    meaning: 'COS rejected the credentials, signature or clock of this service; cosCode says which.'
   },
   UpstreamInvalidResponse: {
     status: 502,
     title: 'Bad Gateway',
-    meaning: 'What answered did not answer as COS does.'
+    meaning: 'COS returned a malformed or unexpected response.'
   },
   UpstreamUnreachable: {
     status: 502,
     title: 'Bad Gateway',
-    meaning: 'COS could not be reached, or the connection was cut.'
+    meaning: 'COS could not be reached, or the connection was closed early.'
   },
   IssuerUnreachable: {
     status: 503,
     title: 'Service Unavailable',
-    meaning: 'The token cannot be checked, because the keys of its issuer could not be fetched yet; Retry-After says when to try again.'
+    meaning: 'The token cannot be verified, because the keys of its issuer could not be fetched yet; Retry-After says when to retry.'
   },
   UpstreamCredentialsUnavailable: {
     status: 503,
     title: 'Service Unavailable',
-    meaning: 'The service has no valid credentials for COS at the moment; Retry-After says when to try again.'
+    meaning: 'The service has no valid credentials for COS at the moment; Retry-After says when to retry.'
   },
   AuditLogUnavailable: {
     status: 503,
@@ -126,17 +126,17 @@ export const problemTable = {
   Overloaded: {
     status: 503,
     title: 'Service Unavailable',
-    meaning: 'The service has no capacity left for this request: nothing was sent to COS; Retry-After says when to try again.'
+    meaning: 'The service has no capacity for this request; nothing was sent to COS; Retry-After says when to retry.'
   },
   ShuttingDown: {
     status: 503,
     title: 'Service Unavailable',
-    meaning: 'This replica is stopping; Retry-After says when to try again.'
+    meaning: 'This replica is stopping; Retry-After says when to retry.'
   },
   UpstreamTimeout: {
     status: 504,
     title: 'Gateway Timeout',
-    meaning: 'COS did not answer in time.'
+    meaning: 'COS did not respond in time.'
   },
   HTTPVersionNotSupported: {
     status: 505,
@@ -148,20 +148,20 @@ export const problemTable = {
 /** A code of {@link problemTable}. */
 export type ProblemCode = keyof typeof problemTable
 
-/** One thing wrong with a request: which part, where in it (RFC 6901 pointer), and what to do. */
+/** One issue of a request: its part, its place (RFC 6901 pointer) and the remedy. */
 export interface ValidationIssue {
   in: 'path' | 'query' | 'header' | 'body'
   pointer: string
   detail: string
 }
 
-/** What COS said about an exchange, as far as callers may know it. */
+/** Ids of an exchange with COS. Callers may see them. */
 export interface CosContext {
   requestId?: string | undefined
   traceId?: string | undefined
 }
 
-/** What else is known of a failure. */
+/** Further properties of a {@link ServiceError}. */
 export interface ServiceErrorOptions {
   cause?: unknown
   errors?: ValidationIssue[] | undefined
@@ -172,7 +172,10 @@ export interface ServiceErrorOptions {
   mayHaveTakenEffect?: boolean
 }
 
-/** A failure a caller is told about. `detail` says what to do and never quotes a secret or an inner message. */
+/**
+ * A failure that is reported to the caller. `detail` says what happened and what to do. It never quotes a secret or the
+ * message of a cause.
+ */
 export class ServiceError extends Error {
   readonly code: string
   readonly status: number
@@ -184,12 +187,12 @@ export class ServiceError extends Error {
   readonly retryAfterSeconds: number | undefined
   /** The value of WWW-Authenticate (RFC 9110, section 11.6.1). */
   readonly challenge: string | undefined
-  /** Whether COS may have carried out what was asked of it all the same. */
+  /** Whether COS may have made the change despite the failure. */
   readonly mayHaveTakenEffect: boolean
 
   /**
-   * @param kind a code of the table, or COS's own code with the status it is answered with
-   * @param detail what happened and what the caller can do
+   * @param kind a code of the table, or a code of COS with the status of the response
+   * @param detail what happened, and what the caller can do
    */
   constructor (
     kind: ProblemCode | { code: string, status: number, title: string },
