@@ -195,9 +195,9 @@ t.test('callers × actions × buckets × regions: the service agrees with a naiv
 
 t.test('a callers file that is faulty stops the start with every fault', async t => {
   const { environment } = callersFile(t, [{ ...withKey('a', everything), keys: ['plain-key'] }, withKey('a', [])])
-  await t.rejects(start(t, { environment }), { message: /2 faults:\n.*\/callers\/0\/keys\/0.*\n.*\/callers\/1/ })
+  await t.rejects(start(t, { environment }), { message: /2 errors:\n.*\/callers\/0\/keys\/0.*\n.*\/callers\/1/ })
   await t.rejects(start(t, { environment: { ...environment, CALLERS_FILE: '/nowhere', AUDIT_LOG: '/nowhere/audit' } }),
-    { message: /2 faults:\n.*CALLERS_FILE cannot be read: ENOENT\n.*AUDIT_LOG: ENOENT/ })
+    { message: /2 errors:\n.*CALLERS_FILE cannot be read: ENOENT\n.*AUDIT_LOG: ENOENT/ })
 })
 
 t.test('a callers file too large to be one is not read', async t => {
@@ -233,7 +233,7 @@ t.test('a route that does not say which action it is stops the start', async t =
   const options = { auditTrail, callers: { identify: async () => undefined }, rateLimiter, regionOf: () => undefined }
   await app.register(auditResponses, { auditTrail })
   await app.register(access, options)
-  t.throws(() => app.get('/buckets/:bucket/acl', async () => 'open'), { message: /acl does not say which action it is/ })
+  t.throws(() => app.get('/buckets/:bucket/acl', async () => 'open'), { message: /acl names no action/ })
 })
 
 t.test('an address that is none is not taken for one', async t => {

@@ -631,7 +631,7 @@ t.test('a set needs the rights of all it does, and every destination', async t =
       const before = audits().length
       const answer = await call('PUT', `${collection}?${query}&dry-run=${dryRun}`.replace('?&', '?'), desired, as(name))
       if (missing === undefined) t.equal(answer.status, 200, `${name} ${query}`)
-      else t.match(answer, { status: 403, json: { code: 'CallerNotAllowed', detail: `${name} may not do ${missing} on ${bucket}. What a caller may do is decided by whoever runs this service.` } })
+      else t.match(answer, { status: 403, json: { code: 'CallerNotAllowed', detail: `${name} may not do ${missing} on ${bucket}. Ask the operator for the permission.` } })
       t.equal(emulator.requests.length > 0, missing === undefined)
       if (missing !== undefined && dryRun === 'false') t.match(audits().slice(before), [{ caller: name, id: null, outcome: 'denied', action: write }])
     }

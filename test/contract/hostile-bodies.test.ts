@@ -18,11 +18,11 @@ t.test('PATCH names one error for a list of 2,000 lists', async t => {
   const running = await start(t)
   await running.call('PUT', at('a'), configuration)
   const rejected = await patch(running, `{"X":${list(2_000, '[]')}}`)
-  t.match(rejected, { status: 400, json: { detail: 'The request has 1 fault; errors names each.' } })
-  t.strictSame(placesOf(rejected), ['/X must not hold an array in an array'])
+  t.match(rejected, { status: 400, json: { detail: 'The request has 1 issue; errors names each. Correct the request and send it again.' } })
+  t.strictSame(placesOf(rejected), ['/X must not contain an array in an array'])
   const both = await patch(running, '{"X":[[],null,[],{"1st":[[],[]]}]}')
   t.strictSame(placesOf(both), [
-    '/X must not hold an array in an array', '/X/1 must be a string, number, boolean, object or array',
+    '/X must not contain an array in an array', '/X/1 must be a string, number, boolean, object or array',
     '/X/3/1st is not an XML name, so it cannot become an element'
   ])
 })
@@ -45,13 +45,13 @@ t.test('PUT stops naming errors when their text reaches 256 KiB', async t => {
   const names = Array.from({ length: 400 }, (_, index) => `"${index}${'~'.repeat(600)}":1`)
   const { json, text } = await call('PUT', at('a'), withMembers(names.join()))
   t.equal(json.errors.length, 247)
-  t.equal(json.detail, 'The request has 400 faults; errors names the first 247.')
+  t.equal(json.detail, 'The request has 400 issues; errors names the first 247. Correct the request and send it again.')
   t.ok(text.length < 300 * KiB, `${text.length} bytes`)
 })
 
 t.test('PUT, POST and PATCH reject more than 5,000 values before validation', async t => {
   const { call, emulator } = await start(t)
-  const detail = 'must hold 5000 values at most: objects, lists and everything in them'
+  const detail = 'must contain at most 5000 values: objects, lists and everything in them'
   const manyValues = {
     'empty tags': `"Filter":{"Tag":${list(80_000, '{}')}}`,
     'values of a wrong type': `"OptionalFields":${list(120_000, '1')}`,
@@ -95,7 +95,7 @@ t.test('PUT of a set rejects more values than it validates in time', async t => 
   }
   for (const body of ['null', '"text"', '1', '[]', '{"InventoryConfigurations":{}}']) t.equal((await call('PUT', collection, body)).status, 400, body)
   const faulty = await call('PUT', collection, inSet(...Array(900).fill(`{"Filter":{"Tag":${list(20, '{}')}}}`)))
-  t.match(faulty.json.detail, /^The request has at least 10\d\d faults; errors names the first 1000\.$/, 'the rest is not validated')
+  t.match(faulty.json.detail, /^The request has at least 10\d\d issues; errors names the first 1000\. Correct the request and send it again\.$/, 'the rest is not validated')
   t.strictSame(emulator.requests, [])
 })
 

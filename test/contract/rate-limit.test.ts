@@ -27,7 +27,7 @@ t.test('each caller has a limit of its own, and is told how much of it is left',
   t.strictSame(await statuses({ call }, 9, as('unlimited')), Array(9).fill(200))
   const sent = emulator.requests.length
   const refused = await call('PUT', at('a'), {}, as('usual'))
-  t.match(refused, { status: 429, json: { code: 'RateLimited', detail: /More than 3 requests in a minute/ } })
+  t.match(refused, { status: 429, json: { code: 'RateLimited', detail: /limit of 3 requests per minute is exceeded/ } })
   t.match(refused.headers, { 'retry-after': /^(60|5\d)$/, 'ratelimit-limit': '3', 'ratelimit-remaining': '0' })
   t.equal(emulator.requests.length, sent)
   t.equal((await call('GET', '/readyz')).status, 200, 'probes are not counted')

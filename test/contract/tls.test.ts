@@ -84,7 +84,7 @@ t.test('a client without a certificate, with one of another CA or with an expire
   // Through TLS a client may have its answer before the service knows that it was sent.
   for (const name of ['by-san', 'by-subject']) await until(() => logs().includes(`"caller":"${name}"`))
   t.equal((await get(url, collection, unknown)).status, 401, 'a good certificate of nobody is not enough')
-  t.match(logs(), /"subject":"CN=else","subjectAltName":"DNS:else","msg":"nobody has this client certificate"/)
+  t.match(logs(), /"subject":"CN=else","subjectAltName":"DNS:else","msg":"client certificate belongs to no caller"/)
   t.equal((await get(url, collection, unknown, as('by-key'))).status, 200, 'a key is')
   t.equal((await get(url, collection, bySan, { authorization: 'Bearer wrong' })).status, 401, 'a wrong key is judged by itself')
 
@@ -107,7 +107,7 @@ t.test('renewed files need no restart, and faulty ones change nothing', async t 
   const second = await authority.issue('localhost')
   writeFileSync(`${dir}/tls.crt`, second.cert)
   await service.reload()
-  t.match(logs(), /"what":"TLS_\*","cause":"[^"]*TLS_CERT_FILE and TLS_KEY_FILE do not belong together","msg":"not taken/)
+  t.match(logs(), /"what":"TLS_\*","cause":"[^"]*TLS_CERT_FILE and TLS_KEY_FILE do not match","msg":"reload failed/)
   t.equal((await get(url, '/livez', client)).serial, serialOf(first))
   writeFileSync(`${dir}/tls.key`, second.key)
   await service.reload()
@@ -135,9 +135,9 @@ t.test('files that are not what they must be stop the start', async t => {
   const good = await authority.issue('localhost')
   const other = await authority.issue('localhost')
   for (const [files, ca, fault] of [
-    [{ cert: good.cert, key: other.key }, undefined, /TLS_CERT_FILE and TLS_KEY_FILE do not belong together/],
-    [{ cert: 'x', key: good.key }, undefined, /TLS_CERT_FILE does not hold what it must/],
-    [{ cert: good.cert, key: 'x' }, undefined, /TLS_KEY_FILE does not hold what it must/],
+    [{ cert: good.cert, key: other.key }, undefined, /TLS_CERT_FILE and TLS_KEY_FILE do not match/],
+    [{ cert: 'x', key: good.key }, undefined, /TLS_CERT_FILE must contain unencrypted PEM/],
+    [{ cert: good.cert, key: 'x' }, undefined, /TLS_KEY_FILE must contain unencrypted PEM/],
     [good, 'not a certificate', /TLS_CLIENT_CA_FILE does not/],
     [good, '', /TLS_CLIENT_CA_FILE does not/],
     [good, `${authority.cert}\n${stranger.cert.slice(0, 300)}`, /TLS_CLIENT_CA_FILE does not/]

@@ -44,7 +44,7 @@ for (const [title, script, told] of faults) {
     await Promise.all(cut)
     const lines = linesOf(service)
     const fatal = lines.filter(({ level }) => level === 60)
-    t.match(fatal, [{ msg: 'the service cannot go on', error: told }])
+    t.match(fatal, [{ msg: 'unexpected error, exiting', error: told }])
     t.equal(fatal.length, 1)
     const { error } = fatal[0] as unknown as { error: object }
     t.ok(Object.keys(error).every(name => ['name', 'code', 'stack'].includes(name)), 'no other property of the error')
@@ -66,7 +66,7 @@ t.test('a fault before it listens ends it the same way', async t => {
   })
   t.equal(await program.exit, 1)
   t.match(linesOf(program).filter(({ level }) => level === 60),
-    [{ msg: 'the service cannot go on', error: { name: 'Error', stack: /^Error: too early\n/ } }])
+    [{ msg: 'unexpected error, exiting', error: { name: 'Error', stack: /^Error: too early\n/ } }])
   t.equal(program.stderr(), '')
 })
 

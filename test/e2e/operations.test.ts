@@ -105,7 +105,7 @@ t.test('SIGHUP makes it read the callers again, and a faulty file changes nothin
     for (const name of ['first', 'second', 'third']) answers.push((await service.call('GET', collection, as(name))).status)
     return answers
   }
-  const readAgain = '"what":"CALLERS_FILE","msg":"read again"'
+  const readAgain = '"what":"CALLERS_FILE","msg":"reloaded"'
   t.strictSame(await statuses(), [200, 401, 401])
   t.notMatch(service.stdout(), readAgain)
   service.process.kill('SIGHUP')
@@ -124,7 +124,7 @@ t.test('SIGHUP makes it read the callers again, and a faulty file changes nothin
   ] as const) {
     swap(faulty)
     service.process.kill('SIGHUP')
-    await service.until(new RegExp(`"level":50[^\n]*"what":"CALLERS_FILE","cause":"[^\n]*${cause.source}[^\n]*not taken`))
+    await service.until(new RegExp(`"level":50[^\n]*"what":"CALLERS_FILE","cause":"[^\n]*${cause.source}[^\n]*reload failed`))
     t.strictSame(await statuses(), [401, 200, 401], 'the callers stay who they were')
   }
   t.equal(service.process.exitCode, null)
@@ -183,7 +183,7 @@ t.test('while the keys of the issuer could never be fetched a token is neither g
   t.equal(first.headers.get('retry-after'), '1')
   t.equal((await service.call('GET', collection, as('by-key'))).status, 200, 'who brings a key needs no issuer')
   t.equal((await service.call('GET', collection, as('unknown'))).status, 401)
-  await service.until(/"level":40[^\n]*did not answer \(ECONNREFUSED\)[^\n]*no token can be checked yet/)
+  await service.until(/"level":40[^\n]*did not respond \(ECONNREFUSED\)[^\n]*tokens cannot be verified yet/)
   await issuer.bringBack()
   let answer = await get()
   while (answer.status === 503) answer = await get()
@@ -300,7 +300,7 @@ t.test('without its metadata service it is not ready and says why, and becomes r
     ...none(keyPair), AUTH: 'none', COS_CREDENTIALS: 'cvm-role', METADATA_ENDPOINT: metadata.endpoint
   })
   await service.until(/there are no valid credentials for COS/)
-  const cause = new RegExp(`${new URL(metadata.endpoint).host} did not answer \\(ECONNREFUSED\\)`)
+  const cause = new RegExp(`${new URL(metadata.endpoint).host} did not respond \\(ECONNREFUSED\\)`)
   const down = { status: 503, json: { code: 'UpstreamCredentialsUnavailable', detail: cause } }
   t.match(await service.call('GET', '/readyz'), down)
   t.match(await service.call('GET', collection), down)
@@ -329,7 +329,7 @@ t.test('a callers file with faults ends the start with one message that names ea
   t.equal(await program.exit, 1)
   t.equal(program.stdout(), '')
   const [head, ...faults] = program.stderr().trimEnd().split('\n')
-  t.equal(head, `The configuration has ${faults.length} faults:`)
+  t.equal(head, `The configuration has ${faults.length} errors:`)
   t.match(faults, [
     /^ {2}- CALLERS_FILE: \/callers\/0\/keys\/0 must be .*paste its hash/, /^ {2}- CALLERS_FILE: \/callers\/2\/allow\/0\/actions\/0 /,
     /^ {2}- CALLERS_FILE: \/callers\/2\/allow\/0\/buckets /, /^ {2}- CALLERS_FILE: \/callers\/4 has a property that is not known here/
@@ -343,13 +343,13 @@ t.test('a callers file with faults ends the start with one message that names ea
 
   const absent = startProgram(t, 'server', { ...keyPair, PORT: '0', CALLERS_FILE: '/nowhere/callers.json' })
   t.strictSame([await absent.exit, absent.stdout(), absent.stderr()],
-    [1, '', 'The configuration has 1 fault:\n  - CALLERS_FILE cannot be read: ENOENT\n'])
+    [1, '', 'The configuration has 1 error:\n  - CALLERS_FILE cannot be read: ENOENT\n'])
 })
 
 t.test('what is no file is not waited for, neither at the start nor later', async t => {
   const folder = t.testdir({ folder: {}, 'callers.json': JSON.stringify({ callers: [withKey('admin', everything)] }) })
   const absent = startProgram(t, 'server', { ...keyPair, PORT: '0', CALLERS_FILE: `${folder}/folder` })
-  t.strictSame([await absent.exit, absent.stderr()], [1, 'The configuration has 1 fault:\n  - CALLERS_FILE cannot be read: not a file\n'])
+  t.strictSame([await absent.exit, absent.stderr()], [1, 'The configuration has 1 error:\n  - CALLERS_FILE cannot be read: not a file\n'])
   const pipe = `${folder}/pipe`
   execFileSync('mkfifo', [pipe])
   const service = await startService(t, nowhere, {
@@ -364,7 +364,7 @@ t.test('what is no file is not waited for, neither at the start nor later', asyn
 
 t.test('that everyone may call is said whatever LOG_LEVEL says', async t => {
   const service = startProgram(t, 'server', { ...keyPair, PORT: '0', AUTH: 'none', LOG_LEVEL: 'silent' })
-  await service.until(/AUTH=none: everyone/)
+  await service.until(/AUTH=none, authentication is disabled/)
   service.process.kill('SIGTERM')
   t.equal(await service.exit, 0)
 })

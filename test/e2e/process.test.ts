@@ -56,7 +56,7 @@ t.test('with a good environment it says where it listens, serves, and ends with 
   const lines = service.stdout().trimEnd().split('\n').map(line => JSON.parse(line) as { level: number, msg: string })
   t.match(lines[0]?.msg, /listening at http:\/\/127\.0\.0\.1:\d+$/i)
   const loud = lines.filter(({ level }) => level >= 40).map(({ msg }) => msg)
-  t.match(loud, [/^AUTH=none: everyone/, /nothing acts on them$/])
+  t.match(loud, [/^AUTH=none, authentication is disabled$/, /have no effect$/])
   const ending = lines.map(({ msg }) => msg).filter(msg => msg.startsWith('stop'))
   t.strictSame([...ending, lines.at(-1)?.msg], ['stopping', 'stopped', 'stopped'])
   t.equal(service.stderr(), '')
@@ -101,7 +101,7 @@ t.test('a bad environment ends it with 1 and one message that names every fault 
   t.equal(await program.exit, 1)
   t.equal(program.stdout(), '')
   const [head, ...faults] = program.stderr().trimEnd().split('\n')
-  t.equal(head, `The configuration has ${faults.length} faults:`)
+  t.equal(head, `The configuration has ${faults.length} errors:`)
   t.strictSame(faults.map(fault => /^ {2}- ([A-Z_]+)/.exec(fault)?.[1]).sort(), [
     'AUTH', 'COS_CONNECT_TO', 'COS_REGION', 'COS_SECRET_ID_FILE', 'COS_SECRET_KEY',
     'COS_TIMEOUT_MS', 'COS_TOKEN', 'JWT_ISSUER', 'LOG_LEVEL', 'PORT', 'READ_ONLY'
@@ -115,9 +115,9 @@ t.test('it does not start where it would let in callers nobody meant to', async 
   const [unset, everywhere] = [{}, { AUTH: 'none', HOST: '0.0.0.0' }].map(environment =>
     startProgram(t, 'server', { ...credentials, PORT: '0', ...environment })) as [Program, Program]
   t.strictSame([await unset.exit, unset.stdout()], [1, ''])
-  t.match(unset.stderr(), /^The configuration has 1 fault:\n.*AUTH=required needs CALLERS_FILE.* set AUTH=none .*\n$/)
+  t.match(unset.stderr(), /^The configuration has 1 error:\n.*AUTH=required needs CALLERS_FILE.* set AUTH=none .*\n$/)
   t.strictSame([await everywhere.exit, everywhere.stdout()], [1, ''])
-  t.match(everywhere.stderr(), /^The configuration has 1 fault:\n.*HOST is an address .* set HOST=127\.0\.0\.1.*\n$/)
+  t.match(everywhere.stderr(), /^The configuration has 1 error:\n.*HOST is an address .* set HOST=127\.0\.0\.1.*\n$/)
 })
 
 t.test('a taken port ends it with 1 and one line that says so', async t => {
@@ -241,7 +241,7 @@ t.test('a request that outlasts SHUTDOWN_GRACE_MS is cut, and the process still 
   await gate.reached
   service.process.kill('SIGTERM')
   t.equal(await service.exit, 0)
-  t.match(service.stdout(), /"graceMs":100,"msg":"requests under way were cut"/)
+  t.match(service.stdout(), /"graceMs":100,"msg":"grace period ended, requests were aborted"/)
   await cut
 })
 
@@ -345,9 +345,9 @@ t.test('the demo says in one line why it cannot start', async t => {
   const taken = startProgram(t, 'demo', { PORT: String(port) })
   const wrong = startProgram(t, 'demo', { PORT: 'http' })
   t.equal(await taken.exit, 1)
-  t.strictSame([taken.stdout(), taken.stderr()], ['', `Port ${port} is taken: set PORT to another one.\n`])
+  t.strictSame([taken.stdout(), taken.stderr()], ['', `Port ${port} is in use. Set PORT to another one.\n`])
   t.equal(await wrong.exit, 1)
-  t.match(wrong.stderr(), /^The configuration has 1 fault:\n {2}- PORT must be .*\n$/)
+  t.match(wrong.stderr(), /^The configuration has 1 error:\n {2}- PORT must be .*\n$/)
 })
 
 for (const [program, files] of [
