@@ -42,7 +42,7 @@ function listenerOrFail (): Listener {
   try {
     return readListener(process.env)
   } catch (error) {
-    return fail((error as ConfigError).faults.join('; '))
+    return fail((error as ConfigError).issues.join('; '))
   }
 }
 

@@ -77,7 +77,7 @@ export async function startService (config: Config, logger: Logger, outputs: Out
     try {
       return read()
     } catch (error) {
-      faults.push(...error instanceof ConfigError ? error.faults : [`${what}: ${(error as Error).message}`])
+      faults.push(...error instanceof ConfigError ? error.issues : [`${what}: ${(error as Error).message}`])
       return undefined
     }
   }

@@ -13,22 +13,22 @@ export type AuthConfig = 'none' | { callersFile: string, jwt: JwtConfig | undefi
 
 /** Reads how callers are authenticated. Rejects combinations that accept more callers than the operator may expect. */
 export function readAuth (reader: EnvironmentReader, host: string): AuthConfig {
-  const { faults } = reader
+  const { issues } = reader
   const auth = reader.read('AUTH')
   const anywhere = reader.read('AUTH_NONE_ANYWHERE')
   const callersFile = reader.read('CALLERS_FILE')
   const jwt = readJwt(reader)
   if (auth === 'none') {
     const named = [...callersFile === undefined ? [] : ['CALLERS_FILE'], ...jwtNames.filter(name => reader.has(name))]
-    if (named.length > 0) faults.push(`AUTH=none disables authentication, so that ${named.join(', ')} would have no effect: unset one or the other`)
+    if (named.length > 0) issues.push(`AUTH=none disables authentication, so that ${named.join(', ')} would have no effect: unset one or the other`)
     if (!anywhere && !isLoopback(host)) {
-      faults.push('AUTH=none disables authentication, and HOST is an address that other machines reach: ' +
+      issues.push('AUTH=none disables authentication, and HOST is an address that other machines reach: ' +
         'set HOST=127.0.0.1, or AUTH_NONE_ANYWHERE=true if a proxy authenticates callers')
     }
     return 'none'
   }
   if (callersFile === undefined) {
-    faults.push('AUTH=required needs CALLERS_FILE with the callers and their permissions (to try the service, set AUTH=none)')
+    issues.push('AUTH=required needs CALLERS_FILE with the callers and their permissions (to try the service, set AUTH=none)')
     return 'none'
   }
   return { callersFile, jwt }
@@ -41,7 +41,7 @@ function readJwt (reader: EnvironmentReader): JwtConfig | undefined {
   const [issuer, audience] = [reader.read('JWT_ISSUER'), reader.read('JWT_AUDIENCE')]
   const set = jwtNames.filter(name => reader.has(name))
   if (set.length % jwtNames.length > 0) {
-    reader.faults.push(`${set.join(' and ')} alone ${set.length === 1 ? 'does' : 'do'} not define which tokens are valid: ` +
+    reader.issues.push(`${set.join(' and ')} alone ${set.length === 1 ? 'does' : 'do'} not define which tokens are valid: ` +
       'set JWT_JWKS_URL, JWT_ISSUER and JWT_AUDIENCE')
   }
   return jwksUrl !== undefined && issuer !== undefined && audience !== undefined

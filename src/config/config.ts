@@ -125,7 +125,7 @@ export function readConfig (environment: Environment): Config {
     unsupported,
     notInForce: namesNotInForce(reader, auth)
   }
-  if (reader.faults.length > 0) throw new ConfigError(reader.faults)
+  if (reader.issues.length > 0) throw new ConfigError(reader.issues)
   return config
 }
 
@@ -140,7 +140,7 @@ export type Listener = Pick<Config, 'host' | 'port' | 'tls'>
 export function readListener (environment: Environment): Listener {
   const reader = new EnvironmentReader(environment)
   const listener = readListenerFrom(reader)
-  if (reader.faults.length > 0) throw new ConfigError(reader.faults)
+  if (reader.issues.length > 0) throw new ConfigError(reader.issues)
   return listener
 }
 
@@ -154,7 +154,7 @@ function readTls (reader: EnvironmentReader): TlsConfig | undefined {
   const clientCaFile = reader.read('TLS_CLIENT_CA_FILE')
   if (certFile !== undefined && keyFile !== undefined) return { certFile, keyFile, clientCaFile }
   if ([certFile, keyFile, clientCaFile].some(each => each !== undefined)) {
-    reader.faults.push('TLS_CERT_FILE and TLS_KEY_FILE are needed together, and TLS_CLIENT_CA_FILE needs both')
+    reader.issues.push('TLS_CERT_FILE and TLS_KEY_FILE are needed together, and TLS_CLIENT_CA_FILE needs both')
   }
   return undefined
 }
@@ -169,7 +169,7 @@ function readRedisUrl (reader: EnvironmentReader): Secret | undefined {
   const [first, alias] = names.filter(name => reader.text(name) !== undefined)
   if (first === undefined) return undefined
   if (alias !== undefined && reader.text(alias) !== reader.text(first)) {
-    reader.faults.push(`${first} and its alias ${alias} differ: unset one of them`)
+    reader.issues.push(`${first} and its alias ${alias} differ: unset one of them`)
   }
   return reader.read(first)
 }
@@ -177,7 +177,7 @@ function readRedisUrl (reader: EnvironmentReader): Secret | undefined {
 function readRegionDiscovery (reader: EnvironmentReader, endpoint: string): boolean {
   const isOn = reader.read('COS_REGION_DISCOVERY')
   if (isOn && !endpoint.includes('{region}')) {
-    reader.faults.push('COS_REGION_DISCOVERY=true has no effect with a COS_ENDPOINT without {region}: ' +
+    reader.issues.push('COS_REGION_DISCOVERY=true has no effect with a COS_ENDPOINT without {region}: ' +
       'unset one or the other')
   }
   return isOn
@@ -195,7 +195,7 @@ function readProxies (reader: EnvironmentReader): Proxies {
 function readMetricsPort (reader: EnvironmentReader, port: number): number | undefined {
   const own = reader.read('METRICS_PORT')
   // 0 selects a different free port for each.
-  if (own !== 0 && own === port) reader.faults.push('METRICS_PORT equals PORT: unset it to serve /metrics on PORT')
+  if (own !== 0 && own === port) reader.issues.push('METRICS_PORT equals PORT: unset it to serve /metrics on PORT')
   return own
 }
 

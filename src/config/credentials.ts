@@ -49,7 +49,7 @@ export function readCredentials (
   const chosen = reader.read('COS_CREDENTIALS')
   const need = (name: RequiredName, source: CredentialsConfig['source']) => {
     const value = reader.read(name)
-    if (value === undefined && source === chosen) reader.faults.push(`${name} is required with COS_CREDENTIALS=${source}`)
+    if (value === undefined && source === chosen) reader.issues.push(`${name} is required with COS_CREDENTIALS=${source}`)
     return value ?? ''
   }
   const variables = variableCredentials(environment)
@@ -105,7 +105,7 @@ function variableCredentials (environment: Environment): VariableCredentials {
     read () {
       const reader = new EnvironmentReader(environment)
       const credentials = keyPair(reader)
-      if (reader.faults.length > 0) throw new ConfigError(reader.faults)
+      if (reader.issues.length > 0) throw new ConfigError(reader.issues)
       return credentials
     }
   }
@@ -113,7 +113,7 @@ function variableCredentials (environment: Environment): VariableCredentials {
 
 function keyPair (reader: EnvironmentReader): Credentials {
   const required = (name: 'COS_SECRET_ID' | 'COS_SECRET_KEY') => {
-    if (!reader.has(name)) reader.faults.push(`${name} is required (or ${name}_FILE, or another source in COS_CREDENTIALS)`)
+    if (!reader.has(name)) reader.issues.push(`${name} is required (or ${name}_FILE, or another source in COS_CREDENTIALS)`)
     return reader.read(name) ?? new Secret('')
   }
   return {

@@ -11,15 +11,15 @@ const longestList = 200
 
 /** Stops the start. Lists every configuration error and shows no secret. */
 export class ConfigError extends Error {
-  readonly faults: string[]
+  readonly issues: string[]
 
-  constructor (faults: string[]) {
-    const rest = faults.length - longestList
-    const listed = faults.slice(0, longestList).map(each => `  - ${each}`)
-    super([`The configuration has ${faults.length === 1 ? '1 error' : `${faults.length} errors`}:`, ...listed,
+  constructor (issues: string[]) {
+    const rest = issues.length - longestList
+    const listed = issues.slice(0, longestList).map(each => `  - ${each}`)
+    super([`The configuration has ${issues.length === 1 ? '1 error' : `${issues.length} errors`}:`, ...listed,
       ...rest > 0 ? [`  … and ${rest} more`] : []].join('\n'))
     this.name = 'ConfigError'
-    this.faults = faults
+    this.issues = issues
   }
 }
 
@@ -38,7 +38,7 @@ export type ValueOf<N extends VariableName> =
  * around a value, because `docker run --env-file` passes quotation marks on.
  */
 export class EnvironmentReader {
-  readonly faults: string[] = []
+  readonly issues: string[] = []
   readonly #environment: Environment
 
   constructor (environment: Environment) {
@@ -113,7 +113,7 @@ export class EnvironmentReader {
 
   /** Adds an error once: a variable can be read more than once. */
   #reject (issue: string): void {
-    if (!this.faults.includes(issue)) this.faults.push(issue)
+    if (!this.issues.includes(issue)) this.issues.push(issue)
   }
 }
 

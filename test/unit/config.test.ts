@@ -27,7 +27,7 @@ function faultsOf (environment: Record<string, string>): string[] {
     readConfig(environment)
     return []
   } catch (error) {
-    return (error as ConfigError).faults
+    return (error as ConfigError).issues
   }
 }
 
@@ -51,7 +51,7 @@ t.test('every default of the table is valid', async t => {
   const reader = new EnvironmentReader({})
   for (const [name, variable] of rows) {
     t.equal(reader.read(name) !== undefined, variable.default !== undefined, name)
-    t.strictSame(reader.faults, [], name)
+    t.strictSame(reader.issues, [], name)
   }
 })
 
@@ -63,8 +63,8 @@ t.test('a secret variable has a Secret as value and is not shown when malformed'
   for (const name of secret) {
     const reader = new EnvironmentReader({ [name]: 'hidden text' })
     t.ok(reader.read(name) instanceof Secret, name)
-    t.match(reader.faults, [/ \(its value is not shown\)$/], name)
-    t.notMatch(reader.faults.join(), /hidden/, name)
+    t.match(reader.issues, [/ \(its value is not shown\)$/], name)
+    t.notMatch(reader.issues.join(), /hidden/, name)
   }
 })
 
@@ -464,8 +464,8 @@ t.test('RATE_LIMIT_REDIS_URL is an alias of REDIS_URL', async t => {
 })
 
 t.test('of very many faults the first are named', async t => {
-  const { message, faults } = new ConfigError(Array.from({ length: 1000 }, (_, index) => `fault ${index}`))
-  t.equal(faults.length, 1000)
+  const { message, issues } = new ConfigError(Array.from({ length: 1000 }, (_, index) => `fault ${index}`))
+  t.equal(issues.length, 1000)
   t.match(message, /^The configuration has 1000 errors:\n[^]*fault 199\n {2}… and 800 more$/)
 })
 

@@ -29,7 +29,7 @@ const onSecret = (text: string) => { known.add(text) }
 function configOf (environment: Record<string, string>): CredentialsConfig {
   const reader = new EnvironmentReader(environment)
   const config = readCredentials(reader, environment, undefined)
-  t.strictSame(reader.faults, [])
+  t.strictSame(reader.issues, [])
   return config
 }
 
