@@ -74,7 +74,7 @@ export interface Config {
   /** Variables whose value has a part that is not supported, and the value used instead. */
   unsupported: UnsupportedValue[]
   /** Variables that are set and have no effect. */
-  notInForce: string[]
+  ineffective: string[]
 }
 
 /**
@@ -123,7 +123,7 @@ export function readConfig (environment: Environment): Config {
     traces: readTraces(reader, unsupported),
     propagation: readPropagation(reader, unsupported),
     unsupported,
-    notInForce: namesNotInForce(reader, auth)
+    ineffective: ineffectiveNames(reader, auth)
   }
   if (reader.issues.length > 0) throw new ConfigError(reader.issues)
   return config
@@ -199,7 +199,7 @@ function readMetricsPort (reader: EnvironmentReader, port: number): number | und
   return own
 }
 
-function namesNotInForce (reader: EnvironmentReader, auth: AuthConfig): VariableName[] {
+function ineffectiveNames (reader: EnvironmentReader, auth: AuthConfig): VariableName[] {
   const names: VariableName[] = [...namesOfOtherSources(reader), ...auth === 'none' ? [] : ['ALLOWED_HOSTS' as const]]
   return names.filter(name => reader.has(name))
 }

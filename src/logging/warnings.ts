@@ -11,7 +11,7 @@ const hourMs = 3_600_000
  * @returns a function that ends the hourly warning
  */
 export function logWarnings (
-  { auth, notInForce, unsupported }: Config, unreachable: string[], log: Pick<Logger, 'warn'>, everyMs = hourMs
+  { auth, ineffective, unsupported }: Config, unreachable: string[], log: Pick<Logger, 'warn'>, everyMs = hourMs
 ): () => void {
   const warnOfDisabledAuthentication = () => {
     log.warn('AUTH=none, authentication is disabled')
@@ -24,8 +24,8 @@ export function logWarnings (
   if (unreachable.length > 0) {
     log.warn({ callers: unreachable }, 'callers cannot authenticate, a variable is not set')
   }
-  if (notInForce.length > 0) {
-    log.warn({ variables: notInForce }, 'variables are set but have no effect')
+  if (ineffective.length > 0) {
+    log.warn({ variables: ineffective }, 'variables are set but have no effect')
   }
   for (const each of unsupported) log.warn(each, 'variable has an unsupported value')
   const reminder = auth === 'none' ? setInterval(warnOfDisabledAuthentication, everyMs).unref() : undefined

@@ -104,7 +104,7 @@ t.test('the defaults are those of the documentation', async t => {
     traces: undefined,
     propagation: true,
     unsupported: [],
-    notInForce: []
+    ineffective: []
   })
 })
 
@@ -156,7 +156,7 @@ t.test('every variable is taken', async t => {
     metricsPort: 9091,
     traces: { protocol: 'http/protobuf' },
     unsupported: [],
-    notInForce: []
+    ineffective: []
   })
   t.strictSame(pairOf(config), [required.COS_SECRET_ID, required.COS_SECRET_KEY, 'token'])
   t.equal(config.rateLimit.redisUrl?.reveal(), 'rediss://user:redis-password@redis:6379/1')
@@ -380,7 +380,7 @@ t.test('NAME_FILE gives the value of NAME', async t => {
   t.match(faultsOf({ ...required, COS_SECRET_KEY_FILE: path }), [/COS_SECRET_KEY and COS_SECRET_KEY_FILE are both set/])
   t.strictSame(faultsOf({ ...required, PORT_FILE: 'a-secret-in-the-wrong-place' }), ['PORT_FILE cannot be read: ENOENT'])
   t.match(faultsOf({ ...required, METRICS_PORT_FILE: path }), [/^METRICS_PORT must be an integer/])
-  t.strictSame(readConfig({ ...required, COS_CREDENTIALS_FILE: path, COS_ROLE_ARN: 'r' }).notInForce, ['COS_CREDENTIALS_FILE', 'COS_ROLE_ARN'],
+  t.strictSame(readConfig({ ...required, COS_CREDENTIALS_FILE: path, COS_ROLE_ARN: 'r' }).ineffective, ['COS_CREDENTIALS_FILE', 'COS_ROLE_ARN'],
     'which is no file form of COS_CREDENTIALS')
   t.notMatch(faultsOf({ AUTH: 'none', COS_SECRET_KEY_FILE: path, COS_SECRET_ID: 'x' }).join(), /from-file/)
 })
@@ -513,7 +513,7 @@ t.test('ALLOWED_HOSTS is host names and addresses without port', t => {
     t.match(faultsOf({ ...required, ALLOWED_HOSTS }), [/^ALLOWED_HOSTS must be/], ALLOWED_HOSTS)
   }
   const guarded = readConfig({ ...required, AUTH: 'required', CALLERS_FILE: '/callers.json', ALLOWED_HOSTS: 'a' })
-  t.strictSame([guarded.allowedHosts, guarded.notInForce], [undefined, ['ALLOWED_HOSTS']])
+  t.strictSame([guarded.allowedHosts, guarded.ineffective], [undefined, ['ALLOWED_HOSTS']])
   t.end()
 })
 
