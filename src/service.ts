@@ -27,7 +27,7 @@ import { createTransport } from './cos/client/transport.ts'
 import { createFetcher } from './outbound/fetch-json.ts'
 import { ConnectionRegistry } from './http/connections/connection-registry.ts'
 import { readOpenApiDocuments } from './http/documentation.ts'
-import { createLifecycle, cutRequests, shutDown } from './http/connections/graceful-shutdown.ts'
+import { createLifecycle, reportAborted, shutDown } from './http/connections/graceful-shutdown.ts'
 import { addTlsRenewal, readTls } from './http/connections/tls.ts'
 import type { Outputs } from './logging/log.ts'
 import { createMetrics } from './metrics.ts'
@@ -176,7 +176,7 @@ export async function startService (config: Config, logger: Logger, outputs: Out
     url,
     metricsUrl,
     reload: () => reloader.reloadAll(),
-    cut: () => { cutRequests(lifecycle) },
+    cut: () => { reportAborted(lifecycle) },
     stop: () => shutDown(app, lifecycle, connections, { delayMs, graceMs })
   }
 }

@@ -59,7 +59,7 @@ const unknown: Result = { outcome: 'unknown', status: undefined, code: undefined
 export function createAuditTrail (audit: AuditLog, lifecycle: Lifecycle): AuditTrail {
   /** Functions that write the records in flight when the service stops, by request or by change of a set. */
   const inFlight = new Map<object, () => void>()
-  lifecycle.whenCut.push(() => { for (const write of inFlight.values()) write() })
+  lifecycle.whenAborted.push(() => { for (const write of inFlight.values()) write() })
 
   function record (request: FastifyRequest, { action, id, configuration }: Partial<Change>, result: Result): void {
     const { context } = request

@@ -13,12 +13,12 @@ type Phase = 'serving' | 'draining' | 'finishing' | 'closing'
 export interface Lifecycle {
   phase: Phase
   /** Called when requests are still in flight at the end of the grace period. */
-  whenCut: Array<() => void>
+  whenAborted: Array<() => void>
 }
 
 /** Creates the lifecycle of a service that has just started. */
 export function createLifecycle (): Lifecycle {
-  return { phase: 'serving', whenCut: [] }
+  return { phase: 'serving', whenAborted: [] }
 }
 
 /** Iterations of the event loop after which all data of the kernel has been read. */
@@ -76,7 +76,7 @@ export async function shutDown (
   const inTime = await Promise.race([closed, late])
   clearTimeout(timer)
   // Requests that have ended are not in flight any more.
-  cutRequests(lifecycle)
+  reportAborted(lifecycle)
   return inTime
 }
 
@@ -108,6 +108,6 @@ async function untilPolled (): Promise<void> {
 }
 
 /** Tells observers that requests in flight will not end. */
-export function cutRequests ({ whenCut }: Lifecycle): void {
-  for (const each of whenCut) each()
+export function reportAborted ({ whenAborted }: Lifecycle): void {
+  for (const each of whenAborted) each()
 }
