@@ -11,7 +11,7 @@ import { createVersionedInventories } from './changes/versioned-inventories.ts'
 import { createCheckedInventories } from './changes/checked-inventories.ts'
 import { createDesiredSets } from './changes/desired-set.ts'
 import { createLocks } from './changes/locks.ts'
-import { isPlace } from './config/formats.ts'
+import { isBucketAndRegion } from './config/formats.ts'
 import type { Config, TlsConfig } from './config/config.ts'
 import { ConfigError } from './config/environment.ts'
 import { createAttempts } from './cos/client/retry.ts'
@@ -103,7 +103,7 @@ export async function startService (config: Config, logger: Logger, outputs: Out
   const observer = metrics
   const attempts = createAttempts(
     config.cos, { limiter, budget, clock, credentials, observer, transport, now: steadyNow })
-  const listBuckets = createBucketList(config.cos, { attempts, now: steadyNow, isPlace })
+  const listBuckets = createBucketList(config.cos, { attempts, now: steadyNow, isBucketAndRegion })
   const regions = createRegions(config.cos, { listBuckets, log: logger, now: steadyNow })
   const inventories = createCheckedInventories(
     createInventories(config.cos, { attempts }), () => { rejectUnaudited(audit) })

@@ -64,7 +64,7 @@ export const bucketRegions: VariableType<ReadonlyMap<string, string>> = {
     const regions = new Map<string, string>()
     for (const [index, pair] of splitList(text).entries()) {
       const [bucket = '', where = '', ...rest] = pair.split('=')
-      if (!isPlace(bucket, where) || rest.length > 0) {
+      if (!isBucketAndRegion(bucket, where) || rest.length > 0) {
         reject(`: pair ${index + 1} is not bucket-appid=region`)
       } else if (regions.has(bucket)) {
         reject(`names ${bucket} twice`)
@@ -80,7 +80,7 @@ export const bucketRegions: VariableType<ReadonlyMap<string, string>> = {
  * Returns whether these are the name of a bucket and a region (COS documents 13312 and 6224). Only such texts may
  * become part of a host name.
  */
-export function isPlace (bucket: string, region: string): boolean {
+export function isBucketAndRegion (bucket: string, region: string): boolean {
   return bucket.length <= bucketMaxLength && bucketRegex.test(bucket) && regionRegex.test(region)
 }
 

@@ -3,7 +3,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { pino } from 'pino'
 import t from 'tap'
 import { readConfig } from '../../src/config/config.ts'
-import { isPlace } from '../../src/config/formats.ts'
+import { isBucketAndRegion } from '../../src/config/formats.ts'
 import { createAttempts } from '../../src/cos/client/retry.ts'
 import { createBucketList } from '../../src/cos/regions/bucket-list.ts'
 import { createConcurrencyLimiter } from '../../src/cos/client/concurrency-limiter.ts'
@@ -59,7 +59,7 @@ async function startList (
   const trace = createPassingTracer().startRequest({
     method: 'GET', route: undefined, path: '/', address: '', requestId: '', traceparent: undefined, tracestate: undefined
   })
-  const listBuckets = createBucketList(cos, { attempts, now: Date.now, isPlace })
+  const listBuckets = createBucketList(cos, { attempts, now: Date.now, isBucketAndRegion })
   return {
     emulator,
     caller,
@@ -220,7 +220,7 @@ t.test('the list goes on when the caller who asked for it has left', async t => 
 
 t.test('a fault of our own is no failure of COS', async t => {
   const listBuckets = createBucketList({ deadlineMs: 1, endpoint: '{bucket}.{region}.private', scheme: 'https' }, {
-    attempts: { run: () => Promise.reject(new Error('a bug')) }, now: Date.now, isPlace
+    attempts: { run: () => Promise.reject(new Error('a bug')) }, now: Date.now, isBucketAndRegion
   })
   const trace = { traceId: undefined, startAttempt: () => ({ headers: {}, end () {} }), end () {} }
   const call = { log: pino({ level: 'silent' }), trace, signal: new AbortController().signal, tally: { attempts: 0 } }

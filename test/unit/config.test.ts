@@ -6,7 +6,7 @@ import { readConfig, readListener } from '../../src/config/config.ts'
 import type { Config } from '../../src/config/config.ts'
 import { ConfigError, EnvironmentReader } from '../../src/config/environment.ts'
 import type { VariableName } from '../../src/config/environment.ts'
-import { isPlace } from '../../src/config/formats.ts'
+import { isBucketAndRegion } from '../../src/config/formats.ts'
 import { configurationReference } from '../../src/config/reference.ts'
 import type { Variable } from '../../src/config/variable-types.ts'
 import { sections, variables } from '../../src/config/variables.ts'
@@ -356,11 +356,11 @@ t.test('regions are discovered only for hosts that have one in their name', asyn
 })
 
 t.test('what may be part of a host name has the shape of a bucket and a region', async t => {
-  t.ok(isPlace('examplebucket-1250000000', 'ap-guangzhou'))
+  t.ok(isBucketAndRegion('examplebucket-1250000000', 'ap-guangzhou'))
   for (const [name, region] of [
     ['examplebucket', 'ap-guangzhou'], ['a.b-1', 'ap-guangzhou'], ['', 'ap-guangzhou'], [`${'a'.repeat(62)}-1`, 'ap-guangzhou'],
     ['a-1', ''], ['a-1', 'guangzhou'], ['a-1', 'cn-north'], ['a-1', 'ap-guangzhou.evil.example'], ['a-1', 'ap-guangzhou\n']
-  ] as const) t.notOk(isPlace(name, region), `${name} ${region}`)
+  ] as const) t.notOk(isBucketAndRegion(name, region), `${name} ${region}`)
 })
 
 t.test('NAME_FILE gives the value of NAME', async t => {

@@ -20,7 +20,7 @@ interface Dependencies {
   /** Monotonic clock, in milliseconds. */
   now: () => number
   /** Whether a bucket and a region may become part of a host name; entries of others are left out. */
-  isPlace: (bucket: string, region: string) => boolean
+  isBucketAndRegion: (bucket: string, region: string) => boolean
 }
 
 interface Page {
@@ -38,7 +38,7 @@ interface Page {
  *   UpstreamInvalidResponse when it does not come to an end
  */
 export function createBucketList (
-  config: Pick<Config['cos'], 'deadlineMs' | 'endpoint' | 'scheme'>, { attempts, now, isPlace }: Dependencies
+  config: Pick<Config['cos'], 'deadlineMs' | 'endpoint' | 'scheme'>, { attempts, now, isBucketAndRegion }: Dependencies
 ): (call: CosCall['call']) => Promise<BucketRegions> {
   const address = serviceAddress(config)
 
@@ -51,7 +51,7 @@ export function createBucketList (
       const target = serviceTarget(marker)
       const { buckets, next, cos } = await attempts.run(
         { operation: 'GetService', method: 'GET', address, target, body: undefined, deadlineAt, call }, readPage)
-      for (const [name, region] of buckets) if (isPlace(name, region)) regions.set(name, region)
+      for (const [name, region] of buckets) if (isBucketAndRegion(name, region)) regions.set(name, region)
       if (next !== undefined && (markers.has(next) || markers.add(next).size === maxPages)) {
         throw new UpstreamError('UpstreamInvalidResponse',
           'COS does not come to an end of the list: it repeats a page, or lists more than 100,000 buckets.',
