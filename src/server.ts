@@ -74,7 +74,7 @@ function printAndExit ({ message }: ConfigError): never {
 function exit (logger: Logger, error: unknown): never {
   if (error instanceof ConfigError) printAndExit(error)
   const { code, message } = error as NodeJS.ErrnoException
-  logger.fatal({ code }, `cannot start: ${message}`)
+  logger.fatal({ code, cause: message }, 'cannot start')
   process.exit(1)
 }
 

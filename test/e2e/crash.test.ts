@@ -94,7 +94,7 @@ t.test('a port for metrics that is taken ends it with 1 before it listens anywhe
   const program = startProgram(t, 'server', { ...environment, METRICS_PORT: String(port) })
   t.equal(await program.exit, 1)
   const lines = linesOf(program)
-  t.match(lines, [{ level: 60, code: 'EADDRINUSE', msg: `cannot start: listen EADDRINUSE: address already in use 127.0.0.1:${port}` }])
+  t.match(lines, [{ level: 60, code: 'EADDRINUSE', cause: `listen EADDRINUSE: address already in use 127.0.0.1:${port}`, msg: 'cannot start' }])
   t.strictSame([lines.length, program.stderr()], [1, ''])
 })
 

@@ -125,7 +125,7 @@ t.test('a taken port ends it with 1 and one line that says so', async t => {
   const program = startProgram(t, 'server', { ...credentials, AUTH: 'none', PORT: String(port) })
   t.equal(await program.exit, 1)
   const lines = program.stdout().trimEnd().split('\n').map(line => JSON.parse(line) as object)
-  t.match(lines, [{ level: 60, code: 'EADDRINUSE', msg: `cannot start: listen EADDRINUSE: address already in use 127.0.0.1:${port}` }])
+  t.match(lines, [{ level: 60, code: 'EADDRINUSE', cause: `listen EADDRINUSE: address already in use 127.0.0.1:${port}`, msg: 'cannot start' }])
   t.strictSame([lines.length, program.stderr()], [1, ''])
 })
 
