@@ -28,7 +28,7 @@ export function readAuth (reader: EnvironmentReader, host: string): AuthConfig {
     return 'none'
   }
   if (callersFile === undefined) {
-    issues.push('AUTH=required needs CALLERS_FILE with the callers and their permissions (to try the service, set AUTH=none)')
+    issues.push('AUTH=required needs CALLERS_FILE with the callers and their permissions (or set AUTH=none to try the service)')
     return 'none'
   }
   return { callersFile, jwt }

@@ -316,8 +316,8 @@ t.test('trace context is propagated unless OTEL_PROPAGATORS lacks tracecontext',
 })
 
 t.test('metrics are on a port of their own or on that of everything else', async t => {
-  t.match(faultsOf({ ...required, METRICS_PORT: '8080' }), [/^METRICS_PORT is PORT/])
-  t.match(faultsOf({ ...required, METRICS_PORT: '9091', PORT: '9091' }), [/^METRICS_PORT is PORT/])
+  t.match(faultsOf({ ...required, METRICS_PORT: '8080' }), [/^METRICS_PORT equals PORT/])
+  t.match(faultsOf({ ...required, METRICS_PORT: '9091', PORT: '9091' }), [/^METRICS_PORT equals PORT/])
   t.equal(readConfig({ ...required, METRICS_PORT: '0', PORT: '0' }).metricsPort, 0, 'any free one')
 })
 
