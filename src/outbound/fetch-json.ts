@@ -17,6 +17,13 @@ export interface JsonRequest {
 /** An error of {@link Fetcher}. The message names the host and the problem, never the request or the response. */
 export class FetchError extends Error {
   override name = 'FetchError'
+  /** Status of a complete response; undefined if there was none. */
+  readonly status: number | undefined
+
+  constructor (message: string, status?: number) {
+    super(message)
+    this.status = status
+  }
 }
 
 /**
@@ -56,7 +63,7 @@ export function createFetcher (proxies: Proxies): Fetcher {
       })
       const text = await response.body.text()
       if (response.statusCode === 200) return text
-      throw new FetchError(`${host} returned ${response.statusCode}`)
+      throw new FetchError(`${host} returned ${response.statusCode}`, response.statusCode)
     } catch (error) {
       if (error instanceof FetchError) throw error
       // The code of an abort is a number without meaning for the reader.
