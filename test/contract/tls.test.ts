@@ -138,9 +138,9 @@ t.test('files that are not what they must be stop the start', async t => {
     [{ cert: good.cert, key: other.key }, undefined, /TLS_CERT_FILE and TLS_KEY_FILE do not match/],
     [{ cert: 'x', key: good.key }, undefined, /TLS_CERT_FILE must contain unencrypted PEM/],
     [{ cert: good.cert, key: 'x' }, undefined, /TLS_KEY_FILE must contain unencrypted PEM/],
-    [good, 'not a certificate', /TLS_CLIENT_CA_FILE does not/],
-    [good, '', /TLS_CLIENT_CA_FILE does not/],
-    [good, `${authority.cert}\n${stranger.cert.slice(0, 300)}`, /TLS_CLIENT_CA_FILE does not/]
+    [good, 'not a certificate', /TLS_CLIENT_CA_FILE must contain/],
+    [good, '', /TLS_CLIENT_CA_FILE must contain/],
+    [good, `${authority.cert}\n${stranger.cert.slice(0, 300)}`, /TLS_CLIENT_CA_FILE must contain/]
   ] as const) {
     await t.rejects(start(t, { environment: tlsFiles(t, files, ca).environment }), { message: fault })
   }

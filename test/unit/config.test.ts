@@ -394,7 +394,7 @@ t.test('AUTH=required needs callers, and takes tokens when all three settings ar
     callersFile: 'c.json',
     jwt: { jwksUrl: jwt.JWT_JWKS_URL, issuer: jwt.JWT_ISSUER, audience: jwt.JWT_AUDIENCE }
   })
-  t.match(faultsOf({ ...keys, CALLERS_FILE: 'c.json', JWT_ISSUER: 'i' }), [/^JWT_ISSUER alone does not say/])
+  t.match(faultsOf({ ...keys, CALLERS_FILE: 'c.json', JWT_ISSUER: 'i' }), [/^JWT_ISSUER alone does not define/])
   t.match(faultsOf({ ...keys, CALLERS_FILE: 'c.json', JWT_ISSUER: 'i', JWT_AUDIENCE: 'a' }), [/^JWT_ISSUER and JWT_AUDIENCE alone do not/])
   t.match(faultsOf({ ...required, CALLERS_FILE: 'c.json', ...jwt }), [/^AUTH=none disables authentication, so that CALLERS_FILE, JWT_JWKS_URL,/])
 })

@@ -78,7 +78,7 @@ export function toIssue (error: SchemaError, where: ValidationIssue['in']): Vali
   }
   if (keyword === 'additionalProperties') {
     const detail = where === 'body' && !isOfSet(error)
-      ? 'is not known here; allow-unknown=true sends it to COS anyway'
+      ? 'is not known here; allow-unknown=true sends it to COS nevertheless'
       : 'is not known here'
     return { in: where, pointer: at(params['additionalProperty']), detail }
   }
