@@ -86,7 +86,7 @@ t.test('PUT of a set rejects more values than it validates in time', async t => 
     ['nested', inSet(`{"X":${'['.repeat(500_000)}${']'.repeat(500_000)}}`), '', /50000 values/],
     ['in one', inSet('{}', `{"Filter":{"Tag":${list(5_000, '{}')}}}`), '/InventoryConfigurations/1', /5000 values/],
     ['beside them', `{${Array.from({ length: 5_001 }, (_, index) => `"u${index}":1`).join()}}`, '', /5000 values/],
-    ['configurations', inSet(...Array(1_001).fill('{}')), '/InventoryConfigurations', /must be 1000 at most/]
+    ['configurations', inSet(...Array(1_001).fill('{}')), '/InventoryConfigurations', /must have at most 1000 items/]
   ]
   for (const [name, body, pointer, detail] of cases) {
     const rejected = await call('PUT', collection, body)
