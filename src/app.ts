@@ -37,7 +37,7 @@ import { addDocumentation } from './http/documentation.ts'
 import type { OpenApiDocuments } from './http/documentation.ts'
 import { problemReplies, replyToRouterError } from './http/errors/problem-replies.ts'
 import { instrumentation } from './http/instrumentation.ts'
-import { measureLateness } from './http/load-shedding.ts'
+import { measureEventLoopDelay } from './http/load-shedding.ts'
 import { metricsRoute } from './http/metrics-route.ts'
 import { describeRoutes } from './http/openapi-document.ts'
 import { parseQuery } from './http/query.ts'
@@ -95,7 +95,9 @@ export async function buildApp (dependencies: Dependencies): Promise<FastifyInst
   closeFailedHandshakes(app)
   closeUnusedOnClose(app, connections)
   rejectConnect(app, connections)
-  await app.register(admission, { lifecycle, allowedHosts: dependencies.allowedHosts, lateness: measureLateness() })
+  await app.register(admission, {
+    lifecycle, allowedHosts: dependencies.allowedHosts, eventLoopDelay: measureEventLoopDelay()
+  })
   acceptJsonOnly(app)
   for (const schema of [
     InventoryConfigurationSchema, InventoryConfigurationInputSchema, InventoryJobInputSchema, InventoryJobSchema,
@@ -142,7 +144,7 @@ export async function buildMetricsApp (
   await app.register(problemReplies)
   await app.register(exchanges, { connections, lifecycle })
   rejectConnect(app, connections)
-  await app.register(admission, { lifecycle, allowedHosts: undefined, lateness: measureLateness() })
+  await app.register(admission, { lifecycle, allowedHosts: undefined, eventLoopDelay: measureEventLoopDelay() })
   await app.register(metricsRoute, { metrics })
   return app
 }

@@ -1,6 +1,4 @@
-/**
- * The service on an embedded COS emulator, to try it out: nothing to configure, nothing kept, no account needed.
- */
+/** Runs the service on an embedded COS emulator. It needs no configuration and no account, and stores nothing. */
 import './inspector-off.ts'
 import { pino } from 'pino'
 import { readConfig } from './config/config.ts'
@@ -46,6 +44,6 @@ curl -i '${inventories}?all=true'
 
 main().catch((error: unknown) => {
   const { code, message, port } = error as NodeJS.ErrnoException & { port?: number }
-  console.error(code === 'EADDRINUSE' ? `Port ${port} is taken: set PORT to another one.` : message)
+  console.error(code === 'EADDRINUSE' ? `Port ${port} is in use. Set PORT to another one.` : message)
   process.exit(1)
 })

@@ -176,20 +176,20 @@ export const problemTable = {
 /** A code of {@link problemTable}. */
 export type ProblemCode = keyof typeof problemTable
 
-/** One thing wrong with a request: which part, where in it (RFC 6901 pointer), and what to do. */
+/** One issue of a request: its part, its place (RFC 6901 pointer) and the remedy. */
 export interface ValidationIssue {
   in: 'path' | 'query' | 'header' | 'body'
   pointer: string
   detail: string
 }
 
-/** What COS said about an exchange, as far as callers may know it. */
+/** Ids of an exchange with COS. Callers may see them. */
 export interface CosContext {
   requestId?: string | undefined
   traceId?: string | undefined
 }
 
-/** What else is known of a failure. */
+/** Further properties of a {@link ServiceError}. */
 export interface ServiceErrorOptions {
   cause?: unknown
   errors?: ValidationIssue[] | undefined
@@ -200,7 +200,10 @@ export interface ServiceErrorOptions {
   mayHaveTakenEffect?: boolean
 }
 
-/** A failure a caller is told about. `detail` says what to do and never quotes a secret or an inner message. */
+/**
+ * A failure that is reported to the caller. `detail` says what happened and what to do. It never quotes a secret or the
+ * message of a cause.
+ */
 export class ServiceError extends Error {
   readonly code: string
   readonly status: number
@@ -212,12 +215,12 @@ export class ServiceError extends Error {
   readonly retryAfterSeconds: number | undefined
   /** The value of WWW-Authenticate (RFC 9110, section 11.6.1). */
   readonly challenge: string | undefined
-  /** Whether COS may have carried out what was asked of it all the same. */
+  /** Whether COS may have made the change despite the failure. */
   readonly mayHaveTakenEffect: boolean
 
   /**
-   * @param kind a code of the table, or COS's own code with the status it is answered with
-   * @param detail what happened and what the caller can do
+   * @param kind a code of the table, or a code of COS with the status of the response
+   * @param detail what happened, and what the caller can do
    */
   constructor (
     kind: ProblemCode | { code: string, status: number, title: string },

@@ -9,13 +9,13 @@ import type { ConfigError } from './config/environment.ts'
 const timeoutMs = 2_000
 
 /**
- * The health check of the image: exit code 0 when the service beside it answers /livez, else 1. Where clients must show
- * a certificate, which this has none of, a finished handshake is the sign of life.
+ * Checks the health of the service beside it. Exits with 0 if `/livez` returns 200, else with 1. If the service
+ * requires client certificates, a finished handshake is enough, because this process has no certificate.
  */
 function check ({ host, port, tls }: Listener): void {
   const own = new Map([['0.0.0.0', '127.0.0.1'], ['::', '::1']])
   const address = { host: own.get(host) ?? host, port, timeout: timeoutMs }
-  // The certificate is for the callers' name of this host, not for localhost; nothing is sent that needs protection.
+  // The certificate is not checked: it names the public host, and the request contains no secret.
   const unchecked = { ...address, rejectUnauthorized: false }
   const failed = ({ code }: NodeJS.ErrnoException) => { fail(String(code)) }
   const timedOut = () => { fail(`no response within ${timeoutMs} ms`) }
@@ -42,7 +42,7 @@ function listenerOrFail (): Listener {
   try {
     return readListener(process.env)
   } catch (error) {
-    return fail((error as ConfigError).faults.join('; '))
+    return fail((error as ConfigError).issues.join('; '))
   }
 }
 

@@ -1,8 +1,8 @@
 /**
- * `npm run key -- --name billing` (in the image: `dist/key.js --name billing`) makes a bearer key for a caller. It
- * prints the key, which is kept nowhere, and the entry for the callers file, which holds the key's hash. While keys
- * rotate, only the hash is wanted: a caller may have several in its `keys`. Exits with 1 and says how it is used when
- * the name is missing or not one a caller may have.
+ * `npm run key -- --name billing` (in the image: `dist/key.js --name billing`) creates a bearer key for a caller. It
+ * prints the key, which is stored nowhere, and the entry for the callers file, which contains the hash. To rotate keys,
+ * add only the hash: a caller may have several `keys`. Exits with 1 and prints the usage if the name is missing or
+ * invalid.
  */
 import { parseArgs } from 'node:util'
 import { createKey } from './callers/key.ts'
@@ -15,10 +15,10 @@ if (name === undefined) {
 } else {
   const { key, hash } = createKey()
   const allow = [{ actions: ['cos:GetBucketInventory'], buckets: ['examplebucket-1250000000'] }]
-  process.stdout.write(`# The key of ${name}, shown this once:
+  process.stdout.write(`# The key of ${name}, which is shown only once:
 ${key}
 
-# Its entry in callers of the callers file. Edit allow: as it stands, the caller may read this one bucket.
+# Its entry for the callers file. Edit allow: here the caller may only read this bucket.
 ${JSON.stringify({ name, keys: [hash], allow }, null, 2)}
 `)
 }

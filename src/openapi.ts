@@ -7,7 +7,7 @@ import { createMetrics } from './metrics.ts'
 import { version } from './service.ts'
 import { createPassingTracer } from './tracing/tracing.ts'
 
-// The document comes from the routes' schemas; nothing is called.
+// The document comes from the schemas of the routes. No dependency is called.
 const unused = {} as never
 
 /** Writes `openapi/` from the routes. A running service serves these files. */

@@ -1,8 +1,8 @@
 import { inspect } from 'node:util'
 
 /**
- * A text that must not be printed by accident: in JSON, in a template, in a log line or under `util.inspect` it is
- * `[secret]`, also deep inside an error or its cause. What needs the text itself says so with {@link Secret.reveal}.
+ * A text that is not printed by accident. In JSON, templates, log lines and `util.inspect` it is `[secret]`, also deep
+ * inside an error or its cause. Only {@link Secret.reveal} returns the text.
  */
 export class Secret {
   readonly #text: string
@@ -11,7 +11,7 @@ export class Secret {
     this.#text = text
   }
 
-  /** The text itself, for a signature, a header or a comparison and nothing else. */
+  /** Returns the text itself, for a signature, a header or a comparison only. */
   reveal (): string {
     return this.#text
   }

@@ -9,10 +9,11 @@ import { openOutputs } from './logging/log.ts'
 import { startService } from './service.ts'
 import type { Service } from './service.ts'
 
-/** The process: environment in, exit code out. 0 after a stop, 1 when it cannot start. */
+/** Runs the process. Exits with 0 after a stop, and with 1 if it cannot start. */
 async function main (): Promise<void> {
-  // V8 allocates in the old generation what seldom dies young. With many requests under way their objects look like
-  // that, and only mark-compacts free them. NODE_OPTIONS does not take this; a V8 without it says so and goes on.
+  // V8 allocates long-lived objects in the old generation. With many requests in flight their objects look long-lived,
+  // and only mark-compact frees them. NODE_OPTIONS does not accept this flag. A V8 without it prints a warning and
+  // continues.
   setFlagsFromString('--no-allocation-site-pretenuring')
   const config = configOrExit()
   const outputs = await openOutputs()
@@ -23,14 +24,14 @@ async function main (): Promise<void> {
     process.exit(1)
   }
   const crash = (error: unknown) => {
-    // Makes room for the line, which a full buffer would drop.
+    // A full buffer would drop the line.
     outputs.stdout.drain()
-    logger.fatal(whatIsKnownOf(error), 'the service cannot go on')
+    logger.fatal(loggableError(error), 'unexpected error, exiting')
     abort()
   }
   process.on('uncaughtException', crash)
   process.on('unhandledRejection', crash)
-  // Signals are listened to first: one can arrive as soon as somebody sees the port open.
+  // Listeners of signals come first: a signal can arrive as soon as the port is open.
   const starting = startService(config, logger, outputs).catch((error: unknown) => exit(logger, error))
 
   let stopping = false
@@ -39,7 +40,7 @@ async function main (): Promise<void> {
     stopping = true
     logger.info({ signal }, 'stopping')
     void starting.then(service => service.stop()).then(inTime => {
-      if (!inTime) logger.warn({ graceMs: config.shutdownGraceMs }, 'requests under way were cut')
+      if (!inTime) logger.warn({ graceMs: config.shutdownGraceMs }, 'grace period ended, requests were aborted')
       logger.info('stopped')
       process.exit(0)
     })
@@ -55,25 +56,25 @@ function configOrExit (): Config {
   try {
     return readConfig(process.env)
   } catch (error) {
-    sayFaults(error as ConfigError)
+    printAndExit(error as ConfigError)
   }
 }
 
-/** Not its other properties, which can hold bytes of an answer, and so a signature. */
-function whatIsKnownOf (error: unknown): object {
+/** Returns the loggable part of an error. Other properties can contain bytes of a response, and so a signature. */
+function loggableError (error: unknown): object {
   const { name, code, stack } = (error ?? {}) as Partial<NodeJS.ErrnoException>
   return { error: { name, code, stack } }
 }
 
-function sayFaults ({ message }: ConfigError): never {
+function printAndExit ({ message }: ConfigError): never {
   console.error(message)
   process.exit(1)
 }
 
 function exit (logger: Logger, error: unknown): never {
-  if (error instanceof ConfigError) sayFaults(error)
+  if (error instanceof ConfigError) printAndExit(error)
   const { code, message } = error as NodeJS.ErrnoException
-  logger.fatal({ code }, `cannot start: ${message}`)
+  logger.fatal({ code, cause: message }, 'cannot start')
   process.exit(1)
 }
 

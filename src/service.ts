@@ -19,7 +19,7 @@ import type { CosClient } from './upstream.ts'
 import { createFetcher } from './outbound/fetch-json.ts'
 import { ConnectionRegistry } from './http/connections/connection-registry.ts'
 import { readOpenApiDocuments } from './http/documentation.ts'
-import { createLifecycle, cutRequests, shutDown } from './http/connections/graceful-shutdown.ts'
+import { createLifecycle, reportAborted, shutDown } from './http/connections/graceful-shutdown.ts'
 import { addTlsRenewal, readTls } from './http/connections/tls.ts'
 import type { Outputs } from './logging/log.ts'
 import { createMetrics } from './metrics.ts'
@@ -78,7 +78,7 @@ export async function startService (config: Config, logger: Logger, outputs: Out
     url,
     metricsUrl,
     reload: () => reloader.reloadAll(),
-    cut: () => { cutRequests(lifecycle) },
+    cut: () => { reportAborted(lifecycle) },
     stop: () => shutDown(app, lifecycle, connections, { delayMs, graceMs })
   }
 }
@@ -154,7 +154,7 @@ function openFiles (config: Config, { logger, outputs, reloader, verifier }: Sur
     try {
       return read()
     } catch (error) {
-      faults.push(...error instanceof ConfigError ? error.faults : [`${what}: ${(error as Error).message}`])
+      faults.push(...error instanceof ConfigError ? error.issues : [`${what}: ${(error as Error).message}`])
       return undefined
     }
   }

@@ -1,7 +1,7 @@
 /** Wires the parts that call COS. */
 import type { Logger } from 'pino'
 import type { Config } from './config/config.ts'
-import { isPlace } from './config/formats.ts'
+import { isBucketAndRegion } from './config/formats.ts'
 import { createCosClock } from './cos/client/clock.ts'
 import { createConcurrencyLimiter } from './cos/client/concurrency-limiter.ts'
 import { createAttempts } from './cos/client/retry.ts'
@@ -42,7 +42,7 @@ export function createCosClient (
   const budget = createRetryBudget(steadyNow)
   const attempts = createAttempts(
     config, { limiter, budget, clock, credentials, observer: metrics, transport, now: steadyNow })
-  const listBuckets = createBucketList(config, { attempts, now: steadyNow, isPlace })
+  const listBuckets = createBucketList(config, { attempts, now: steadyNow, isBucketAndRegion })
   const regions = createRegions(config, { listBuckets, log, now: steadyNow })
   const inventories = createInventories(config, { attempts })
   return { source, credentials, clock, limiter, transport, attempts, regions, inventories }

@@ -1,7 +1,7 @@
 import type { Callers } from './callers.ts'
 import { parseCallers } from './callers-file.ts'
 
-/** AUTH=none: whoever asks is the one caller there is, and may do everything. */
+/** Creates the callers for AUTH=none: each request belongs to one caller, `anyone`, that has all permissions. */
 export function createAnyone (): Pick<Callers, 'identify' | 'unreachable'> {
   const [anyone] = parseCallers(JSON.stringify({
     callers: [{ name: 'anyone', keys: [], allow: [{ actions: ['cos:*'], buckets: ['*'], destinations: ['*'] }] }]

@@ -8,7 +8,7 @@ import type { CertificateRule } from './certificate.ts'
 import { compileGlob } from './glob.ts'
 import type { Glob } from './glob.ts'
 
-/** What a caller may do: any of the actions, on any of the buckets. */
+/** Permissions: any of the actions, on any of the buckets. */
 export interface Statement {
   readonly actions: ReadonlySet<Action>
   readonly buckets: readonly Glob[]
@@ -18,12 +18,12 @@ export interface Statement {
   readonly destinations: readonly Glob[] | undefined
 }
 
-/** Someone who may call, how to recognise them, and what they may do. */
+/** A caller, its ways to authenticate and its permissions. */
 export interface Caller {
   readonly name: string
   /** SHA-256 digests of bearer keys, 32 bytes each. */
   readonly keys: readonly Buffer[]
-  /** What the claims of a token must be. */
+  /** Claims that a token must have. */
   readonly claims: Readonly<Record<string, unknown>> | undefined
   readonly certificate: CertificateRule | undefined
   /** Undefined for the limit of the service, 0 for none. */
@@ -32,19 +32,19 @@ export interface Caller {
 }
 
 /**
- * Reads the text of a callers file.
+ * Parses the text of a callers file.
  *
- * @throws {ConfigError} naming every fault and its place (RFC 6901), never a value: it could be a key
+ * @throws {ConfigError} with every issue and its place (RFC 6901). It never quotes a value, which could be a key.
  */
 export function parseCallers (text: string): Caller[] {
   const document = parseJson(text)
-  // The first fault of a place says what is wrong; what else is said there follows from it.
-  const faults = new Map<string, string>()
-  for (const { pointer, detail } of [...shapeFaults(document), ...otherFaults(document)]) {
-    if (!faults.has(pointer)) faults.set(pointer, detail)
+  // The first issue of a place says what is wrong. Further issues follow from it.
+  const issues = new Map<string, string>()
+  for (const { pointer, detail } of [...schemaIssues(document), ...furtherIssues(document)]) {
+    if (!issues.has(pointer)) issues.set(pointer, detail)
   }
-  if (faults.size === 0) return (document as CallersFile).callers.map(toCaller)
-  throw new ConfigError([...faults].map(([pointer, detail]) => `CALLERS_FILE: ${pointer || 'the document'} ${detail}`))
+  if (issues.size === 0) return (document as CallersFile).callers.map(toCaller)
+  throw new ConfigError([...issues].map(([pointer, detail]) => `CALLERS_FILE: ${pointer || 'the document'} ${detail}`))
 }
 
 function parseJson (text: string): unknown {
@@ -55,21 +55,24 @@ function parseJson (text: string): unknown {
   }
 }
 
-interface Fault {
+interface Issue {
   pointer: string
   detail: string
 }
 
-function shapeFaults (document: unknown): Fault[] {
+function schemaIssues (document: unknown): Issue[] {
   return [...Errors(CallersFileSchema, document)].map(error => {
-    if (error.type === ValueErrorType.ObjectAdditionalProperties) return faultOfUnknown(error.path)
+    if (error.type === ValueErrorType.ObjectAdditionalProperties) return unknownPropertyIssue(error.path)
     if (error.type === ValueErrorType.ObjectRequiredProperty) return { pointer: error.path, detail: 'is required' }
     return { pointer: error.path, detail: `must be ${error.schema.description}${hintAt(error)}` }
   })
 }
 
-/** A long name, or an odd one, could be a key in the wrong place: then only the object it is in is named. */
-function faultOfUnknown (pointer: string): Fault {
+/**
+ * Returns the issue of an unknown property. A long or unusual name could be a misplaced key, so only its object is
+ * named.
+ */
+function unknownPropertyIssue (pointer: string): Issue {
   const end = pointer.lastIndexOf('/')
   return /^[$\w.-]{1,32}$/.test(pointer.slice(end + 1))
     ? { pointer, detail: 'is not known here' }
@@ -82,30 +85,33 @@ function hintAt ({ path, value }: ValueError): string {
     : ''
 }
 
-/** What the schema cannot say. The document may still have any shape, so that all faults are named together. */
-function otherFaults (document: unknown): Fault[] {
-  const faults: Fault[] = []
+/**
+ * Returns issues that the schema cannot express. Accepts a document of any shape, so that all issues are reported at
+ * once.
+ */
+function furtherIssues (document: unknown): Issue[] {
+  const issues: Issue[] = []
   const places = new Map<string, string>()
-  const refuseRepeated = (value: unknown, pointer: string) => {
+  const rejectDuplicate = (value: unknown, pointer: string) => {
     if (typeof value !== 'string') return
     const earlier = places.get(value)
     if (earlier === undefined) places.set(value, pointer)
-    else faults.push({ pointer, detail: `is the same as ${earlier}` })
+    else issues.push({ pointer, detail: `is the same as ${earlier}` })
   }
   for (const [index, caller] of arrayOf(membersOf(document)['callers']).entries()) {
     const pointer = `/callers/${index}`
     const { name, keys, jwt, certificate } = membersOf(caller)
-    refuseRepeated(name, `${pointer}/name`)
-    for (const [which, key] of arrayOf(keys).entries()) refuseRepeated(key, `${pointer}/keys/${which}`)
+    rejectDuplicate(name, `${pointer}/name`)
+    for (const [which, key] of arrayOf(keys).entries()) rejectDuplicate(key, `${pointer}/keys/${which}`)
     if (keys === undefined && jwt === undefined && certificate === undefined) {
-      faults.push({ pointer, detail: 'needs at least one of keys, jwt and certificate' })
+      issues.push({ pointer, detail: 'needs at least one of keys, jwt and certificate' })
     }
     const { subject } = membersOf(certificate)
     if (typeof subject === 'string' && parseSubject(subject) === undefined) {
-      faults.push({ pointer: `${pointer}/certificate/subject`, detail: 'must be attributes such as O=corp, CN=billing' })
+      issues.push({ pointer: `${pointer}/certificate/subject`, detail: 'must be attributes such as O=corp, CN=billing' })
     }
   }
-  return faults
+  return issues
 }
 
 function arrayOf (value: unknown): unknown[] {

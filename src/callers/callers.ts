@@ -11,46 +11,49 @@ import type { JwtVerifier } from './jwt.ts'
 export type { Caller } from './callers-file.ts'
 export type { PresentedCertificate } from './certificate.ts'
 
-/** What a request brings to be recognised by. */
+/** The credentials of a request. */
 export interface Presented {
   /** The value of the Authorization header. */
   authorization: string | undefined
-  /** Of a client that TLS has accepted. */
+  /** The client certificate that TLS accepted. */
   certificate: PresentedCertificate | undefined
 }
 
-/** Those who may call. */
+/** Identifies callers. */
 export interface Callers {
   /**
-   * Who sent a request; undefined for somebody unknown. A request with an Authorization header is judged by it alone,
-   * so that a wrong key never passes for the sake of the machine it comes from.
+   * Returns the caller of a request; undefined if it is unknown. If there is an Authorization header, only that header
+   * counts. A client certificate does not make up for a wrong key.
    *
    * @throws {ServiceError} IssuerUnreachable
    */
   identify (presented: Presented): Promise<Caller | undefined>
   /**
-   * Reads the callers anew, for the requests that come after.
+   * Reads the callers again, for subsequent requests.
    *
-   * @throws {ConfigError} naming every fault; the callers stay who they were
+   * @throws {ConfigError} with every issue; the previous callers stay in effect
    */
   reload (): void
-  /** Names of callers who can never be recognised: by token or certificate only, and this service checks neither. */
+  /**
+   * Returns the names of callers that cannot authenticate. They have only tokens or certificates, and this service does
+   * not check them.
+   */
   unreachable (): string[]
 }
 
 interface CallersOptions {
-  /** Gives the text of the callers file. */
+  /** Returns the text of the callers file. */
   read: () => string
-  /** Without one, no token is taken. */
+  /** Undefined rejects every token. */
   verifier?: JwtVerifier | undefined
-  /** Whether clients must show a certificate. */
+  /** Whether TLS requires client certificates. */
   tls: boolean
 }
 
 /**
- * The callers of a file.
+ * Creates the callers of a callers file.
  *
- * @throws {ConfigError} naming every fault of the file
+ * @throws {ConfigError} with every issue of the file
  */
 export function createCallers ({ read, verifier, tls }: CallersOptions): Callers {
   let callers = readCallers(read)
@@ -93,12 +96,12 @@ function readCallers (read: () => string): Caller[] {
   return parseCallers(text)
 }
 
-/** RFC 6750, section 2.1, with the blanks and the letter case that RFC 9110, section 11, leaves free. */
+/** RFC 6750, section 2.1. RFC 9110, section 11, allows several spaces and any letter case. */
 const bearer = /^Bearer +([A-Za-z0-9._~+/-]+=*)$/i
 
 /**
- * Whose key a bearer token is. Hashes are compared, so that the time a comparison takes tells nothing about a key, and
- * all of them to the end, so that it does not tell either which caller comes how far down in the file.
+ * Returns the caller that owns a bearer token. Comparing hashes makes the duration independent of the key. Comparing
+ * all of them makes it independent of the position in the file.
  */
 function ownerOf (token: string, callers: readonly Caller[]): Caller | undefined {
   const digest = hash('sha256', token, 'buffer')
@@ -112,8 +115,8 @@ function ownerOf (token: string, callers: readonly Caller[]): Caller | undefined
 }
 
 /**
- * Three parts in base64url of which the first is a header with an algorithm (RFC 7515, section 7.1). Looked at without
- * jose, which is loaded only where an issuer is configured.
+ * Returns whether a token has the form of a JWT: three parts in base64url, the first with an algorithm (RFC 7515,
+ * section 7.1). Does not use jose, which is loaded only if an issuer is configured.
  */
 function isJwt (token: string): boolean {
   const [, header] = /^([\w-]+)\.[\w-]+\.[\w-]*$/.exec(token) ?? []

@@ -1,26 +1,29 @@
 import { isIP } from 'node:net'
 import { isDeepStrictEqual } from 'node:util'
 
-/** Names of a client certificate as Node's `X509Certificate` gives them. */
+/** Names of a client certificate, as the `X509Certificate` of Node returns them. */
 export interface PresentedCertificate {
   /**
-   * One relative name a line, escaped as RFC 4514, section 2.4, says: `O=corp\nCN=billing`. Node gives undefined where
-   * it is empty, as in certificates that identify by subjectAltName alone.
+   * One relative name per line, escaped per RFC 4514, section 2.4: `O=corp\nCN=billing`. Undefined when it is empty:
+   * some certificates identify by subjectAltName alone.
    */
   subject: string | undefined
-  /** `DNS:a.example, URI:spiffe://corp/billing`; a value with anything special in it is a JSON string. */
+  /** `DNS:a.example, URI:spiffe://corp/billing`. A value with special characters is a JSON string. */
   subjectAltName: string | undefined
 }
 
-/** How a caller is recognized by its certificate; `san` may begin with the type of the name, such as `URI:`. */
+/** A rule that recognizes a certificate. `san` may begin with the type of the name, such as `URI:`. */
 export type CertificateRule = { readonly san: string } | { readonly subject: string }
 
 /**
- * Whether a certificate that TLS has accepted is the one a rule means. `san` must equal type and value of one subject
- * alternative name (DNS, URI, email or IP address). A rule without a type has the one its value looks like: a DNS name
- * with the text of a URI, which an authority may issue to somebody else, does not match it. `subject` must have the
- * same attributes, all of them and no more, in any order. Values are compared as they are, letter case too, which is
- * stricter than RFC 5280, section 7.1.
+ * Returns whether a certificate that TLS accepted matches a rule. The comparison is case-sensitive, which is stricter
+ * than RFC 5280, section 7.1.
+ *
+ * `san` must equal type and value of one subject alternative name (DNS, URI, email or IP address). A rule without a
+ * type gets the type that its value looks like. A DNS name with the text of a URI does not match such a rule. An
+ * authority may issue that name to another client.
+ *
+ * `subject` must have the same attributes in any order, and no others.
  */
 export function matchesCertificate (rule: CertificateRule, presented: PresentedCertificate): boolean {
   if ('san' in rule) return alternativeNames(presented.subjectAltName ?? '').includes(typedName(rule.san))
@@ -28,13 +31,13 @@ export function matchesCertificate (rule: CertificateRule, presented: PresentedC
   return attributes !== undefined && isDeepStrictEqual(attributes, parseSubject(rule.subject))
 }
 
-// Each piece ends where the next one can begin, so that no input is tried in two ways. Blanks around a value are
-// removed afterwards: an expression for them takes quadratic time.
+// Each piece ends where the next one can begin, so that no input is matched in two ways. Spaces around a value are
+// removed afterwards, because an expression for them takes quadratic time.
 const attribute = /\s*([A-Za-z][A-Za-z0-9-]*|[0-9]+(?:\.[0-9]+)+) *=((?:\\.|[^\\,+\n])*)(?:[,+\n]|$)/gsy
 
 /**
- * The attributes of a distinguished name, sorted, in a form that equal ones share; undefined when the text is none.
- * Reads what Node gives and what people write (RFC 4514): comma, plus sign and line feed separate unless escaped.
+ * Returns the attributes of a distinguished name, sorted and normalized; undefined if the text is not one. Accepts the
+ * form of Node and the usual form (RFC 4514): comma, plus sign and line feed separate unless escaped.
  */
 export function parseSubject (text: string): string[] | undefined {
   const found = [...text.matchAll(attribute)]
@@ -42,7 +45,7 @@ export function parseSubject (text: string): string[] | undefined {
   return found.map(([, type = '', value = '']) => `${type.toUpperCase()}=${unescaped(trimmed(value))}`).sort()
 }
 
-/** Removes the blanks around a value, but not one that a backslash escapes. */
+/** Removes the spaces around a value, except one that a backslash escapes. */
 function trimmed (value: string): string {
   const start = value.search(/[^ ]|$/)
   let end = value.length
@@ -52,7 +55,10 @@ function trimmed (value: string): string {
   return value.slice(start, backslashes % 2 === 0 ? end : end + 1)
 }
 
-/** RFC 4514, section 3: a backslash before a character stands for it, and before two hex digits for a byte of UTF-8. */
+/**
+ * Decodes escapes (RFC 4514, section 3). A backslash escapes the next character. Before two hex digits it stands for a
+ * byte of UTF-8.
+ */
 function unescaped (value: string): string {
   return value.replace(/((?:\\[0-9A-Fa-f]{2})+)|\\(.)/gs, (_, bytes: string | undefined, character: string) =>
     bytes === undefined ? character : Buffer.from(bytes.replaceAll('\\', ''), 'hex').toString())
@@ -72,8 +78,8 @@ function typedName (name: string): string {
 }
 
 /**
- * The alternative names of a certificate as type and value. Node writes a value that could be taken for more than
- * itself as a JSON string, comma included (CVE-2021-44532): what stands in quotes is one value, whatever it says.
+ * Returns the alternative names of a certificate as type and value. Node writes an ambiguous value as a JSON string,
+ * including its commas (CVE-2021-44532). A quoted text is therefore one value.
  */
 function alternativeNames (text: string): string[] {
   return [...text.matchAll(alternativeName)]

@@ -1,10 +1,10 @@
-/** Whether a name fits, as a whole. */
+/** Returns whether a whole name matches a pattern. */
 export type Glob = (name: string) => boolean
 
 /**
- * A matcher for a pattern in which `*` stands for any run of characters, also none, and everything else for itself.
- * Between the stars the leftmost place is always as good as any other, so that nothing is ever tried twice: a pattern
- * of many stars costs no more than one search for each of its pieces.
+ * Compiles a pattern. `*` matches any run of characters, including none. Every other character matches itself. The
+ * matcher takes the leftmost match of each piece between two stars and never backtracks. A pattern of many stars costs
+ * one search per piece.
  */
 export function compileGlob (pattern: string): Glob {
   const [prefix = '', ...pieces] = pattern.split('*')

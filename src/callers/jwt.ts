@@ -6,16 +6,16 @@ import { createKeySet } from './key-set.ts'
 import type { KeySetOptions } from './key-set.ts'
 
 export interface JwtOptions extends KeySetOptions {
-  /** Wall clock, in milliseconds since 1970: `exp` and `nbf` are stated in its terms. */
+  /** Wall clock, in milliseconds since 1970, for `exp` and `nbf`. */
   now: () => number
 }
 
-/** Checks the tokens of one issuer. */
+/** Verifies the tokens of one issuer. */
 export interface JwtVerifier {
   /**
-   * The claims of a token; undefined for one that is not good, for whatever reason.
+   * Returns the claims of a token; undefined if it is invalid for any reason.
    *
-   * @throws {ServiceError} IssuerUnreachable while the keys of the issuer could never be fetched
+   * @throws {ServiceError} IssuerUnreachable until the keys of the issuer have been fetched once
    */
   verify (token: string): Promise<JWTPayload | undefined>
   /** Fetches the keys ahead of the first token. Never throws. */
@@ -23,17 +23,17 @@ export interface JwtVerifier {
 }
 
 /**
- * Signatures by a private key only (RFC 8725, section 3.1): with `none` anybody, and with HMAC anybody who can read
- * the public key could make tokens.
+ * Asymmetric signatures only (RFC 8725, section 3.1). With `none`, every client could create tokens. With HMAC, every
+ * client that knows the public key could.
  */
 const algorithms = [
   'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'
 ]
 
 /**
- * The check of JSON Web Tokens (RFC 7519, RFC 8725): signed with a key the issuer publishes at its one configured
- * address, whatever the token itself says of keys; for our audience; and within its time, of which `exp` must be there.
- * Clocks may differ by 30 seconds.
+ * Creates a verifier of JSON Web Tokens (RFC 7519, RFC 8725). A token must be signed with a key that the issuer
+ * publishes at the configured URL. Keys that the token itself names are ignored. The audience must match, and `exp` is
+ * required. Clocks may differ by 30 seconds.
  */
 export function createJwtVerifier ({ jwksUrl, issuer, audience }: JwtConfig, options: JwtOptions): JwtVerifier {
   const { now, log } = options
@@ -45,13 +45,13 @@ export function createJwtVerifier ({ jwksUrl, issuer, audience }: JwtConfig, opt
     }
     let used: LocalJWKSet | undefined
     try {
-      // Asked for after the header has been looked at: a token that cannot be good needs no keys.
+      // jose calls this after it has checked the header. A token with an invalid header needs no keys.
       return await payloadOf(token, async (...header) => {
         used = await keySet.current()
         return used(...header)
       }, rules)
     } catch (error) {
-      if (used === undefined || !isForLackOfKey(error, token)) throw error
+      if (used === undefined || !isKeyMissing(error, token)) throw error
       const other = await keySet.otherThan(used)
       if (other === undefined) throw error
       return payloadOf(token, other, rules)
@@ -65,7 +65,7 @@ export function createJwtVerifier ({ jwksUrl, issuer, audience }: JwtConfig, opt
         return await check(token)
       } catch (error) {
         if (error instanceof ServiceError) throw error
-        // Not the error: it holds the values of the claims.
+        // The error itself contains the values of the claims.
         const { code, name, claim } = error as { code?: unknown, name: string, claim?: unknown }
         log.debug({ reason: typeof code === 'string' ? code : name, claim }, 'token rejected')
         return undefined
@@ -74,7 +74,7 @@ export function createJwtVerifier ({ jwksUrl, issuer, audience }: JwtConfig, opt
   }
 }
 
-/** A token without a key id may be signed with any of several keys: whichever fits. */
+/** Returns the claims of a token. Without a key id, any key of the set may have signed it, so each one is tried. */
 async function payloadOf (token: string, keys: JWTVerifyGetKey, rules: JWTVerifyOptions): Promise<JWTPayload> {
   try {
     return (await jwtVerify(token, keys, rules)).payload
@@ -84,7 +84,7 @@ async function payloadOf (token: string, keys: JWTVerifyGetKey, rules: JWTVerify
       try {
         return (await jwtVerify(token, key, rules)).payload
       } catch (mismatch) {
-        // An error that is not jose's own comes of a key that is broken or too short: then another may fit.
+        // Other errors come from a malformed or short key. Another key may still match.
         const isAboutClaims = mismatch instanceof errors.JOSEError &&
           !(mismatch instanceof errors.JWSSignatureVerificationFailed)
         if (isAboutClaims) throw mismatch
@@ -94,8 +94,8 @@ async function payloadOf (token: string, keys: JWTVerifyGetKey, rules: JWTVerify
   }
 }
 
-/** Whether newer keys could make a token good. Without a key id, any signature may be one of a new key. */
-function isForLackOfKey (error: unknown, token: string): boolean {
+/** Returns whether newer keys could make a token valid. Without a key id, a new key may have signed it. */
+function isKeyMissing (error: unknown, token: string): boolean {
   return error instanceof errors.JWKSNoMatchingKey ||
     (error instanceof errors.JWSSignatureVerificationFailed && decodeProtectedHeader(token).kid === undefined)
 }

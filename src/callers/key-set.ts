@@ -5,19 +5,19 @@ import { ServiceError } from '../errors.ts'
 import { directFetcher } from '../outbound/fetch-json.ts'
 import type { Fetcher } from '../outbound/fetch-json.ts'
 
-/** From one failed fetch to the next, as long as there has been no set. */
+/** Least time between two fetches while there is no key set. */
 const firstFloorMs = 1_000
 
-/** After this the set is fetched again, so that a key its issuer has withdrawn does not stay good for ever. */
+/** Age at which the key set is fetched again. A key that the issuer has withdrawn becomes invalid then. */
 const maxAgeMs = 10 * 60_000
 
 export interface KeySetOptions {
-  /** Monotonic clock, in milliseconds: measures the age of a set and the time between fetches. */
+  /** Monotonic clock, in milliseconds. Measures the age of the key set and the time between fetches. */
   steadyNow: () => number
   log: Pick<Logger, 'warn' | 'debug'>
-  /** From a failed fetch, or one that a token with an unknown key has caused, to the next; 10,000 by default. */
+  /** Least time from a failed fetch, or one for an unknown key, to the next. In milliseconds; 10,000 by default. */
   floorMs?: number
-  /** Reaches the issuer; directly by default. */
+  /** Fetches the key set; without a proxy by default. */
   fetcher?: Fetcher
 }
 
@@ -25,18 +25,21 @@ export interface KeySet {
   /** Fetches ahead of the first token. Never throws. */
   start (): Promise<void>
   /**
-   * The last set that could be fetched, however old.
+   * Returns the key set that was fetched last, of any age.
    *
-   * @throws {ServiceError} IssuerUnreachable while there has been none
+   * @throws {ServiceError} IssuerUnreachable while there is none
    */
   current (): Promise<LocalJWKSet>
-  /** Another set than the one that lacks a key, when there is one or one can be fetched now. */
+  /**
+   * Returns another key set than the given one, which lacks a key; undefined if there is none. Fetches it if needed.
+   */
   otherThan (set: LocalJWKSet): Promise<LocalJWKSet | undefined>
 }
 
 /**
- * The public keys of an issuer (RFC 7517, section 5). One fetch serves all who wait for it. Neither tokens with made-up
- * keys nor an issuer that is down can cause more than one fetch in `floorMs`, or in a second while there is no set yet.
+ * Creates the key set of an issuer (RFC 7517, section 5). Concurrent callers share one fetch. There is at most one
+ * fetch in `floorMs`, or in a second while there is no key set. Neither invented keys nor an unavailable issuer can
+ * cause more.
  */
 export function createKeySet (
   url: string, { steadyNow, log, floorMs = 10_000, fetcher = directFetcher }: KeySetOptions
@@ -51,11 +54,11 @@ export function createKeySet (
       keys = toKeySet(await fetcher.fetchJson(url))
       fetchedAt = steadyNow()
     } catch (error) {
-      // While no token can be checked at all, callers wait for it.
+      // Callers wait for the first key set, so its fetch is retried sooner.
       notBefore = steadyNow() + (keys === undefined ? Math.min(floorMs, firstFloorMs) : floorMs)
       log.warn({ reason: (error as Error).message }, keys === undefined
-        ? 'the keys of the token issuer could not be fetched: no token can be checked yet'
-        : 'the keys of the token issuer could not be fetched: the last ones stay in use')
+        ? 'key set fetch failed, tokens cannot be verified yet'
+        : 'key set fetch failed, keeping previous keys')
     }
     pending = undefined
   }
@@ -71,8 +74,9 @@ export function createKeySet (
       if (keys === undefined) await refresh()
       else if (steadyNow() - fetchedAt > maxAgeMs) void refresh()
       if (keys !== undefined) return keys
-      throw new ServiceError('IssuerUnreachable', 'The token cannot be checked, because the keys of its issuer could ' +
-        'not be fetched yet. Try again.', { retryAfterSeconds: Math.max(1, Math.ceil((notBefore - steadyNow()) / 1000)) })
+      const retryAfterSeconds = Math.max(1, Math.ceil((notBefore - steadyNow()) / 1000))
+      throw new ServiceError('IssuerUnreachable', 'The token cannot be verified, because the keys of its issuer could ' +
+        `not be fetched yet. Retry in ${retryAfterSeconds} s.`, { retryAfterSeconds })
     },
     async otherThan (set) {
       if (keys === set) {
@@ -85,10 +89,10 @@ export function createKeySet (
   }
 }
 
-/** Entries that are no object are left out: for one of them jose would refuse the whole set. */
+/** Returns the key set in a document. Skips entries that are not objects, for which jose would reject the whole set. */
 function toKeySet (document: unknown): LocalJWKSet {
   const { keys } = (document ?? {}) as { keys?: unknown }
-  if (!Array.isArray(keys)) throw new TypeError('the answer is not a JWK set')
+  if (!Array.isArray(keys)) throw new TypeError('the response is not a JWK set')
   return createLocalJWKSet({ keys: keys.filter(isObject) })
 }
 

@@ -1,8 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto'
 
 /**
- * A new bearer key and what the callers file holds of it. The key is `cip_`, by which scanners can tell a leaked one,
- * and 32 random bytes in base64url (RFC 4648, section 5): too many to guess, so that a plain SHA-256 keeps it safe.
+ * Returns a new bearer key and its hash for the callers file. The prefix `cip_` lets scanners find leaked keys. The
+ * rest is 32 random bytes in base64url (RFC 4648, section 5). They cannot be guessed, so a plain SHA-256 is safe.
  */
 export function createKey (): { key: string, hash: string } {
   const key = `cip_${randomBytes(32).toString('base64url')}`

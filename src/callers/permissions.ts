@@ -3,41 +3,41 @@ import { bucketPattern } from '../contract/names.ts'
 import { textMember } from '../contract/xml-text.ts'
 import type { Caller, Statement } from './callers-file.ts'
 
-/** What a caller wants to do, and where. */
+/** An action on a bucket that a caller requests. */
 export interface Call {
   action: Action
-  /** `BucketName-APPID` out of the path. */
+  /** `BucketName-APPID` from the path. */
   bucket: string
-  /** Undefined while nobody knows it. */
+  /** Undefined while it is unknown. */
   region: string | undefined
 }
 
 const bucketName = new RegExp(bucketPattern, 'u')
 
 /**
- * Whether some statement of a caller allows a call. While the region is not known, statements bound to regions count as
- * if theirs were meant: such a call is refused for its missing region before anything is sent.
+ * Returns whether a statement of a caller allows a call. While the region is unknown, statements for particular regions
+ * count, too. A call whose region stays unknown is rejected later, before anything is sent.
  */
 export function permits (caller: Caller, call: Call): boolean {
   return caller.allow.some(statement => covers(statement, call))
 }
 
 /**
- * Whether one statement of a caller allows a call and, itself, this destination: a bucket that {@link destinationsOf}
- * found in the body. Without `destinations` a statement allows the buckets with the APPID of the bucket in the path.
- * What is no bucket name is allowed by nothing but `*` alone: COS could read another bucket in it than we do.
+ * Returns whether one statement of a caller allows both a call and a destination, as {@link destinationsOf} returns it.
+ * Without `destinations`, a statement allows the buckets with the APPID of the bucket in the path. Only the pattern `*`
+ * allows a malformed bucket name: COS could read another bucket in it.
  */
 export function permitsDestination (caller: Caller, call: Call, destination: string): boolean {
   const isName = bucketName.test(destination)
   return caller.allow.some(statement => covers(statement, call) && (
-    // Only stars fit the empty name.
-    statement.destinations?.some(fits => fits(destination) && (isName || fits(''))) ??
+    // Only `*` matches the empty name.
+    statement.destinations?.some(matches => matches(destination) && (isName || matches(''))) ??
     (isName && appIdOf(destination) === appIdOf(call.bucket))
   ))
 }
 
 function covers ({ actions, buckets, regions }: Statement, { action, bucket, region }: Call): boolean {
-  return actions.has(action) && buckets.some(fits => fits(bucket)) &&
+  return actions.has(action) && buckets.some(matches => matches(bucket)) &&
     (regions === undefined || region === undefined || regions.has(region))
 }
 
@@ -45,15 +45,15 @@ function appIdOf (bucket: string): string {
   return bucket.slice(bucket.lastIndexOf('-'))
 }
 
-// Resources of another service (qcs::kms:…, qcs::cam:…) name no bucket. What is malformed counts as one of COS.
+// Resources of other services (qcs::kms:…, qcs::cam:…) are not buckets. A malformed resource counts as one of COS.
 const maybeBucket = /qcs:(?![^:]*:(?!cos:)[a-z]+:)([^:]*:){4}/i
 const bucketResource = /^qcs:[^:]*:cos:[^:]*:[^:]*:([^:]+)$/i
 
 const destinationName = /^(cosbucket)?destination$/i
 
 /**
- * Members whose own text names no bucket, by their parent. COS stores any text in the two markers of encryption (COS
- * document 30625); text anywhere else below Encryption may name a destination that this service does not know.
+ * Members whose own text is not a bucket, by their parent. COS stores any text in the two encryption markers (COS
+ * document 30625). Other text below Encryption may name a destination that this service does not know.
  */
 const harmless: ReadonlyMap<string, readonly string[]> = new Map([
   ['COSBucketDestination', ['AccountId', 'Format', 'Prefix']],
@@ -65,15 +65,17 @@ const harmless: ReadonlyMap<string, readonly string[]> = new Map([
 const nested = new Set(['COSBucketDestination/Encryption', 'COSBucketDestination/Encryption/SSECOS'])
 
 /**
- * Every bucket that a body names as a destination, each once: all text under `Destination` but the members known to say
- * something else, and any other string with a bucket's resource (`qcs::cos:<region>:<uin>:<bucket-appid>`) in it.
- * Anywhere, because with `allow-unknown=true` a body can hold elements this service does not know, and a report that
- * goes to a stranger is a list of everything in the bucket. What is not quite a resource where one should be is named
- * whole. Names of properties are not looked at: they become names of elements, which hold no colon.
+ * Returns the buckets that a body names as destinations, each once. These are all texts under `Destination`, except
+ * members known to contain other text. Every other string with the resource of a bucket in it counts, too:
+ * `qcs::cos:<region>:<uin>:<bucket-appid>`.
+ *
+ * The search covers the whole body, because `allow-unknown=true` permits elements that this service does not know. A
+ * report discloses everything in the bucket, so its destination must be checked. A malformed resource is returned
+ * whole. Property names are not searched. They become element names, which contain no colon.
  */
 export function destinationsOf (body: unknown): string[] {
   const found = new Set<string>()
-  // A list that grows, not recursion: 256 KiB can nest deeper than the stack.
+  // A growing list instead of recursion: 256 KiB can nest deeper than the stack.
   const places: Array<{ value: object, name: string, isDestination: boolean }> = []
   const look = (value: unknown, name: string, isDestination: boolean) => {
     if (typeof value === 'string') {

@@ -1,22 +1,22 @@
 import type { CancelSignal } from './cancel-signal.ts'
 import { timerDelay } from './timer-delay.ts'
 
-/** Why the queue itself ends a wait: its signal was canceled, or its time limit passed. */
+/** Reason for which the queue itself ends a wait: its signal was canceled, or its time limit passed. */
 export type WaitEnd = 'canceled' | 'timeout'
 
-/** Waits that end in the order in which they started, unless one is rejected before. */
+/** Waits that end in the order in which they started, unless one is rejected earlier. */
 export interface AbortableQueue<T, Reason extends string = never> {
-  /** Returns how many wait. */
+  /** Returns the number of waiting callers. */
   size (): number
   /**
    * Waits until the queue admits this caller.
    *
-   * @param signal a signal that is not canceled yet; undefined when nothing else ends the wait
-   * @param limitMs milliseconds; undefined when there is no limit
-   * @throws what `toError` returns for the reason
+   * @param signal not canceled yet; undefined if nothing else ends the wait
+   * @param limitMs milliseconds; undefined for no limit
+   * @throws {Error} that `toError` returns for the reason
    */
   wait (signal: CancelSignal | undefined, limitMs: number | undefined): Promise<T>
-  /** Admits the first caller with a value. Returns false, and does nothing, when nobody waits. */
+  /** Admits the first caller with a value. Returns false if no caller waits. */
   admitFirst (value: T): boolean
   /** Rejects the wait that started last, if there is one. */
   rejectLast (reason: Reason): void

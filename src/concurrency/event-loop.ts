@@ -15,8 +15,8 @@ export function nextIteration (): Promise<void> {
 }
 
 /**
- * Returns a function to call between the parts of a long piece of work. That function waits for the next iteration of
- * the event loop when the work has taken longer than {@link longestHoldMs} since the previous wait.
+ * Returns a function to call between the parts of long work. It waits for the next iteration of the event loop if
+ * {@link longestHoldMs} have passed since the previous wait.
  */
 export function createPauses (wait = nextIteration): () => Promise<void> {
   let begunAt = performance.now()

@@ -2,14 +2,14 @@ import { createAbortableQueue } from './abortable-queue.ts'
 import type { AbortableQueue, WaitEnd } from './abortable-queue.ts'
 import type { CancelSignal } from './cancel-signal.ts'
 
-/** How long a caller waits for a lock. */
+/** Limits of a wait for a lock. */
 export interface LockWait {
-  /** Instant of the monotonic clock at which the work must be over, in milliseconds. */
+  /** Instant of the monotonic clock at which the work must have ended, in milliseconds. */
   deadlineAt: number
   signal: CancelSignal
 }
 
-/** Why the mutex did not start the work: the wait ended, or too many wait already. */
+/** Reason for which the mutex did not start the work: the wait ended, or too many callers wait already. */
 export type LockFailure = WaitEnd | 'queue_full'
 
 /** Runs one piece of work at a time for each key, in order of arrival. */
@@ -17,17 +17,17 @@ export interface KeyedMutex {
   /**
    * Runs the work when all earlier work with the same key has ended.
    *
-   * @throws what `toError` returns when the wait failed; the work was not started then
+   * @throws {Error} that `toError` returns if the wait failed; the work was not started then
    */
   run<T> (key: string, wait: LockWait, work: () => Promise<T>): Promise<T>
-  /** Returns how many keys are locked. The mutex keeps nothing of other keys. */
+  /** Returns the number of locked keys. The mutex stores nothing for other keys. */
   size (): number
 }
 
 interface Dependencies {
-  /** The most that wait, over all keys. */
+  /** Most callers that may wait, over all keys. */
   queueLimit: number
-  /** Time that must be left until the deadline when the work starts, in milliseconds. */
+  /** Time that must remain until the deadline when the work starts, in milliseconds. */
   reserveMs: number
   /** Monotonic clock, in milliseconds. */
   now: () => number
@@ -36,7 +36,7 @@ interface Dependencies {
 
 /** Creates a mutex with no key locked. */
 export function createKeyedMutex ({ queueLimit, reserveMs, now, toError }: Dependencies): KeyedMutex {
-  /** The locked keys. Most of them are never waited for, and need no queue. */
+  /** The locked keys. A key gets a queue only when a second caller waits for it. */
   const queues = new Map<string, AbortableQueue<void> | undefined>()
   let waiting = 0
   const onLeave = () => { waiting -= 1 }

@@ -2,9 +2,9 @@
 const longestDelayMs = 2 ** 31 - 1
 
 /**
- * Returns a delay that `setTimeout` accepts.
+ * Returns a delay that `setTimeout` accepts: from 0 to about 24 days.
  *
- * @param ms milliseconds; less than 0 becomes 0, more than 24 days become 24 days
+ * @param ms milliseconds
  */
 export function timerDelay (ms: number): number {
   return Math.max(0, Math.min(ms, longestDelayMs))

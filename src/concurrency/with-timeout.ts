@@ -3,11 +3,11 @@ import { timerDelay } from './timer-delay.ts'
 const timedOut = Symbol('timed out')
 
 /**
- * Waits for a promise, but no longer than a limit. The work behind the promise continues after the limit.
- * The limit alone does not keep the process alive.
+ * Waits for a promise, but no longer than a limit. The work behind the promise continues after the limit. The limit
+ * alone does not keep the process alive.
  *
  * @param limitMs milliseconds
- * @param onTimeout returns the result, or throws the error, when the limit passes first
+ * @param onTimeout returns the result, or throws the error, if the limit passes first
  */
 export async function withTimeout<T, Late> (
   promise: Promise<T>, limitMs: number, onTimeout: () => Late

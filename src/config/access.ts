@@ -1,34 +1,34 @@
 import { isIPv4, isIPv6 } from 'node:net'
 import type { EnvironmentReader } from './environment.ts'
 
-/** How the tokens of callers are checked. */
+/** How tokens of callers are verified. */
 export interface JwtConfig {
   jwksUrl: string
   issuer: string
   audience: string
 }
 
-/** Authentication: disabled, or by the callers of a file. */
+/** Authentication: disabled, or by a callers file. */
 export type AuthConfig = 'none' | { callersFile: string, jwt: JwtConfig | undefined }
 
-/** Reads how callers are authenticated. Rejects combinations that let in more callers than the operator may expect. */
+/** Reads how callers are authenticated. Rejects combinations that accept more callers than the operator may expect. */
 export function readAuth (reader: EnvironmentReader, host: string): AuthConfig {
-  const { faults } = reader
+  const { issues } = reader
   const auth = reader.read('AUTH')
   const anywhere = reader.read('AUTH_NONE_ANYWHERE')
   const callersFile = reader.read('CALLERS_FILE')
   const jwt = readJwt(reader)
   if (auth === 'none') {
     const named = [...callersFile === undefined ? [] : ['CALLERS_FILE'], ...jwtNames.filter(name => reader.has(name))]
-    if (named.length > 0) faults.push(`AUTH=none lets everyone in, so that ${named.join(', ')} would mean nothing: unset one or the other`)
+    if (named.length > 0) issues.push(`AUTH=none disables authentication, so that ${named.join(', ')} would have no effect: unset one or the other`)
     if (!anywhere && !isLoopback(host)) {
-      faults.push('AUTH=none lets everyone in, and HOST is an address that other machines reach: ' +
-        'set HOST=127.0.0.1, or AUTH_NONE_ANYWHERE=true if something in front decides who may call')
+      issues.push('AUTH=none disables authentication, and HOST is an address that other machines reach: ' +
+        'set HOST=127.0.0.1, or AUTH_NONE_ANYWHERE=true if a proxy authenticates callers')
     }
     return 'none'
   }
   if (callersFile === undefined) {
-    faults.push('AUTH=required needs CALLERS_FILE, which says who may call and do what (or set AUTH=none to try the service out)')
+    issues.push('AUTH=required needs CALLERS_FILE with the callers and their permissions (or set AUTH=none to try the service)')
     return 'none'
   }
   return { callersFile, jwt }
@@ -41,7 +41,7 @@ function readJwt (reader: EnvironmentReader): JwtConfig | undefined {
   const [issuer, audience] = [reader.read('JWT_ISSUER'), reader.read('JWT_AUDIENCE')]
   const set = jwtNames.filter(name => reader.has(name))
   if (set.length % jwtNames.length > 0) {
-    reader.faults.push(`${set.join(' and ')} alone ${set.length === 1 ? 'does' : 'do'} not say which tokens to take: ` +
+    reader.issues.push(`${set.join(' and ')} alone ${set.length === 1 ? 'does' : 'do'} not define which tokens are valid: ` +
       'set JWT_JWKS_URL, JWT_ISSUER and JWT_AUDIENCE')
   }
   return jwksUrl !== undefined && issuer !== undefined && audience !== undefined
@@ -50,7 +50,7 @@ function readJwt (reader: EnvironmentReader): JwtConfig | undefined {
 }
 
 /**
- * Returns the host names that unauthenticated requests may have in their Host header, besides those of loopback:
+ * Returns the host names that unauthenticated requests may have in their Host header, besides loopback names. These are
  * ALLOWED_HOSTS and the address of the listener. Returns undefined when callers are authenticated.
  */
 export function readAllowedHosts (reader: EnvironmentReader, auth: AuthConfig, host: string): string[] | undefined {

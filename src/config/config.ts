@@ -13,7 +13,7 @@ import type { TraceProtocol, UnsupportedValue } from './traces.ts'
 export interface TlsConfig {
   certFile: string
   keyFile: string
-  /** Certificates of clients are required and must come from one of these authorities. */
+  /** Client certificates are required, and one of these authorities must have issued them. */
   clientCaFile: string | undefined
 }
 
@@ -23,19 +23,19 @@ export interface Proxies {
   https: Proxy | undefined
 }
 
-/** Everything the service can be told, checked. Times are milliseconds. */
+/** The configuration of the service, validated. Times are milliseconds. */
 export interface Config {
   host: string
   port: number
   logLevel: ValueOf<'LOG_LEVEL'>
   readOnly: boolean
-  /** How long a connection may be idle between two requests. */
+  /** Longest idle time of a connection. */
   keepAliveTimeoutMs: number
   shutdownDelayMs: number
   shutdownGraceMs: number
-  /** Addresses and networks whose `X-Forwarded-For` is believed. */
+  /** Addresses and networks whose `X-Forwarded-For` is trusted. */
   trustedProxies: string[]
-  /** Who may call: everyone, or the callers of a file. */
+  /** Authentication of callers. */
   auth: AuthConfig
   /** Host names that are served with AUTH=none, besides those of loopback; undefined with AUTH=required. */
   allowedHosts: string[] | undefined
@@ -48,24 +48,24 @@ export interface Config {
     credentials: CredentialsConfig
     region: string | undefined
     bucketRegions: ReadonlyMap<string, string>
-    /** Whether COS is asked where a bucket is for which no region is configured. */
+    /** Whether COS is asked for the region of a bucket that has no configured region. */
     regionDiscovery: boolean
     scheme: ValueOf<'COS_SCHEME'>
     endpoint: string
     connectTo: { host: string, port: number } | undefined
-    /** Undefined where none is set. */
+    /** Undefined if there is none. */
     proxies: Proxies
     timeoutMs: number
     deadlineMs: number
     maxAttempts: number
-    /** Sockets, and calls at once, for each bucket host. */
+    /** Connections and concurrent calls for each bucket host. */
     maxConnections: number
-    /** Calls at once to all hosts. */
+    /** Concurrent calls to all hosts. */
     maxConcurrency: number
-    /** Calls that wait for one of these to end. */
+    /** Calls that may wait for a permit. */
     queueLimit: number
   }
-  /** Where `/metrics` is, when not where everything else is. */
+  /** Separate port for `/metrics`; undefined if it is on `port`. */
   metricsPort: number | undefined
   /** How traces are encoded; undefined without traces. The OpenTelemetry SDK reads all other settings itself. */
   traces: { protocol: TraceProtocol } | undefined
@@ -73,14 +73,14 @@ export interface Config {
   propagation: boolean
   /** Variables whose value has a part that is not supported, and the value used instead. */
   unsupported: UnsupportedValue[]
-  /** Variables that are set although nothing acts on them. */
-  notInForce: string[]
+  /** Variables that are set and have no effect. */
+  ineffective: string[]
 }
 
 /**
  * Reads the configuration from environment variables, as `src/config/variables.ts` describes them.
  *
- * @throws {ConfigError} naming every configuration error
+ * @throws {ConfigError} with every configuration error
  */
 export function readConfig (environment: Environment): Config {
   const reader = new EnvironmentReader(environment)
@@ -123,24 +123,24 @@ export function readConfig (environment: Environment): Config {
     traces: readTraces(reader, unsupported),
     propagation: readPropagation(reader, unsupported),
     unsupported,
-    notInForce: namesNotInForce(reader, auth)
+    ineffective: ineffectiveNames(reader, auth)
   }
-  if (reader.faults.length > 0) throw new ConfigError(reader.faults)
+  if (reader.issues.length > 0) throw new ConfigError(reader.issues)
   return config
 }
 
-/** Where the service listens, and whether it speaks TLS there. */
+/** The listener of the service, and its TLS files. */
 export type Listener = Pick<Config, 'host' | 'port' | 'tls'>
 
 /**
- * Reads HOST, PORT and the TLS variables only, for a process beside the service that needs no secret.
+ * Reads HOST, PORT and the TLS variables only. Processes beside the service use it, because they need no secret.
  *
- * @throws {ConfigError} naming every configuration error of these
+ * @throws {ConfigError} with every configuration error of these variables
  */
 export function readListener (environment: Environment): Listener {
   const reader = new EnvironmentReader(environment)
   const listener = readListenerFrom(reader)
-  if (reader.faults.length > 0) throw new ConfigError(reader.faults)
+  if (reader.issues.length > 0) throw new ConfigError(reader.issues)
   return listener
 }
 
@@ -154,7 +154,7 @@ function readTls (reader: EnvironmentReader): TlsConfig | undefined {
   const clientCaFile = reader.read('TLS_CLIENT_CA_FILE')
   if (certFile !== undefined && keyFile !== undefined) return { certFile, keyFile, clientCaFile }
   if ([certFile, keyFile, clientCaFile].some(each => each !== undefined)) {
-    reader.faults.push('TLS_CERT_FILE and TLS_KEY_FILE are needed together, and TLS_CLIENT_CA_FILE needs both')
+    reader.issues.push('TLS_CERT_FILE and TLS_KEY_FILE are needed together, and TLS_CLIENT_CA_FILE needs both')
   }
   return undefined
 }
@@ -169,7 +169,7 @@ function readRedisUrl (reader: EnvironmentReader): Secret | undefined {
   const [first, alias] = names.filter(name => reader.text(name) !== undefined)
   if (first === undefined) return undefined
   if (alias !== undefined && reader.text(alias) !== reader.text(first)) {
-    reader.faults.push(`${first} and its alias ${alias} differ: unset one of them`)
+    reader.issues.push(`${first} and its alias ${alias} differ: unset one of them`)
   }
   return reader.read(first)
 }
@@ -177,8 +177,8 @@ function readRedisUrl (reader: EnvironmentReader): Secret | undefined {
 function readRegionDiscovery (reader: EnvironmentReader, endpoint: string): boolean {
   const isOn = reader.read('COS_REGION_DISCOVERY')
   if (isOn && !endpoint.includes('{region}')) {
-    reader.faults.push('COS_REGION_DISCOVERY=true means nothing with a COS_ENDPOINT without {region}: ' +
-      'its hosts are where they are, so unset one or the other')
+    reader.issues.push('COS_REGION_DISCOVERY=true has no effect with a COS_ENDPOINT without {region}: ' +
+      'unset one or the other')
   }
   return isOn
 }
@@ -194,12 +194,12 @@ function readProxies (reader: EnvironmentReader): Proxies {
 
 function readMetricsPort (reader: EnvironmentReader, port: number): number | undefined {
   const own = reader.read('METRICS_PORT')
-  // 0 selects another free port for each.
-  if (own !== 0 && own === port) reader.faults.push('METRICS_PORT is PORT: leave it out to have /metrics there')
+  // 0 selects a different free port for each.
+  if (own !== 0 && own === port) reader.issues.push('METRICS_PORT equals PORT: unset it to serve /metrics on PORT')
   return own
 }
 
-function namesNotInForce (reader: EnvironmentReader, auth: AuthConfig): VariableName[] {
+function ineffectiveNames (reader: EnvironmentReader, auth: AuthConfig): VariableName[] {
   const names: VariableName[] = [...namesOfOtherSources(reader), ...auth === 'none' ? [] : ['ALLOWED_HOSTS' as const]]
   return names.filter(name => reader.has(name))
 }

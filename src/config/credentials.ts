@@ -2,22 +2,26 @@ import { Secret } from '../secret.ts'
 import { ConfigError, EnvironmentReader } from './environment.ts'
 import type { Environment, VariableName } from './environment.ts'
 
-/** A key pair of Tencent Cloud, with a token when it is a temporary one. */
+/** A key pair of Tencent Cloud. A temporary one has a token. */
 export interface Credentials {
   secretId: string
   secretKey: Secret
   token: Secret | undefined
 }
 
-/** A key pair out of variables; those in their file form can change while the process runs. */
+/** A key pair from variables. It can change while the process runs if the variables have the file form. */
 export interface VariableCredentials {
-  /** The files that hold a part of it, if any. */
+  /** The files that contain a part of it. */
   files: string[]
-  /** Reads it anew. @throws {ConfigError} when a file is gone or holds no key */
+  /**
+   * Reads it again.
+   *
+   * @throws {ConfigError} when a file does not exist or contains no key
+   */
   read (): Credentials
 }
 
-/** Where credentials come from (`COS_CREDENTIALS`), with what that source needs. */
+/** The source of credentials (`COS_CREDENTIALS`) and its settings. */
 export type CredentialsConfig =
   | { source: 'env', variables: VariableCredentials }
   | { source: 'file', path: string }
@@ -36,7 +40,8 @@ export type CredentialsConfig =
 type RequiredName = 'COS_CREDENTIALS_FILE' | 'COS_ROLE_ARN' | Extract<VariableName, `TKE_${string}`>
 
 /**
- * Reads where credentials come from. A key pair of variables is checked here; what other sources give, when they do.
+ * Reads the source of credentials. Validates a key pair from variables. Other sources validate their credentials when
+ * they load them.
  */
 export function readCredentials (
   reader: EnvironmentReader, environment: Environment, regionOfAll: string | undefined
@@ -44,7 +49,7 @@ export function readCredentials (
   const chosen = reader.read('COS_CREDENTIALS')
   const need = (name: RequiredName, source: CredentialsConfig['source']) => {
     const value = reader.read(name)
-    if (value === undefined && source === chosen) reader.faults.push(`${name} is required with COS_CREDENTIALS=${source}`)
+    if (value === undefined && source === chosen) reader.issues.push(`${name} is required with COS_CREDENTIALS=${source}`)
     return value ?? ''
   }
   const variables = variableCredentials(environment)
@@ -67,7 +72,7 @@ export function readCredentials (
       source: 'assume-role',
       stsEndpoint,
       variables,
-      // STS is one service for all regions, but its calls name one.
+      // STS is one service for all regions, but its calls name a region.
       region: regionOfAll ?? 'ap-guangzhou',
       roleArn: need('COS_ROLE_ARN', 'assume-role'),
       sessionName: reader.read('COS_ROLE_SESSION_NAME')
@@ -100,7 +105,7 @@ function variableCredentials (environment: Environment): VariableCredentials {
     read () {
       const reader = new EnvironmentReader(environment)
       const credentials = keyPair(reader)
-      if (reader.faults.length > 0) throw new ConfigError(reader.faults)
+      if (reader.issues.length > 0) throw new ConfigError(reader.issues)
       return credentials
     }
   }
@@ -108,7 +113,7 @@ function variableCredentials (environment: Environment): VariableCredentials {
 
 function keyPair (reader: EnvironmentReader): Credentials {
   const required = (name: 'COS_SECRET_ID' | 'COS_SECRET_KEY') => {
-    if (!reader.has(name)) reader.faults.push(`${name} is required (or ${name}_FILE, or another source in COS_CREDENTIALS)`)
+    if (!reader.has(name)) reader.issues.push(`${name} is required (or ${name}_FILE, or another source in COS_CREDENTIALS)`)
     return reader.read(name) ?? new Secret('')
   }
   return {

@@ -6,20 +6,20 @@ import { variables } from './variables.ts'
 /** Environment variables as a process gets them. */
 export type Environment = Readonly<Record<string, string | undefined>>
 
-/** Nobody reads further, and a file can have a fault in every byte. */
+/** Longest list of errors in a message: a file can have an error in every byte. */
 const longestList = 200
 
-/** What stops a start: every fault of the configuration at once, no value of a secret in any of them. */
+/** Stops the start. Lists every configuration error and shows no secret. */
 export class ConfigError extends Error {
-  readonly faults: string[]
+  readonly issues: string[]
 
-  constructor (faults: string[]) {
-    const rest = faults.length - longestList
-    const listed = faults.slice(0, longestList).map(fault => `  - ${fault}`)
-    super([`The configuration has ${faults.length === 1 ? '1 fault' : `${faults.length} faults`}:`, ...listed,
+  constructor (issues: string[]) {
+    const rest = issues.length - longestList
+    const listed = issues.slice(0, longestList).map(each => `  - ${each}`)
+    super([`The configuration has ${issues.length === 1 ? '1 error' : `${issues.length} errors`}:`, ...listed,
       ...rest > 0 ? [`  … and ${rest} more`] : []].join('\n'))
     this.name = 'ConfigError'
-    this.faults = faults
+    this.issues = issues
   }
 }
 
@@ -33,12 +33,12 @@ export type ValueOf<N extends VariableName> =
   Parsed<typeof variables[N]> | (typeof variables[N] extends { default: string } ? never : undefined)
 
 /**
- * Reads the variables of the table and collects configuration errors in {@link EnvironmentReader.faults}. Each
- * variable may also be given as `NAME_FILE`, a file that contains the value. An empty variable counts as not set. The
- * reader removes white space and quotation marks around a value. `docker run --env-file` passes the latter on.
+ * Reads the variables of the table and collects configuration errors. A variable may also be given as `NAME_FILE`, a
+ * file that contains the value. An empty variable counts as not set. The reader removes white space and quotation marks
+ * around a value, because `docker run --env-file` passes quotation marks on.
  */
 export class EnvironmentReader {
-  readonly faults: string[] = []
+  readonly issues: string[] = []
   readonly #environment: Environment
 
   constructor (environment: Environment) {
@@ -74,7 +74,7 @@ export class EnvironmentReader {
     return this.#set(name) !== undefined || this.path(name) !== undefined
   }
 
-  /** Returns whether a variable is free of quotation marks and blanks around its value, which other readers see. */
+  /** Returns whether a variable has no quotation marks or spaces around its value, which other readers would see. */
   isExact (name: VariableName): boolean {
     return (this.#environment[name] ?? '') === (this.#set(name) ?? '')
   }
@@ -93,7 +93,7 @@ export class EnvironmentReader {
       this.#reject(`${fileForm} is empty`)
       return undefined
     } catch (error) {
-      // Without the path: an operator who confuses NAME_FILE with NAME has put the secret there.
+      // The path is not shown. An operator who confuses NAME_FILE with NAME puts the secret there.
       this.#reject(`${fileForm} cannot be read: ${(error as NodeJS.ErrnoException).code}`)
       return undefined
     }
@@ -104,7 +104,7 @@ export class EnvironmentReader {
     return text === '' ? undefined : text
   }
 
-  /** Rejects a value with one half of a pair of quotation marks, without showing it. */
+  /** Rejects a value with an unpaired quotation mark, without showing the value. */
   #unquoted (name: string, text: string | undefined): string | undefined {
     if (text === undefined || !/^["']|["']$/.test(text)) return text
     this.#reject(`${name} must not begin or end with an unpaired quotation mark (its value is not shown)`)
@@ -112,8 +112,8 @@ export class EnvironmentReader {
   }
 
   /** Adds an error once: a variable can be read more than once. */
-  #reject (fault: string): void {
-    if (!this.faults.includes(fault)) this.faults.push(fault)
+  #reject (issue: string): void {
+    if (!this.issues.includes(issue)) this.issues.push(issue)
   }
 }
 

@@ -9,7 +9,7 @@ const regionRegex = new RegExp(regionPattern, 'u')
 /** An address or a host name to listen on. */
 export const host: VariableType<string> = {
   label: 'address or host name',
-  // Fastify would listen on both addresses of this name with two servers, and configure only the first completely.
+  // For this name Fastify would listen on two addresses with two servers, and configure only the first one completely.
   parse: text => text === 'localhost' ? '127.0.0.1' : text
 }
 
@@ -64,7 +64,7 @@ export const bucketRegions: VariableType<ReadonlyMap<string, string>> = {
     const regions = new Map<string, string>()
     for (const [index, pair] of splitList(text).entries()) {
       const [bucket = '', where = '', ...rest] = pair.split('=')
-      if (!isPlace(bucket, where) || rest.length > 0) {
+      if (!isBucketAndRegion(bucket, where) || rest.length > 0) {
         reject(`: pair ${index + 1} is not bucket-appid=region`)
       } else if (regions.has(bucket)) {
         reject(`names ${bucket} twice`)
@@ -77,10 +77,10 @@ export const bucketRegions: VariableType<ReadonlyMap<string, string>> = {
 }
 
 /**
- * Returns whether these have the shape of a bucket and a region (COS documents 13312 and 6224). Only such texts may
+ * Returns whether these are the name of a bucket and a region (COS documents 13312 and 6224). Only such texts may
  * become part of a host name.
  */
-export function isPlace (bucket: string, region: string): boolean {
+export function isBucketAndRegion (bucket: string, region: string): boolean {
   return bucket.length <= bucketMaxLength && bucketRegex.test(bucket) && regionRegex.test(region)
 }
 
@@ -91,8 +91,8 @@ export const hostTemplate: VariableType<string> = {
     const host = /^\{bucket\}\.((?:[a-z0-9-]|\{region\})+(?:\.(?:[a-z0-9-]|\{region\})+)*)(?::([0-9]{1,5}))?$/.exec(text)
     const example = text.replace('{bucket}', 'b-1').replaceAll('{region}', 'ap-guangzhou')
     if (host === null || Number(host[2] ?? 443) < 1 || !URL.canParse(`https://${example}`)) {
-      reject('must be a lower-case host template such as {bucket}.cos.{region}.myqcloud.com, ' +
-        'which begins with the bucket and may end with a :port')
+      reject('must be a lower-case host template such as {bucket}.cos.{region}.myqcloud.com. ' +
+        'It begins with {bucket} and may end with :port')
     }
     return text
   }
@@ -126,7 +126,7 @@ export const output: VariableType<string> = {
   parse: text => outputPaths.get(text) ?? text
 }
 
-/** Opening a file by name that stdout is redirected to would overwrite it from its beginning. */
+/** A file that stdout is redirected to would be overwritten if it were opened by its name. */
 const outputPaths = new Map([
   ...['/dev/stdout', ...descriptorPaths(1)].map(path => [path, 'stdout'] as const),
   ...['/dev/stderr', ...descriptorPaths(2)].map(path => [path, 'stderr'] as const)

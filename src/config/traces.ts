@@ -20,11 +20,11 @@ export function readTraces (
 ): { protocol: TraceProtocol } | undefined {
   if (isSdkDisabled(reader, unsupported) || !isSelected(reader, 'OTEL_TRACES_EXPORTER', unsupported)) return undefined
   for (const name of endpoints) {
-    if (reader.path(name) !== undefined) reader.faults.push(`${name}_FILE does nothing: the OpenTelemetry SDK reads ${name} itself`)
+    if (reader.path(name) !== undefined) reader.issues.push(`${name}_FILE does nothing: the OpenTelemetry SDK reads ${name} itself`)
   }
   for (const name of [...endpoints, batchSize] as const) {
     if (reader.isExact(name)) continue
-    reader.faults.push(`${name} must have neither quotation marks nor blanks around it: the OpenTelemetry SDK reads it itself`)
+    reader.issues.push(`${name} must have neither quotation marks nor blanks around it: the OpenTelemetry SDK reads it itself`)
   }
   const isOn = endpoints.map(name => reader.read(name)).some(each => each !== undefined)
   if (!isOn) return undefined
@@ -50,7 +50,7 @@ function readProtocol (reader: EnvironmentReader, unsupported: UnsupportedValue[
     .map(name => [name, reader.read(name)?.[0]] as const).find(([, value]) => value !== undefined) ?? []
   const [fallback] = traceProtocols
   if (variable === undefined) return fallback
-  if (value === 'grpc') reader.faults.push(`${variable}=grpc is not supported: use ${traceProtocols.join(' or ')}`)
+  if (value === 'grpc') reader.issues.push(`${variable}=grpc is not supported: use ${traceProtocols.join(' or ')}`)
   const protocol = traceProtocols.find(each => each === value)
   if (protocol === undefined) unsupported.push({ variable, used: fallback })
   return protocol ?? fallback

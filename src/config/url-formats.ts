@@ -10,7 +10,7 @@ export const redisUrl: VariableType<string> = {
   parse (text, reject) {
     const issue = redisUrlIssue(text)
     if (issue !== undefined) reject(issue)
-    // The client recognizes a scheme in lower case only. It would send the password of REDISS:// without encryption.
+    // The client recognizes a scheme in lower case only. It would send the password of REDISS:// unencrypted.
     return URL.parse(text)?.href ?? text
   }
 }

@@ -1,7 +1,7 @@
-/** Reports a configuration error: the rest of a sentence that begins with the name of the variable. */
+/** Reports a configuration error. The text continues a sentence that begins with the name of the variable. */
 export type Reject = (issue: string) => void
 
-/** How the text of a variable becomes a value. */
+/** Converts the text of a variable to a value. */
 export interface VariableType<T> {
   /** Type and range in Markdown, such as `integer, 0 to 65535`. */
   label: string
@@ -16,9 +16,9 @@ export interface Variable {
   default?: string
   /** Unit of a number. */
   unit?: string
-  /** Wraps the value in a `Secret`; messages never show it. */
+  /** Wraps the value in a `Secret`. Messages never show it. */
   secret?: true
-  /** The name in lower case is another spelling, and takes precedence. */
+  /** The name in lower case is an alternative that takes precedence. */
   lowerCase?: true
   /** `NAME_FILE` is a variable of its own, not a file that contains the value. */
   fileForm?: false
@@ -68,7 +68,7 @@ export const flag: VariableType<boolean> = {
 /** Any text. */
 export const text: VariableType<string> = { label: 'text', parse: text => text }
 
-/** The path of a file. Nothing is opened here. */
+/** The path of a file. The file is not opened. */
 export const path: VariableType<string> = { label: 'path', parse: text => text }
 
 /** An absolute `http` or `https` URL without user and password. */
@@ -82,7 +82,7 @@ export const httpUrl: VariableType<string> = {
   }
 }
 
-/** Visible ASCII without blanks, as keys and tokens are. */
+/** Visible ASCII characters without spaces, as in keys and tokens. */
 export const key: VariableType<string> = {
   label: 'text, visible ASCII',
   parse (text, reject) {
@@ -91,12 +91,14 @@ export const key: VariableType<string> = {
   }
 }
 
-/** Names, comma separated. The OpenTelemetry specification makes these values case-insensitive: returns lower case. */
+/**
+ * Names, comma separated. Returns lower case, because these values are case-insensitive (OpenTelemetry specification).
+ */
 export function names (label: string): VariableType<string[]> {
   return { label, parse: text => splitList(text.toLowerCase()) }
 }
 
-/** Returns the entries of a comma separated list, without blanks around them. Drops empty ones. */
+/** Returns the entries of a comma separated list, trimmed. Drops empty ones. */
 export function splitList (text: string): string[] {
   return text.split(',').map(each => each.trim()).filter(each => each !== '')
 }

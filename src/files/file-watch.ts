@@ -3,10 +3,10 @@ import { statSync } from 'node:fs'
 const intervalMs = 1000
 
 /**
- * Calls back within about a second after one of the files has become another or has another content. It looks instead
- * of being told: that also sees the links that Kubernetes swaps, renames, bind mounts and network file systems.
+ * Calls back within about a second when a file or its content has changed. Polls instead of using notifications.
+ * Polling also detects links that Kubernetes swaps, renames, bind mounts and network file systems.
  *
- * @returns ends it
+ * @returns a function that ends the watch
  */
 export function watchFiles (paths: readonly string[], onChange: () => void): () => void {
   let known = fingerprint(paths)

@@ -1,19 +1,19 @@
 import type { Logger } from 'pino'
 import { watchFiles } from './file-watch.ts'
 
-/** Keeps what comes from files current. */
+/** Reloads files when they change. */
 export interface Reloader {
   /**
-   * From now on reads again what `files` hold, when one of them changes. To be called before the first reading, so that
-   * no change is missed in between. What `reload` throws is logged; it must leave in force what was.
+   * Calls `reload` when one of the files changes. Must be called before the first read, so that no change is missed. An
+   * error of `reload` is logged; the previous value must stay in effect then.
    */
   watch (name: string, files: readonly string[], reload: () => void | Promise<void>): void
-  /** Reads everything again at once. */
+  /** Reloads all files at once. */
   reloadAll (): Promise<void>
   close (): void
 }
 
-/** Nothing is watched yet. */
+/** Creates a reloader that watches no file yet. */
 export function createReloader (log: Logger): Reloader {
   const reloads: Array<() => Promise<void>> = []
   const ends: Array<() => void> = []
@@ -22,9 +22,9 @@ export function createReloader (log: Logger): Reloader {
       const reloadAndLog = async () => {
         try {
           await reload()
-          log.info({ what: name }, 'read again')
+          log.info({ what: name }, 'reloaded')
         } catch (error) {
-          log.error({ what: name, cause: (error as Error).message }, 'not taken: what was read before stays in force')
+          log.error({ what: name, cause: (error as Error).message }, 'reload failed, keeping previous value')
         }
       }
       reloads.push(reloadAndLog)

@@ -1,13 +1,13 @@
 import { readFileSync, statSync } from 'node:fs'
 
-/** Far more than callers, certificates or keys take up, and read in no time. */
+/** Far more than callers, certificates or keys need. A file of this size is read within milliseconds. */
 const maxBytes = 4 * 1024 * 1024
 
 /**
- * Reads a text file of the operator: UTF-8 of at most 4 MiB, without byte order mark and without white space around it.
- * A pipe would block the process until somebody writes, so it is rejected.
+ * Reads a text file of the operator: UTF-8, at most 4 MiB. Removes a byte order mark and white space around the text.
+ * Rejects a pipe, which would block the process until another process writes.
  *
- * @throws {Error} whose `code` says why, to be shown after "cannot be read:"; it contains neither path nor content
+ * @throws {Error} whose `code` is shown after "cannot be read:". It contains neither path nor content.
  */
 export function readTextFile (path: string): string {
   const stats = statSync(path)
@@ -19,7 +19,7 @@ export function readTextFile (path: string): string {
   return bytes.toString('utf8').trim()
 }
 
-/** Recognizes a byte order mark, or a first character in ASCII that takes two bytes. */
+/** Recognizes a byte order mark of UTF-16, or a first ASCII character that takes two bytes. */
 function isUtf16 ([first, second]: Buffer): boolean {
   const hasMark = (first === 0xFF && second === 0xFE) || (first === 0xFE && second === 0xFF)
   return hasMark || (second !== undefined && (first === 0) !== (second === 0))

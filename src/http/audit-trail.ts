@@ -12,7 +12,7 @@ import type { BucketOperation } from './context/request-context.ts'
 export interface Change {
   action: Action
   id: string
-  /** The configuration that is written; undefined for a deletion. */
+  /** The configuration to write; undefined for a deletion. */
   configuration?: object | undefined
 }
 
@@ -22,7 +22,10 @@ export interface ChangeResult {
   cos: CosContext | undefined
 }
 
-/** Names that COS accepts are shorter. Rejected requests can contain thousands of characters in their place. */
+/**
+ * Longest name in a record. Names that COS accepts are shorter, but a rejected request can contain thousands of
+ * characters.
+ */
 const maxNameLength = 128
 
 const maxDestinations = 10
@@ -33,9 +36,9 @@ const maxDestinations = 10
  */
 export interface AuditTrail {
   /**
-   * Begins the record of a request, if it asks for a change.
+   * Begins the record of a request that asks for a change.
    *
-   * @throws {ServiceError} AuditLogUnavailable: an attempt begins only while it can be recorded
+   * @throws {ServiceError} AuditLogUnavailable, because a change that cannot be recorded must not begin
    */
   begin (request: FastifyRequest): void
   /** Ends the record of a request with its response. */
@@ -44,7 +47,7 @@ export interface AuditTrail {
   split (request: FastifyRequest): void
   /** Begins the record of one change of a request. */
   beginChange (request: FastifyRequest, change: Change): void
-  /** Ends it, as if it had been a request of its own. */
+  /** Ends the record of a change, as for a separate request. */
   endChange (request: FastifyRequest, change: Change, result: ChangeResult): void
 }
 
@@ -54,9 +57,9 @@ const unknown: Result = { outcome: 'unknown', status: undefined, code: undefined
 
 /** Creates the audit trail of a service. */
 export function createAuditTrail (audit: AuditLog, lifecycle: Lifecycle): AuditTrail {
-  /** How each record is written when the service stops, by the request or the change of a set. */
+  /** Functions that write the records in flight when the service stops, by request or by change of a set. */
   const inFlight = new Map<object, () => void>()
-  lifecycle.whenCut.push(() => { for (const write of inFlight.values()) write() })
+  lifecycle.whenAborted.push(() => { for (const write of inFlight.values()) write() })
 
   function record (
     request: FastifyRequest, destinations: readonly string[], result: Result, change?: Change

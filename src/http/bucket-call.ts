@@ -17,37 +17,38 @@ interface Dependencies {
   now: () => number
 }
 
-/** The requests of a bucket as calls to COS. */
+/** Converts requests for a bucket to calls to COS. */
 export interface BucketCalls {
   /**
-   * Finds the region of a request that is valid.
+   * Finds the region of a validated request.
    *
-   * @throws {ServiceError} NoSuchBucket and others of the look-up; CallerNotAllowed in that region
+   * @throws {ServiceError} NoSuchBucket and other errors of the lookup; CallerNotAllowed in that region
    */
   prepare (request: FastifyRequest, reply: FastifyReply): Promise<void>
   /**
-   * Runs an operation in that region. When COS does not find a bucket whose region was looked up, looks it up again
-   * and runs the operation once more in the new region.
+   * Runs an operation in that region. If COS returns NoSuchBucket for a bucket that was looked up, looks it up again.
+   * If the bucket has moved, runs the operation once more in the new region.
    *
-   * @throws {ServiceError} of the operation; CallerNotAllowed in the other region
+   * @throws {ServiceError} of the operation; CallerNotAllowed in the new region
    */
   run<T> (request: FastifyRequest, operation: (call: Call) => Promise<T>): Promise<T>
 }
 
-/** Creates the calls of a service. */
+/** Creates the bucket calls of a service. */
 export function createBucketCalls ({ regions, deadlineMs, now }: Dependencies): BucketCalls {
-  async function runWhereItIs<T> (
+  async function retryInNewRegion<T> (
     request: FastifyRequest, call: Call, operation: (call: Call) => Promise<T>, error: ServiceError
   ): Promise<T> {
     const { context } = request
     const region = await regions.moved(call.bucket, call.region as string, call)
-    if (region === undefined) throw nowhere(error)
+    if (region === undefined) throw withLookupResult(error)
     const target = context.operation as BucketOperation
     target.region = region
     authorize(context)
     const moved = { ...call, region }
     context.call = moved
-    return await operation(moved).catch((later: unknown) => { throw isNoSuchBucket(later) ? nowhere(later) : later })
+    return await operation(moved)
+      .catch((failure: unknown) => { throw isNoSuchBucket(failure) ? withLookupResult(failure) : failure })
   }
 
   return {
@@ -57,11 +58,11 @@ export function createBucketCalls ({ regions, deadlineMs, now }: Dependencies): 
       const target = context.operation as BucketOperation
       const { bucket, requestedRegion } = target
       const signal = disconnection(request, reply)
-      const look = { log, trace, signal, tally, deadlineAt: now() + deadlineMs }
-      const { region, isLookedUp } = await regions.resolve(bucket, requestedRegion, look)
+      const lookup = { log, trace, signal, tally, deadlineAt: now() + deadlineMs }
+      const { region, isLookedUp } = await regions.resolve(bucket, requestedRegion, lookup)
       target.region = region
       authorizeConfiguration(context, request.body)
-      context.call = { ...look, bucket, region }
+      context.call = { ...lookup, bucket, region }
       context.canMove = isLookedUp
     },
 
@@ -73,7 +74,7 @@ export function createBucketCalls ({ regions, deadlineMs, now }: Dependencies): 
         return await operation(call)
       } catch (error) {
         if (!isNoSuchBucket(error)) throw error
-        return await runWhereItIs(request, call, operation, error)
+        return await retryInNewRegion(request, call, operation, error)
       }
     }
   }
@@ -85,17 +86,18 @@ interface Options {
   isReadOnly: boolean
 }
 
-/** Adds the call to each request of the scope (preHandler). */
+/** Adds the call to COS to each request of the scope. This is a preHandler hook. */
 export const bucketCall = fp<Options>(async (app, { bucketCalls, isReadOnly }) => {
   app.addHook('preHandler', async (request, reply) => {
     if (isReadOnly && request.context.operation?.isChange === true) {
-      throw new ServiceError('ReadOnly', 'This service runs with READ_ONLY=true and changes nothing.')
+      throw new ServiceError('ReadOnly', 'The service runs with READ_ONLY=true and rejects changes. ' +
+        'Contact the operator to enable them.')
     }
     await bucketCalls.prepare(request, reply)
   })
 }, { name: 'bucket-call', dependencies: ['access', 'validation'], fastify: '5.x' })
 
-/** Returns a signal that is aborted when the client disconnects before it has its response. */
+/** Returns a signal that is canceled when the client disconnects before its response has been sent. */
 function disconnection ({ context: { exchange } }: FastifyRequest, reply: FastifyReply): CancelSignal {
   const source = new CancelSource()
   onExchangeEnd(exchange, () => { if (!reply.raw.writableFinished) source.cancel() })
@@ -106,7 +108,7 @@ function isNoSuchBucket (error: unknown): error is ServiceError {
   return error instanceof ServiceError && error.code === 'NoSuchBucket'
 }
 
-/** Returns the same error with a detail that mentions the look-up. */
-function nowhere (error: ServiceError): ServiceError {
-  return new ServiceError(error, `${error.detail} Region discovery knows of no other region.`, error)
+/** Returns the same error with the result of the lookup in its detail. */
+function withLookupResult (error: ServiceError): ServiceError {
+  return new ServiceError(error, `${error.detail} Region discovery found no other region.`, error)
 }

@@ -13,21 +13,21 @@ export interface OpenApiDocuments {
   yaml: string
 }
 
-// Swagger UI needs its own scripts, styles and images, and this service to try things on.
+// Swagger UI loads its own scripts, styles and images, and calls this service.
 const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; " +
   "img-src 'self' data:; font-src 'self'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
 const redirects = new Map([['/docs', 'docs/'], ['/docs/static/index.html', '../']])
 
-/** Reads the committed documents. Collecting them from the routes would take a third of the time of a start. */
+/** Reads the committed documents. Collecting them from the routes would take a third of the start time. */
 export function readOpenApiDocuments (): OpenApiDocuments {
   const read = (name: string) => readFileSync(new URL(`../../openapi/${name}`, import.meta.url), 'utf8')
   return { json: read('openapi.json'), yaml: read('openapi.yaml') }
 }
 
 /**
- * Serves the OpenAPI document (`/openapi.json`, `/openapi.yaml`), and Swagger UI (`/docs`) from this host alone. The
- * URL of the server is relative to the document, or the prefix that a proxy gives in `X-Forwarded-Prefix`.
+ * Serves the OpenAPI document (`/openapi.json`, `/openapi.yaml`) and Swagger UI (`/docs`), without other hosts. The
+ * server URL is relative to the document. If a proxy sends `X-Forwarded-Prefix`, the server URL is that prefix.
  */
 export async function addDocumentation (app: FastifyInstance, { json, yaml }: OpenApiDocuments): Promise<void> {
   const sendJson = createSender(json, 'application/json; charset=utf-8', /^( *"url": ")\.(?=")/m)
@@ -39,15 +39,15 @@ export async function addDocumentation (app: FastifyInstance, { json, yaml }: Op
   await app.register(swaggerUi, {
     routePrefix: '/docs',
     theme: { title: 'cos-inventory-proxy' },
-    // Without the top bar, whose logo would need inline styles.
+    // The top bar is disabled, because its logo needs inline styles.
     uiConfig: { layout: 'BaseLayout', deepLinking: true, docExpansion: 'list' },
     uiHooks: {
       onRequest: (request, reply, done) => {
         reply.header('content-security-policy', docsPolicy)
         const path = pathOf(request)
-        // Relative redirects hold behind any prefix; the page's own links are relative to the slash.
+        // Relative redirects work behind any prefix. The links of the page are relative to the slash.
         const redirect = redirects.get(path)
-        // The plugin would make its own copies for every request.
+        // The plugin would create its own copies for every request.
         if (path === '/docs/json') sendJson(request, reply)
         else if (path === '/docs/yaml') sendYaml(request, reply)
         else if (redirect === undefined) done()
@@ -60,7 +60,11 @@ export async function addDocumentation (app: FastifyInstance, { json, yaml }: Op
 
 type Sender = (request: FastifyRequest, reply: FastifyReply) => FastifyReply
 
-/** @param server finds the URL of the server in the text, after what its first group matches */
+/**
+ * Creates a handler that sends a document with the server URL of the request.
+ *
+ * @param server matches the server URL in the text, after what its first group matches
+ */
 function createSender (text: string, mediaType: string, server: RegExp): Sender {
   const withServer = (url: string) => text.replace(server, `$1${url}`)
   const documents = new Map<string, SharedDocument>()
@@ -93,7 +97,7 @@ function openApiRoutes (app: FastifyInstance, sendJson: Sender, sendYaml: Sender
   app.get('/openapi.yaml', { schema: schema('getOpenApiYaml', 'application/yaml', 'string') }, sendYaml)
 }
 
-/** Returns the prefix that a proxy removed from the path, if the header contains nothing but a path. */
+/** Returns the prefix that a proxy removed from the path. Ignores a header with anything but a path. */
 function forwardedPrefix (request: FastifyRequest): string | undefined {
   const given = request.headers['x-forwarded-prefix']
   if (typeof given !== 'string' || !/^(\/(?!\.\.?(\/|$))[A-Za-z0-9._~-]+){1,8}\/?$/.test(given)) return undefined

@@ -5,13 +5,13 @@ import type { Tracer } from '../tracing/tracing.ts'
 import { onExchangeEnd } from './connections/connection.ts'
 import { pathOf } from './context/path-of.ts'
 
-/** The status that nginx logs when the client disconnected before it had its response. */
+/** Status of a request whose client disconnected before its response, as in nginx. */
 const clientClosedRequest = 499
 
-/** The longest valid path has about 220 characters. */
+/** Longest path in the log. The longest valid path has about 220 characters. */
 const maxPathLength = 512
 
-/** Bucket names have 63 characters. The path can contain any text in their place. */
+/** Longest bucket name in the log. Valid ones have 63 characters, but a path can contain any text. */
 const maxBucketLength = 100
 
 interface Options {
@@ -21,7 +21,7 @@ interface Options {
 
 /**
  * Counts, times, traces and logs every request until its response has been sent or its client disconnected. The log
- * line has the path without its query, because continuation tokens and what callers put there by mistake are secret.
+ * contains the path without its query. A query can contain continuation tokens and misplaced secrets.
  */
 export const instrumentation = fp<Options>(async (app, { metrics, tracer }) => {
   app.addHook('onRequest', (request, reply, done) => {
@@ -70,13 +70,14 @@ function log (request: FastifyRequest, reply: FastifyReply, isSent: boolean, ela
     caller: context.caller?.name,
     attempts: context.tally.attempts
   }
-  // Down to a tenth of a millisecond.
+  // Rounds to a tenth of a millisecond.
   const durationMs = Math.round(elapsedMs * 10) / 10
   if (!isSent) {
     request.log.info({ ...fields, durationMs }, 'caller left')
     return
   }
-  // Not a spread: Node 20 makes a new hidden class for each property behind one, 2 KB a line of long-lived garbage.
+  // A spread is slower. Node 20 creates a new hidden class for each property behind one: 2 KB of long-lived garbage per
+  // line.
   request.log[isProbe === true ? 'debug' : 'info'](Object.assign(fields, {
     route,
     status: reply.statusCode,

@@ -1,37 +1,40 @@
-/** How late timers may be, on average: beyond, attempts would soon time out for this service's own lateness. */
+/**
+ * Average delay that is tolerated. With a longer delay, attempts at COS would soon time out because of this service.
+ */
 const toleratedMs = 500
 const sampleMs = 100
-/** What the latest sample counts for, and at most is: one long answer, or a pause of the machine, is no overload. */
+/** Weight of the latest sample. */
 const weight = 0.2
-const mostMs = 2 * toleratedMs
+/** Upper limit of a sample: one long response or a pause of the machine is not an overload. */
+const maxSampleMs = 2 * toleratedMs
 
-/** How late the event loop is. */
-export interface Lateness {
-  /** Milliseconds on average of late, up to 1,000. */
+/** Measures the delay of the event loop. */
+export interface EventLoopDelay {
+  /** Returns the recent average delay, from 0 to 1,000 milliseconds. */
   ms (): number
-  /** Ends the measurement, which does not keep the process alive. */
+  /** Ends the measurement. The measurement does not keep the process alive. */
   close (): void
 }
 
-/** Measures by how much a timer is late. */
-export function measureLateness (): Lateness {
+/** Starts the measurement with a timer: its delay is that of the event loop. */
+export function measureEventLoopDelay (): EventLoopDelay {
   let averageMs = 0
   let firedAt = performance.now()
   const timer = setInterval(() => {
     const now = performance.now()
-    averageMs += weight * (Math.min(mostMs, now - firedAt - sampleMs) - averageMs)
+    averageMs += weight * (Math.min(maxSampleMs, now - firedAt - sampleMs) - averageMs)
     firedAt = now
   }, sampleMs).unref()
   return { ms: () => Math.max(0, averageMs), close: () => { clearInterval(timer) } }
 }
 
 /**
- * Tells whether a request is rejected for the lateness of the event loop: from none at 500 ms to all at 1 s, so that
- * about as many are admitted as can be served.
+ * Returns whether to reject a request because of the event loop delay. The share of rejected requests rises from 0 at
+ * 500 ms to 1 at 1 s. So the service admits about as many requests as it can serve.
  *
- * @param lateMs as {@link Lateness.ms} returns it
- * @param random from 0 up to 1
+ * @param delayMs milliseconds, as {@link EventLoopDelay.ms} returns it
+ * @param random a number from 0 up to 1
  */
-export function isShed (lateMs: number, random: number): boolean {
-  return random < lateMs / toleratedMs - 1
+export function shouldReject (delayMs: number, random: number): boolean {
+  return random < delayMs / toleratedMs - 1
 }

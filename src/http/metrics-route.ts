@@ -2,15 +2,15 @@ import type { FastifyInstance } from 'fastify'
 import type { Metrics } from '../metrics.ts'
 import { problemResponses } from './errors/problem-responses.ts'
 
-/** `GET /metrics` in the text format of Prometheus. */
+/** Adds `GET /metrics`, which returns the text format of Prometheus. */
 export async function metricsRoute (app: FastifyInstance, { metrics }: { metrics: Metrics }): Promise<void> {
   app.get('/metrics', {
     config: { isProbe: true },
     schema: {
       operationId: 'getMetrics',
       tags: ['probes'],
-      summary: 'Counts, times and gauges for Prometheus',
-      description: 'With METRICS_PORT it is there instead, and not here.',
+      summary: 'Metrics for Prometheus',
+      description: 'With METRICS_PORT, this path is on that port only.',
       security: [],
       response: {
         200: { description: 'The text format 0.0.4.', content: { 'text/plain': { schema: { type: 'string' } } } },

@@ -1,13 +1,13 @@
 import swagger from '@fastify/swagger'
 import type { FastifyInstance } from 'fastify'
 
-// OpenAPI 3.1 has this type, the plugin's declarations do not.
+// OpenAPI 3.1 has this type, but the declarations of the plugin do not.
 const mutualTls = { type: 'mutualTLS', description: 'A client certificate that belongs to a caller.' } as never
 
 /**
- * Collects the OpenAPI document of the routes that are registered after it. `app.swagger()` returns it.
+ * Collects the OpenAPI document of the routes that are registered later. `app.swagger()` returns it.
  *
- * @param version of this service
+ * @param version version of this service
  */
 export async function describeRoutes (app: FastifyInstance, version: string): Promise<void> {
   await app.register(swagger, {
@@ -17,14 +17,14 @@ export async function describeRoutes (app: FastifyInstance, version: string): Pr
         title: 'cos-inventory-proxy',
         version,
         description: 'Inventory jobs of Tencent Cloud Object Storage (COS) as JSON. The service signs every call ' +
-          'with its own credentials and translates to and from the XML of COS.\n\n' +
-          'Every error is `application/problem+json` (RFC 9457). Its `code` is stable: this service\'s own, or the ' +
-          'one COS gave.',
+          'with its own credentials and translates between JSON and the XML of COS.\n\n' +
+          'Every error is `application/problem+json` (RFC 9457). Its `code` is stable. It is a code of this ' +
+          'service or of COS.',
         license: { name: 'Apache-2.0', identifier: 'Apache-2.0' }
       },
       tags: [
         { name: 'inventories', description: 'Inventory configurations of a bucket.' },
-        { name: 'probes', description: 'Whether the process lives and can serve.' },
+        { name: 'probes', description: 'Liveness, readiness and metrics.' },
         { name: 'documentation', description: 'This document.' }
       ],
       components: {
@@ -32,7 +32,7 @@ export async function describeRoutes (app: FastifyInstance, version: string): Pr
           bearer: {
             type: 'http',
             scheme: 'bearer',
-            description: 'A caller\'s key, or a JWT of the issuer this service trusts. With AUTH=none none is needed.'
+            description: 'A key of a caller, or a JWT of the configured issuer. Not needed with AUTH=none.'
           },
           certificate: mutualTls
         }
@@ -50,15 +50,15 @@ export async function describeRoutes (app: FastifyInstance, version: string): Pr
     transformObject: document => {
       const { openapiObject } = document as Extract<typeof document, { openapiObject: unknown }>
       for (const { head } of Object.values(openapiObject.paths as Record<string, { head?: { operationId: string } }>)) {
-        // The plugin adds a suffix, in case HEAD shares its schema with GET.
+        // The plugin adds a suffix in case HEAD shares its schema with GET.
         if (head !== undefined) head.operationId = head.operationId.replace(/-head$/, '')
       }
-      // Relative to the document, so that it holds behind any gateway. The plugin takes no relative URLs.
+      // A relative URL works behind any gateway. The plugin does not accept one.
       openapiObject.servers = [{ url: '.', description: 'This service' }]
       return openapiObject
     },
     refResolver: {
-      // Components are named as their schemas are, not def-0, def-1 and so on.
+      // Names components after their schemas instead of def-0, def-1 and so on.
       buildLocalReference: json => String(json['$id'])
     }
   })

@@ -1,4 +1,4 @@
-/** More parameters than any operation has, so that the work for each of them stays small. */
+/** Most parameters of a query. No operation has as many. The limit keeps the work per query small. */
 export const maxQueryParameters = 50
 
 /** Counts the parameters of a query, up to one more than {@link maxQueryParameters}. */
@@ -10,10 +10,10 @@ export function countParameters (query: string): number {
 }
 
 /**
- * Parses a query. Continuation tokens are Base64: a plus is a plus here, not a blank as in HTML forms.
+ * Parses a query. A plus stays a plus, unlike in HTML forms, because continuation tokens are Base64.
  *
- * @returns a list for a parameter that occurs several times, which no schema takes; nothing for more parameters than
- *   {@link maxQueryParameters}, which are rejected before the query is read
+ * @returns a list for a parameter that occurs several times, which no schema accepts. The result is empty for more than
+ *   {@link maxQueryParameters} parameters. Such a request is rejected before its query is read.
  */
 export function parseQuery (query: string): Record<string, string | string[]> {
   if (query === '' || countParameters(query) > maxQueryParameters) return {}

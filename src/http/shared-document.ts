@@ -3,11 +3,11 @@ import { gzipSync } from 'node:zlib'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import Negotiator from 'negotiator'
 
-/** A document that is the same for every request: its bytes are made once and shared by all responses. */
+/** A document that is the same for every request. All responses share its bytes. */
 export interface SharedDocument {
   readonly mediaType: string
   readonly bytes: Buffer
-  /** The same bytes, compressed once: a client that does not read holds a tenth. */
+  /** The same bytes, compressed once. A client that does not read occupies a tenth of the memory. */
   readonly compressed: Buffer
   /** Strong entity tag of the bytes, without quotes. */
   readonly tag: string
@@ -20,7 +20,7 @@ export function createSharedDocument (text: string, mediaType: string): SharedDo
 }
 
 /**
- * Sends a document, compressed if the client accepts gzip, or 304 if it has the document already. The entity tag
+ * Sends a document, compressed if the client accepts gzip. Sends 304 if the client has the document. The entity tag
  * differs between the two codings (RFC 9110, section 8.8.3.3).
  */
 export function sendSharedDocument (
@@ -37,7 +37,7 @@ export function sendSharedDocument (
     : reply.send(document.bytes)
 }
 
-/** Compares weakly, as RFC 9110, section 13.1.2, says for If-None-Match. */
+/** Returns whether If-None-Match names a tag, by weak comparison (RFC 9110, section 13.1.2). */
 function isNamed (etag: string, header: string | undefined): boolean {
   return (header ?? '').split(',').some(each => each.trim().replace(/^W\//, '') === etag || each.trim() === '*')
 }

@@ -5,25 +5,25 @@ import { ServiceError } from '../errors.ts'
 import type { Outputs } from './log.ts'
 import type { Output } from './output.ts'
 
-/** How an attempted change ended; `unknown` when COS may have made it without saying so. */
+/** The result of an attempted change. `unknown`: COS may have made the change without confirming it. */
 export type AuditOutcome = 'success' | 'denied' | 'failure' | 'unknown'
 
-/** One attempted change: who, what, where, and what came of it. No body and no secret is in it. */
+/** One attempted change and its result. It contains no body and no secret. */
 export interface AuditRecord {
   requestId: string
-  /** Name of the caller; null for one that is not known. */
+  /** Name of the caller; null if it is unknown. */
   caller: string | null
   address: string
   action: string
   bucket: string
-  /** Null for a set of configurations that was refused as a whole. */
+  /** Null for a set of configurations that was rejected as a whole. */
   id: string | null
   region: string | undefined
-  /** Buckets the body names as destinations of reports. */
+  /** Buckets that the body names as destinations of reports. */
   destinations: string[]
   outcome: AuditOutcome
   status: number | undefined
-  /** Of the problem document, when it is one. */
+  /** Code of the problem document; undefined if the response is not one. */
   code: string | undefined
   cosRequestId: string | undefined
 }
@@ -39,12 +39,12 @@ export interface AuditLog {
 const auditLevel = 35
 
 /**
- * A log of its own beside that of the service: LOG_LEVEL does not reach it. Lines in a file are appended one by one,
- * each with an open and a close, so that the file may be renamed or removed at any time.
+ * Creates the audit log. It is separate from the log of the service, and LOG_LEVEL does not affect it. Each line in a
+ * file is appended with an open and a close of its own. So the file may be renamed or removed at any time.
  *
- * @param target `stdout`, `stderr` or the path of a file, which is made with mode 0600
- * @param log takes the lines that cannot be written to a file
- * @throws {Error} of the file system when the file cannot be written to
+ * @param target `stdout`, `stderr` or the path of a file, which is created with mode 0600
+ * @param log receives the lines that cannot be written to a file
+ * @throws {Error} of the file system if the file cannot be written
  */
 export function createAuditLog (target: string, outputs: Outputs, log: Pick<Logger, 'error'>): AuditLog {
   const { writeAudit: write, takesAudit } = target === 'stdout' || target === 'stderr'
@@ -55,7 +55,7 @@ export function createAuditLog (target: string, outputs: Outputs, log: Pick<Logg
 }
 
 /**
- * Rejects a change that would leave no trace. To be called before anything is sent to COS.
+ * Rejects a change that could not be recorded. Must be called before anything is sent to COS.
  *
  * @throws {ServiceError} AuditLogUnavailable
  */
@@ -65,7 +65,7 @@ export function rejectUnaudited (audit: AuditLog): void {
     'Retry in 1 s; if it persists, contact the operator.', { retryAfterSeconds: 1 })
 }
 
-/** Lines that could not be written are kept, and written before a further change is accepted. */
+/** Keeps lines that could not be written, and writes them before a further change is accepted. */
 function openAuditFile (path: string, log: Pick<Logger, 'error'>): Pick<Output, 'writeAudit' | 'takesAudit'> {
   const open = () => openSync(path, 'a', 0o600)
   const unwritten: string[] = []
@@ -86,7 +86,7 @@ function openAuditFile (path: string, log: Pick<Logger, 'error'>): Pick<Output, 
 
   function append (descriptor: number): void {
     try {
-      // After an error the file can end within a line. The line feed ends it.
+      // After an error the file can end within a line. The line feed ends that line.
       if (hasFailed) appendFileSync(descriptor, '\n')
       while (unwritten[0] !== undefined) {
         appendFileSync(descriptor, unwritten[0])
@@ -102,10 +102,10 @@ function openAuditFile (path: string, log: Pick<Logger, 'error'>): Pick<Output, 
       unwritten.push(line)
       const code = appendUnwritten()
       if (code === undefined) return
-      // The process can end before the file takes lines again.
-      log.error({ code, record: JSON.parse(line) as AuditRecord }, 'the audit log cannot be written: its line is here')
+      // The process can end before the file accepts lines again.
+      log.error({ code, record: JSON.parse(line) as AuditRecord }, 'audit log write failed, the record is in this line')
     },
-    // The lines themselves are appended: a full disk takes an empty text.
+    // The lines themselves are appended, because a full disk accepts an empty text.
     takesAudit: () => !hasFailed || appendUnwritten() === undefined
   }
 }

@@ -10,8 +10,8 @@ export interface Outputs {
 }
 
 /**
- * Opens stdout and stderr, which take JSON lines or, on a terminal, lines for people. What is buffered when the process
- * exits is written then, as far as the reader takes it. Audit lines that stdout does not take go to stderr.
+ * Opens stdout and stderr. They get JSON lines, or readable lines on a terminal. Buffered lines are written when the
+ * process exits, as far as the reader accepts them. Audit lines that stdout does not accept go to stderr.
  */
 export async function openOutputs (): Promise<Outputs> {
   const [stdout, stderr] = await Promise.all([openOutput('stdout'), openOutput('stderr')])
@@ -23,11 +23,11 @@ export async function openOutputs (): Promise<Outputs> {
 }
 
 async function openOutput (name: 'stdout' | 'stderr'): Promise<Output> {
-  // The stream itself is not written to. It puts a pipe or a socket into non-blocking mode until the process exits.
+  // The stream of Node is not used. It puts a pipe or a socket into non-blocking mode until the process exits.
   const { fd } = process[name]
   if (!isatty(fd)) return createOutput(fd)
   const terminal = createOutput(openTerminal(fd))
-  // Loaded here, because a service without a terminal has no use for it. Its own stream would write later, not at once.
+  // Loaded on demand: a service without a terminal does not need it. Its own stream would write later, not at once.
   const { prettyFactory } = await import('pino-pretty')
   const pretty = prettyFactory({
     translateTime: 'SYS:HH:MM:ss.l',
@@ -45,9 +45,10 @@ async function openOutput (name: 'stdout' | 'stderr'): Promise<Output> {
 }
 
 /**
- * Opens a terminal once more, because its first descriptor blocks while the operator has stopped the output (Ctrl+S).
+ * Opens a terminal a second time, in non-blocking mode. Its first descriptor blocks while the operator has stopped the
+ * output (Ctrl+S).
  *
- * @returns the first descriptor where that is not possible
+ * @returns the first descriptor if that is not possible
  */
 export function openTerminal (descriptor: number): number {
   try {
@@ -58,7 +59,10 @@ export function openTerminal (descriptor: number): number {
   }
 }
 
-/** A terminal takes some of these for commands, and a caller's path can hold them. pino-pretty leaves them in. */
+/**
+ * Escapes control characters that pino-pretty does not escape. The path of a request can contain them, and a terminal
+ * would execute them.
+ */
 function withoutControls (text: string): string {
   return text.replace(/[\x7F-\x9F]/g, char => `\\u00${char.charCodeAt(0).toString(16)}`)
 }

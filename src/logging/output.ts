@@ -1,33 +1,33 @@
 import { writeSync } from 'node:fs'
 
-/** Lines beyond this are dropped. At 400 bytes each, the buffer takes 2,600. */
+/** Buffered bytes above which lines are dropped. At 400 bytes each, the buffer stores 2,600 lines. */
 const maxBufferedBytes = 1024 * 1024
 
 /** Changes are rejected beyond this, so that at most 160 audit lines are lost when the reader never returns. */
 const maxBufferedAuditBytes = 64 * 1024
 
-/** A pipe takes 64 KiB at a time, which allows 6 MiB a second. */
+/** A pipe accepts 64 KiB at a time, which allows 6 MiB a second. */
 const retryMs = 10
 
-/** A full disk or a closed pipe seldom changes within milliseconds. */
+/** A full disk or a closed pipe rarely recovers within milliseconds. */
 const retryAfterErrorMs = 1_000
 
 const drainMs = 500
 
-/** A descriptor that takes lines in order and never blocks the event loop. */
+/** An output that writes lines in order and never blocks the event loop. */
 export interface Output {
   /** Writes a line at once, or buffers it when the reader is slow. Drops it when 1 MiB is buffered. */
   write (line: string): void
-  /** Writes or buffers a line, however full the buffer is. */
+  /** Writes or buffers a line, regardless of how much is buffered. */
   writeAudit (line: string): void
   /** Returns whether the last write succeeded and less than 64 KiB of audit lines are buffered. */
   takesAudit (): boolean
   /** Returns the number of lines dropped so far. */
   droppedLines (): number
   /**
-   * Writes what is buffered, blocking for at most 500 ms. For a process that exits.
+   * Writes buffered lines before the process exits. Blocks for at most 500 ms.
    *
-   * @returns the audit lines that the reader did not take; the first may lack its beginning
+   * @returns the audit lines that the reader did not accept; the first may lack its beginning
    */
   drain (): string[]
 }
@@ -73,7 +73,7 @@ class LineBuffer {
 /**
  * Creates an output. A pipe without a reader blocks the event loop unless its descriptor is in non-blocking mode.
  *
- * @param descriptor of a file, a pipe, a socket or a terminal, open for writing
+ * @param descriptor a file, a pipe, a socket or a terminal that is open for writing
  */
 export function createOutput (descriptor: number): Output {
   const buffer = new LineBuffer()
@@ -81,7 +81,7 @@ export function createOutput (descriptor: number): Output {
   let hasFailed = false
   let timer: NodeJS.Timeout | undefined
 
-  /** Returns how many bytes the descriptor took; after an error, 0. */
+  /** Returns how many bytes the descriptor accepted; 0 after an error. */
   function put (line: string | Buffer): number {
     try {
       const written = typeof line === 'string' ? writeSync(descriptor, line) : writeSync(descriptor, line)
@@ -128,7 +128,7 @@ export function createOutput (descriptor: number): Output {
   }
 }
 
-/** Blocks the thread: a process that exits runs no timer any more. */
+/** Blocks the thread, because a process that exits runs no timers. */
 function pause (ms: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
 }

@@ -14,19 +14,26 @@ export interface JsonRequest {
   body?: string
 }
 
-/** What {@link Fetcher} throws. The message names the host and the fault, never what was sent or answered. */
+/** An error of {@link Fetcher}. The message names the host and the problem, never the request or the response. */
 export class FetchError extends Error {
   override name = 'FetchError'
+  /** Status of a complete response; undefined if there was none. */
+  readonly status: number | undefined
+
+  constructor (message: string, status?: number) {
+    super(message)
+    this.status = status
+  }
 }
 
 /**
- * Fetches small documents from services that are not COS: key sets, the metadata service, STS. At most 256 KiB, within
- * 5 s from connecting to the last byte; redirects are not followed.
+ * Fetches small documents from services other than COS: key sets, the metadata service, STS. A response may have 256
+ * KiB and must be complete within 5 s. Redirects are not followed.
  */
 export interface Fetcher {
-  /** @throws {FetchError} when there is no whole answer in time, or its status is not 200 */
+  /** @throws {FetchError} if there is no complete response in time, or its status is not 200 */
   fetchText (url: string, options?: JsonRequest): Promise<string>
-  /** @throws {FetchError} also when the answer is not JSON */
+  /** @throws {FetchError} also if the response is not JSON */
   fetchJson (url: string, options?: JsonRequest): Promise<unknown>
 }
 
@@ -36,7 +43,7 @@ export interface Fetcher {
  * @param proxies by the scheme of the URL
  */
 export function createFetcher (proxies: Proxies): Fetcher {
-  // These calls come minutes apart: a kept connection would mostly be one that the other side has closed.
+  // These calls are minutes apart. The other side would have closed most connections that were kept.
   const options = { pipelining: 0, maxResponseSize: maxBytes }
   const agentOf = (scheme: 'http' | 'https'): Dispatcher => {
     const proxy = proxies[scheme]
@@ -47,21 +54,21 @@ export function createFetcher (proxies: Proxies): Fetcher {
   async function fetchText (url: string, { method = 'GET', headers = {}, body }: JsonRequest = {}): Promise<string> {
     const { host, protocol } = new URL(url)
     try {
-      const answer = await request(url, {
+      const response = await request(url, {
         method,
         headers,
         body: body ?? null,
         dispatcher: agents[protocol as keyof typeof agents],
         signal: AbortSignal.timeout(timeoutMs)
       })
-      const text = await answer.body.text()
-      if (answer.statusCode === 200) return text
-      throw new FetchError(`${host} answered ${answer.statusCode}`)
+      const text = await response.body.text()
+      if (response.statusCode === 200) return text
+      throw new FetchError(`${host} returned ${response.statusCode}`, response.statusCode)
     } catch (error) {
       if (error instanceof FetchError) throw error
-      // The code of an abort is a number that says nothing.
+      // The code of an abort is a number without meaning for the reader.
       const { name, code } = error as Error & { code?: unknown }
-      throw new FetchError(`${host} did not answer (${typeof code === 'string' ? code : name})`)
+      throw new FetchError(`${host} did not respond (${typeof code === 'string' ? code : name})`)
     }
   }
 
@@ -72,7 +79,7 @@ export function createFetcher (proxies: Proxies): Fetcher {
       try {
         return JSON.parse(text) as unknown
       } catch {
-        throw new FetchError(`${new URL(url).host} did not answer JSON`)
+        throw new FetchError(`${new URL(url).host} did not return JSON`)
       }
     }
   }

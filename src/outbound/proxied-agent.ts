@@ -2,7 +2,7 @@ import { EnvHttpProxyAgent, Pool } from 'undici'
 import type { buildConnector, Dispatcher } from 'undici'
 import type { Secret } from '../secret.ts'
 
-/** An HTTP proxy, and what is reached without it. */
+/** An HTTP proxy, and the hosts that are reached without it. */
 export interface Proxy {
   /** The URL can contain a password. */
   url: Secret
@@ -36,7 +36,8 @@ export function createProxiedAgent ({ url, except }: Proxy, timeoutMs: number, o
     httpProxy: href,
     httpsProxy: href,
     noProxy: except,
-    // undici waits 300 s for the response to CONNECT. This is after the attempt's own limit, whose error is clearer.
+    // undici waits 300 s for the response to CONNECT. This limit is later than that of the attempt, whose error is
+    // clearer.
     clientFactory: (origin, poolOptions) => new Pool(origin, { ...poolOptions, headersTimeout: timeoutMs + 1_000 }),
     factory (origin, poolOptions) {
       const { connect } = poolOptions as { connect?: unknown }
@@ -49,18 +50,18 @@ export function createProxiedAgent ({ url, except }: Proxy, timeoutMs: number, o
 }
 
 /**
- * Ends each connection attempt: undici queues requests behind one that stalls, and connects again without end when the
- * error has the code of a socket that the other side has closed.
+ * Limits the time of each connection attempt. undici queues requests behind an attempt that never ends. It also retries
+ * forever if the error has the code of a socket that the other side closed.
  */
 function bounded (connect: buildConnector.connector, timeoutMs: number): buildConnector.connector {
   return (target, callback) => {
-    let isOver = false
+    let hasEnded = false
     const end = (...[error, socket]: buildConnector.CallbackArgs) => {
-      if (isOver) {
+      if (hasEnded) {
         socket?.destroy()
         return
       }
-      isOver = true
+      hasEnded = true
       clearTimeout(timer)
       if (error === null) callback(null, socket)
       else callback(error instanceof ProxyError ? error : new ProxyError(codeOf(error), error), null)

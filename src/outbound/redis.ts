@@ -1,8 +1,8 @@
 import type { Logger } from 'pino'
 import type { Secret } from '../secret.ts'
 
-/** Limit of a connection attempt and of a silence while a response is outstanding. */
-const patienceMs = 500
+/** Limit of a connection attempt, and of the wait for a response, in milliseconds. */
+const timeoutMs = 500
 const longestPauseMs = 2_000
 
 /** Separates the keys of this service from those of others. ACLs can name it. */
@@ -30,8 +30,8 @@ export interface RedisCounters {
   /**
    * Adds 1 to a key, whose window starts with its first request.
    *
-   * @param windowMs 1 and above
-   * @throws {Error} when Redis is unavailable or rejects the command
+   * @param windowMs milliseconds; at least 1
+   * @throws {Error} if Redis is unavailable or rejects the command
    */
   count (key: string, windowMs: number): Promise<Count>
   /** Returns whether the last command succeeded and the connection is still open. */
@@ -41,11 +41,11 @@ export interface RedisCounters {
 
 /**
  * Connects to Redis and reconnects until it is closed. Redis is unavailable while it is disconnected, and from a
- * rejected command until the next command that succeeds. Commands then fail at once or after half a second. The log has
- * one line when Redis becomes unavailable and one when it is available again.
+ * rejected command until the next successful one. Commands then fail within half a second. The log has one line when
+ * Redis becomes unavailable, and one when it is available again.
  */
 export async function connectRedis (url: Secret, log: Pick<Logger, 'error' | 'info'>): Promise<RedisCounters> {
-  // Services without Redis do not pay for loading it.
+  // Loaded on demand: services without Redis do not need it.
   const { Redis } = await import('ioredis')
   let isUp = true
   let isClosed = false
@@ -55,11 +55,11 @@ export async function connectRedis (url: Secret, log: Pick<Logger, 'error' | 'in
     // The first command after each connect checks more than the ready check does, and needs no permission for INFO.
     enableReadyCheck: false,
     maxRetriesPerRequest: 0,
-    connectTimeout: patienceMs,
-    socketTimeout: patienceMs,
+    connectTimeout: timeoutMs,
+    socketTimeout: timeoutMs,
     // A failover made this server a replica. The address can already be that of the new primary.
     reconnectOnError: ({ message }) => message.includes('READONLY'),
-    // The client would begin with the shortest pause again after each connect, even if the first command is rejected.
+    // The client would restart with the shortest pause after each connect, even if the first command is rejected.
     retryStrategy: () => {
       failedConnections += 1
       return Math.min(failedConnections * 100, longestPauseMs)
@@ -88,7 +88,7 @@ export async function connectRedis (url: Secret, log: Pick<Logger, 'error' | 'in
   const probe = () => count('probe', 1_000).then(() => {}, () => {})
   redis.on('error', (error: Error & { command?: { name: string } }) => {
     setUnavailable(causeOf(error))
-    // The client would go on with database 0, which can belong to another service.
+    // The client would continue with database 0, which can belong to another service.
     if (error.command?.name === 'select') redis.disconnect(true)
   })
   redis.on('close', () => { setUnavailable('connection closed') })

@@ -195,9 +195,9 @@ t.test('access decisions equal those of a naive evaluator for every combination'
 
 t.test('the start fails with every error when CALLERS_FILE is invalid or unreadable', async t => {
   const { environment } = callersFile(t, [{ ...withKey('a', everything), keys: ['plain-key'] }, withKey('a', [])])
-  await t.rejects(start(t, { environment }), { message: /2 faults:\n.*\/callers\/0\/keys\/0.*\n.*\/callers\/1/ })
+  await t.rejects(start(t, { environment }), { message: /2 errors:\n.*\/callers\/0\/keys\/0.*\n.*\/callers\/1/ })
   await t.rejects(start(t, { environment: { ...environment, CALLERS_FILE: '/nowhere', AUDIT_LOG: '/nowhere/audit' } }),
-    { message: /2 faults:\n.*CALLERS_FILE cannot be read: ENOENT\n.*AUDIT_LOG: ENOENT/ })
+    { message: /2 errors:\n.*CALLERS_FILE cannot be read: ENOENT\n.*AUDIT_LOG: ENOENT/ })
 })
 
 t.test('the start fails when CALLERS_FILE is larger than 4 MiB', async t => {
@@ -233,7 +233,7 @@ t.test('registration fails when a bucket route names no action', async t => {
   const options = { auditTrail, callers: { identify: async () => undefined }, rateLimiter, regionOf: () => undefined }
   await app.register(auditResponses, { auditTrail })
   await app.register(access, options)
-  t.throws(() => app.get('/buckets/:bucket/acl', async () => 'open'), { message: /acl does not say which action it is/ })
+  t.throws(() => app.get('/buckets/:bucket/acl', async () => 'open'), { message: /acl names no action/ })
 })
 
 t.test('the client address is unknown when the socket has no valid address', async t => {

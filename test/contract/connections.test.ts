@@ -368,7 +368,7 @@ t.test('a callback is called at once when the exchange has ended', async t => {
   const calls: string[] = []
   onExchangeEnd(exchange, () => { calls.push('before') })
   socket.destroy()
-  await until(() => exchange.isOver)
+  await until(() => exchange.hasEnded)
   onExchangeEnd(exchange, () => { calls.push('after') })
   t.strictSame(calls, ['before', 'after'])
 })

@@ -631,7 +631,7 @@ t.test('PUT of a set returns 403 when permission for an action or destination is
       const before = audits().length
       const response = await call('PUT', `${collection}?${query}&dry-run=${dryRun}`.replace('?&', '?'), desired, as(name))
       if (missing === undefined) t.equal(response.status, 200, `${name} ${query}`)
-      else t.match(response, { status: 403, json: { code: 'CallerNotAllowed', detail: `${name} may not do ${missing} on ${bucket}. What a caller may do is decided by whoever runs this service.` } })
+      else t.match(response, { status: 403, json: { code: 'CallerNotAllowed', detail: `${name} may not do ${missing} on ${bucket}. Ask the operator for the permission.` } })
       t.equal(emulator.requests.length > 0, missing === undefined)
       if (missing !== undefined && dryRun === 'false') t.match(audits().slice(before), [{ caller: name, id: null, outcome: 'denied', action: write }])
     }

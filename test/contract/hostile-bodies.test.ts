@@ -18,11 +18,11 @@ t.test('PATCH returns 400 with one issue when a list contains 2,000 lists', asyn
   const running = await start(t)
   await running.call('PUT', at('a'), configuration)
   const rejected = await patch(running, `{"X":${list(2_000, '[]')}}`)
-  t.match(rejected, { status: 400, json: { detail: 'The request has 1 fault; errors names each.' } })
-  t.strictSame(placesOf(rejected), ['/X must not hold an array in an array'])
+  t.match(rejected, { status: 400, json: { detail: 'The request has 1 issue; errors names each. Correct the request and send it again.' } })
+  t.strictSame(placesOf(rejected), ['/X must not contain an array in an array'])
   const both = await patch(running, '{"X":[[],null,[],{"1st":[[],[]]}]}')
   t.strictSame(placesOf(both), [
-    '/X must not hold an array in an array', '/X/1 must be a string, number, boolean, object or array',
+    '/X must not contain an array in an array', '/X/1 must be a string, number, boolean, object or array',
     '/X/3/1st is not an XML name, so it cannot become an element'
   ])
 })
@@ -45,13 +45,13 @@ t.test('PUT returns no further issues when their text reaches 256 KiB', async t 
   const names = Array.from({ length: 400 }, (_, index) => `"${index}${'~'.repeat(600)}":1`)
   const { json, text } = await call('PUT', at('a'), withMembers(names.join()))
   t.equal(json.errors.length, 247)
-  t.equal(json.detail, 'The request has 400 faults; errors names the first 247.')
+  t.equal(json.detail, 'The request has 400 issues; errors names the first 247. Correct the request and send it again.')
   t.ok(text.length < 300 * KiB, `${text.length} bytes`)
 })
 
 t.test('PUT, POST and PATCH return 400 when the body has more than 5,000 values', async t => {
   const { call, emulator } = await start(t)
-  const detail = 'must hold 5000 values at most: objects, lists and everything in them'
+  const detail = 'must contain at most 5000 values: objects, lists and everything in them'
   const manyValues = {
     'empty tags': `"Filter":{"Tag":${list(80_000, '{}')}}`,
     'values of a wrong type': `"OptionalFields":${list(120_000, '1')}`,
@@ -86,7 +86,7 @@ t.test('PUT of a set returns 400 when the body has too many values', async t => 
     ['in nested lists', inSet(`{"X":${'['.repeat(500_000)}${']'.repeat(500_000)}}`), '', /50000 values/],
     ['in one configuration', inSet('{}', `{"Filter":{"Tag":${list(5_000, '{}')}}}`), '/InventoryConfigurations/1', /5000 values/],
     ['in unknown members of the set', `{${Array.from({ length: 5_001 }, (_, index) => `"u${index}":1`).join()}}`, '', /5000 values/],
-    ['in too many configurations', inSet(...Array(1_001).fill('{}')), '/InventoryConfigurations', /must be 1000 at most/]
+    ['in too many configurations', inSet(...Array(1_001).fill('{}')), '/InventoryConfigurations', /must have at most 1000 items/]
   ]
   for (const [name, body, pointer, detail] of cases) {
     const rejected = await call('PUT', collection, body)
@@ -95,7 +95,7 @@ t.test('PUT of a set returns 400 when the body has too many values', async t => 
   }
   for (const body of ['null', '"text"', '1', '[]', '{"InventoryConfigurations":{}}']) t.equal((await call('PUT', collection, body)).status, 400, body)
   const invalid = await call('PUT', collection, inSet(...Array(900).fill(`{"Filter":{"Tag":${list(20, '{}')}}}`)))
-  t.match(invalid.json.detail, /^The request has at least 10\d\d faults; errors names the first 1000\.$/, 'the rest is not validated')
+  t.match(invalid.json.detail, /^The request has at least 10\d\d issues; errors names the first 1000\. Correct the request and send it again\.$/, 'the rest is not validated')
   t.strictSame(emulator.requests, [])
 })
 

@@ -3,7 +3,7 @@ import { setImmediate as nextIteration } from 'node:timers/promises'
 import { pino } from 'pino'
 import t from 'tap'
 import { readConfig } from '../../src/config/config.ts'
-import { isPlace } from '../../src/config/formats.ts'
+import { isBucketAndRegion } from '../../src/config/formats.ts'
 import { createAttempts } from '../../src/cos/client/retry.ts'
 import { createBucketList } from '../../src/cos/regions/bucket-list.ts'
 import { createConcurrencyLimiter } from '../../src/cos/client/concurrency-limiter.ts'
@@ -59,7 +59,7 @@ async function startList (
   const trace = createPassingTracer().startRequest({
     method: 'GET', route: undefined, path: '/', address: '', requestId: '', traceparent: undefined, tracestate: undefined
   })
-  const listBuckets = createBucketList(cos, { attempts, now: Date.now, isPlace })
+  const listBuckets = createBucketList(cos, { attempts, now: Date.now, isBucketAndRegion })
   return {
     emulator,
     caller,
@@ -220,7 +220,7 @@ t.test('the bucket list continues when its caller disconnects', async t => {
 
 t.test('the bucket list throws program errors unchanged', async t => {
   const listBuckets = createBucketList({ deadlineMs: 1, endpoint: '{bucket}.{region}.private', scheme: 'https' }, {
-    attempts: { run: () => Promise.reject(new Error('a bug')) }, now: Date.now, isPlace
+    attempts: { run: () => Promise.reject(new Error('a bug')) }, now: Date.now, isBucketAndRegion
   })
   const trace = { traceId: undefined, startAttempt: () => ({ headers: {}, end () {} }), end () {} }
   const call = { log: pino({ level: 'silent' }), trace, signal: new AbortController().signal, tally: { attempts: 0 } }
@@ -334,7 +334,7 @@ t.test('GET is sent to COS_REGION when COS does not list the bucket', async t =>
   const { call, emulator } = await startDiscovery(t, { buckets, environment: { COS_REGION: 'ap-tokyo' } })
   const response = await call('GET', collectionOf(otherBucket))
   t.match(response, notFound)
-  t.match(response, { headers: { 'x-cos-request-id': /./ }, json: { detail: /does not exist.*Region discovery knows of no other region\.$/, cosRequestId: /./ } })
+  t.match(response, { headers: { 'x-cos-request-id': /./ }, json: { detail: /does not exist.*Region discovery found no other region\.$/, cosRequestId: /./ } })
   t.match(await call('GET', collectionOf(otherBucket)), notFound)
   t.strictSame(sent(emulator), ['GetService', 'ListBucketInventory ap-tokyo', 'ListBucketInventory ap-tokyo'])
   pass(30_000)
@@ -394,7 +394,7 @@ t.test('GET returns 404 by a list younger than 5 s, DELETE returns 404 after a l
   move()
   const missing = await call('GET', collectionOf(bucket))
   t.match(missing, { ...notFound, headers: { 'x-cos-request-id': /./ } })
-  t.match(missing.json.detail, /Region discovery knows of no other region/)
+  t.match(missing.json.detail, /Region discovery found no other region/)
   t.strictSame(sent(emulator), [`ListBucketInventory ${south}`], 'the list is younger than five seconds')
   buckets.length = 0
   pass(5_000)

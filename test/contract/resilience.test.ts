@@ -10,7 +10,7 @@ import type { Test as Assertions } from 'tap'
 import { toConfigurationXml } from '../../src/cos/xml/inventory-xml.ts'
 import { createRetryBudget } from '../../src/cos/client/retry-budget.ts'
 import { admission } from '../../src/http/admission.ts'
-import { measureLateness } from '../../src/http/load-shedding.ts'
+import { measureEventLoopDelay } from '../../src/http/load-shedding.ts'
 import { startMetadataDouble } from '../doubles/metadata.ts'
 import { startProgram } from '../e2e/program.ts'
 import { secret } from '../secrets.ts'
@@ -326,7 +326,7 @@ t.test('requests return 503 more often as the event loop lags, probes return 200
   const lateness = { ms: () => lateMs, close: () => { isMeasured = false } }
   const app = await createBareApp(t)
   await app.register(admission, {
-    lifecycle: { phase: 'serving' }, allowedHosts: undefined, lateness, random: () => chance
+    lifecycle: { phase: 'serving' }, allowedHosts: undefined, eventLoopDelay: lateness, random: () => chance
   })
   app.get('/work', async () => 'done')
   app.get('/probe', { config: { isProbe: true } }, async () => 'done')
@@ -344,14 +344,14 @@ t.test('requests return 503 more often as the event loop lags, probes return 200
   for (const late of [1000, 60_000]) t.strictSame(await statuses(late, almostOne), [503, 200], `${late} ms rejects all requests`)
   const rejected = await app.inject('/work')
   t.strictSame([rejected.statusCode, rejected.headers['retry-after']], [503, '1'])
-  t.match(rejected.json(), { code: 'Overloaded', detail: /more to do than it can\. Nothing was sent to COS\./ })
+  t.match(rejected.json(), { code: 'Overloaded', detail: /is overloaded\. Nothing was sent to COS\./ })
   t.ok(isMeasured)
   await app.close()
   t.notOk(isMeasured, 'the measurement ends with the application')
 })
 
 t.test('lateness is an average that rises after one long pause and then falls', async t => {
-  const lateness = measureLateness()
+  const lateness = measureEventLoopDelay()
   t.teardown(lateness.close)
   t.equal(lateness.ms(), 0)
   const startedAt = performance.now()

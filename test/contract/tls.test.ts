@@ -84,7 +84,7 @@ t.test('the handshake fails when the client certificate is missing or invalid', 
   // A TLS client may have its response before the service logs the request.
   for (const name of ['by-san', 'by-subject']) await until(() => logs().includes(`"caller":"${name}"`))
   t.equal((await get(url, collection, unknown)).status, 401, 'a valid certificate of no caller is not enough')
-  t.match(logs(), /"subject":"CN=else","subjectAltName":"DNS:else","msg":"nobody has this client certificate"/)
+  t.match(logs(), /"subject":"CN=else","subjectAltName":"DNS:else","msg":"client certificate belongs to no caller"/)
   t.equal((await get(url, collection, unknown, as('by-key'))).status, 200, 'a key is enough')
   t.equal((await get(url, collection, bySan, { authorization: 'Bearer wrong' })).status, 401, 'a wrong key is rejected despite the certificate')
 
@@ -107,7 +107,7 @@ t.test('TLS files are reloaded when they change, and invalid ones are ignored', 
   const second = await authority.issue('localhost')
   writeFileSync(`${dir}/tls.crt`, second.cert)
   await service.reload()
-  t.match(logs(), /"what":"TLS_\*","cause":"[^"]*TLS_CERT_FILE and TLS_KEY_FILE do not belong together","msg":"not taken/)
+  t.match(logs(), /"what":"TLS_\*","cause":"[^"]*TLS_CERT_FILE and TLS_KEY_FILE do not match","msg":"reload failed/)
   t.equal((await get(url, '/livez', client)).serial, serialOf(first))
   writeFileSync(`${dir}/tls.key`, second.key)
   await service.reload()
@@ -135,12 +135,12 @@ t.test('the start fails when a TLS file is invalid or unreadable', async t => {
   const valid = await authority.issue('localhost')
   const other = await authority.issue('localhost')
   for (const [files, ca, cause] of [
-    [{ cert: valid.cert, key: other.key }, undefined, /TLS_CERT_FILE and TLS_KEY_FILE do not belong together/],
-    [{ cert: 'x', key: valid.key }, undefined, /TLS_CERT_FILE does not hold what it must/],
-    [{ cert: valid.cert, key: 'x' }, undefined, /TLS_KEY_FILE does not hold what it must/],
-    [valid, 'not a certificate', /TLS_CLIENT_CA_FILE does not/],
-    [valid, '', /TLS_CLIENT_CA_FILE does not/],
-    [valid, `${authority.cert}\n${stranger.cert.slice(0, 300)}`, /TLS_CLIENT_CA_FILE does not/]
+    [{ cert: valid.cert, key: other.key }, undefined, /TLS_CERT_FILE and TLS_KEY_FILE do not match/],
+    [{ cert: 'x', key: valid.key }, undefined, /TLS_CERT_FILE must contain unencrypted PEM/],
+    [{ cert: valid.cert, key: 'x' }, undefined, /TLS_KEY_FILE must contain unencrypted PEM/],
+    [valid, 'not a certificate', /TLS_CLIENT_CA_FILE must contain/],
+    [valid, '', /TLS_CLIENT_CA_FILE must contain/],
+    [valid, `${authority.cert}\n${stranger.cert.slice(0, 300)}`, /TLS_CLIENT_CA_FILE must contain/]
   ] as const) {
     await t.rejects(start(t, { environment: tlsFiles(t, files, ca).environment }), { message: cause })
   }

@@ -44,7 +44,7 @@ for (const [title, script, logged] of crashes) {
     await Promise.all(aborted)
     const lines = linesOf(service)
     const fatal = lines.filter(({ level }) => level === 60)
-    t.match(fatal, [{ msg: 'the service cannot go on', error: logged }])
+    t.match(fatal, [{ msg: 'unexpected error, exiting', error: logged }])
     t.equal(fatal.length, 1)
     const { error } = fatal[0] as unknown as { error: object }
     t.ok(Object.keys(error).every(name => ['name', 'code', 'stack'].includes(name)), 'only these properties are logged')
@@ -66,7 +66,7 @@ t.test('process exits with 1 and a fatal line when it fails before it listens', 
   })
   t.equal(await program.exit, 1)
   t.match(linesOf(program).filter(({ level }) => level === 60),
-    [{ msg: 'the service cannot go on', error: { name: 'Error', stack: /^Error: too early\n/ } }])
+    [{ msg: 'unexpected error, exiting', error: { name: 'Error', stack: /^Error: too early\n/ } }])
   t.equal(program.stderr(), '')
 })
 
@@ -94,7 +94,7 @@ t.test('process exits with 1 before it listens when the metrics port is taken', 
   const program = startProgram(t, 'server', { ...environment, METRICS_PORT: String(port) })
   t.equal(await program.exit, 1)
   const lines = linesOf(program)
-  t.match(lines, [{ level: 60, code: 'EADDRINUSE', msg: `cannot start: listen EADDRINUSE: address already in use 127.0.0.1:${port}` }])
+  t.match(lines, [{ level: 60, code: 'EADDRINUSE', cause: `listen EADDRINUSE: address already in use 127.0.0.1:${port}`, msg: 'cannot start' }])
   t.strictSame([lines.length, program.stderr()], [1, ''])
 })
 

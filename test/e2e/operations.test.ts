@@ -105,7 +105,7 @@ t.test('SIGHUP reloads the callers file and keeps the callers when it is invalid
     for (const name of ['first', 'second', 'third']) results.push((await service.call('GET', collection, as(name))).status)
     return results
   }
-  const readAgain = '"what":"CALLERS_FILE","msg":"read again"'
+  const readAgain = '"what":"CALLERS_FILE","msg":"reloaded"'
   t.strictSame(await statuses(), [200, 401, 401])
   t.notMatch(service.stdout(), readAgain)
   service.process.kill('SIGHUP')
@@ -124,7 +124,7 @@ t.test('SIGHUP reloads the callers file and keeps the callers when it is invalid
   ] as const) {
     swap(invalid)
     service.process.kill('SIGHUP')
-    await service.until(new RegExp(`"level":50[^\n]*"what":"CALLERS_FILE","cause":"[^\n]*${cause.source}[^\n]*not taken`))
+    await service.until(new RegExp(`"level":50[^\n]*"what":"CALLERS_FILE","cause":"[^\n]*${cause.source}[^\n]*reload failed`))
     t.strictSame(await statuses(), [401, 200, 401], 'the callers are unchanged')
   }
   t.equal(service.process.exitCode, null)
@@ -183,7 +183,7 @@ t.test('GET with a token returns 503 until the keys of the issuer are fetched', 
   t.equal(first.headers.get('retry-after'), '1')
   t.equal((await service.call('GET', collection, as('by-key'))).status, 200, 'a bearer key needs no issuer')
   t.equal((await service.call('GET', collection, as('unknown'))).status, 401)
-  await service.until(/"level":40[^\n]*did not answer \(ECONNREFUSED\)[^\n]*no token can be checked yet/)
+  await service.until(/"level":40[^\n]*did not respond \(ECONNREFUSED\)[^\n]*tokens cannot be verified yet/)
   await issuer.bringBack()
   let response = await get()
   while (response.status === 503) response = await get()
@@ -300,7 +300,7 @@ t.test('/readyz returns 503 with the cause until the metadata service is availab
     ...none(keyPair), AUTH: 'none', COS_CREDENTIALS: 'cvm-role', METADATA_ENDPOINT: metadata.endpoint
   })
   await service.until(/"msg":"no valid credentials for COS"/)
-  const cause = new RegExp(`${new URL(metadata.endpoint).host} did not answer \\(ECONNREFUSED\\)`)
+  const cause = new RegExp(`${new URL(metadata.endpoint).host} did not respond \\(ECONNREFUSED\\)`)
   const down = { status: 503, json: { code: 'UpstreamCredentialsUnavailable', detail: cause } }
   t.match(await service.call('GET', '/readyz'), down)
   t.match(await service.call('GET', collection), down)
@@ -329,7 +329,7 @@ t.test('start fails with one message for all errors of a callers file, without q
   t.equal(await program.exit, 1)
   t.equal(program.stdout(), '')
   const [head, ...errors] = program.stderr().trimEnd().split('\n')
-  t.equal(head, `The configuration has ${errors.length} faults:`)
+  t.equal(head, `The configuration has ${errors.length} errors:`)
   t.match(errors, [
     /^ {2}- CALLERS_FILE: \/callers\/0\/keys\/0 must be .*paste its hash/, /^ {2}- CALLERS_FILE: \/callers\/2\/allow\/0\/actions\/0 /,
     /^ {2}- CALLERS_FILE: \/callers\/2\/allow\/0\/buckets /, /^ {2}- CALLERS_FILE: \/callers\/4 has a property that is not known here/
@@ -343,13 +343,13 @@ t.test('start fails with one message for all errors of a callers file, without q
 
   const absent = startProgram(t, 'server', { ...keyPair, PORT: '0', CALLERS_FILE: '/nowhere/callers.json' })
   t.strictSame([await absent.exit, absent.stdout(), absent.stderr()],
-    [1, '', 'The configuration has 1 fault:\n  - CALLERS_FILE cannot be read: ENOENT\n'])
+    [1, '', 'The configuration has 1 error:\n  - CALLERS_FILE cannot be read: ENOENT\n'])
 })
 
 t.test('pipes and folders are rejected in place of a file, at start and at reload', async t => {
   const folder = t.testdir({ folder: {}, 'callers.json': JSON.stringify({ callers: [withKey('admin', everything)] }) })
   const absent = startProgram(t, 'server', { ...keyPair, PORT: '0', CALLERS_FILE: `${folder}/folder` })
-  t.strictSame([await absent.exit, absent.stderr()], [1, 'The configuration has 1 fault:\n  - CALLERS_FILE cannot be read: not a file\n'])
+  t.strictSame([await absent.exit, absent.stderr()], [1, 'The configuration has 1 error:\n  - CALLERS_FILE cannot be read: not a file\n'])
   const pipe = `${folder}/pipe`
   execFileSync('mkfifo', [pipe])
   const service = await startService(t, nowhere, {
@@ -364,7 +364,7 @@ t.test('pipes and folders are rejected in place of a file, at start and at reloa
 
 t.test('AUTH=none is logged for any LOG_LEVEL', async t => {
   const service = startProgram(t, 'server', { ...keyPair, PORT: '0', AUTH: 'none', LOG_LEVEL: 'silent' })
-  await service.until(/AUTH=none: everyone/)
+  await service.until(/AUTH=none, authentication is disabled/)
   service.process.kill('SIGTERM')
   t.equal(await service.exit, 0)
 })

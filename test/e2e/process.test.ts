@@ -56,7 +56,7 @@ t.test('service logs its address, serves requests and exits with 0 on SIGINT', a
   const lines = service.stdout().trimEnd().split('\n').map(line => JSON.parse(line) as { level: number, msg: string })
   t.match(lines[0]?.msg, /listening at http:\/\/127\.0\.0\.1:\d+$/i)
   const loud = lines.filter(({ level }) => level >= 40).map(({ msg }) => msg)
-  t.match(loud, [/^AUTH=none: everyone/, /nothing acts on them$/])
+  t.match(loud, [/^AUTH=none, authentication is disabled$/, /have no effect$/])
   const ending = lines.map(({ msg }) => msg).filter(msg => msg.startsWith('stop'))
   t.strictSame([...ending, lines.at(-1)?.msg], ['stopping', 'stopped', 'stopped'])
   t.equal(service.stderr(), '')
@@ -101,7 +101,7 @@ t.test('start exits with 1 and lists every configuration error without secrets',
   t.equal(await program.exit, 1)
   t.equal(program.stdout(), '')
   const [head, ...errors] = program.stderr().trimEnd().split('\n')
-  t.equal(head, `The configuration has ${errors.length} faults:`)
+  t.equal(head, `The configuration has ${errors.length} errors:`)
   t.strictSame(errors.map(line => /^ {2}- ([A-Z_]+)/.exec(line)?.[1]).sort(), [
     'AUTH', 'COS_CONNECT_TO', 'COS_REGION', 'COS_SECRET_ID_FILE', 'COS_SECRET_KEY',
     'COS_TIMEOUT_MS', 'COS_TOKEN', 'JWT_ISSUER', 'LOG_LEVEL', 'PORT', 'READ_ONLY'
@@ -115,9 +115,9 @@ t.test('start exits with 1 when authentication would be missing', async t => {
   const [unset, everywhere] = [{}, { AUTH: 'none', HOST: '0.0.0.0' }].map(environment =>
     startProgram(t, 'server', { ...credentials, PORT: '0', ...environment })) as [Program, Program]
   t.strictSame([await unset.exit, unset.stdout()], [1, ''])
-  t.match(unset.stderr(), /^The configuration has 1 fault:\n.*AUTH=required needs CALLERS_FILE.* set AUTH=none .*\n$/)
+  t.match(unset.stderr(), /^The configuration has 1 error:\n.*AUTH=required needs CALLERS_FILE.* set AUTH=none .*\n$/)
   t.strictSame([await everywhere.exit, everywhere.stdout()], [1, ''])
-  t.match(everywhere.stderr(), /^The configuration has 1 fault:\n.*HOST is an address .* set HOST=127\.0\.0\.1.*\n$/)
+  t.match(everywhere.stderr(), /^The configuration has 1 error:\n.*HOST is an address .* set HOST=127\.0\.0\.1.*\n$/)
 })
 
 t.test('start exits with 1 and a fatal line when the port is taken', async t => {
@@ -125,7 +125,7 @@ t.test('start exits with 1 and a fatal line when the port is taken', async t => 
   const program = startProgram(t, 'server', { ...credentials, AUTH: 'none', PORT: String(port) })
   t.equal(await program.exit, 1)
   const lines = program.stdout().trimEnd().split('\n').map(line => JSON.parse(line) as object)
-  t.match(lines, [{ level: 60, code: 'EADDRINUSE', msg: `cannot start: listen EADDRINUSE: address already in use 127.0.0.1:${port}` }])
+  t.match(lines, [{ level: 60, code: 'EADDRINUSE', cause: `listen EADDRINUSE: address already in use 127.0.0.1:${port}`, msg: 'cannot start' }])
   t.strictSame([lines.length, program.stderr()], [1, ''])
 })
 
@@ -156,7 +156,7 @@ t.test('SIGTERM lets a request in flight finish before the process exits', async
   t.match(await response, /^HTTP\/1\.1 200 OK\r\n[^]*\r\nconnection: close\r\n[^]*\r\n\r\n\{"InventoryConfigurations":\[\],"IsTruncated":false\}$/)
   t.equal(await service.exit, 0)
   t.equal(emulator.requests.length, 2, 'later calls to COS are still made')
-  t.notMatch(service.stdout(), /were cut/)
+  t.notMatch(service.stdout(), /were aborted/)
 })
 
 t.test('SIGTERM closes idle connections without delay', async t => {
@@ -167,7 +167,7 @@ t.test('SIGTERM closes idle connections without delay', async t => {
   await once(used, 'readable')
   service.process.kill('SIGTERM')
   t.equal(await service.exit, 0)
-  t.notMatch(service.stdout(), /were cut/)
+  t.notMatch(service.stdout(), /were aborted/)
   t.match(await Promise.all(ends), ['', /^HTTP\/1\.1 200 OK\r\n/])
 })
 
@@ -241,7 +241,7 @@ t.test('request is aborted after SHUTDOWN_GRACE_MS, and the process exits with 0
   await gate.reached
   service.process.kill('SIGTERM')
   t.equal(await service.exit, 0)
-  t.match(service.stdout(), /"graceMs":100,"msg":"requests under way were cut"/)
+  t.match(service.stdout(), /"graceMs":100,"msg":"grace period ended, requests were aborted"/)
   await aborted
 })
 
@@ -345,9 +345,9 @@ t.test('demo exits with 1 and one message when PORT is taken or invalid', async 
   const taken = startProgram(t, 'demo', { PORT: String(port) })
   const wrong = startProgram(t, 'demo', { PORT: 'http' })
   t.equal(await taken.exit, 1)
-  t.strictSame([taken.stdout(), taken.stderr()], ['', `Port ${port} is taken: set PORT to another one.\n`])
+  t.strictSame([taken.stdout(), taken.stderr()], ['', `Port ${port} is in use. Set PORT to another one.\n`])
   t.equal(await wrong.exit, 1)
-  t.match(wrong.stderr(), /^The configuration has 1 fault:\n {2}- PORT must be .*\n$/)
+  t.match(wrong.stderr(), /^The configuration has 1 error:\n {2}- PORT must be .*\n$/)
 })
 
 for (const [program, files] of [

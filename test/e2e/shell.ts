@@ -38,7 +38,7 @@ export function isShown (shown: string, output: string): boolean {
   return new RegExp(`^${pattern}$`).test(`${output.trimEnd()}\n`)
 }
 
-/** A shell that keeps its variables from one command to the next. A command that takes more than a minute is an error. */
+/** A shell that keeps its variables from one command to the next. A command may take a minute. */
 export interface Shell {
   /** Runs commands to their end. */
   run (command: string): Promise<{ status: number, output: string }>

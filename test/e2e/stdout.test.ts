@@ -132,7 +132,7 @@ t.test('pipe contains the fatal line when the service cannot start', async t => 
   const { writer, read } = openPipe(t)
   const program = startProgram(t, 'server', environmentFor('127.0.0.1:1', { PORT: String(port) }), writer)
   t.equal(await program.exit, 1)
-  t.match(linesOf(read()).at(-1), { level: 60, msg: /^cannot start: listen EADDRINUSE/ })
+  t.match(linesOf(read()).at(-1), { level: 60, cause: /^listen EADDRINUSE/, msg: 'cannot start' })
 })
 
 function environmentFor (connectTo: string, more: Record<string, string> = {}): Record<string, string> {

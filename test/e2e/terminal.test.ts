@@ -84,7 +84,7 @@ t.test('terminal shows the fatal line when the service cannot start', async t =>
   const { port } = server.address() as AddressInfo
   const session = startSession(t, { ...environment, PORT: String(port), TERM: 'xterm', NO_COLOR: '1' })
   t.equal(await session.exit, 1)
-  t.match(session.shown(), /\] FATAL: cannot start: listen EADDRINUSE.* \{"code":"EADDRINUSE"\}\n$/)
+  t.match(session.shown(), /\] FATAL: cannot start \{"code":"EADDRINUSE","cause":"listen EADDRINUSE.*"\}\n$/)
 })
 
 t.test('pipe output is JSON for any terminal variables', async t => {

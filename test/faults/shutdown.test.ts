@@ -179,7 +179,7 @@ async function checkEnd (t: Test, service: ServiceProcess, emulator: Emulator): 
   t.equal(await service.exit, 0)
   t.equal(service.stderr(), '')
   const lines = logOf(service)
-  t.strictSame(lines.filter(({ level, msg }) => level >= 50 || /were cut/.test(msg)), [], 'no request was aborted')
+  t.strictSame(lines.filter(({ level, msg }) => level >= 50 || /were aborted/.test(msg)), [], 'no request was aborted')
   t.equal(lines.at(-1)?.msg, 'stopped')
   t.equal(emulator.configurations(bucket).length, 1)
 }

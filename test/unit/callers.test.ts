@@ -28,7 +28,7 @@ function faultsOf (reading: () => unknown): string[] {
     return []
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error
-    return error.faults
+    return error.issues
   }
 }
 

@@ -6,7 +6,7 @@ import { readConfig, readListener } from '../../src/config/config.ts'
 import type { Config } from '../../src/config/config.ts'
 import { ConfigError, EnvironmentReader } from '../../src/config/environment.ts'
 import type { VariableName } from '../../src/config/environment.ts'
-import { isPlace } from '../../src/config/formats.ts'
+import { isBucketAndRegion } from '../../src/config/formats.ts'
 import { configurationReference } from '../../src/config/reference.ts'
 import type { Variable } from '../../src/config/variable-types.ts'
 import { sections, variables } from '../../src/config/variables.ts'
@@ -27,7 +27,7 @@ function faultsOf (environment: Record<string, string>): string[] {
     readConfig(environment)
     return []
   } catch (error) {
-    return (error as ConfigError).faults
+    return (error as ConfigError).issues
   }
 }
 
@@ -51,7 +51,7 @@ t.test('variable table has a valid value for every default', async t => {
   const reader = new EnvironmentReader({})
   for (const [name, variable] of rows) {
     t.equal(reader.read(name) !== undefined, variable.default !== undefined, name)
-    t.strictSame(reader.faults, [], name)
+    t.strictSame(reader.issues, [], name)
   }
 })
 
@@ -63,8 +63,8 @@ t.test('secret variable yields a Secret and is not shown when malformed', async 
   for (const name of secret) {
     const reader = new EnvironmentReader({ [name]: 'hidden text' })
     t.ok(reader.read(name) instanceof Secret, name)
-    t.match(reader.faults, [/ \(its value is not shown\)$/], name)
-    t.notMatch(reader.faults.join(), /hidden/, name)
+    t.match(reader.issues, [/ \(its value is not shown\)$/], name)
+    t.notMatch(reader.issues.join(), /hidden/, name)
   }
 })
 
@@ -104,7 +104,7 @@ t.test('readConfig returns the documented defaults when optional variables are u
     traces: undefined,
     propagation: true,
     unsupported: [],
-    notInForce: []
+    ineffective: []
   })
 })
 
@@ -156,7 +156,7 @@ t.test('readConfig returns the value of every variable', async t => {
     metricsPort: 9091,
     traces: { protocol: 'http/protobuf' },
     unsupported: [],
-    notInForce: []
+    ineffective: []
   })
   t.strictSame(pairOf(config), [required.COS_SECRET_ID, required.COS_SECRET_KEY, 'token'])
   t.equal(config.rateLimit.redisUrl?.reveal(), 'rediss://user:redis-password@redis:6379/1')
@@ -242,9 +242,9 @@ t.test('ConfigError lists every configuration error and shows no secret', async 
   }
   t.equal(faults.filter(fault => fault.startsWith('COS_BUCKET_REGIONS')).length, 5)
   const message = new ConfigError(faults).message
-  t.match(message, new RegExp(`^The configuration has ${faults.length} faults:\n  - `))
+  t.match(message, new RegExp(`^The configuration has ${faults.length} errors:\n  - `))
   t.notMatch(message, /with blanks|padded|line-feed|nobucket|password@|redis-password|proxy-password/)
-  t.match(new ConfigError(['x']).message, /1 fault:/)
+  t.match(new ConfigError(['x']).message, /1 error:/)
 })
 
 t.test('start fails when OTEL_EXPORTER_OTLP_ENDPOINT is given as a file', async t => {
@@ -316,8 +316,8 @@ t.test('trace context is propagated unless OTEL_PROPAGATORS lacks tracecontext',
 })
 
 t.test('start fails when METRICS_PORT equals PORT, unless both are 0', async t => {
-  t.match(faultsOf({ ...required, METRICS_PORT: '8080' }), [/^METRICS_PORT is PORT/])
-  t.match(faultsOf({ ...required, METRICS_PORT: '9091', PORT: '9091' }), [/^METRICS_PORT is PORT/])
+  t.match(faultsOf({ ...required, METRICS_PORT: '8080' }), [/^METRICS_PORT equals PORT/])
+  t.match(faultsOf({ ...required, METRICS_PORT: '9091', PORT: '9091' }), [/^METRICS_PORT equals PORT/])
   t.equal(readConfig({ ...required, METRICS_PORT: '0', PORT: '0' }).metricsPort, 0, 'any free port')
 })
 
@@ -350,17 +350,17 @@ t.test('start fails when COS_ENDPOINT or COS_CONNECT_TO is malformed', async t =
 t.test('COS_REGION_DISCOVERY is rejected when COS_ENDPOINT lacks {region}', async t => {
   const COS_REGION_DISCOVERY = 'true'
   t.match(faultsOf({ ...required, COS_REGION_DISCOVERY, COS_ENDPOINT: '{bucket}.cos.accelerate.myqcloud.com' }),
-    [/^COS_REGION_DISCOVERY=true means nothing with a COS_ENDPOINT without \{region\}/])
+    [/^COS_REGION_DISCOVERY=true has no effect with a COS_ENDPOINT without \{region\}/])
   t.equal(readConfig({ ...required, COS_REGION_DISCOVERY, COS_ENDPOINT: '{bucket}.{region}.private' }).cos.regionDiscovery, true)
   t.equal(readConfig({ ...required, COS_ENDPOINT: '{bucket}.private' }).cos.regionDiscovery, false)
 })
 
-t.test('isPlace returns false when a bucket or region is malformed', async t => {
-  t.ok(isPlace('examplebucket-1250000000', 'ap-guangzhou'))
+t.test('isBucketAndRegion returns false when a bucket or region is malformed', async t => {
+  t.ok(isBucketAndRegion('examplebucket-1250000000', 'ap-guangzhou'))
   for (const [name, region] of [
     ['examplebucket', 'ap-guangzhou'], ['a.b-1', 'ap-guangzhou'], ['', 'ap-guangzhou'], [`${'a'.repeat(62)}-1`, 'ap-guangzhou'],
     ['a-1', ''], ['a-1', 'guangzhou'], ['a-1', 'cn-north'], ['a-1', 'ap-guangzhou.evil.example'], ['a-1', 'ap-guangzhou\n']
-  ] as const) t.notOk(isPlace(name, region), `${name} ${region}`)
+  ] as const) t.notOk(isBucketAndRegion(name, region), `${name} ${region}`)
 })
 
 t.test('NAME_FILE supplies the value of NAME and is read again at each use', async t => {
@@ -380,7 +380,7 @@ t.test('NAME_FILE supplies the value of NAME and is read again at each use', asy
   t.match(faultsOf({ ...required, COS_SECRET_KEY_FILE: path }), [/COS_SECRET_KEY and COS_SECRET_KEY_FILE are both set/])
   t.strictSame(faultsOf({ ...required, PORT_FILE: 'a-secret-in-the-wrong-place' }), ['PORT_FILE cannot be read: ENOENT'])
   t.match(faultsOf({ ...required, METRICS_PORT_FILE: path }), [/^METRICS_PORT must be an integer/])
-  t.strictSame(readConfig({ ...required, COS_CREDENTIALS_FILE: path, COS_ROLE_ARN: 'r' }).notInForce, ['COS_CREDENTIALS_FILE', 'COS_ROLE_ARN'],
+  t.strictSame(readConfig({ ...required, COS_CREDENTIALS_FILE: path, COS_ROLE_ARN: 'r' }).ineffective, ['COS_CREDENTIALS_FILE', 'COS_ROLE_ARN'],
     'COS_CREDENTIALS_FILE is not the file form of COS_CREDENTIALS')
   t.notMatch(faultsOf({ AUTH: 'none', COS_SECRET_KEY_FILE: path, COS_SECRET_ID: 'x' }).join(), /from-file/)
 })
@@ -394,9 +394,9 @@ t.test('AUTH=required reads CALLERS_FILE and requires all or none of the JWT set
     callersFile: 'c.json',
     jwt: { jwksUrl: jwt.JWT_JWKS_URL, issuer: jwt.JWT_ISSUER, audience: jwt.JWT_AUDIENCE }
   })
-  t.match(faultsOf({ ...keys, CALLERS_FILE: 'c.json', JWT_ISSUER: 'i' }), [/^JWT_ISSUER alone does not say/])
+  t.match(faultsOf({ ...keys, CALLERS_FILE: 'c.json', JWT_ISSUER: 'i' }), [/^JWT_ISSUER alone does not define/])
   t.match(faultsOf({ ...keys, CALLERS_FILE: 'c.json', JWT_ISSUER: 'i', JWT_AUDIENCE: 'a' }), [/^JWT_ISSUER and JWT_AUDIENCE alone do not/])
-  t.match(faultsOf({ ...required, CALLERS_FILE: 'c.json', ...jwt }), [/^AUTH=none lets everyone in, so that CALLERS_FILE, JWT_JWKS_URL,/])
+  t.match(faultsOf({ ...required, CALLERS_FILE: 'c.json', ...jwt }), [/^AUTH=none disables authentication, so that CALLERS_FILE, JWT_JWKS_URL,/])
 })
 
 t.test('start fails when REDIS_URL is not a URL of one server', async t => {
@@ -464,9 +464,9 @@ t.test('RATE_LIMIT_REDIS_URL is an alias of REDIS_URL', async t => {
 })
 
 t.test('ConfigError lists the first 200 errors when there are 1,000', async t => {
-  const { message, faults } = new ConfigError(Array.from({ length: 1000 }, (_, index) => `fault ${index}`))
-  t.equal(faults.length, 1000)
-  t.match(message, /^The configuration has 1000 faults:\n[^]*fault 199\n {2}… and 800 more$/)
+  const { message, issues } = new ConfigError(Array.from({ length: 1000 }, (_, index) => `fault ${index}`))
+  t.equal(issues.length, 1000)
+  t.match(message, /^The configuration has 1000 errors:\n[^]*fault 199\n {2}… and 800 more$/)
 })
 
 t.test('start fails when TLS is configured without both certificate and key', async t => {
@@ -513,7 +513,7 @@ t.test('ALLOWED_HOSTS accepts host names and addresses without a port only', t =
     t.match(faultsOf({ ...required, ALLOWED_HOSTS }), [/^ALLOWED_HOSTS must be/], ALLOWED_HOSTS)
   }
   const guarded = readConfig({ ...required, AUTH: 'required', CALLERS_FILE: '/callers.json', ALLOWED_HOSTS: 'a' })
-  t.strictSame([guarded.allowedHosts, guarded.notInForce], [undefined, ['ALLOWED_HOSTS']])
+  t.strictSame([guarded.allowedHosts, guarded.ineffective], [undefined, ['ALLOWED_HOSTS']])
   t.end()
 })
 

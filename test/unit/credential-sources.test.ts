@@ -29,7 +29,7 @@ const onSecret = (text: string) => { known.add(text) }
 function configOf (environment: Record<string, string>): CredentialsConfig {
   const reader = new EnvironmentReader(environment)
   const config = readCredentials(reader, environment, undefined)
-  t.strictSame(reader.faults, [])
+  t.strictSame(reader.issues, [])
   return config
 }
 
@@ -168,8 +168,8 @@ t.test('cvm-role source loads credentials of the first role of the instance', as
 
 /** Returns malformed responses, each with its expected message; `make` builds a valid response with changes. */
 const malformed = (make: (changes: object) => object): Array<[response: OtherAnswer, message: RegExp]> => [
-  [{ status: 500, body: 'keyInTheFile' }, /^[^ ]+ answered 500$/],
-  [{ status: 302, headers: { location: 'http://127.0.0.1:9' }, body: '' }, /^[^ ]+ answered 302$/],
+  [{ status: 500, body: 'keyInTheFile' }, /^[^ ]+ returned 500$/],
+  [{ status: 302, headers: { location: 'http://127.0.0.1:9' }, body: '' }, /^[^ ]+ returned 302$/],
   [{ body: make({ TmpSecretId: undefined }) }, /^[^ ]+: SecretId is missing$/],
   [{ body: make({ TmpSecretKey: '' }) }, /^[^ ]+: SecretKey is missing$/],
   [{ body: make({ Token: null }) }, /^[^ ]+: Token is missing$/],
@@ -186,7 +186,7 @@ t.test('cvm-role source rejects when a response has no valid credentials', async
   const source = sourceOf({ source: 'cvm-role', metadataEndpoint: double.endpoint })
   const invalid: Array<[response: OtherAnswer, message: RegExp]> = [
     ...malformed(changes => ({ Code: 'Success', ...validResponse, ...changes })),
-    [{ body: 'role' }, /^[^ ]+ did not answer JSON$/],
+    [{ body: 'role' }, /^[^ ]+ did not return JSON$/],
     [{ body: '"keyInTheFile"' }, /^[^ ]+ answered an unknown code instead of Success$/],
     [{ body: { Code: 'InvalidRole' } }, /^[^ ]+ answered InvalidRole instead of Success$/],
     [{ body: { ...validResponse, Code: { keyInTheFile: 1 } } }, /^[^ ]+ answered an unknown code instead of Success$/]
@@ -200,8 +200,8 @@ t.test('cvm-role source rejects when a response has no valid credentials', async
   const loading = messageOf(source.load())
   await double.arrived(calls + 1)
   await double.takeDown()
-  t.match(await loading, /^127\.0\.0\.1:\d+ did not answer \(\w+\)$/)
-  t.match(await messageOf(source.load()), /^127\.0\.0\.1:\d+ did not answer \(ECONNREFUSED\)$/)
+  t.match(await loading, /^127\.0\.0\.1:\d+ did not respond \(\w+\)$/)
+  t.match(await messageOf(source.load()), /^127\.0\.0\.1:\d+ did not respond \(ECONNREFUSED\)$/)
   await double.bringBack()
   double.answer = undefined
   t.match(revealed(await source.load()), double.issued.at(-1))
@@ -274,7 +274,7 @@ t.test('STS source rejects when a response has no valid credentials', async t =>
       const { ExpiredTime, ...Credentials } = { ...validResponse, ...changes }
       return { Response: { Credentials, ExpiredTime } }
     }),
-    [{ body: '<html>keyInTheFile</html>' }, /^[^ ]+ did not answer JSON$/],
+    [{ body: '<html>keyInTheFile</html>' }, /^[^ ]+ did not return JSON$/],
     [{ body: '{}' }, /^[^ ]+: SecretId is missing$/],
     [{ body: 'null' }, /^[^ ]+: SecretId is missing$/],
     [{ body: { Response: [] } }, /^[^ ]+: SecretId is missing$/],

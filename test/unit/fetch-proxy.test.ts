@@ -33,7 +33,7 @@ t.test('fetchText uses the proxy of the scheme', async t => {
   t.equal(await createFetcher({ http: undefined, https: undefined }).fetchText(local), '{"a":1}')
   t.equal(requested.length, 1)
   const closed = createFetcher({ http: undefined, https: { url: new Secret('http://127.0.0.1:1'), except: '' } })
-  await t.rejects(closed.fetchText('https://issuer.example/keys'), { name: 'FetchError', message: 'issuer.example did not answer (ECONNREFUSED)' })
+  await t.rejects(closed.fetchText('https://issuer.example/keys'), { name: 'FetchError', message: 'issuer.example did not respond (ECONNREFUSED)' })
 })
 
 for (const [kind, response] of [['never responds', ''], ['responds too late', 'HTTP/1.1 200 OK\r\n\r\n']] as const) {

@@ -234,10 +234,10 @@ t.test('verifier keeps the last valid keys when the issuer fails', async t => {
     t.ok(await accepts())
   }
   const { host } = new URL(issuer.config.jwksUrl)
-  const [notKeys, unknown] = ['warn the answer is not a JWK set', 'debug ERR_JWKS_NO_MATCHING_KEY']
+  const [notKeys, unknown] = ['warn the response is not a JWK set', 'debug ERR_JWKS_NO_MATCHING_KEY']
   t.strictSame(reasons(), [
-    `warn ${host} did not answer JSON`, unknown, ...Array.from({ length: 5 }, () => [notKeys, unknown]).flat(),
-    `warn ${host} answered 500`, unknown
+    `warn ${host} did not return JSON`, unknown, ...Array.from({ length: 5 }, () => [notKeys, unknown]).flat(),
+    `warn ${host} returned 500`, unknown
   ])
   await issuer.takeDown()
   clock.ms += 365 * 24 * 60 * minuteMs
@@ -248,7 +248,7 @@ t.test('verify rejects with 503 when no key set was ever fetched', async t => {
   const { issuer, verifier, accepts, clock, reasons } = await start(t)
   await issuer.takeDown()
   await verifier.start()
-  t.strictSame(reasons(), [`warn ${new URL(issuer.config.jwksUrl).host} did not answer (ECONNREFUSED)`])
+  t.strictSame(reasons(), [`warn ${new URL(issuer.config.jwksUrl).host} did not respond (ECONNREFUSED)`])
   t.strictSame(await failureOf(accepts()), { code: 'IssuerUnreachable', status: 503, retryAfterSeconds: 1 })
   await issuer.bringBack()
   clock.ms += 999

@@ -35,7 +35,7 @@ t.test('operator files are read in every form or rejected with their name', asyn
       name: 'callers file',
       content: '{\n  "callers": []\n}',
       read: path => createCallers({ read: () => readTextFile(path), tls: false }).unreachable().length === 0,
-      calls: /^The configuration has 1 fault:\n {2}- CALLERS_FILE/,
+      calls: /^The configuration has 1 error:\n {2}- CALLERS_FILE/,
       empty: /CALLERS_FILE: the document is not JSON/,
       quoted: /CALLERS_FILE: /
     },
@@ -59,15 +59,15 @@ t.test('operator files are read in every form or rejected with their name', asyn
       name: 'private key',
       content: privateKey,
       read: path => readTls({ certFile, keyFile: path, clientCaFile: undefined }).requestCert === false,
-      calls: /^The configuration has 1 fault:\n {2}- TLS_KEY_FILE/,
-      empty: /does not hold what it must/,
-      quoted: /does not hold what it must/
+      calls: /^The configuration has 1 error:\n {2}- TLS_KEY_FILE/,
+      empty: /must contain unencrypted PEM/,
+      quoted: /must contain unencrypted PEM/
     },
     {
       name: 'NAME_FILE',
       content: key,
       read: path => secretOf(readConfig({ ...required, COS_SECRET_KEY_FILE: path })) === key,
-      calls: /^The configuration has 1 fault:\n {2}- COS_SECRET_KEY/,
+      calls: /^The configuration has 1 error:\n {2}- COS_SECRET_KEY/,
       empty: /COS_SECRET_KEY_FILE is empty/,
       quoted: undefined
     }

@@ -1,4 +1,4 @@
-import { directFetcher } from '../../outbound/fetch-json.ts'
+import { directFetcher, FetchError } from '../../outbound/fetch-json.ts'
 import { codeOf, CredentialSourceError, fieldsOf, fromDocument } from './sourced-credentials.ts'
 import type { SourcedCredentials } from './sourced-credentials.ts'
 
@@ -22,6 +22,6 @@ export async function fromInstanceRole (metadataEndpoint: string, now: () => num
 }
 
 function noneIfNotFound (error: Error): string {
-  if (error.message.endsWith(' answered 404')) return ''
+  if (error instanceof FetchError && error.status === 404) return ''
   throw error
 }

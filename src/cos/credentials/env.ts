@@ -12,6 +12,6 @@ export function fromVariables (variables: VariableCredentials): SourcedCredentia
   try {
     return { credentials: variables.read(), expiresAt: undefined }
   } catch (error) {
-    throw new CredentialSourceError((error as ConfigError).faults.join('; '), { cause: error })
+    throw new CredentialSourceError((error as ConfigError).issues.join('; '), { cause: error })
   }
 }

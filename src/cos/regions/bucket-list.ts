@@ -18,7 +18,7 @@ interface Dependencies {
   /** Monotonic clock, in milliseconds. */
   now: () => number
   /** Tells whether a bucket and a region may become part of a host name. The list has no others. */
-  isPlace: (bucket: string, region: string) => boolean
+  isBucketAndRegion: (bucket: string, region: string) => boolean
 }
 
 interface Page {
@@ -35,7 +35,7 @@ interface Page {
  *   when the list has no end
  */
 export function createBucketList (
-  config: Pick<Config['cos'], 'deadlineMs' | 'endpoint' | 'scheme'>, { attempts, now, isPlace }: Dependencies
+  config: Pick<Config['cos'], 'deadlineMs' | 'endpoint' | 'scheme'>, { attempts, now, isBucketAndRegion }: Dependencies
 ): (call: CosCall['call']) => Promise<BucketRegions> {
   const address = serviceAddress(config)
 
@@ -48,7 +48,7 @@ export function createBucketList (
       const target = serviceTarget(marker)
       const { value: { buckets, next }, cos } = await attempts.run(
         { operation: 'GetService', method: 'GET', address, target, body: undefined, deadlineAt, call }, readPage)
-      for (const [name, region] of buckets) if (isPlace(name, region)) regions.set(name, region)
+      for (const [name, region] of buckets) if (isBucketAndRegion(name, region)) regions.set(name, region)
       if (next !== undefined && (markers.has(next) || markers.add(next).size === maxPages)) {
         throw new UpstreamError('UpstreamInvalidResponse',
           'COS returned a list without an end: a page occurs twice, or there are more than 100,000 buckets.',

@@ -7,7 +7,7 @@ import { authorize, operationOf } from './authorization.ts'
 import type { RegionOf } from './authorization.ts'
 import type { RateLimiter } from './rate-limits.ts'
 
-/** Validation says what is wrong with a parameter of the path up to this length. */
+/** Longest segment that reaches validation, which then names the issue. */
 const maxSegmentLength = 8192
 
 interface Options {
@@ -18,20 +18,20 @@ interface Options {
 }
 
 /**
- * Serves known callers only, within their rate limit and what their statements allow, before a body is read. Every
- * route of the scope must name its action: a route without one stops the start.
+ * Authenticates and authorizes callers and limits their rate, before a body is read. Every route of the scope must name
+ * its action. A route without one stops the start.
  *
  * @throws {ServiceError} AuditLogUnavailable, URITooLong, Unauthenticated, IssuerUnreachable, RateLimited,
  *   CallerNotAllowed
  */
 export const access = fp<Options>(async (app, { auditTrail, callers, rateLimiter, regionOf }) => {
   app.addHook('onRoute', ({ url, config }) => {
-    if (config?.action === undefined) throw new Error(`${url} does not say which action it is`)
+    if (config?.action === undefined) throw new Error(`${url} names no action`)
   })
   app.addHook('onRequest', async (request, reply) => {
     const { context } = request
     context.operation = operationOf(request, regionOf)
-    // First: a rejected request was an attempt, too.
+    // The audit record comes first, because a rejected request was an attempt, too.
     auditTrail.begin(request)
     rejectLongSegments(request.params as Record<string, string>)
     context.caller = await authenticate(request, callers, rateLimiter.countFailure)
@@ -42,6 +42,6 @@ export const access = fp<Options>(async (app, { auditTrail, callers, rateLimiter
 
 function rejectLongSegments (params: Record<string, string>): void {
   for (const value of Object.values(params)) {
-    if (value.length > maxSegmentLength) throw new ServiceError('URITooLong', 'A segment of the path is too long.')
+    if (value.length > maxSegmentLength) throw new ServiceError('URITooLong', 'A segment of the path is too long. Check the bucket and the id.')
   }
 }

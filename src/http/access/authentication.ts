@@ -5,11 +5,12 @@ import { ServiceError } from '../../errors.ts'
 import type { FailureLimit } from './rate-limits.ts'
 
 /**
- * Returns the caller of a request. A valid key is always accepted, however many wrong ones came from its address: keys
- * have 256 bits, so the limit protects logs and capacity, and must not lock out callers that share an address.
+ * Returns the caller of a request. Accepts a valid key after any number of failures of its address. A key has 256 bits
+ * and cannot be guessed. The limit of failures protects logs and capacity, and must not lock out callers that share an
+ * address.
  *
  * @throws {ServiceError} Unauthenticated with a challenge (RFC 6750, section 3), RateLimited after too many failures,
- *   IssuerUnreachable when a token cannot be checked yet
+ *   or IssuerUnreachable while tokens cannot be verified
  */
 export async function authenticate (
   request: FastifyRequest, callers: Pick<Callers, 'identify'>, countFailure: FailureLimit
@@ -20,12 +21,12 @@ export async function authenticate (
   if (caller !== undefined) return caller
   const { isExceeded, retryAfterSeconds } = await countFailure(request)
   if (isExceeded) {
-    throw new ServiceError('RateLimited', 'Too many requests from this address came from nobody who is known. ' +
-      `Try again in ${retryAfterSeconds} s, or with a key or token that is good.`, { retryAfterSeconds })
+    throw new ServiceError('RateLimited', 'Too many requests from this address had no valid credentials. ' +
+      `Retry in ${retryAfterSeconds} s, or send a valid key or token.`, { retryAfterSeconds })
   }
   if (certificate !== undefined && authorization === undefined) {
-    // The operator needs it for the callers file. Certificates are public.
-    request.log.info(certificate, 'nobody has this client certificate')
+    // The operator can copy it to the callers file. Certificates are public.
+    request.log.info(certificate, 'client certificate belongs to no caller')
   }
   throw unauthenticated(authorization !== undefined, certificate !== undefined)
 }
@@ -34,21 +35,21 @@ const realm = 'Bearer realm="cos-inventory-proxy"'
 
 function unauthenticated (hasToken: boolean, hasCertificate: boolean): ServiceError {
   if (hasToken) {
-    return new ServiceError('Unauthenticated', 'The key or token in Authorization is not one that is accepted here (any more).',
+    return new ServiceError('Unauthenticated', 'The key or token in Authorization is not valid, or no longer valid. Send a valid one.',
       { challenge: `${realm}, error="invalid_token"` })
   }
   const detail = hasCertificate
-    ? 'No caller has your client certificate. Whoever runs this service must add its subject or a subject alternative ' +
-      'name to a caller, or send a key or token as Authorization: Bearer.'
-    : 'Send your key or token as Authorization: Bearer.'
+    ? 'The client certificate belongs to no caller. Ask the operator to add its subject or a subject alternative name ' +
+      'to a caller, or send a key or token as Authorization: Bearer.'
+    : 'The request has no credentials. Send a key or token as Authorization: Bearer.'
   return new ServiceError('Unauthenticated', detail, { challenge: realm })
 }
 
-/** The part of a socket that knows the client certificate. Plain sockets have none of it. */
+/** The members of a TLS socket for the client certificate. Plain sockets do not have them. */
 type CertificateSource = Partial<Pick<TLSSocket, 'authorized' | 'getPeerX509Certificate'>>
 
 /**
- * Returns the certificate that a connection was opened with, unless it has expired since.
+ * Returns the client certificate of a connection, unless it has expired since the handshake.
  *
  * @param now milliseconds since 1970
  */

@@ -4,17 +4,17 @@ import { destinationsOf, permits, permitsDestination } from '../../callers/permi
 import { ServiceError } from '../../errors.ts'
 import type { BucketOperation, RequestContext } from '../context/request-context.ts'
 
-/** Returns the region that a request for a bucket goes to; undefined while it is not known. */
+/** Returns the region of a request for a bucket; undefined while it is unknown. */
 export type RegionOf = (bucket: string, requested: string | undefined) => string | undefined
 
-/** Bucket names have 63 characters. The path can contain any text in their place. */
+/** Longest name in a detail. Bucket names have 63 characters, but a path can contain any text. */
 const maxNameLength = 100
 
-const contact = 'What a caller may do is decided by whoever runs this service.'
+const contact = 'Ask the operator for the permission.'
 
 /**
- * Returns the operation of a request whose route names an action. Parameters are not validated yet: one of a wrong type
- * names nothing.
+ * Returns the operation of a request whose route names an action. Parameters are not validated yet. A parameter of the
+ * wrong type is ignored.
  */
 export function operationOf ({ params, query, routeOptions }: FastifyRequest, regionOf: RegionOf): BucketOperation {
   const { bucket, id } = params as { bucket: string, id?: string }
@@ -26,7 +26,7 @@ export function operationOf ({ params, query, routeOptions }: FastifyRequest, re
     furtherActions: prune === 'true' && pruneNeeds !== undefined ? [...alsoNeeds, pruneNeeds] : alsoNeeds,
     bucket,
     id,
-    // DELETE has no dry run. A request for one is rejected, but it was an attempt.
+    // DELETE has no dry run. Requesting one is rejected, but was an attempt.
     isChange: action !== 'cos:GetBucketInventory' && (action === 'cos:DeleteBucketInventory' || dryRun !== 'true'),
     requestedRegion,
     region: regionOf(bucket, requestedRegion)
@@ -60,7 +60,7 @@ function rejectOperation (caller: Caller, operation: BucketOperation): void {
   const { action, furtherActions, bucket, requestedRegion } = operation
   const denied = [action, ...furtherActions].find(each => !permits(caller, { ...operation, action: each }))
   if (denied === undefined) return
-  // Callers without rights on a bucket must not learn its region.
+  // Callers without permissions on a bucket must not learn its region.
   const where = requestedRegion === undefined ? '' : ` in ${requestedRegion.slice(0, maxNameLength)}`
   throw new ServiceError('CallerNotAllowed',
     `${caller.name} may not do ${denied} on ${bucket.slice(0, maxNameLength)}${where}. ${contact}`)

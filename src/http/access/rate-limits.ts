@@ -8,16 +8,16 @@ import { createWindowStore } from './window-store.ts'
 
 const windowMs = 60_000
 
-/** Failed attempts a minute and address, where callers themselves have no limit that could be halved. */
+/** Failed attempts per minute and address if callers have no limit. Otherwise half of that limit applies. */
 const failuresWithoutLimit = 300
 
-/** How often callers may send requests, and where requests are counted. */
+/** Rate limits of callers, and the place where requests are counted. */
 export interface RateLimits {
-  /** Requests a minute for each caller that has no limit of its own; 0 for any number. */
+  /** Requests per minute for each caller without a limit of its own; 0 for no limit. */
   perMinute: number
-  /** Counts by address, because callers are not known. */
+  /** Counts by address, because callers are unknown. */
   byAddress: boolean
-  /** Where replicas count together; undefined counts in this process. */
+  /** Counters that replicas share; undefined counts in this process. */
   redis: Pick<RedisCounters, 'count'> | undefined
 }
 
@@ -28,7 +28,7 @@ export type FailureLimit = (request: FastifyRequest) => Promise<{ isExceeded: bo
 export interface RateLimiter {
   countFailure: FailureLimit
   /**
-   * Counts a request of its caller and says in `ratelimit-*` headers how many are left
+   * Counts a request of its caller and reports the remaining ones in `ratelimit-*` headers
    * (draft-ietf-httpapi-ratelimit-headers).
    *
    * @throws {ServiceError} RateLimited
@@ -37,8 +37,8 @@ export interface RateLimiter {
 }
 
 /**
- * Registers the counters of both limits. While Redis is unavailable, requests pass and are not counted. An IPv6 address
- * stands for its /64.
+ * Registers the counters of both limits. While Redis is unavailable, requests pass and are not counted. All addresses
+ * of an IPv6 /64 count as one.
  *
  * @param steadyNow monotonic clock, in milliseconds
  */
@@ -53,7 +53,7 @@ export async function createRateLimiter (
     store: redis === undefined ? createWindowStore(steadyNow) : createRedisStore(redis),
     errorResponseBuilder: (_, { max, ttl }) => {
       const retryAfterSeconds = Math.ceil(ttl / 1000)
-      return new ServiceError('RateLimited', `More than ${max} requests in a minute: try again in ${retryAfterSeconds} s.`,
+      return new ServiceError('RateLimited', `The limit of ${max} requests per minute is exceeded. Retry in ${retryAfterSeconds} s.`,
         { retryAfterSeconds })
     }
   })
@@ -68,14 +68,14 @@ export async function createRateLimiter (
   return {
     limitCaller: (request, reply) => limit.call(app, request, reply) as Promise<unknown>,
     async countFailure (request) {
-      // The other type of result is for allow lists, which this limit does not have.
+      // The other type of result is for allow lists, which this limit does not use.
       const { isExceeded, ttlInSeconds } = await count(request) as { isExceeded: boolean, ttlInSeconds: number }
       return { isExceeded, retryAfterSeconds: ttlInSeconds }
     }
   }
 }
 
-/** All counters share one name space: the kind of name stands before it. */
+/** Returns the key of an address. All counters share one name space, so that keys begin with their kind. */
 function keyOfAddress ({ context: { clientAddress } }: FastifyRequest): string {
   return `address ${normalizeIP(clientAddress)}`
 }

@@ -2,8 +2,8 @@ import type { FastifyRateLimitStore, FastifyRateLimitStoreCtor } from '@fastify/
 import type { RedisCounters } from '../../outbound/redis.ts'
 
 /**
- * Creates a store for `@fastify/rate-limit` that counts in Redis. The plugin's own store hides rejected commands, and a
- * malformed reply makes it throw outside of any request.
+ * Creates a store for `@fastify/rate-limit` that counts in Redis. The store of the plugin hides rejected commands, and
+ * throws outside of any request on a malformed reply.
  */
 export function createRedisStore ({ count }: Pick<RedisCounters, 'count'>): FastifyRateLimitStoreCtor {
   return class RedisStore implements FastifyRateLimitStore {

@@ -1,13 +1,13 @@
 import type { FastifyRateLimitStore, FastifyRateLimitStoreCtor } from '@fastify/rate-limit'
 import { LRUCache } from 'lru-cache'
 
-/** Keys that one limit remembers, as many as the plugin's own store. The least recently used key is dropped first. */
+/** Most keys of a limit, as in the store of the plugin. The least recently used key is dropped first. */
 const maxKeys = 5_000
 
 /**
  * Creates a store for `@fastify/rate-limit` that counts in this process. The window of a key starts with its first
- * request and lasts for the `timeWindow` of the limit. The plugin's own store measures windows with the wall clock: a
- * step back by an hour would lock callers out for an hour.
+ * request and lasts for the `timeWindow` of the limit. The store of the plugin uses the wall clock. A step back by an
+ * hour would lock callers out for an hour.
  *
  * @param steadyNow monotonic clock, in milliseconds
  */

@@ -3,8 +3,8 @@ import type { Preconditions } from '../../changes/version.ts'
 import { ServiceError } from '../../errors.ts'
 
 /**
- * The preconditions of a request whose headers are valid (RFC 9110, section 13.1). A weak tag names nothing in
- * If-Match, and in If-None-Match what the strong one names.
+ * Returns the preconditions of a validated request (RFC 9110, section 13.1). In If-Match, a weak tag matches nothing.
+ * In If-None-Match, a weak tag equals the strong one.
  */
 export function preconditionsOf ({ headers }: Pick<FastifyRequest, 'headers'>): Preconditions {
   return {
@@ -19,13 +19,13 @@ function tagsOf (header: string | undefined, toTag: (text: string) => string): P
 }
 
 /**
- * Rejects preconditions of an operation that depends on no version (onRequest hook).
+ * Rejects preconditions of an operation that does not support them. This is an onRequest hook.
  *
  * @throws {ServiceError} ValidationFailed
  */
 export async function rejectPreconditions ({ headers }: Pick<FastifyRequest, 'headers'>): Promise<void> {
   const given = ['if-match', 'if-none-match'].filter(name => headers[name] !== undefined)
   if (given.length === 0) return
-  const errors = given.map(name => ({ in: 'header' as const, pointer: `/${name}`, detail: 'is not possible here' }))
-  throw new ServiceError('ValidationFailed', 'This operation depends on no version of a configuration.', { errors })
+  const errors = given.map(name => ({ in: 'header' as const, pointer: `/${name}`, detail: 'is not supported here' }))
+  throw new ServiceError('ValidationFailed', 'This operation supports no preconditions. Send it without them.', { errors })
 }

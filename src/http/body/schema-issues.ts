@@ -7,11 +7,10 @@ import type { SchemaError } from './validation-issues.ts'
 type Validate = ReturnType<FastifyRequest['compileValidationSchema']>
 
 /**
- * Validates a value.
+ * Validates a value and returns its issues.
  *
  * @param allowUnknown as {@link allowsUnknown} returns it
  * @param where the part of the request
- * @returns its issues
  */
 export function issuesOf (
   validate: Validate, value: unknown, allowUnknown: boolean, where: ValidationIssue['in'] = 'body'
@@ -22,7 +21,7 @@ export function issuesOf (
     : [toIssue(error, where)])
 }
 
-/** Tells whether a request asks for elements and values that this service does not know. */
+/** Returns whether a request permits elements and values that this service does not know. */
 export function allowsUnknown ({ query }: Pick<FastifyRequest, 'query'>): boolean {
   return (query as { 'allow-unknown'?: unknown })['allow-unknown'] === 'true'
 }

@@ -3,24 +3,24 @@ import { maxSetBytes } from '../../contract/requests.ts'
 import { ServiceError } from '../../errors.ts'
 import { onExchangeEnd } from '../connections/connection.ts'
 
-/** The bodies of all sets in progress or waiting have this many bytes together: eight of the largest, 80 usual ones. */
+/** Most bytes of all admitted sets together: eight of the largest, or about 80 typical ones. */
 const capacityBytes = 8 * maxSetBytes
 
 /**
- * Returns an onRequest hook that admits a set before its body is read, while the bodies of all admitted sets fit into
- * the capacity. A body of unknown length counts as the largest. A set is admitted until its exchange ends.
+ * Returns an onRequest hook that limits the bodies of concurrent sets before they are read. A body of unknown length
+ * counts as the largest. A set counts until its exchange ends.
  *
- * The hook throws Overloaded with Retry-After 1 for any other set.
+ * The hook throws Overloaded with Retry-After 1 when there is no capacity.
  */
 export function limitSets () {
   let admittedBytes = 0
   return (request: FastifyRequest, _: FastifyReply, done: () => void): void => {
     const { 'content-length': length = maxSetBytes } = request.headers
-    // A longer one is rejected unread.
+    // A longer body is rejected without reading it.
     const bytes = Math.min(Number(length), maxSetBytes)
     if (admittedBytes + bytes > capacityBytes) {
-      throw new ServiceError('Overloaded', 'The service is working on as many sets as it has capacity for. ' +
-        'Nothing was sent to COS. Retry in 1 s.', { retryAfterSeconds: 1 })
+      throw new ServiceError('Overloaded', 'The service has no capacity for another set of ' +
+        'configurations. Nothing was sent to COS. Retry in 1 s.', { retryAfterSeconds: 1 })
     }
     admittedBytes += bytes
     onExchangeEnd(request.context.exchange, () => { admittedBytes -= bytes })

@@ -9,11 +9,11 @@ import { allowsUnknown, issuesOf } from './schema-issues.ts'
 import { maxNamedIssues, rejectIssues } from './validation-issues.ts'
 
 /**
- * Lets Fastify validate a set without its configurations (preValidation hook). {@link rejectItemIssues} validates them
- * one by one.
+ * Lets Fastify validate a set without its configurations. {@link rejectItemIssues} validates them one by one. This is a
+ * preValidation hook.
  *
- * @throws {ServiceError} ValidationFailed for too many configurations, or more than {@link maxBodyValues} values in one
- *   of them or beside them: their validation would hold the event loop for too long
+ * @throws {ServiceError} ValidationFailed for too many configurations, or for more than {@link maxBodyValues} values in
+ *   one of them or beside them. Validating more would block the event loop for too long.
  */
 export async function setItemsAside (request: FastifyRequest): Promise<void> {
   const { body } = request
@@ -22,8 +22,8 @@ export async function setItemsAside (request: FastifyRequest): Promise<void> {
   const { InventoryConfigurations: items } = body as { InventoryConfigurations?: unknown }
   if (!Array.isArray(items)) return
   if (items.length > maxSetSize) {
-    throw new ServiceError('ValidationFailed', `A bucket holds ${maxSetSize} configurations at most. Send fewer.`,
-      { errors: [{ in: 'body', pointer: '/InventoryConfigurations', detail: `must be ${maxSetSize} at most` }] })
+    throw new ServiceError('ValidationFailed', `A bucket can have at most ${maxSetSize} configurations. Send fewer.`,
+      { errors: [{ in: 'body', pointer: '/InventoryConfigurations', detail: `must have at most ${maxSetSize} items` }] })
   }
   const index = items.findIndex(item => countValues(item) > maxBodyValues)
   if (index !== -1) throw tooManyValues(maxBodyValues, `/InventoryConfigurations/${index}`)
@@ -31,7 +31,7 @@ export async function setItemsAside (request: FastifyRequest): Promise<void> {
   request.body = { ...body, InventoryConfigurations: [] }
 }
 
-/** Counts the values of an item, itself included. A growing list instead of recursion: it can nest deeply. */
+/** Counts the values of an item, including itself. A growing list instead of recursion: it can nest deeply. */
 function countValues (item: unknown): number {
   const places = [item]
   for (const value of places) {
@@ -41,11 +41,11 @@ function countValues (item: unknown): number {
 }
 
 /**
- * Validates the configurations of a set one by one, with iterations of the event loop in between: all at once would
+ * Validates the configurations of a set one by one, with iterations of the event loop in between. All at once would
  * block it for half a second. Stops when there are more issues than the response names.
  *
  * @param others issues of the other parts of the request
- * @throws {ServiceError} ValidationFailed with these issues and the others
+ * @throws {ServiceError} ValidationFailed with all these issues
  */
 export async function rejectItemIssues (
   request: FastifyRequest, itemSchema: object, others: ValidationIssue[]

@@ -1,4 +1,4 @@
-/** What `allow-unknown=true` accepts: elements that this service does not know, and values that COS may store. */
+/** Validation with `allow-unknown=true`: elements that this service does not know, and values that COS may store. */
 import { escapePointer } from '../../changes/differences.ts'
 import { isXmlText, textMember } from '../../contract/xml-text.ts'
 import type { ValidationIssue } from '../../errors.ts'
@@ -9,8 +9,8 @@ const destination = '/Destination/COSBucketDestination'
 const marker = `${destination}/Encryption/SSECOS`
 
 /**
- * The rules that allow-unknown=true lifts, by place: COS may store other values than the documented ones, and returns
- * them. The index 0 stands for any.
+ * The rules that allow-unknown=true lifts, by place. COS may store and return values that are not documented. The index
+ * 0 stands for any index.
  */
 const liftedRules: ReadonlyMap<string, readonly string[]> = new Map([
   ['/Id', ['pattern']],
@@ -30,12 +30,14 @@ const liftedRules: ReadonlyMap<string, readonly string[]> = new Map([
   [marker, ['maxLength']]
 ])
 
-/** An Id of a set that COS may have been given by others: this service addresses shorter ones only. */
+/**
+ * Returns whether COS can contain this id. Other clients may create ids that are too long for paths of this service.
+ */
 function isStoredId (id: unknown): boolean {
   return typeof id === 'string' && /^[A-Za-z0-9._-]{1,255}$/.test(id)
 }
 
-/** Returns no issue for what can be an element, and an issue of its own for what cannot. */
+/** Returns no issue if the value can become an element. Otherwise returns its own issue. */
 export function issuesOfUnknown (error: SchemaError, body: unknown): ValidationIssue[] {
   const { keyword, params, instancePath, data } = error
   const isText = (value: unknown) => typeof value === 'string' && isXmlText(value)
@@ -52,19 +54,22 @@ export function issuesOfUnknown (error: SchemaError, body: unknown): ValidationI
       : instancePath !== '/Id' || isStoredId(data)
     if (isLifted && (typeof data !== 'string' || isXmlText(data))) return []
   }
-  // The one element that COS may hold several of where the documents know one; answers then have an array.
+  // COS may store several of this element, although the documentation has one. Responses then contain an array.
   const several = instancePath === '/Filter/StorageClass' && keyword === 'type' && Array.isArray(data) && data.length > 0
   if (several && data.every(isText)) return []
   return [toIssue(error, 'body')]
 }
 
-// XML 1.0 section 2.3, without the colon: it would make a namespace prefix of what stands before it.
+// XML 1.0, section 2.3, without the colon. A colon would separate a namespace prefix.
 const xmlName = /^[A-Z_a-z\u00C0-\u00D6\u00D8-\u00F6\u00F8-\u02FF\u0370-\u037D\u037F-\u1FFF\u{200C}-\u{200D}\u2070-\u218F\u2C00-\u2FEF\u3001-\uD7FF\uF900-\uFDCF\uFDF0-\uFFFD\u{10000}-\u{EFFFF}][-.0-9A-Z_a-z\u00B7\u00C0-\u00D6\u00D8-\u00F6\u00F8-\u037D\u037F-\u1FFF\u{200C}-\u{200D}\u{203F}-\u{2040}\u2070-\u218F\u2C00-\u2FEF\u3001-\uD7FF\uF900-\uFDCF\uFDF0-\uFFFD\u{10000}-\u{EFFFF}]*$/u
 
-/** The deepest nesting of a body. COS nests 6 deep, and the parser of responses accepts 32. */
+/** Deepest nesting of a body. COS nests 6 levels, and the parser of responses accepts 32. */
 export const maxDepth = 20
 
-/** The longest name of COS has 24 characters. XML repeats the name of a list for each value. */
+/**
+ * Longest name of an element. The longest name of COS has 24 characters. In XML each value of a list has the name
+ * again.
+ */
 const maxNameLength = 255
 const tooLongName = `is a name of more than ${maxNameLength} characters, so it cannot become an element`
 
@@ -73,16 +78,16 @@ function elementIssues (name: string, value: unknown, pointer: string, depth = 0
   if (name.length > maxNameLength) return issue(tooLongName)
   if (!xmlName.test(name)) return issue('is not an XML name, so it cannot become an element')
   if (depth > maxDepth) return issue('is nested too deep')
-  if (typeof value === 'string') return isXmlText(value) ? [] : issue('holds characters XML 1.0 cannot hold')
+  if (typeof value === 'string') return isXmlText(value) ? [] : issue('contains characters that XML 1.0 does not allow')
   if (typeof value === 'boolean') return []
   if (typeof value === 'number') {
-    // JSON.parse has rounded such a number already; sending it would be sending another one.
+    // JSON.parse has already rounded such a number, so that COS would get a different one.
     const exact = Number.isFinite(value) && (!Number.isInteger(value) || Number.isSafeInteger(value))
     return exact ? [] : issue('is too large to be exact; send it as a string')
   }
   if (Array.isArray(value)) {
     if (value.length === 0) return issue('is an empty array, which has no form in XML; leave it out')
-    const nested = value.some(Array.isArray) ? issue('must not hold an array in an array') : []
+    const nested = value.some(Array.isArray) ? issue('must not contain an array in an array') : []
     return nested.concat(value.flatMap((each, index) =>
       Array.isArray(each) ? [] : elementIssues(name, each, `${pointer}/${index}`, depth + 1)))
   }

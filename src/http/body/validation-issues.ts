@@ -1,13 +1,13 @@
-/** Validation errors of Ajv as the issues that a response names. */
+/** Converts validation errors of Ajv to the issues of a response. */
 import type { FastifySchemaValidationError } from 'fastify'
 import { escapePointer } from '../../changes/differences.ts'
 import { ServiceError } from '../../errors.ts'
 import type { ValidationIssue } from '../../errors.ts'
 
-/** The most issues that a response names. More would make megabytes out of a small body. */
+/** Most issues that a response names. More would turn a small body into megabytes. */
 export const maxNamedIssues = 1000
 
-/** The response names no more issues once their text has this many characters: pointers contain keys of the body. */
+/** Characters of issues after which the response names no more. Pointers contain keys of the body. */
 const maxNamedText = 256 * 1024
 
 /** An error of Ajv with `verbose`. */
@@ -17,17 +17,17 @@ export type SchemaError = FastifySchemaValidationError & {
 }
 
 /**
- * Rejects a request with issues.
+ * Rejects a request that has issues.
  *
- * @param unlessAllAreNamed stands before the number of issues when the response does not name them all
- * @throws {ServiceError} ValidationFailed, unless there are none
+ * @param unlessAllAreNamed stands before the number of issues if the response does not name all of them
+ * @throws {ServiceError} ValidationFailed if there are issues
  */
 export function rejectIssues (issues: ValidationIssue[], unlessAllAreNamed = ''): void {
   if (issues.length === 0) return
   const errors = issues.slice(0, countNamed(issues))
   const [most, named] = errors.length < issues.length ? [unlessAllAreNamed, `the first ${errors.length}`] : ['', 'each']
-  const count = issues.length === 1 ? '1 fault' : `${most}${issues.length} faults`
-  throw new ServiceError('ValidationFailed', `The request has ${count}; errors names ${named}.`, { errors })
+  const count = issues.length === 1 ? '1 issue' : `${most}${issues.length} issues`
+  throw new ServiceError('ValidationFailed', `The request has ${count}; errors names ${named}. Correct the request and send it again.`, { errors })
 }
 
 /** Returns how many of the issues the response names. */
@@ -42,9 +42,9 @@ function countNamed (issues: ValidationIssue[]): number {
 }
 
 /**
- * Keeps, of a union that failed, the errors of the branch whose type the value has. Where no branch has its type, the
- * error of the union itself says what is valid. A body can have a hundred thousand errors, so that each is compared
- * with the few unions only.
+ * Drops misleading errors of failed unions. Keeps the errors of the branch whose type the value has. If no branch has
+ * its type, keeps the error of the union, which lists the valid forms. A body can have a hundred thousand errors, so
+ * each is compared with the few unions only.
  */
 export function relevantErrors (errors: SchemaError[]): SchemaError[] {
   const unions = errors.filter(({ keyword }) => keyword === 'anyOf')
@@ -78,14 +78,14 @@ export function toIssue (error: SchemaError, where: ValidationIssue['in']): Vali
   }
   if (keyword === 'additionalProperties') {
     const detail = where === 'body' && !isOfSet(error)
-      ? 'is not known here; allow-unknown=true sends it to COS all the same'
+      ? 'is not known here; allow-unknown=true sends it to COS nevertheless'
       : 'is not known here'
     return { in: where, pointer: at(params['additionalProperty']), detail }
   }
   return { in: where, pointer: instancePath, detail: detailOf(error) }
 }
 
-/** Tells whether an error is about a set of configurations. Elements belong to a configuration only. */
+/** Returns whether an error is about a set of configurations. Only configurations may have unknown elements. */
 export function isOfSet ({ parentSchema }: SchemaError): boolean {
   return 'InventoryConfigurations' in (parentSchema as { properties: object }).properties
 }
@@ -103,7 +103,7 @@ function detailOf ({ keyword, params, message, parentSchema, data }: SchemaError
     case 'pattern':
       return `does not fit: ${description}`
     case 'anyOf':
-      return `has none of the forms it may have: ${description}`
+      return `has none of the valid forms: ${description}`
     default:
       return String(message)
   }

@@ -11,15 +11,15 @@ import { maxDepth, valueAt } from './unknown-elements.ts'
 import { rejectIssues } from './validation-issues.ts'
 
 /**
- * Options of Ajv. Fastify's defaults drop unknown properties, add defaults, convert types and stop at the first error.
- * Here a request is accepted as it is, or rejected with every reason.
+ * Options of Ajv. By default, Fastify drops unknown properties, adds defaults, converts types and stops at the first
+ * error. This service accepts a request unchanged, or rejects it with every issue.
  */
 export const ajvOptions = {
   removeAdditional: false,
   useDefaults: false,
   coerceTypes: false,
   allErrors: true,
-  // Errors contain the sub-schema, whose description says what was expected.
+  // Errors then contain the sub-schema, whose description says what is valid.
   verbose: true
 } as const
 
@@ -30,12 +30,12 @@ const parts = [
   { httpPart: 'body', in: 'body' }
 ] as const
 
-/** RFC 7396. */
+/** Media type of a JSON merge patch (RFC 7396). */
 export const mergePatchMediaType = 'application/merge-patch+json'
 
 /**
- * Rejects requests that do not fit the schemas of their route (preHandler). Fastify stops at the first part that fails,
- * so that all parts are validated here again, in the rare case that one did.
+ * Rejects requests that do not match the schemas of their route. This is a preHandler hook. Fastify stops at the first
+ * invalid part, so that the hook validates all parts again if one is invalid.
  *
  * @throws {ServiceError} ValidationFailed with every issue of path, query, headers and body
  */
@@ -57,8 +57,8 @@ export const validation = fp(async app => {
 const configurationSchema = refTo(InventoryConfigurationInputSchema)
 
 /**
- * Rejects a merged configuration that PUT would reject. Values that COS stores and the patch leaves as they are, are
- * accepted: a format that PUT does not know must not prevent other changes.
+ * Rejects a merged configuration that PUT would reject. Accepts invalid values that COS stores and the patch does not
+ * change. Such a value must not prevent other changes.
  *
  * @param result the merged configuration
  * @param present the stored configuration
@@ -66,7 +66,7 @@ const configurationSchema = refTo(InventoryConfigurationInputSchema)
  */
 export function rejectPatchResult (request: FastifyRequest, result: object, present: object): void {
   const validate = request.compileValidationSchema(configurationSchema, 'body')
-  // A list is replaced whole: its values may be at other places.
+  // A patch replaces a list as a whole, so that its values can have other indexes.
   const placeOf = (pointer: string) => pointer.replace(/\/[0-9]+(?=\/|$)/g, '/#')
   const kindOf = ({ pointer, detail }: ValidationIssue) => `${placeOf(pointer)} ${detail}`
   const keyIn = (configuration: object) => (issue: ValidationIssue) =>
@@ -74,14 +74,14 @@ export function rejectPatchResult (request: FastifyRequest, result: object, pres
   const issues = issuesOf(validate, result, allowsUnknown(request))
   if (issues.length === 0) return
   const presentIssues = issuesOf(validate, present, allowsUnknown(request))
-  // The canonical form of a large value is expensive: it is computed only where it can make a difference.
+  // The canonical form of a large value is expensive. It is computed only if it can affect the result.
   const toleratedKinds = new Set(presentIssues.map(kindOf))
   const tolerated = new Set(presentIssues.map(keyIn(present)))
   const keyOf = keyIn(result)
   rejectIssues(issues.filter(each => !toleratedKinds.has(kindOf(each)) || !tolerated.has(keyOf(each))))
 }
 
-/** The Id of a body is that of the path. In a set each configuration has its own. */
+/** Returns issues of ids. The Id of a body must equal that of the path. In a set, each configuration needs its own. */
 function idIssues ({ params, body }: FastifyRequest): ValidationIssue[] {
   const { id } = params as { id?: string }
   const { Id: bodyId, InventoryConfigurations: items } = (body ?? {}) as Record<string, unknown>
@@ -99,7 +99,7 @@ function idIssues ({ params, body }: FastifyRequest): ValidationIssue[] {
   })
 }
 
-/** Merging goes as deep as a patch, and must not take a member for the prototype of an object. */
+/** Returns issues of a patch. Merging recurses as deep as the patch, and must not change the prototype of an object. */
 function patchIssues ({ body, routeOptions: { config } }: FastifyRequest): ValidationIssue[] {
   if (config.mediaType !== mergePatchMediaType) return []
   const issues: ValidationIssue[] = []

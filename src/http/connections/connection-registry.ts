@@ -1,9 +1,8 @@
 /**
- * The owner of all state that belongs to a connection: its requests in flight, the pipelined ones that wait, the bytes
- * of responses that the client has not taken, and whether the connection is about to end.
+ * Owns the state of connections: requests in flight or waiting in a pipeline, unsent bytes, and closing.
  *
- * Node parses up to 64 KiB of pipelined requests at once and emits all of them. It neither limits how many are served
- * at the same time nor ends a connection whose client stops reading. Both limits are here.
+ * Node parses up to 64 KiB of pipelined requests at once and emits all of them. It does not limit how many are served
+ * concurrently, and does not close a connection whose client stops reading. This class does both.
  */
 import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
@@ -16,7 +15,7 @@ import type { ClosingReason, ConnectionLimits } from './connection-limits.ts'
 import { UnsentResponses } from './unsent-responses.ts'
 
 interface Options {
-  /** Is told of each connection that is closed before its responses were sent. */
+  /** Called for each connection that is closed before its responses were sent. */
   onClosed: (reason: ClosingReason) => void
   limits?: Partial<ConnectionLimits>
 }
@@ -28,7 +27,7 @@ export class ConnectionRegistry {
   readonly #onClosed: Options['onClosed']
   readonly #limits: ConnectionLimits
   readonly #servers: Server[] = []
-  /** By remote address: a TLS connection is known by two sockets, and nothing public leads from one to the other. */
+  /** Connections by remote address. A TLS connection has two sockets, and no public API leads from one to the other. */
   readonly #open = new Map<string, Connection>()
   readonly #bySocket = new WeakMap<Socket, Connection>()
   readonly #unsent = new UnsentResponses()
@@ -41,14 +40,14 @@ export class ConnectionRegistry {
     this.#limits = { ...connectionLimits, ...limits }
   }
 
-  /** Hands the requests of a server to a handler, within the limits of each connection. */
+  /** Passes the requests of a server to a handler, within the limits of each connection. */
   serve (server: Server, handler: RequestListener): void {
     this.#servers.push(server)
     server.on('connection', socket => { this.#add(socket) })
     server.on('secureConnection', (socket: Socket) => { this.#secure(socket) })
     const serveMessage: RequestListener = (message, response) => { this.#receive(message, response, handler) }
     server.on('request', serveMessage)
-    // Node would respond to an unknown expectation by itself, and to 100-continue before the caller is known.
+    // Node would respond to an unknown expectation itself, and to 100-continue before the caller is known.
     server.on('checkExpectation', serveMessage)
     server.on('checkContinue', serveMessage)
     server.on('timeout', (socket: Socket) => {
@@ -62,14 +61,14 @@ export class ConnectionRegistry {
     server.once('close', () => { clearInterval(timer) })
   }
 
-  /** Returns the connection of a socket; undefined for one that has never been secured. */
+  /** Returns the connection of a socket; undefined for one whose TLS handshake never finished. */
   of (socket: Socket): Connection | undefined {
     return this.#bySocket.get(socket)
   }
 
-  /** Returns the exchange of a request. One that was injected gets an exchange without a connection. */
+  /** Returns the exchange of a request. An injected request gets an exchange without a connection. */
   exchangeOf (message: IncomingMessage, response: ServerResponse): Exchange {
-    // Not by a WeakMap of messages: the garbage collector takes longer for its entries than for all else of a GET.
+    // A WeakMap of messages would be slower: its entries cost more garbage collection than the rest of a GET.
     for (const exchange of this.#bySocket.get(message.socket)?.exchanges ?? []) {
       if (exchange.message === message) return exchange
     }
@@ -78,9 +77,9 @@ export class ConnectionRegistry {
     return injected
   }
 
-  /** Counts the body of a response until the client has taken it. Closes the oldest connections above the limit. */
+  /** Counts a body until the client has read it. Above the limit, closes the connections of the oldest responses. */
   addUnsent (exchange: Exchange, bytes: number): void {
-    if (exchange.isOver || exchange.connection === undefined || bytes === 0) return
+    if (exchange.hasEnded || exchange.connection === undefined || bytes === 0) return
     this.#unsent.add(exchange, bytes)
     for (const { connection } of this.#unsent.oldestFirst()) {
       if (this.#unsent.bytes <= this.#limits.maxUnsentBytes) break
@@ -88,10 +87,10 @@ export class ConnectionRegistry {
     }
   }
 
-  /** Closes connections that wait for a request of which nothing has arrived. */
+  /** Closes connections that wait for a request, of which no byte has arrived. */
   closeIdle (): void {
-    // Node knows exactly which connections have sent a part of a request. But it takes a connection for idle once its
-    // response has ended, though bytes of it may be unsent.
+    // Only Node knows which connections have sent a part of a request. But Node considers a connection idle once its
+    // response has ended, even if bytes are unsent.
     const isSending = ({ exchanges }: Connection) => [...exchanges].some(({ response }) => response.writableEnded)
     if ([...this.#open.values()].some(isSending)) {
       this.#closeUnusedWhere(({ socket, bytesReadAtEnd }) => bytesReadAtEnd === socket.bytesRead)
@@ -100,24 +99,24 @@ export class ConnectionRegistry {
     }
   }
 
-  /** Closes connections without a request in flight, also those that have sent a part of one. */
+  /** Closes connections without a request in flight, even if they have sent a part of one. */
   closeUnused (): void {
     this.#closeUnusedWhere(() => true)
   }
 
-  /** Lets every connection end with its responses, and closes those without a request in flight. */
+  /** Closes every connection after its responses, and connections without a request in flight at once. */
   closeAfterResponses (): void {
     for (const connection of this.#open.values()) connection.isClosing = true
     this.closeUnused()
   }
 
-  /** Resolves when every response has been handed to the operating system, or its client disconnected. */
+  /** Waits until every response has been passed to the operating system, or its client disconnected. */
   async drained (): Promise<void> {
     if (this.#inFlight + this.#waiting === 0) return
     await new Promise<void>(resolve => { this.#onDrained.push(resolve) })
   }
 
-  /** Pipelined requests that wait, and bytes of responses that clients have not taken. */
+  /** Returns the number of waiting pipelined requests, and of bytes that clients have not read. */
   backlog (): { waiting: number, unsentBytes: number } {
     return { waiting: this.#waiting, unsentBytes: this.#unsent.bytes }
   }
@@ -129,7 +128,7 @@ export class ConnectionRegistry {
     this.#open.set(address, connection)
     this.#bySocket.set(socket, connection)
     socket.once('close', () => {
-      // The next connection can have the same port before this one is known to be closed.
+      // A new connection can have the same port before this one is known to be closed.
       if (this.#open.get(address) === connection) this.#open.delete(address)
       this.#forget(connection)
     })
@@ -145,7 +144,7 @@ export class ConnectionRegistry {
     }
     connection.socket = socket
     this.#bySocket.set(socket, connection)
-    // The accepted socket closes later than this one, on which responses wait.
+    // The accepted socket closes later than this one, which buffers the responses.
     socket.once('close', () => { this.#forget(connection) })
     keepPaused(connection, socket)
   }
@@ -185,14 +184,14 @@ export class ConnectionRegistry {
     const { socket } = connection
     connection.bytesReadAtEnd = socket.bytesRead
     if (connection.isSending && connection.exchanges.size === 0) {
-      // Node has set its keep-alive timer.
+      // Node has restarted its keep-alive timer.
       connection.isSending = false
       if (!shouldPause(connection)) socket.resume()
     }
     if (isFinished(connection)) {
       socket.destroySoon()
     } else if (connection.waiting.length > 0 && !connection.isScheduled) {
-      // Once in each iteration: thousands of short requests of one packet would hold the event loop.
+      // One packet can contain thousands of short requests. Starting them in one iteration would block the event loop.
       connection.isScheduled = true
       setImmediate(() => { this.#startWaiting(connection, handler) })
     }
@@ -208,31 +207,31 @@ export class ConnectionRegistry {
     if (!shouldPause(connection)) connection.socket.resume()
   }
 
-  /** Returns false when the exchange had ended before. */
+  /** Ends an exchange. Returns false if it had ended before. */
   #end (exchange: Exchange): boolean {
-    if (exchange.isOver) return false
-    exchange.isOver = true
+    if (exchange.hasEnded) return false
+    exchange.hasEnded = true
     exchange.connection?.exchanges.delete(exchange)
     this.#unsent.remove(exchange)
     if (exchange.connection !== undefined) this.#inFlight -= 1
     for (const listener of exchange.listeners) listener()
-    this.#tellWhenDrained()
+    this.#resolveIfDrained()
     return true
   }
 
-  #tellWhenDrained (): void {
+  #resolveIfDrained (): void {
     if (this.#inFlight + this.#waiting > 0) return
     for (const resolve of this.#onDrained) resolve()
     this.#onDrained = []
   }
 
-  /** Node says nothing of responses whose turn had not come when their connection ends. */
+  /** Ends all exchanges of a connection. Node emits no event for responses that are queued when it ends. */
   #forget (connection: Connection): void {
     this.#waiting -= connection.waiting.length
     connection.waiting.length = 0
     connection.isClosing = true
     for (const exchange of connection.exchanges) this.#end(exchange)
-    this.#tellWhenDrained()
+    this.#resolveIfDrained()
   }
 
   #close (connection: Connection, reason: ClosingReason): void {

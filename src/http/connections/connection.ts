@@ -7,35 +7,38 @@ import type { FastifyRequest } from 'fastify'
 export interface Exchange {
   readonly message: IncomingMessage
   readonly response: ServerResponse
-  /** Undefined for a request that was injected without a socket. */
+  /** Undefined for an injected request. */
   readonly connection: Connection | undefined
   /** Set by the first hook of the application; undefined before it. */
   request: FastifyRequest | undefined
-  isOver: boolean
+  hasEnded: boolean
   unsentBytes: number
   readonly listeners: Array<() => void>
 }
 
 /** One connection of a client. */
 export interface Connection {
-  /** The socket that requests know: with TLS not the one that was accepted. */
+  /** The socket of the requests. With TLS it differs from the accepted socket. */
   socket: Socket
-  /** Requests in flight, in the order they came. */
+  /** Requests in flight, in order of arrival. */
   readonly exchanges: Set<Exchange>
   /** Pipelined requests that are not served yet. */
   readonly waiting: Exchange[]
-  /** The request that came last. */
+  /** The latest request. */
   latest: Exchange | undefined
-  /** The parser rejected what followed. The connection ends with the last response to a complete request. */
+  /**
+   * The parser rejected the bytes after the last request. The connection ends with the last response to a complete
+   * request.
+   */
   isBroken: boolean
   /** No further request is served (RFC 9112, section 9.6). */
   isClosing: boolean
   /** Waiting requests are started in the next iteration of the event loop. */
   isScheduled: boolean
-  /** The client has not taken all bytes that were written; the time limit of a stalled client runs. */
+  /** The client has not read all written bytes; the time limit of a stalled client runs. */
   isSending: boolean
   unsentBytes: number
-  /** Bytes that had been read when the last exchange ended; undefined before the first. */
+  /** Bytes that had been read when the last exchange ended; undefined before that. */
   bytesReadAtEnd: number | undefined
 }
 
@@ -59,37 +62,37 @@ export function newConnection (socket: Socket): Connection {
 export function newExchange (
   message: IncomingMessage, response: ServerResponse, connection: Connection | undefined
 ): Exchange {
-  return { message, response, connection, request: undefined, isOver: false, unsentBytes: 0, listeners: [] }
+  return { message, response, connection, request: undefined, hasEnded: false, unsentBytes: 0, listeners: [] }
 }
 
 /**
- * Calls back once: when the response has been handed to the operating system, or its client disconnected.
+ * Calls back once, when the response has been passed to the operating system or its client disconnected.
  *
- * @param callback must not throw: those after it would not be called
+ * @param callback must not throw, because later callbacks would not be called
  */
-export function onExchangeEnd ({ isOver, listeners }: Exchange, callback: () => void): void {
-  if (isOver) callback()
+export function onExchangeEnd ({ hasEnded, listeners }: Exchange, callback: () => void): void {
+  if (hasEnded) callback()
   else listeners.push(callback)
 }
 
-/** Tells whether a request has arrived to its end. */
+/** Returns whether a request has arrived completely. */
 export function isComplete ({ message }: Exchange): boolean {
   return message.complete
 }
 
-/** Tells whether nothing is left to be done on a connection that takes no further request. */
+/** Returns whether a connection that accepts no further request has no work left. */
 export function isFinished ({ exchanges, waiting, isBroken, isClosing }: Connection): boolean {
   if (isBroken) return ![...exchanges, ...waiting].some(isComplete)
   return isClosing && exchanges.size + waiting.length === 0
 }
 
-/** Tells whether nothing more is read from a connection for now. */
+/** Returns whether reading from a connection must pause. */
 export function shouldPause ({ waiting, isSending }: Connection): boolean {
   return waiting.length > 0 || isSending
 }
 
 /**
- * Notes whether the client still has to take bytes, and starts or ends the time limit of a stalled client.
+ * Updates whether the client still has to read bytes. Starts or ends the time limit of a stalled client.
  *
  * @param stalledMs the limit, in milliseconds
  */
@@ -98,13 +101,13 @@ export function updateSending (connection: Connection, stalledMs: number): void 
   const isSending = socket.writableLength > 0
   if (exchanges.size === 0 || isSending === connection.isSending) return
   connection.isSending = isSending
-  // Node's timer starts again with every byte that the client takes. Reading would start it again, too.
+  // The timer of Node restarts with every byte that the client reads. Data from the client would restart it, too.
   socket.setTimeout(isSending ? stalledMs : 0)
   if (isSending) socket.pause()
   else if (!shouldPause(connection)) socket.resume()
 }
 
-/** Keeps a connection paused: reading the body of a request resumes its socket. */
+/** Keeps a connection paused, because reading the body of a request resumes its socket. */
 export function keepPaused (connection: Connection, socket: Socket): void {
   socket.on('resume', () => { if (shouldPause(connection)) socket.pause() })
 }

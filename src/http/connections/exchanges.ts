@@ -2,7 +2,10 @@ import fp from 'fastify-plugin'
 import type { ConnectionRegistry } from './connection-registry.ts'
 import type { Lifecycle } from './graceful-shutdown.ts'
 
-/** Longer strings become bytes at once. Node would keep the string beside its bytes until the client has taken them. */
+/**
+ * Length above which a string is converted to bytes at once. Node would keep both the string and its bytes until the
+ * client has read them.
+ */
 const maxStringLength = 64 * 1024
 
 interface Options {
@@ -10,12 +13,12 @@ interface Options {
   lifecycle: Pick<Lifecycle, 'phase'>
 }
 
-/** Ends connections with their last response, and counts the bytes of responses until clients have taken them. */
+/** Closes connections after their last response. Counts the bytes of responses until clients have read them. */
 export const exchanges = fp<Options>(async (app, { connections, lifecycle }) => {
   app.addHook('onSend', (request, reply, payload, done) => {
     const { exchange, exchange: { connection } } = request.context
     const isStopping = lifecycle.phase === 'finishing' || lifecycle.phase === 'closing'
-    // An earlier response must not end the connection: those behind it could not be sent, whatever they have changed.
+    // An earlier response must not close the connection. Later responses, which may confirm changes, could not be sent.
     const isLast = connection === undefined || connection.latest === exchange
     if (isLast && (isStopping || connection?.isClosing === true)) reply.header('connection', 'close')
     if (connection !== undefined && reply.getHeader('connection') === 'close') connection.isClosing = true

@@ -4,8 +4,8 @@ import type { FastifyInstance } from 'fastify'
 import type { ConnectionRegistry } from './connection-registry.ts'
 
 /**
- * The state of the process. `finishing` accepts no new connections, but serves what arrives on open ones; `closing`
- * rejects that, too.
+ * The phase of the process. `finishing` accepts no new connections, but serves requests on open ones. `closing` rejects
+ * those, too.
  */
 type Phase = 'serving' | 'draining' | 'finishing' | 'closing'
 
@@ -13,26 +13,28 @@ type Phase = 'serving' | 'draining' | 'finishing' | 'closing'
 export interface Lifecycle {
   phase: Phase
   /** Called when requests are still in flight at the end of the grace period. */
-  whenCut: Array<() => void>
+  whenAborted: Array<() => void>
 }
 
 /** Creates the lifecycle of a service that has just started. */
 export function createLifecycle (): Lifecycle {
-  return { phase: 'serving', whenCut: [] }
+  return { phase: 'serving', whenAborted: [] }
 }
 
-/** Iterations of the event loop after which everything that the kernel has is here. */
+/** Iterations of the event loop after which all data of the kernel has been read. */
 const iterations = 3
-/** An upper bound when new connections do not stop. */
+/** Upper bound if new connections do not stop. */
 const maxRounds = 1_000
-/** Requests that were in transit when the stop began have arrived after this long without a new one. */
+/** Time without a new request after which all requests in transit have arrived. */
 const quietMs = 100
 const maxFinishingMs = 1_000
 
-/** How long a connection without a request may stay open once the service is closing: one may be about to arrive. */
+/**
+ * Time for which a connection without a request stays open when the service is closing. A request may be in transit.
+ */
 const unusedMs = 2_000
 
-/** Lets app.close() end connections without a request. */
+/** Lets app.close() close connections without a request. */
 export function closeUnusedOnClose (app: FastifyInstance, connections: ConnectionRegistry): void {
   app.addHook('preClose', async () => { closeUnusedLater(connections) })
 }
@@ -42,11 +44,13 @@ function closeUnusedLater (connections: ConnectionRegistry): void {
 }
 
 /**
- * Stops in order. Readiness turns 503 while everything is still served for `delayMs`, so that load balancers stop
- * sending requests. Then no new connection is accepted, and the last response of each connection ends it. Requests that
- * were in transit are served. Then the responses in flight have `graceMs` to be sent whole.
+ * Shuts the service down in this order:
  *
- * @returns whether every response was sent, or its client disconnected
+ * 1. Readiness returns 503 for `delayMs` and all requests are served, so that load balancers stop sending requests.
+ * 2. New connections are rejected. The last response of each connection closes it. Requests in transit are served.
+ * 3. Responses in flight have `graceMs` to be sent completely.
+ *
+ * @returns whether every response was sent or its client disconnected
  */
 export async function shutDown (
   app: FastifyInstance,
@@ -59,7 +63,7 @@ export async function shutDown (
   await sleep(delayMs)
   lifecycle.phase = 'finishing'
   await untilAccepted(arrived)
-  // http.Server.close() also closes idle connections at once, among them those whose request has not been read.
+  // http.Server.close() also closes idle connections at once, even if a request has arrived and is not read yet.
   Server.prototype.close.call(app.server)
   await untilRead(arrived)
   lifecycle.phase = 'closing'
@@ -71,14 +75,14 @@ export async function shutDown (
   const closed = connections.drained().then(() => app.close()).then(() => true)
   const inTime = await Promise.race([closed, late])
   clearTimeout(timer)
-  // Nothing that has ended is written off.
-  cutRequests(lifecycle)
+  // Requests that have ended are not in flight any more.
+  reportAborted(lifecycle)
   return inTime
 }
 
 /**
- * Waits for connections that the kernel has established already, of which Node may accept one an iteration. Iterations
- * are counted, because the time of a process that did not run for a while means nothing.
+ * Waits for connections that the kernel has established. Node may accept only one per iteration. Iterations are counted
+ * instead of time, because the process may have been suspended.
  */
 async function untilAccepted (arrived: ConnectionRegistry['arrived']): Promise<void> {
   let before = NaN
@@ -88,7 +92,7 @@ async function untilAccepted (arrived: ConnectionRegistry['arrived']): Promise<v
   }
 }
 
-/** Waits for requests that are in transit on open connections. */
+/** Waits for requests in transit on open connections. */
 async function untilRead (arrived: ConnectionRegistry['arrived']): Promise<void> {
   let before = NaN
   for (let waitedMs = 0; before !== arrived.requests && waitedMs < maxFinishingMs; waitedMs += quietMs) {
@@ -103,7 +107,7 @@ async function untilPolled (): Promise<void> {
   for (let count = 0; count < iterations; count++) await nextIteration()
 }
 
-/** Tells the observers of requests in flight that these will not end. */
-export function cutRequests ({ whenCut }: Lifecycle): void {
-  for (const each of whenCut) each()
+/** Tells observers that requests in flight will not end. */
+export function reportAborted ({ whenAborted }: Lifecycle): void {
+  for (const each of whenAborted) each()
 }

@@ -1,4 +1,6 @@
-/** Rejects what is not an HTTP/1.1 request that this service serves, including what Node's parser gives up on. */
+/**
+ * Rejects requests that are not HTTP/1.1 as this service supports it, including those that the parser of Node rejects.
+ */
 import { STATUS_CODES } from 'node:http'
 import type { IncomingMessage, Server } from 'node:http'
 import type { Socket } from 'node:net'
@@ -14,7 +16,7 @@ import { isComplete } from './connection.ts'
 import type { Exchange } from './connection.ts'
 import { maxHeaders } from './server.ts'
 
-/** Returns the error of a request that only Node's parser accepts. */
+/** Returns the error of a malformed request that the parser of Node accepts; undefined for a valid one. */
 export function malformation (message: IncomingMessage): ServiceError | undefined {
   const { httpVersion, rawHeaders, headers, url = '' } = message
   if (httpVersion !== '1.1' && httpVersion !== '1.0') {
@@ -28,12 +30,12 @@ export function malformation (message: IncomingMessage): ServiceError | undefine
   // RFC 9112, section 3.2.
   const hosts = countHosts(rawHeaders)
   if (hosts > 1 || (hosts === 0 && httpVersion === '1.1')) {
-    return new ServiceError('MalformedRequest', 'The request must have one Host.')
+    return new ServiceError('MalformedRequest', 'The request has no Host header, or several. Send one.')
   }
   // RFC 9112, section 6.1.
   const { 'transfer-encoding': coding } = headers
   if (coding !== undefined && coding.trim().toLowerCase() !== 'chunked') {
-    return new ServiceError('TransferCodingNotSupported', 'The only transfer coding is chunked. Send the body without another one.')
+    return new ServiceError('TransferCodingNotSupported', 'The only supported transfer coding is chunked. Send the body without another one.')
   }
   // RFC 9112, section 3.2: a request target has no fragment. The router would read one as a query.
   if (url.includes('#')) {
@@ -47,7 +49,7 @@ export function malformation (message: IncomingMessage): ServiceError | undefine
   return undefined
 }
 
-/** Counts a name in a list of names and values in turn. */
+/** Counts the Host headers in a list of alternating names and values. */
 function countHosts (rawHeaders: string[]): number {
   let count = 0
   for (let index = 0; index < rawHeaders.length; index += 2) {
@@ -56,17 +58,17 @@ function countHosts (rawHeaders: string[]): number {
   return count
 }
 
-/** Rejects CONNECT, which Node hands over as a bare socket. */
+/** Rejects CONNECT, for which Node emits a bare socket. */
 export function rejectConnect (app: FastifyInstance, connections: ConnectionRegistry): void {
   const server: Server = app.server
   server.on('connect', (_, socket: Socket) => {
-    // Node has let go of this socket: its errors have no other listener.
+    // Node has removed its listeners from this socket, including the one for errors.
     socket.on('error', () => { socket.destroy() })
     replyToClientError(app.log, connections, new Error('CONNECT'), socket)
   })
 }
 
-/** Responds to what Node's parser reports of a connection, unless a response of the connection is still to be sent. */
+/** Responds to an error of the parser of Node, unless another response of the connection is still to be sent. */
 export function replyToClientError (
   log: FastifyBaseLogger, connections: ConnectionRegistry, error: Error & { code?: string }, socket: Socket
 ): void {
@@ -76,7 +78,7 @@ export function replyToClientError (
     return
   }
   const exchanges = [...connection.exchanges, ...connection.waiting]
-  // The bytes behind a complete request do not change its response, which may acknowledge a change.
+  // Bytes after a complete request do not change its response, which may confirm a change.
   if (exchanges.some(each => isComplete(each) || each.response.headersSent)) {
     connection.isBroken = true
     return
@@ -84,7 +86,7 @@ export function replyToClientError (
   respond(log, error, socket, exchanges[0])
 }
 
-/** Writes the response by hand: there is no request, or only a part of one, that could be responded to. */
+/** Writes the response to the socket, because there is no complete request to respond to. */
 function respond (
   log: FastifyBaseLogger, error: Error & { code?: string }, socket: Socket, exchange: Exchange | undefined
 ): void {
@@ -104,7 +106,7 @@ function respond (
     ...bareHeaders
   }
   const head = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`).join('')
-  // Destroyed, because a client that keeps its side open would hold the socket for ever.
+  // A client that keeps its side open would occupy the socket forever.
   socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${head}\r\n${body}`, () => { socket.destroy() })
 }
 
@@ -119,8 +121,8 @@ const clientErrors: ReadonlyMap<string, ClientErrorCode> = new Map([
 ])
 
 const details: Record<ClientErrorCode, string> = {
-  RequestHeaderFieldsTooLarge: `Request line and headers may have 16 KiB together, and there may be ${maxHeaders} headers. Send less.`,
-  RequestTimeout: 'The request did not arrive whole in time. Send it again.',
-  HTTPVersionNotSupported: 'The service speaks HTTP/1.1. Send the request in that version.',
-  MalformedRequest: 'This is not an HTTP/1.1 request that this service takes.'
+  RequestHeaderFieldsTooLarge: `The request line and headers are too large. Send at most 16 KiB and ${maxHeaders} headers.`,
+  RequestTimeout: 'The request was not complete in time. Send it again.',
+  HTTPVersionNotSupported: 'The service supports only HTTP/1.1. Send the request in that version.',
+  MalformedRequest: 'The request is not valid HTTP/1.1. Correct it and send it again.'
 }

@@ -4,16 +4,16 @@ import { createServer as createTlsServer } from 'node:https'
 import type { ConnectionRegistry } from './connection-registry.ts'
 import type { TlsOptions } from './tls.ts'
 
-/** Headers of a request. Node drops those above its own limit without an error: one more is let through. */
+/** Most headers of a request. Node drops further ones without an error, so its own limit is one higher. */
 export const maxHeaders = 1_000
 
-/** Time to send a whole request. 256 KiB at 9 KiB/s take as long. */
+/** Time to send a whole request, such as 256 KiB at 9 KiB/s. */
 const requestMs = 30_000
 
 /** Time to send the head of a request. */
 const headersMs = 10_000
 
-/** How often Node checks these two. Its default is 30 s. */
+/** Interval at which Node checks these two. Its default is 30 s. */
 const checkMs = 5_000
 
 /** Creates an HTTP/1.1 server, over TLS if options are given. Its requests reach the listener through `connections`. */
@@ -24,7 +24,7 @@ export function createHttpServer (
     headersTimeout: headersMs,
     requestTimeout: requestMs,
     connectionsCheckingInterval: checkMs,
-    // A missing Host is rejected with a problem document. Node's own response has no body.
+    // This service rejects a missing Host with a problem document. The response of Node has no body.
     requireHostHeader: false
   }
   const server = tls === undefined ? createServer(options) : createTlsServer({ ...options, ...tls })

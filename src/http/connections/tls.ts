@@ -8,7 +8,7 @@ import { ConfigError } from '../../config/environment.ts'
 import { readTextFile } from '../../files/text-file.ts'
 import type { ConnectionRegistry } from './connection-registry.ts'
 
-/** What a server needs to speak TLS: PEM texts, and whether clients must show a certificate. */
+/** TLS options of a server. Certificates and key are PEM texts. */
 export interface TlsOptions {
   cert: string
   key: string
@@ -18,20 +18,21 @@ export interface TlsOptions {
   handshakeTimeout: number
 }
 
-/** A client that takes longer to shake hands holds a socket for nothing. */
+/** Time for a handshake. A slower client would occupy a socket for nothing. */
 const handshakeTimeoutMs = 10_000
 
 /**
- * Reads certificate, key and the authorities of clients. TLS 1.2 is the oldest version Node takes.
+ * Reads the certificate, the key and the client certificate authorities. TLS 1.2 is the oldest version that Node
+ * accepts.
  *
- * @throws {ConfigError} when a file cannot be read, is not PEM, or certificate and key do not belong together
- * @throws {Error} of OpenSSL, when it takes them for too weak
+ * @throws {ConfigError} if a file cannot be read or is not PEM, or certificate and key do not match
+ * @throws {Error} of OpenSSL if it considers them too weak
  */
 export function readTls ({ certFile, keyFile, clientCaFile }: TlsConfig): TlsOptions {
   const cert = readPem('TLS_CERT_FILE', certFile, text => new X509Certificate(text))
   const key = readPem('TLS_KEY_FILE', keyFile, createPrivateKey)
   if (!new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))) {
-    throw new ConfigError(['TLS_CERT_FILE and TLS_KEY_FILE do not belong together'])
+    throw new ConfigError(['TLS_CERT_FILE and TLS_KEY_FILE do not match'])
   }
   const options = {
     cert,
@@ -41,7 +42,7 @@ export function readTls ({ certFile, keyFile, clientCaFile }: TlsConfig): TlsOpt
     rejectUnauthorized: clientCaFile !== undefined,
     handshakeTimeout: handshakeTimeoutMs
   }
-  // Says what else OpenSSL has against them, such as a key that is too short.
+  // Throws other errors of OpenSSL, such as a key that is too short.
   createSecureContext(options)
   return options
 }
@@ -51,29 +52,29 @@ function readPem (name: string, path: string, check: (pem: string) => unknown): 
   try {
     pem = readTextFile(path)
   } catch (error) {
-    // The message of the file system has the path.
+    // The message of the file system contains the path.
     throw new ConfigError([`${name} cannot be read: ${(error as NodeJS.ErrnoException).code}`])
   }
   try {
     check(pem)
   } catch {
-    // The message of OpenSSL has nothing an operator could use.
-    throw new ConfigError([`${name} does not hold what it must, in PEM and not encrypted`])
+    // The message of OpenSSL does not help an operator.
+    throw new ConfigError([`${name} must contain unencrypted PEM of the right kind`])
   }
   return pem
 }
 
-/** Every certificate is looked at: what is none would be left out without a word, and its clients with it. */
+/** Checks every certificate. Node would skip a malformed one without an error, and reject its clients. */
 function checkAuthorities (pem: string): void {
   const blocks = pem.split(/(?=-----BEGIN )/).filter(block => block.startsWith('-----BEGIN '))
   for (const block of blocks.length === 0 ? [''] : blocks) new X509Certificate(block).toString()
 }
 
 /**
- * Lets certificates be replaced while the server runs. New connections use what the files contain now. Open ones go on,
- * unless the certificate authorities of clients have changed: then each ends with its responses in flight.
+ * Replaces certificates while the server runs. New connections use the current files. Open connections continue, unless
+ * the client certificate authorities have changed. Then each connection ends after its responses in flight.
  *
- * @returns reads the files again. It throws as {@link readTls} does, and then changes nothing
+ * @returns a function that reads the files again. It throws as {@link readTls} does, and then changes nothing.
  */
 export function addTlsRenewal (
   app: FastifyInstance, config: TlsConfig, options: TlsOptions, connections: ConnectionRegistry
@@ -90,8 +91,8 @@ export function addTlsRenewal (
 
 /** Closes connections whose handshake failed or took too long, and logs the reason at debug. */
 export function closeFailedHandshakes ({ server, log }: Pick<FastifyInstance, 'server' | 'log'>): void {
-  // Before Node's own listener, which emits clientError: a response written before the handshake is never sent, so the
-  // connection would wait for it for ever.
+  // This listener comes before that of Node, which emits clientError. A response before the handshake is never sent, so
+  // that the connection would wait forever.
   server.prependListener('tlsClientError', ({ code }: Error & { code?: string }, socket: TLSSocket) => {
     log.debug({ code, address: socket.remoteAddress }, 'TLS handshake failed')
     socket.destroy()

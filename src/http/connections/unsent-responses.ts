@@ -1,8 +1,8 @@
 import type { Exchange } from './connection.ts'
 
-/** The bodies of responses that clients have not taken yet. */
+/** Responses whose bodies clients have not read yet. */
 export class UnsentResponses {
-  /** The oldest response first. */
+  /** Exchanges in the order of their responses. */
   readonly #exchanges = new Set<Exchange>()
   #bytes = 0
 
@@ -18,12 +18,12 @@ export class UnsentResponses {
     this.#count(exchange, bytes)
   }
 
-  /** Forgets a response that has been sent or never will be. */
+  /** Removes a response that has been sent or will never be sent. */
   remove (exchange: Exchange): void {
     if (this.#exchanges.delete(exchange)) this.#count(exchange, -exchange.unsentBytes)
   }
 
-  /** Returns the exchanges, the oldest response first: its client reads the least. */
+  /** Returns the exchanges, the oldest response first. Its client reads the slowest. */
   oldestFirst (): Iterable<Exchange> {
     return this.#exchanges
   }

@@ -1,8 +1,8 @@
 import type { FastifyRequest } from 'fastify'
 
 /**
- * The path of a request as it came, without its query: what may be answered and logged. Of a target in absolute form
- * (RFC 9112, section 3.2.2) the host is left out, because a password can stand before it.
+ * Returns the original path of a request without its query. It is safe for responses and logs. A target in absolute
+ * form (RFC 9112, section 3.2.2) loses its host, which can contain a password.
  */
 export function pathOf ({ url }: Pick<FastifyRequest, 'url'>): string {
   const target = url.startsWith('/') ? url : url.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/?#]*/i, '')

@@ -1,7 +1,4 @@
-/**
- * The state of a request while it is served. This is the only file that extends Fastify's request: each field names who
- * sets it and who reads it.
- */
+/** State of a request. No other file extends the request of Fastify. Each field names its writer and its readers. */
 import fp from 'fastify-plugin'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Caller } from '../../callers/callers.ts'
@@ -24,23 +21,23 @@ declare module 'fastify' {
 /** The operation of an authenticated route on a bucket. */
 export interface BucketOperation {
   readonly action: Action
-  /** Actions that the caller needs besides, such as those of `prune=true`. */
+  /** Further actions that the caller needs, such as those of `prune=true`. */
   readonly furtherActions: readonly Action[]
-  /** The bucket in the path, which validation has not seen yet. */
+  /** The bucket in the path. It is not validated yet. */
   readonly bucket: string
   /** The id in the path; undefined for operations on all configurations. */
   readonly id: string | undefined
-  /** Whether COS is asked to change something. A dry run changes nothing. */
+  /** Whether the request can change something at COS. A dry run cannot. */
   readonly isChange: boolean
   /** The region that the caller named. */
   readonly requestedRegion: string | undefined
-  /** The region that the request goes to, as far as it is known. Set by: access, bucket-call. */
+  /** The region of the request, as far as it is known. Set by: access, bucket-call. */
   region: string | undefined
 }
 
 /** The state of a request. */
 export interface RequestContext {
-  /** Set by: this plugin. Read by: all that acts when the response has been sent or the client disconnected. */
+  /** The exchange. Set by: this plugin. Read by: everything that acts when it ends. */
   readonly exchange: Exchange
   /** An IP address or `unknown`. Set by: this plugin. Read by: trace, log, audit, rate limits. */
   readonly clientAddress: string
@@ -48,7 +45,10 @@ export interface RequestContext {
   readonly tally: { attempts: number }
   /** Set by: instrumentation. Read by: bucket-call. */
   trace: RequestTrace
-  /** Why the response is a problem document. Set by: problem-replies, protocol-errors. Read by: log, metrics, audit. */
+  /**
+   * The error, if the response is a problem document. Set by: problem-replies, protocol-errors. Read by: log, metrics,
+   * audit.
+   */
   problem: ServiceError | undefined
   /** Set by: access, on routes that need authorization. Read by: authorization, audit, read-only, bucket-call. */
   operation: BucketOperation | undefined
@@ -56,9 +56,9 @@ export interface RequestContext {
   caller: Caller | undefined
   /** The whole body of a set while its configurations are set aside. Set by: set-validation. Read by: validation. */
   wholeBody: object | undefined
-  /** Set by: bucket-call, once the request is valid and its region is known. Read by: routes. */
+  /** The call to COS. Set by: bucket-call, after validation and once the region is known. Read by: routes. */
   call: Call | undefined
-  /** Whether the region was looked up, so that the bucket can be elsewhere by now. Set and read by: bucket-call. */
+  /** Whether the region was looked up, so that it can change. Set and read by: bucket-call. */
   canMove: boolean
   /** The destinations that the configuration names. Set by: authorization. Read by: authorization, audit. */
   destinations: readonly string[] | undefined
@@ -70,10 +70,10 @@ interface Options {
   isTls: boolean
 }
 
-/** Gives each request its context, and each response its request id and the security headers. Comes first. */
+/** Gives each request its context, and each response its request id and security headers. Runs first. */
 export const requestContext = fp<Options>(async (app, { connections, isTls }) => {
   const headers = securityHeaders(isTls)
-  // Every request has a context before anything reads it.
+  // Each request gets its context before any code reads it.
   app.decorateRequest('context', null as unknown as RequestContext)
   app.addHook('onRequest', (request: FastifyRequest, reply: FastifyReply, done: () => void) => {
     const exchange = connections.exchangeOf(request.raw, reply.raw)
@@ -92,7 +92,8 @@ export const requestContext = fp<Options>(async (app, { connections, isTls }) =>
       destinations: undefined
     }
     reply.header('x-request-id', request.id).headers(headers)
-    // Node is still parsing the packet. After it, `raw.complete` says whether a rejection has to end the connection.
+    // Node is still parsing the packet. Afterwards, `raw.complete` says whether a rejection has to close the
+    // connection.
     queueMicrotask(done)
   })
 }, { name: 'request-context', fastify: '5.x' })

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 
-/** Valid ids. Others could forge log lines. */
+/** Valid ids. Other characters could forge log lines. */
 const requestIdPattern = /^[A-Za-z0-9._-]{1,128}$/
 
 /** Returns a new id: a random UUID. */
@@ -9,7 +9,7 @@ export function newRequestId (): string {
   return randomUUID()
 }
 
-/** Returns the id of a request: the caller's own x-request-id if it is valid, else a new one. */
+/** Returns the id of a request: its x-request-id header if that is valid, else a new id. */
 export function requestIdOf (request: { headers: IncomingHttpHeaders }): string {
   const given = request.headers['x-request-id']
   return typeof given === 'string' && requestIdPattern.test(given) ? given : newRequestId()

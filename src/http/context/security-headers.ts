@@ -1,6 +1,7 @@
 /**
- * API responses load nothing and are framed by no page. Swagger UI has a policy of its own (documentation.ts). The rest
- * switches off defaults of browsers, after the OWASP Secure Headers Project.
+ * Headers of all responses but those of Swagger UI, which has its own policy (documentation.ts). API responses load
+ * nothing, and no page may frame them. The other headers disable defaults of browsers, as the OWASP Secure Headers
+ * Project recommends.
  */
 const overHttp = {
   'content-security-policy': "default-src 'none';frame-ancestors 'none'",
@@ -14,7 +15,7 @@ const overHttp = {
   'x-frame-options': 'DENY',
   'x-permitted-cross-domain-policies': 'none',
   'x-xss-protection': '0',
-  // Responses describe the present state of cloud resources.
+  // Responses describe the current state of cloud resources.
   'cache-control': 'no-store'
 }
 

@@ -3,10 +3,9 @@ import { ServiceError } from '../../errors.ts'
 import { pathOf } from '../context/path-of.ts'
 
 /**
- * Returns a function that rejects a request for which no route was found: 404 for a path without a route, 405 with
- * Allow for a method that the path does not take. Routes that are registered later count.
- *
- * The function throws RouteNotFound or MethodNotAllowed.
+ * Returns a function that rejects a request without a route. It throws RouteNotFound for an unknown path. It throws
+ * MethodNotAllowed, and sets Allow, for a method that the path does not support. Routes that are registered later
+ * count, too.
  */
 export function createNotFound (app: FastifyInstance): (request: FastifyRequest, reply: FastifyReply) => never {
   const routes = new Map<string, { pattern: RegExp, methods: Set<string> }>()
@@ -18,20 +17,20 @@ export function createNotFound (app: FastifyInstance): (request: FastifyRequest,
   const reject = (request: FastifyRequest, reply: FastifyReply): never => {
     const path = pathOf(request)
     const methods = [...routes.values()].filter(route => route.pattern.test(path)).flatMap(route => [...route.methods])
-    // A route that takes the method can still say that there is nothing, as that of static files does.
+    // A route can support the method and still find nothing, such as that of static files.
     if (methods.length === 0 || methods.includes(request.method)) throw routeNotFound()
     const allow = [...new Set(methods)].sort().join(', ')
     reply.header('allow', allow)
-    throw new ServiceError('MethodNotAllowed', `${request.method} is not possible here; ${allow} are.`)
+    throw new ServiceError('MethodNotAllowed', `This path does not support ${request.method}. Use one of ${allow}.`)
   }
-  // Reached by routes that find nothing themselves.
+  // Called by routes that find nothing.
   app.setNotFoundHandler(reject)
   return reject
 }
 
 /** Returns the error for a path without a route. */
 export function routeNotFound (cause?: unknown): ServiceError {
-  return new ServiceError('RouteNotFound', 'There is no such path. /docs shows the ones there are.', { cause })
+  return new ServiceError('RouteNotFound', 'The path does not exist. See /docs for all paths.', { cause })
 }
 
 function toPattern (url: string): RegExp {

@@ -1,6 +1,4 @@
-/**
- * The only place where something thrown becomes a status and a body.
- */
+/** Converts errors to responses. No other file does so. */
 import fp from 'fastify-plugin'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { problemMediaType } from '../../contract/problem.ts'
@@ -11,7 +9,7 @@ import { tooLargeDetail } from '../body/expect-continue.ts'
 import { pathOf } from '../context/path-of.ts'
 import { routeNotFound } from './not-found.ts'
 
-/** Turns every error of the hooks and routes into a problem document. */
+/** Converts every error of hooks and routes to a problem document. */
 export const problemReplies = fp(async app => {
   app.setErrorHandler((thrown: unknown, request, reply) => {
     const error = toServiceError(thrown)
@@ -24,18 +22,18 @@ function sendProblem (error: ServiceError, request: FastifyRequest, reply: Fasti
   logProblem(request.log, error)
   if (error.retryAfterSeconds !== undefined) reply.header('retry-after', error.retryAfterSeconds)
   if (error.challenge !== undefined) reply.header('www-authenticate', error.challenge)
-  // A body that was rejected unread may still be arriving.
+  // A body that was rejected without reading it may still be arriving.
   if (!request.raw.complete) reply.header('connection', 'close')
   cosHeaders(reply, error.cos)
   const problem = problemOf(error, request.id, pathOf(request))
-  // Bytes, so that neither a serializer nor a charset parameter changes them.
+  // Bytes instead of text: neither a serializer nor a charset parameter changes them.
   reply.code(error.status).header('content-type', problemMediaType).send(Buffer.from(JSON.stringify(problem)))
 }
 
 /**
- * An error as callers see it.
+ * Returns the problem document of an error.
  *
- * @param instance the path it is about
+ * @param instance path of the request
  */
 export function problemOf (error: ServiceError, requestId: string, instance: string): Problem {
   return {
@@ -53,7 +51,7 @@ export function problemOf (error: ServiceError, requestId: string, instance: str
   }
 }
 
-/** Responds to what the router rejects before any hook has run, with the headers of every response. */
+/** Responds to an error of the router, which occurs before all hooks. Sets the headers of every response. */
 export function replyToRouterError (error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
   reply.headers({ 'x-request-id': request.id, ...bareHeaders })
   sendProblem(toServiceError(error), request, reply)
@@ -62,41 +60,44 @@ export function replyToRouterError (error: FastifyError, request: FastifyRequest
 /** Security headers of responses that do not pass the hooks. */
 export const bareHeaders = { 'x-content-type-options': 'nosniff', 'content-security-policy': "default-src 'none'", 'cache-control': 'no-store' }
 
-/** Sets COS's ids of the exchange, where COS answered. */
+/** Sets the ids of the exchange with COS, if there was one. */
 export function cosHeaders (reply: FastifyReply, cos: ServiceError['cos']): void {
   if (cos?.requestId !== undefined) reply.header('x-cos-request-id', cos.requestId)
   if (cos?.traceId !== undefined) reply.header('x-cos-trace-id', cos.traceId)
 }
 
-// What Fastify itself refuses, by its error code.
+// Errors of Fastify, by their code.
 const fastifyErrors: ReadonlyMap<string, { code: ProblemCode, detail: string }> = new Map([
   ['FST_ERR_CTP_BODY_TOO_LARGE', { code: 'PayloadTooLarge', detail: tooLargeDetail }],
-  ['FST_ERR_CTP_INVALID_MEDIA_TYPE', { code: 'UnsupportedMediaType', detail: 'Send the body as application/json, a patch as application/merge-patch+json.' }],
-  ['FST_ERR_CTP_INVALID_CONTENT_LENGTH', { code: 'MalformedRequest', detail: 'Body and Content-Length differ.' }],
-  ['FST_ERR_BAD_URL', { code: 'MalformedRequest', detail: 'The path is not a valid percent-encoded path.' }]
+  ['FST_ERR_CTP_INVALID_MEDIA_TYPE', { code: 'UnsupportedMediaType', detail: 'The media type of the body is not supported. Send application/json, or application/merge-patch+json for a patch.' }],
+  ['FST_ERR_CTP_INVALID_CONTENT_LENGTH', { code: 'MalformedRequest', detail: 'Content-Length does not match the body. Correct it and send the request again.' }],
+  ['FST_ERR_BAD_URL', { code: 'MalformedRequest', detail: 'The percent-encoding of the path is not valid. Correct it and send the request again.' }]
 ])
 
-/** Logs what is not the caller's doing. */
+/** Logs errors that the caller did not cause. */
 export function logProblem (log: FastifyRequest['log'], error: ServiceError): void {
-  // COS has an InternalError too, which is a 502 here.
+  // The InternalError of COS has status 502 here.
   if (error.status >= 500) log[error.status === 500 ? 'error' : 'warn'](toLogFields(error), error.detail)
 }
 
-/** What callers are told of anything that was thrown. */
+/** Returns the error that is reported to the caller for anything that was thrown. */
 export function toServiceError (thrown: unknown): ServiceError {
   if (thrown instanceof ServiceError) return thrown
   const { code = '', statusCode } = thrown as Partial<FastifyError>
   const known = fastifyErrors.get(code)
   if (known !== undefined) return new ServiceError(known.code, known.detail, { cause: thrown })
-  // Paths that lead out of the static files.
+  // The plugin of static files returns 403 for paths outside of its folder.
   if (statusCode === 403) return routeNotFound(thrown)
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
-    return new ServiceError('MalformedRequest', 'The request cannot be served as it was sent.', { cause: thrown })
+    return new ServiceError('MalformedRequest', 'The request is malformed. Correct it and send it again.', { cause: thrown })
   }
-  return new ServiceError('InternalError', 'The service failed. Tell its operator the requestId.', { cause: thrown })
+  return new ServiceError('InternalError', 'The service failed. Report the requestId to the operator.', { cause: thrown })
 }
 
-/** What may be logged of an error. Other properties of a cause can hold bytes of an answer, and so a signature. */
+/**
+ * Returns the loggable part of an error. Other properties of a cause can contain bytes of a response, and so a
+ * signature.
+ */
 function toLogFields ({ code, cosCode, cos, cause }: ServiceError): object {
   if (!(cause instanceof Error)) return { code, cosCode, cos }
   const { name, message, stack } = cause

@@ -40,23 +40,23 @@ export const cosProblems = {
     'Retry after `Retry-After` seconds.')
 }
 
-/** The codes of COS every bucket operation can meet. */
+/** Codes of COS that every bucket operation can return. */
 export const commonCosProblems = [cosProblems.AccessDenied, cosProblems.NoSuchBucket, cosProblems.SlowDown]
 
-/** Of requests that are counted (draft-ietf-httpapi-ratelimit-headers). */
+/** Headers of counted requests (draft-ietf-httpapi-ratelimit-headers). */
 export const rateLimitHeaders = {
-  'ratelimit-limit': { type: 'integer', description: 'Requests this caller has in a minute.' },
-  'ratelimit-remaining': { type: 'integer', description: 'Requests left of these.' },
-  'ratelimit-reset': { type: 'integer', description: 'Seconds until the count begins anew.' }
+  'ratelimit-limit': { type: 'integer', description: 'Requests that this caller may send per minute.' },
+  'ratelimit-remaining': { type: 'integer', description: 'Requests that remain in this window.' },
+  'ratelimit-reset': { type: 'integer', description: 'Seconds until the window ends.' }
 }
 
-/** What any request can meet before its route sees it. */
+/** Codes that any request can get before it reaches its route. */
 const everywhere: ProblemCode[] = [
   'MalformedRequest', 'RequestTimeout', 'RequestHeaderFieldsTooLarge', 'TransferCodingNotSupported',
   'HTTPVersionNotSupported', 'HostNotAllowed', 'Overloaded', 'ShuttingDown'
 ]
 
-/** The error responses of a route, by status, for its schema: each code with its meaning and an example. */
+/** Returns the error responses of a route by status, for its schema. Each code has its meaning and an example. */
 export function problemResponses (codes: ProblemCode[], fromCos: CosProblem[] = []): Record<number, object> {
   const byStatus = new Map<number, CosProblem[]>()
   for (const problem of [...[...codes, ...everywhere].map(code => ({ code, ...problemTable[code] })), ...fromCos]) {
@@ -65,7 +65,7 @@ export function problemResponses (codes: ProblemCode[], fromCos: CosProblem[] = 
   return Object.fromEntries([...byStatus].map(([status, problems]) => [status, {
     description: problems.map(({ code, meaning }) => `\`${code}\`: ${meaning}`).join('\n\n'),
     headers: {
-      'x-request-id': { type: 'string', description: "This service's id of the request." },
+      'x-request-id': { type: 'string', description: 'Id of the request.' },
       ...(status === 401 ? { 'www-authenticate': { type: 'string', description: 'The challenge (RFC 6750).' } } : {}),
       ...(status === 429 ? rateLimitHeaders : {}),
       ...(status === 429 || status === 503 ? { 'retry-after': { type: 'integer', description: 'Seconds to wait.' } } : {})
