@@ -606,7 +606,7 @@ t.test('no change of a set begins when only the last of twenty deadlines remains
   const { status, json } = await response.value
   t.equal(status, 207)
   t.strictSame(json.Created, idsUpTo(16), 'a change that has begun keeps its whole deadline')
-  t.match(json.Failed, idsUpTo(30).slice(16).map(Id => ({ Id, problem: { code: 'UpstreamTimeout', detail: /not begun/ } })))
+  t.match(json.Failed, idsUpTo(30).slice(16).map(Id => ({ Id, problem: { code: 'UpstreamTimeout', detail: /passed before this change started/ } })))
   t.equal(json.Failed.length, 14)
   t.equal(audits().length, 16)
   t.strictSame(sentTo(emulator), [list, ...Array(16).fill(put)])
