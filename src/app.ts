@@ -48,31 +48,31 @@ import { listRoute } from './routes/list.ts'
 import { probeRoutes } from './routes/probes.ts'
 import type { Tracer } from './tracing/tracing.ts'
 
-/** The dependencies of the application, which opens nothing itself. */
+/** The dependencies of the application. It opens no file or connection itself. */
 export interface Dependencies {
-  /** Host names that are served besides those of loopback; undefined when callers are authenticated. */
+  /** Allowed host names besides those of loopback; undefined if callers are authenticated. */
   allowedHosts: readonly string[] | undefined
   audit: AuditLog
   callers: Pick<Callers, 'identify'>
   connections: ConnectionRegistry
-  /** Time for all calls of a request, in milliseconds. */
+  /** Returns the reason why there are no valid credentials for COS; undefined while there are. */
+  credentialsError: () => string | undefined
+  /** Deadline of all calls of a request, in milliseconds. */
   deadlineMs: number
   desiredSets: DesiredSets
-  /** Undefined to collect the document from the routes: `app.swagger()` returns it, and none is served. */
+  /** The OpenAPI documents that are served. If undefined, `app.swagger()` returns the document of the routes. */
   documents: OpenApiDocuments | undefined
   inventories: VersionedInventories
   lifecycle: Lifecycle
   logger: FastifyBaseLogger
   metrics: Metrics
-  /** Whether `/metrics` is among the routes. */
-  metricsHere: boolean
   /** Monotonic clock, in milliseconds. */
   now: () => number
   rateLimits: RateLimits
   readOnly: boolean
   regions: Regions
-  /** Returns the reason why the service is not ready; undefined while it is. */
-  fault: () => string | undefined
+  /** Whether this application serves `/metrics`. */
+  servesMetrics: boolean
   tls: TlsOptions | undefined
   tracer: Tracer
   trustedProxies: string[]
@@ -80,13 +80,13 @@ export interface Dependencies {
 }
 
 /**
- * Builds the HTTP application: plugins and routes in the order in which a request passes them. Does not listen yet.
- * Plugins declare those that they need, so that a wrong order stops the start.
+ * Builds the HTTP application without listening. Plugins and routes are in the order in which a request passes them.
+ * Plugins declare their dependencies, so that a wrong order stops the start.
  */
 export async function buildApp (dependencies: Dependencies): Promise<FastifyInstance> {
   const { connections, lifecycle, metrics, tls } = dependencies
   const app = createFastify(dependencies)
-  // Compiled serializers drop properties that a schema does not name. Responses contain all elements of COS.
+  // Compiled serializers drop properties that a schema does not name. Responses must contain all elements of COS.
   app.setSerializerCompiler(() => JSON.stringify)
   await app.register(requestContext, { connections, isTls: tls !== undefined })
   await app.register(problemReplies)
@@ -106,14 +106,14 @@ export async function buildApp (dependencies: Dependencies): Promise<FastifyInst
   ]) app.addSchema(schema)
   if (dependencies.documents === undefined) await describeRoutes(app, dependencies.version)
   await addDocumentation(app, dependencies.documents ?? { json: '', yaml: '' })
-  await app.register(probeRoutes, { lifecycle, fault: dependencies.fault })
-  if (dependencies.metricsHere) await app.register(metricsRoute, { metrics })
+  await app.register(probeRoutes, { lifecycle, credentialsError: dependencies.credentialsError })
+  if (dependencies.servesMetrics) await app.register(metricsRoute, { metrics })
   const rateLimiter = await createRateLimiter(app, dependencies.rateLimits, dependencies.now)
   await app.register(async api => { await addBucketRoutes(api, dependencies, rateLimiter) })
   return app
 }
 
-/** Adds the routes that need a known caller. */
+/** Adds the routes that need an authenticated caller. */
 async function addBucketRoutes (
   api: FastifyInstance, dependencies: Dependencies, rateLimiter: RateLimiter
 ): Promise<void> {
@@ -130,14 +130,14 @@ async function addBucketRoutes (
   await api.register(desiredSetRoutes, { auditTrail, bucketCalls, desiredSets, lifecycle })
 }
 
-/** Builds the application that serves `/metrics` on a port of its own, over plain HTTP. */
+/** Builds the application that serves `/metrics` on its own port, over plain HTTP. */
 export async function buildMetricsApp (
   { logger, metrics }: Pick<Dependencies, 'logger' | 'metrics'>
 ): Promise<FastifyInstance> {
   const connections = new ConnectionRegistry({ onClosed: metrics.connectionClosed })
   const lifecycle = createLifecycle()
   const options = { connections, logger, tls: undefined, trustedProxies: [] }
-  // A process that ends needs no scrape.
+  // A scrape must not delay the shutdown.
   const app = createFastify(options, { forceCloseConnections: true })
   app.addSchema(ProblemSchema)
   await app.register(requestContext, { connections, isTls: false })
@@ -156,7 +156,7 @@ function createFastify (
   return Fastify({
     ...more,
     serverFactory: handler => createHttpServer(tls, connections, handler),
-    // Fastify builds the URL it reports from the name of this option. The server has its own options.
+    // Fastify derives the scheme of its URL from the name of this option. The server has its own options.
     [tls === undefined ? 'http' : 'https']: {},
     loggerInstance: logger,
     // Instrumentation logs one line for each request.
@@ -169,7 +169,7 @@ function createFastify (
     return503OnClosing: false,
     ajv: { customOptions: ajvOptions },
     routerOptions: {
-      // Longer than a request line can be: hooks reject long segments, which the audit log must see.
+      // The limit is longer than any request line. Hooks reject long segments, so that the audit log records them.
       maxParamLength: 65_536,
       querystringParser: parseQuery
     },

@@ -6,15 +6,15 @@ import { problemTable } from './errors.ts'
 import type { ClosingReason } from './http/connections/connection-limits.ts'
 import type { ConnectionRegistry } from './http/connections/connection-registry.ts'
 
-/** A request that has its response, or whose client disconnected. */
-export interface AnsweredRequest {
+/** A request that ended with a response, or because its client disconnected. */
+export interface FinishedRequest {
   method: string
-  /** Template of the path; undefined when no route has it. */
+  /** Template of the path; undefined if no route matched. */
   route: string | undefined
   status: number
   /** Code of the problem document, if the response was one. */
   code: string | undefined
-  /** Name of the caller, once it is known. */
+  /** Name of the caller, if it was authenticated. */
   caller: string | undefined
   seconds: number
 }
@@ -25,21 +25,25 @@ export interface Readings {
   connections: () => CosConnections
   /** Pipelined requests and unsent bytes of clients. */
   backlog: ConnectionRegistry['backlog']
-  /** Milliseconds since 1970; undefined when the credentials do not expire or there are none. */
+  /** Milliseconds since 1970; undefined if the credentials do not expire or there are none. */
   credentialsExpireAt: () => number | undefined
-  credentialsFault: () => string | undefined
+  /** The reason why there are no valid credentials; undefined while there are. */
+  credentialsError: () => string | undefined
+  /** COS's clock minus the clock of this machine, in milliseconds. */
   skewMs: () => number
-  /** Undefined when Redis is not configured. */
+  /** Whether Redis counts requests; undefined if Redis is not configured. */
   redisUp: (() => boolean) | undefined
   droppedLogLines: () => number
 }
 
-/** Counts and times. Every label has a bounded number of values. */
+/** Counts and measures requests and calls. Every label has a bounded number of values. */
 export interface Metrics extends CallObserver {
+  /** Counts a request as in flight, until `finished` is called for it. */
   started (): void
-  answered (request: AnsweredRequest): void
+  finished (request: FinishedRequest): void
+  /** Counts a call that was rejected without a permit. */
   shed (reason: ShedReason): void
-  /** A connection of a client was closed before its responses were sent. */
+  /** Counts a client connection that was closed before its responses were sent. */
   connectionClosed (reason: ClosingReason): void
   /** Adds values that are read at each scrape. */
   addReadings (readings: Readings): void
@@ -48,7 +52,7 @@ export interface Metrics extends CallObserver {
   scrape (): Promise<string>
 }
 
-/** Codes of COS (COS document 7730) that are not codes of this service. Any other code is counted as `other`. */
+/** Codes of COS (COS document 7730). Codes that are neither here nor in {@link problemTable} are counted as `other`. */
 const cosCodes = [
   'InvalidArgument', 'InvalidRequest', 'InvalidURI', 'BadRequest', 'UnexpectedContent', 'MalformedXML',
   'MissingRequestBodyError', 'XMLSizeLimit', 'InvalidDigest', 'BadDigest', 'EntitySizeNotMatch', 'IncompleteBody',
@@ -64,10 +68,10 @@ const known = (code: string) => code === '' || knownCodes.has(code) ? code : 'ot
 
 const methods = new Set(['GET', 'HEAD', 'PUT', 'POST', 'DELETE', 'PATCH', 'OPTIONS'])
 
-/** Seconds, up to the deadline of a request. */
+/** Upper bounds of histogram buckets in seconds, up to the deadline of a request. */
 const buckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30]
 
-/** Creates metrics that have counted nothing. The first of a process also begins to measure the process. */
+/** Creates the metrics. The first call also starts the metrics of the process. */
 export function createMetrics (version: string): Metrics {
   const registry = new Registry()
   const instruments = createInstruments(registry)
@@ -75,7 +79,7 @@ export function createMetrics (version: string): Metrics {
     .set({ version, node: process.version }, 1)
   processMetrics()
   const write = async () => `${await registry.metrics()}\n${await processMetrics().metrics()}`
-  /** Requests that arrive together share one text. A text for each pipelined request would block the event loop. */
+  /** Concurrent requests share one text. A text for each pipelined request would block the event loop. */
   let pending: Promise<string> | undefined
 
   return {
@@ -119,13 +123,13 @@ type Instruments = ReturnType<typeof createInstruments>
 /** Creates the metrics of clients: their requests and connections. */
 function requestMetrics (
   { counter, histogram, gauge }: Instruments
-): Pick<Metrics, 'started' | 'answered' | 'connectionClosed'> {
+): Pick<Metrics, 'started' | 'finished' | 'connectionClosed'> {
   const requests = counter('http_requests_total', 'Requests that reached a route, by method and status. 499: the client disconnected.',
     ['method', 'route', 'status'])
-  const requestSeconds = histogram('http_request_duration_seconds', 'From the head of a request to the end of its response.', ['method', 'route'])
+  const requestSeconds = histogram('http_request_duration_seconds', 'Time from the head of a request to the end of its response.', ['method', 'route'])
   const inFlight = gauge('http_requests_in_flight', 'Requests without a complete response.', [])
   const problems = counter('http_problems_total', 'Problem documents by code.', ['code'])
-  const callerRequests = counter('caller_requests_total', 'Requests of known callers by status.', ['caller', 'status'])
+  const callerRequests = counter('caller_requests_total', 'Requests of authenticated callers by status.', ['caller', 'status'])
   const connectionsClosed = counter('http_connections_closed_total', 'Client connections closed before their responses were sent.',
     ['reason'])
   // A rate needs the series before its first increase.
@@ -133,7 +137,7 @@ function requestMetrics (
 
   return {
     started () { inFlight.inc() },
-    answered ({ method: name, route = 'none', status, code, caller, seconds }) {
+    finished ({ method: name, route = 'none', status, code, caller, seconds }) {
       const method = methods.has(name) ? name : 'other'
       inFlight.dec()
       requests.inc({ method, route, status })
@@ -145,16 +149,16 @@ function requestMetrics (
   }
 }
 
-/** Creates the metrics of calls to COS. */
+/** Creates the metrics of calls to COS and their attempts. */
 function callMetrics ({ counter, histogram }: Instruments): CallObserver & Pick<Metrics, 'shed'> {
   const calls = counter('cos_calls_total', 'Calls to COS by result. Retries count as one call.', ['operation', 'class'])
-  const callSeconds = histogram('cos_call_duration_seconds', 'Calls to COS, with waiting and retries.', ['operation'])
+  const callSeconds = histogram('cos_call_duration_seconds', 'Time of a call to COS with queue and retries.', ['operation'])
   const attempts = counter('cos_attempts_total', 'Single attempts by result.', ['operation', 'class', 'code'])
-  const attemptSeconds = histogram('cos_attempt_duration_seconds', 'Single attempts.', ['operation'])
+  const attemptSeconds = histogram('cos_attempt_duration_seconds', 'Time of one attempt.', ['operation'])
   const retries = counter('cos_retries_total', 'Retries by the class of the failure before them.', ['operation', 'class'])
-  const retriesDenied = counter('cos_retries_denied_total', 'Retries that could have helped and were not made.', ['reason'])
-  const queueSeconds = histogram('cos_queue_wait_seconds', 'Waiting for a permit to call COS.', [])
-  const shed = counter('cos_calls_shed_total', 'Calls that got no permit.', ['reason'])
+  const retriesDenied = counter('cos_retries_denied_total', 'Retries that were not made, by reason.', ['reason'])
+  const queueSeconds = histogram('cos_queue_wait_seconds', 'Time that a call waited for a permit.', [])
+  const shed = counter('cos_calls_shed_total', 'Calls rejected without a permit, by reason.', ['reason'])
   // A rate needs the series before its first increase.
   for (const reason of ['budget', 'deadline']) retriesDenied.inc({ reason }, 0)
   for (const reason of ['queue_full', 'waited', 'silent_host']) shed.inc({ reason }, 0)
@@ -176,21 +180,21 @@ function callMetrics ({ counter, histogram }: Instruments): CallObserver & Pick<
 }
 
 function addReadings ({ counter, gauge, reading }: Instruments, {
-  occupation, connections, backlog, credentialsExpireAt, credentialsFault, skewMs, redisUp, droppedLogLines
+  occupation, connections, backlog, credentialsExpireAt, credentialsError, skewMs, redisUp, droppedLogLines
 }: Readings): void {
   reading('http_requests_waiting', 'Pipelined requests that wait for earlier ones of their connection.', () => backlog().waiting)
   reading('http_response_unsent_bytes', 'Bytes of response bodies that clients have not read yet.', () => backlog().unsentBytes)
   reading('cos_calls_in_flight', 'Calls that have a permit.', () => occupation().inFlight)
   reading('cos_calls_waiting', 'Calls that wait for a permit.', () => occupation().waiting)
   reading('cos_silent_hosts', 'Unresponsive hosts of COS.', () => occupation().unresponsiveHosts)
-  reading('cos_credentials_available', '1 while there are valid credentials.', () => credentialsFault() === undefined ? 1 : 0)
+  reading('cos_credentials_available', '1 while there are valid credentials, else 0.', () => credentialsError() === undefined ? 1 : 0)
   reading('cos_credentials_expiry_timestamp_seconds', 'Expiry of the current credentials, if they expire.', () => {
     const expiresAt = credentialsExpireAt()
     return expiresAt === undefined ? undefined : expiresAt / 1000
   })
-  reading('cos_clock_skew_seconds', 'Lead of the clock of COS over this machine, once COS has rejected a signature because of it.', () => skewMs() / 1000)
+  reading('cos_clock_skew_seconds', "COS's clock minus the clock of this machine; 0 until COS rejects a time.", () => skewMs() / 1000)
   if (redisUp !== undefined) {
-    reading('redis_up', '1 while Redis counts requests for the rate limit, 0 while the limit is off.', () => redisUp() ? 1 : 0)
+    reading('redis_up', '1 while Redis counts requests for the rate limit, else 0.', () => redisUp() ? 1 : 0)
   }
   gauge('cos_connections', 'Connections to COS.', ['state'], each => {
     const { open, busy } = connections()
@@ -203,7 +207,7 @@ function addReadings ({ counter, gauge, reading }: Instruments, {
   })
 }
 
-/** Returns memory, event loop and garbage collection. All services of a process share them. */
+/** Returns the metrics of memory, event loop and garbage collection. All services of a process share them. */
 function processMetrics (): Registry {
   if (ofProcess === undefined) {
     ofProcess = new Registry()

@@ -41,11 +41,11 @@ export interface Service {
   url: string
   /** The URL of `/metrics` when it has a port of its own. */
   metricsUrl: string | undefined
-  /** Reads callers, certificates and credentials again. Logs errors, and keeps the previous values then. */
+  /** Reloads callers, certificates and credentials. Logs errors and keeps the previous values then. */
   reload (): Promise<void>
-  /** Records the changes in flight as unknown, because the process ends at once. */
+  /** Records the changes in flight with an unknown outcome, because the process exits immediately. */
   cut (): void
-  /** Stops within `SHUTDOWN_DELAY_MS` and `SHUTDOWN_GRACE_MS`. Returns whether every request had ended. */
+  /** Stops within `SHUTDOWN_DELAY_MS` and `SHUTDOWN_GRACE_MS`. Returns whether all requests had ended. */
   stop (): Promise<boolean>
 }
 
@@ -55,20 +55,20 @@ export const version = (JSON.parse(
 ) as { version: string }).version
 
 /**
- * Wires the parts together and listens.
+ * Wires the service and listens.
  *
- * @throws {ConfigError} naming every error of the files that the configuration names
- * @throws {Error} of the operating system when it cannot listen on the address, such as EADDRINUSE
+ * @throws {ConfigError} with all errors of the configured files
+ * @throws {Error} of the operating system if the service cannot listen on the address, such as EADDRINUSE
  */
 export async function startService (config: Config, logger: Logger, outputs: Outputs): Promise<Service> {
   const { app, metricsApp, callers, connections, cos, lifecycle, reloader } = await assemble(config, logger, outputs)
   let endWarnings = () => {}
   app.addHook('onClose', async () => { endWarnings() })
   const firstLoad = cos.credentials.start()
-  // Local credentials are there before the first request. Remote ones may be unavailable, which /readyz says.
+  // Local credentials are loaded before the first request. /readyz reports remote ones that are unavailable.
   if (cos.source.isLocal) await firstLoad
   const { host, port, metricsPort, shutdownDelayMs: delayMs, shutdownGraceMs: graceMs } = config
-  // First, so that a port in use stops the start before a request is served.
+  // The metrics port is opened first, so that a port in use stops the start before a request is served.
   const metricsUrl = await metricsApp?.listen({ host, port: Number(metricsPort) })
   const url = await app.listen({ host, port })
   // The operator must be warned that authentication is disabled, even if LOG_LEVEL is error.
@@ -83,9 +83,9 @@ export async function startService (config: Config, logger: Logger, outputs: Out
   }
 }
 
-/** Opens the files and wires the parts. When the application closes, it closes them. */
+/** Opens the files and wires the parts. The application closes them when it closes. */
 async function assemble (config: Config, logger: Logger, outputs: Outputs) {
-  // The wall clock is for instants that others state or read. Its steps must neither prolong nor shorten a duration.
+  // The wall clock is for points in time that the service exchanges with others. Its steps must not affect durations.
   const now = Date.now
   const { timeOrigin } = performance
   const steadyNow = () => timeOrigin + performance.now()
@@ -109,17 +109,17 @@ async function assemble (config: Config, logger: Logger, outputs: Outputs) {
     audit,
     callers,
     connections,
+    credentialsError: () => cos.credentials.fault(),
     deadlineMs: config.cos.deadlineMs,
     documents: readOpenApiDocuments(),
     lifecycle,
     logger,
     metrics,
-    metricsHere: config.metricsPort === undefined,
     now: steadyNow,
     rateLimits: { perMinute, byAddress: config.auth === 'none', redis },
     readOnly: config.readOnly,
     regions: cos.regions,
-    fault: () => cos.credentials.fault(),
+    servesMetrics: config.metricsPort === undefined,
     tls,
     tracer,
     trustedProxies: config.trustedProxies,
@@ -133,39 +133,44 @@ async function assemble (config: Config, logger: Logger, outputs: Outputs) {
   reloader.watch('COS_CREDENTIALS', cos.source.files, () => cos.credentials.reload())
   app.addHook('onClose', async () => {
     for (const each of [reloader, cos.credentials, redis]) each?.close()
-    // Changes continue when their callers disconnect, so that no connection of the service waits for them.
+    // Changes continue after their callers disconnect. No connection then keeps the application open.
     await cos.attempts.settled()
     await Promise.all([cos.transport.close(), tracer.close(), metricsApp?.close()])
   })
   return { app, metricsApp, callers, connections, cos, lifecycle, reloader }
 }
 
-interface Surroundings {
+interface FileDependencies {
   logger: Logger
   outputs: Outputs
   reloader: Reloader
   verifier: JwtVerifier | undefined
 }
 
-/** @throws {ConfigError} naming every error of the files */
-function openFiles (config: Config, { logger, outputs, reloader, verifier }: Surroundings) {
-  const faults: string[] = []
-  const orFault = <T>(what: string, read: () => T): T | undefined => {
+/**
+ * Reads callers and certificates, and opens the audit log.
+ *
+ * @throws {ConfigError} with all errors of the files
+ */
+function openFiles (config: Config, { logger, outputs, reloader, verifier }: FileDependencies) {
+  const errors: string[] = []
+  const collectErrors = <T>(variable: string, open: () => T): T | undefined => {
     try {
-      return read()
+      return open()
     } catch (error) {
-      faults.push(...error instanceof ConfigError ? error.issues : [`${what}: ${(error as Error).message}`])
+      errors.push(...error instanceof ConfigError ? error.issues : [`${variable}: ${(error as Error).message}`])
       return undefined
     }
   }
-  const callers = orFault('CALLERS_FILE', () => openCallers(config, verifier, reloader))
-  const tls = orFault('TLS_*', () => config.tls && readTls(config.tls))
-  const audit = orFault('AUDIT_LOG', () => createAuditLog(config.auditLog, outputs, logger.child({}, { level: 'error' })))
-  if (callers === undefined || audit === undefined || faults.length > 0) throw new ConfigError(faults)
+  const callers = collectErrors('CALLERS_FILE', () => openCallers(config, verifier, reloader))
+  const tls = collectErrors('TLS_*', () => config.tls && readTls(config.tls))
+  const audit = collectErrors('AUDIT_LOG',
+    () => createAuditLog(config.auditLog, outputs, logger.child({}, { level: 'error' })))
+  if (callers === undefined || audit === undefined || errors.length > 0) throw new ConfigError(errors)
   return { audit, callers, tls }
 }
 
-/** Creates the operations of the API on those of COS. Both kinds share their locks. */
+/** Creates the operations on configurations and on desired sets. Both share their locks. */
 function createChanges (
   { deadlineMs, queueLimit, timeoutMs }: Config['cos'], cos: CosClient, audit: AuditLog, now: () => number
 ) {
@@ -186,14 +191,14 @@ function readingsOf (
     connections: transport.connections,
     backlog: () => connections.backlog(),
     credentialsExpireAt: credentials.expiresAt,
-    credentialsFault: credentials.fault,
+    credentialsError: credentials.fault,
     skewMs: clock.skewMs,
     redisUp: redis?.isUp,
     droppedLogLines: () => stdout.droppedLines() + stderr.droppedLines()
   }
 }
 
-/** Loads the SDK only for traces: loading costs start-up time and memory. */
+/** Creates the tracer. The SDK is loaded only if traces are enabled, because loading costs start-up time and memory. */
 async function openTracer (
   { traces, propagation }: Config, options: Omit<OtelOptions, 'protocol'>
 ): Promise<Tracer> {
@@ -203,7 +208,7 @@ async function openTracer (
   return propagation ? tracer : withoutPropagation(tracer)
 }
 
-/** Loads the verifier of tokens only if callers can have tokens: loading costs start-up time. */
+/** Creates the verifier of tokens. It is loaded only if tokens are configured, because loading costs start-up time. */
 async function openVerifier ({ auth }: Config, options: JwtOptions): Promise<JwtVerifier | undefined> {
   if (auth === 'none' || auth.jwt === undefined) return undefined
   const { createJwtVerifier } = await import('./callers/jwt.ts')

@@ -26,9 +26,10 @@ interface Dependencies {
   userAgent: string
 }
 
+/** The parts that call COS. */
 export type CosClient = ReturnType<typeof createCosClient>
 
-/** Creates the client of COS with its credentials, limits and regions. It calls nothing yet. */
+/** Creates the client of COS with its credentials, limits and regions. It sends no request yet. */
 export function createCosClient (
   config: Config['cos'], { fetcher, log, metrics, now, steadyNow, userAgent }: Dependencies
 ) {

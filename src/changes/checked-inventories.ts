@@ -1,10 +1,10 @@
 import type { Inventories } from '../cos/inventories.ts'
 
 /**
- * Returns inventories that check, when a change begins, whether it may be sent to COS. A change that waits for its
+ * Returns inventories that check at the start of each change whether it may be sent to COS. A change that waits for a
  * permit is not checked again.
  *
- * @param check throws when it may not
+ * @param check throws if no change may be sent
  */
 export function createCheckedInventories (inventories: Inventories, check: () => void): Inventories {
   return {

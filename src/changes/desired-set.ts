@@ -1,4 +1,4 @@
-/** Brings a bucket to a desired set of configurations: plans first, then makes a few changes at a time. */
+/** Brings a bucket to a desired set of configurations. Plans all changes, then makes a few at a time. */
 import type { Action } from '../contract/callers.ts'
 import type { Call, Inventories, Outcome } from '../cos/inventories.ts'
 import { canceled } from '../cos/upstream-error.ts'
@@ -11,14 +11,14 @@ import type { Desired, Plan, PlanOptions, Step } from './set-plan.ts'
 
 /** Observes the changes of a set. */
 export interface ChangeObserver {
-  /** Called once, before anything is changed. */
+  /** Receives the plan, once and before the first change. */
   onPlanned (plan: Outcome<Plan>): void
-  /** Returns the reason why no further change may start; undefined while one may. */
+  /** Returns the error of changes that may not start; undefined while changes may start. */
   mayStart (): ServiceError | undefined
   onChangeStarted (change: Change): void
-  /** Called for each change that was started. */
+  /** Receives the result of each change that was started. */
   onChangeFinished (change: Change, result: ChangeResult): void
-  /** Called for each change that may no longer start. */
+  /** Receives the error of each change that was not started. */
   onChangeRejected (change: Change, error: unknown): void
 }
 
@@ -27,11 +27,11 @@ export interface Change {
   step: Step
   id: string
   action: Action
-  /** The configuration that is written; undefined for a deletion. */
+  /** The new configuration; undefined for a deletion. */
   configuration: object | undefined
 }
 
-/** The result of a change: an error, or COS's ids of the exchange. */
+/** The result of a change: an error, or the ids that COS returned. */
 export type ChangeResult = { error: unknown } | { cos: CosContext }
 
 /** Runs an operation in the region of the bucket. */
@@ -39,12 +39,13 @@ export type InBucket = <T>(operation: (call: Call) => Promise<T>) => Promise<T>
 
 /** The operations on the desired set of a bucket. Both throw the errors of {@link planSet}. */
 export interface DesiredSets {
-  /** Returns the plan, and changes nothing. */
+  /** Returns the plan without changing anything. */
   plan (call: Call, desired: Desired, options: PlanOptions): Promise<Outcome<Plan>>
   /**
-   * Plans and takes the steps. A step that fails prevents no other. Each bucket has one set at a time.
+   * Plans the set and makes its changes. A failed change does not stop the others. Sets of one bucket are applied one
+   * after another.
    *
-   * @throws {ServiceError} also Overloaded when another set of the bucket takes too long; then nothing was changed
+   * @throws {ServiceError} also Overloaded if another set of the bucket takes too long; nothing was changed then
    */
   apply (
     call: Call, inBucket: InBucket, desired: Desired, options: PlanOptions, observer: ChangeObserver
@@ -54,19 +55,19 @@ export interface DesiredSets {
 interface Dependencies {
   inventories: Inventories
   locks: Locks
-  /** For each change, in milliseconds. */
+  /** Deadline of each change, in milliseconds. */
   deadlineMs: number
   /** Monotonic clock, in milliseconds. */
   now: () => number
 }
 
-/** Changes of one set at once: enough to hide the latency of COS, few enough to leave capacity for other requests. */
-const changesAtOnce = 8
+/** Concurrent changes of one set. They hide the latency of COS and leave capacity for other requests. */
+const concurrentChanges = 8
 
-/** The deadline of a set in deadlines of a request: by default five minutes, for a thousand changes at most. */
-export const deadlinesOfSet = 20
+/** The deadline of a set, as a multiple of the deadline of a request. The default is five minutes for a set. */
+export const setDeadlineFactor = 20
 
-/** Creates the sets on the operations of COS. */
+/** Creates the operations on desired sets. */
 export function createDesiredSets ({ inventories, locks, deadlineMs, now }: Dependencies): DesiredSets {
   function write (call: Call, { id, step, configuration }: Change): Promise<Outcome<undefined>> {
     return locks.run(lockKeyOf(call, id), call, () => configuration === undefined
@@ -74,7 +75,7 @@ export function createDesiredSets ({ inventories, locks, deadlineMs, now }: Depe
       : inventories.put(call, id, configuration, 'stored' in step ? step.stored : undefined))
   }
 
-  async function resultOf (inBucket: InBucket, change: Change): Promise<ChangeResult> {
+  async function writeInBucket (inBucket: InBucket, change: Change): Promise<ChangeResult> {
     const deadlineAt = now() + deadlineMs
     try {
       return await inBucket(call => write({ ...call, deadlineAt }, change))
@@ -83,27 +84,27 @@ export function createDesiredSets ({ inventories, locks, deadlineMs, now }: Depe
     }
   }
 
-  async function carryOut (
+  async function makeChanges (
     { signal }: Call, inBucket: InBucket, phases: Plan, observer: ChangeObserver
   ): Promise<void> {
-    // A change that starts has its whole deadline, and the set ends in time.
-    const lastStartAt = now() + (deadlinesOfSet - 1) * deadlineMs
-    const rejection = () => signal.aborted ? canceled() : now() > lastStartAt ? outOfTime() : observer.mayStart()
+    // Each started change gets its full deadline, and the set still ends in time.
+    const lastStartAt = now() + (setDeadlineFactor - 1) * deadlineMs
+    const startError = () => signal.aborted ? canceled() : now() > lastStartAt ? deadlinePassed() : observer.mayStart()
 
-    async function make (change: Change): Promise<void> {
-      const error = rejection()
+    async function makeChange (change: Change): Promise<void> {
+      const error = startError()
       if (error !== undefined) {
         observer.onChangeRejected(change, error)
         return
       }
       observer.onChangeStarted(change)
-      observer.onChangeFinished(change, await resultOf(inBucket, change))
+      observer.onChangeFinished(change, await writeInBucket(inBucket, change))
     }
 
     for (const steps of phases) {
       const queue = steps.filter(isChange).map(toChange).values()
-      await Promise.all(Array.from({ length: changesAtOnce }, async () => {
-        for (const change of queue) await make(change)
+      await Promise.all(Array.from({ length: concurrentChanges }, async () => {
+        for (const change of queue) await makeChange(change)
       }))
     }
   }
@@ -114,7 +115,7 @@ export function createDesiredSets ({ inventories, locks, deadlineMs, now }: Depe
     apply: (call, inBucket, desired, options, observer) => locks.run(call.bucket, call, async () => {
       const planned = await inBucket(each => planSet(inventories, each, desired, options))
       observer.onPlanned(planned)
-      await carryOut(call, inBucket, planned.value, observer)
+      await makeChanges(call, inBucket, planned.value, observer)
     })
   }
 }
@@ -125,7 +126,7 @@ function toChange (step: Step): Change {
   return { step, id: step.id, action, configuration }
 }
 
-function outOfTime (): ServiceError {
-  return new ServiceError('UpstreamTimeout', 'The deadline of the set has passed. This change was not begun: send the set again. ' +
-    'Configurations that are up to date stay as they are.')
+function deadlinePassed (): ServiceError {
+  return new ServiceError('UpstreamTimeout', 'The deadline of the set passed before this change started. Nothing was sent to COS for it; ' +
+    'send the set again. Configurations that are up to date are not written again.')
 }

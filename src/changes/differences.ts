@@ -1,13 +1,17 @@
 import { meaningOf } from './version.ts'
 
-/** One value that differs: its place (RFC 6901), and the value before and after the change, if any. */
+/** A value that a change adds, replaces or removes. An added value has no `from`, a removed one no `to`. */
 export interface Difference {
+  /** RFC 6901 pointer into the configuration. */
   pointer: string
   from?: unknown
   to?: unknown
 }
 
-/** Returns the differences in meaning between two values. Lists are compared whole, their order does not count. */
+/**
+ * Returns the differences between the canonical forms of two values. Lists are compared as a whole, regardless of their
+ * order.
+ */
 export function differencesOf (from: unknown, to: unknown, pointer = ''): Difference[] {
   if (isObject(from) && isObject(to)) {
     const names = new Set([...Object.keys(from), ...Object.keys(to)])
@@ -17,12 +21,12 @@ export function differencesOf (from: unknown, to: unknown, pointer = ''): Differ
   return [{ pointer, ...from !== undefined && { from }, ...to !== undefined && { to } }]
 }
 
-/** Characters of a name in a pointer. Names of elements have at most 255. */
+/** The most characters of a name in a pointer. Names of elements have at most 255. */
 const maxTokenLength = 500
 
 /**
- * Returns a name as a token of a JSON pointer (RFC 6901, section 3). A name of more than 500 characters is cut, which
- * "…" shows: to escape a megabyte of slashes takes 200 ms.
+ * Returns a name as a token of a JSON pointer (RFC 6901, section 3). Truncates a name of more than 500 characters and
+ * appends "…". Escaping a megabyte of slashes would take 200 ms.
  */
 export function escapePointer (name: string): string {
   const token = name.length > maxTokenLength ? `${name.slice(0, maxTokenLength)}…` : name

@@ -4,12 +4,12 @@ import type { Call } from '../cos/inventories.ts'
 import { canceled } from '../cos/upstream-error.ts'
 import { ServiceError } from '../errors.ts'
 
-/** Locks on configurations and on buckets, for changes of this process. */
+/** Locks on configurations and buckets. They cover the changes of this process only. */
 export type Locks = KeyedMutex
 
 /**
- * Creates the locks. A change that does not get its lock fails with a {@link ServiceError}: Overloaded when the wait
- * takes too long or too many wait, CallerLeft when the caller disconnected. COS was sent nothing then.
+ * Creates the locks. A change that does not get its lock fails with a {@link ServiceError}, and nothing is sent to COS.
+ * Its code is Overloaded if the wait is too long or the queue is full. It is CallerLeft if the caller disconnected.
  */
 export function createLocks (options: Omit<Parameters<typeof createKeyedMutex>[0], 'toError'>): Locks {
   return createKeyedMutex({ ...options, toError })

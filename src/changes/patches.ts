@@ -14,14 +14,14 @@ export interface Patch {
   document: unknown
   preconditions: Preconditions
   /**
-   * Checks a merged configuration before it is written.
+   * Checks the merged configuration before it is written.
    *
-   * @throws {ServiceError} which ends the patch
+   * @throws {ServiceError} if it must not be written
    */
   check (merged: object, current: InventoryConfiguration): void
 }
 
-/** A merged configuration, and the stored one. */
+/** The merged configuration and the stored one. */
 interface Merged extends Outcome<object> {
   current: CosDocument
 }
@@ -29,7 +29,7 @@ interface Merged extends Outcome<object> {
 /**
  * Reads the stored configuration and merges a patch into it.
  *
- * @throws {ServiceError} PreconditionFailed; of the read and of the check
+ * @throws {ServiceError} PreconditionFailed, and the errors of the read and the check
  */
 export async function merge (
   inventories: Inventories, call: Call, id: string, { document, preconditions, check }: Patch
@@ -38,7 +38,7 @@ export async function merge (
     ? await inventories.get(call, id)
     : await currentOf(inventories, call, id)
   rejectFailed(preconditions, { value, cos })
-  // Without a stored configuration If-Match has failed.
+  // Without a stored configuration, If-Match has failed.
   const current = value as CosDocument
   const merged = mergePatch(current.configuration, document) as object
   check(merged, current.configuration)
@@ -46,10 +46,10 @@ export async function merge (
 }
 
 /**
- * Merges a patch and writes the result, unless the patch changes nothing. When COS rejects the write because of another
- * change, both are retried once.
+ * Merges a patch and writes the result, unless the patch changes nothing. Retries once if COS rejects the write because
+ * of another change.
  *
- * @throws {ServiceError} as {@link merge} does; of the write
+ * @throws {ServiceError} the errors of {@link merge} and of the write
  */
 export async function applyPatch (
   inventories: Inventories, call: Call, id: string, patch: Patch, isRetry = false
@@ -67,7 +67,10 @@ export async function applyPatch (
   }
 }
 
-/** Tells whether COS rejected a write because of another change. After an attempt in doubt that could be our own. */
+/**
+ * Tells whether COS rejected a write because of another change. After an attempt with an unknown outcome, the attempt
+ * itself could be that change.
+ */
 function isConflict (error: unknown): boolean {
   return error instanceof ServiceError && [409, 412].includes(error.status) && !error.mayHaveTakenEffect
 }

@@ -6,15 +6,15 @@ import { ServiceError } from '../errors.ts'
 import { failedPrecondition } from './version.ts'
 import type { Preconditions } from './version.ts'
 
-/** Tells whether there is a precondition. */
+/** Tells whether a request has a precondition. */
 export function isConditional ({ ifMatch, ifNoneMatch }: Preconditions): boolean {
   return ifMatch !== undefined || ifNoneMatch !== undefined
 }
 
 /**
- * Checks the preconditions. Reads only when there is one.
+ * Checks the preconditions. Reads the configuration only if there is one.
  *
- * @throws {ServiceError} PreconditionFailed; of the read
+ * @throws {ServiceError} PreconditionFailed, and the errors of the read
  */
 export async function checkPreconditions (
   inventories: Inventories, call: Call, id: string, preconditions: Preconditions
@@ -23,7 +23,7 @@ export async function checkPreconditions (
   rejectFailed(preconditions, await currentOf(inventories, call, id))
 }
 
-/** Reads the stored configuration; undefined when there is none. */
+/** Returns the stored configuration; undefined if there is none. */
 export async function currentOf (
   inventories: Inventories, call: Call, id: string
 ): Promise<Outcome<CosDocument | undefined>> {
@@ -36,7 +36,7 @@ export async function currentOf (
 }
 
 /**
- * Rejects a change whose preconditions do not hold.
+ * Rejects a change if a precondition is not met.
  *
  * @throws {ServiceError} PreconditionFailed
  */
@@ -46,9 +46,9 @@ export function rejectFailed (
   const failed = failedPrecondition(preconditions, value?.etag())
   if (failed === undefined) return
   const reason = value === undefined
-    ? 'There is no such configuration.'
+    ? 'The bucket has no configuration with this id. Nothing was changed; check the id.'
     : failed === 'if-match'
-      ? 'The stored configuration does not match If-Match: read it again before you change it.'
-      : 'There is a configuration that If-None-Match names.'
-  throw new ServiceError('PreconditionFailed', `${reason} Nothing was changed.`, { cos })
+      ? 'The stored configuration does not match If-Match. Nothing was changed; read the configuration again.'
+      : 'The stored configuration matches If-None-Match. Nothing was changed; read the configuration first.'
+  throw new ServiceError('PreconditionFailed', reason, { cos })
 }

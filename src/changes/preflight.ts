@@ -4,7 +4,10 @@ import { normalise } from '../cos/xml/inventory-xml.ts'
 import type { Regions } from '../cos/regions/regions.ts'
 import { ServiceError } from '../errors.ts'
 
-/** A reason why COS makes no useful report of a configuration that it accepts. Printable ASCII, for a header. */
+/**
+ * A reason why COS creates no useful report for a configuration that it accepts. The texts are printable ASCII, because
+ * a header contains them.
+ */
 export interface Warning {
   code: 'DestinationNotFound' | 'DestinationNotChecked' | 'DestinationInOtherRegion' | 'ReportOfReports' |
     'TagWithoutField' | 'MonthWithoutDate' | 'PeriodInMilliseconds' | 'PeriodReversed'
@@ -15,21 +18,21 @@ export interface Warning {
 
 const destinationPointer = '/Destination/COSBucketDestination/Bucket'
 
-/** COS document 30625. */
+/** The documented form of a destination (COS document 30625). */
 const documentedResource = /^qcs::cos:([a-z0-9-]+)::([a-z0-9-]+)$/
 
-/** Seconds from 1970 to the year 5138. A later time is in milliseconds. */
+/** Seconds from 1970 to the year 5138. A larger value is taken for milliseconds. */
 const latestSeconds = 100_000_000_000
 
 type Destination = NonNullable<InventoryConfiguration['Destination']>
 
 /**
- * Finds reasons why a report would be missing or wrong. The destination is looked up only with region discovery, and
- * only if it belongs to the account: when it has the APPID of a source that the account owns.
+ * Returns the reasons why a report would be missing or wrong. The destination is looked up only with region discovery,
+ * and only if it belongs to the account. It does if the account owns the source and both have the same APPID.
  *
  * @param input a body that passed validation
- * @param isStrict whether a destination that cannot be looked up is an error
- * @throws {ServiceError} of a look-up that fails, if the preflight is strict; otherwise that is a warning
+ * @param isStrict whether a failed lookup of the destination is an error instead of a warning
+ * @throws {ServiceError} the error of a failed lookup if the preflight is strict
  */
 export async function preflight (
   call: Call, id: string, input: object, isStrict: boolean, { find }: Pick<Regions, 'find'>
@@ -41,14 +44,14 @@ export async function preflight (
     return [{
       code: 'DestinationNotChecked',
       pointer: destinationPointer,
-      detail: `Whether the destination is there could not be looked up (GET Service: ${error.code}).`
+      detail: `The destination could not be looked up (GET Service: ${error.code}). Check that it exists.`
     }]
   })
   if (filter?.Tag !== undefined && fields?.Field.includes('Tag') !== true) {
     warnings.push({
       code: 'TagWithoutField',
       pointer: '/OptionalFields',
-      detail: 'A filter by tag needs the optional field Tag.'
+      detail: 'A filter by tag needs the optional field Tag. Add it to OptionalFields.'
     })
   }
   warnings.push(...periodWarnings(filter?.Period ?? {}))
@@ -56,7 +59,7 @@ export async function preflight (
     warnings.push({
       code: 'MonthWithoutDate',
       pointer: '/Schedule/MonthlyDate',
-      detail: `Not every month has a day ${schedule.MonthlyDate}, and what COS does then is not documented: take 1 to 28.`
+      detail: `Not every month has a day ${schedule.MonthlyDate}. COS does not document what happens then; use 1 to 28.`
     })
   }
   return warnings
@@ -68,13 +71,13 @@ function periodWarnings ({ StartTime: start, EndTime: end }: { StartTime?: numbe
     .map(([name]): Warning => ({
       code: 'PeriodInMilliseconds',
       pointer: `/Filter/Period/${name}`,
-      detail: 'The time looks like milliseconds. COS counts seconds since 1970.'
+      detail: 'The time looks like milliseconds. Use seconds since 1970.'
     }))
   if (start === undefined || end === undefined || start <= end) return inMilliseconds
   return [...inMilliseconds, {
     code: 'PeriodReversed',
     pointer: '/Filter/Period',
-    detail: 'StartTime is after EndTime, so that no object is listed.'
+    detail: 'StartTime is after EndTime, so that no object is listed. Correct the times.'
   }]
 }
 
@@ -87,28 +90,29 @@ async function destinationWarnings (
   const warn = (code: Warning['code'], pointer: string, detail: string) => warnings.push({ code, pointer, detail })
   const [, named, bucket] = documentedResource.exec(resource) ?? []
   if (named === undefined || bucket === undefined) {
-    warn('DestinationNotChecked', destinationPointer, 'The destination does not have the documented form.')
+    warn('DestinationNotChecked', destinationPointer,
+      'The destination does not have the documented form. Use qcs::cos:<region>::<BucketName-APPID>.')
     return warnings
   }
   const isListed = find !== undefined && appIdOf(bucket) === appIdOf(source) && bucket !== source &&
     await find(source, call) !== undefined
   const found = isListed ? await find(bucket, call) : named
   if (isListed && found === undefined) {
-    warn('DestinationNotFound', destinationPointer, `The account has no bucket ${bucket}.`)
+    warn('DestinationNotFound', destinationPointer, `The account has no bucket ${bucket}. Check the name.`)
   } else if (found !== named) {
     // Callers without rights on the destination must not learn its region.
-    warn('DestinationInOtherRegion', destinationPointer, `${bucket} is not in ${named}.`)
+    warn('DestinationInOtherRegion', destinationPointer, `${bucket} is not in ${named}. Correct the region.`)
   } else if (region !== undefined && named !== region) {
     warn('DestinationInOtherRegion', destinationPointer,
-      `Source and destination must be in one region, and ${source} is in ${region}.`)
+      `Source and destination must be in one region, and ${source} is in ${region}. Use a destination in this region.`)
   }
   if (bucket === source) {
     const reports = `${folder === '' || folder.endsWith('/') ? folder : `${folder}/`}${appIdOf(source)}/${nameOf(source)}/${id}/`
     const listed = filter?.Prefix ?? ''
     if (reports.startsWith(listed) || listed.startsWith(reports)) {
       warn('ReportOfReports', '/Destination/COSBucketDestination/Prefix',
-        'The reports are written to where the filter finds them, so that they list themselves: filter by a prefix that ' +
-        'they do not have, or take another bucket.')
+        'The filter includes the reports, so that they list themselves. Use another filter prefix or another ' +
+        'destination bucket.')
     }
   }
   return warnings

@@ -1,4 +1,4 @@
-/** The plan of a desired set: which configurations of a bucket change, and in what order. */
+/** The plan of a desired set: the changes to a bucket and their order. */
 import { createPauses } from '../concurrency/event-loop.ts'
 import { maxSetSize } from '../contract/desired-set.ts'
 import type { Call, Inventories, Outcome } from '../cos/inventories.ts'
@@ -16,22 +16,22 @@ export type Step = { id: string } & (
   | { outcome: 'Deleted' | 'Unchanged' | 'Unmanaged' }
 )
 
-/** Steps in phases. Those of a phase may be taken at once, and all of them before those of the next. */
+/** Steps in phases. The steps of a phase may run concurrently. A phase starts after the previous one has ended. */
 export type Plan = Step[][]
 
-/** Configurations, each with an Id of its own. */
+/** Configurations with unique ids. */
 export type Desired = ReadonlyArray<{ Id: string }>
 
 export interface PlanOptions {
-  /** Whether configurations that the set does not name are deleted. */
+  /** Whether stored configurations that the set does not contain are deleted. */
   prune: boolean
 }
 
 /**
- * Compares a set with the stored configurations by their canonical forms. Reads nothing but the pages of LIST.
+ * Compares a set with the stored configurations by their canonical forms. Reads only the pages of LIST.
  *
- * @throws {ServiceError} of LIST; ValidationFailed when the bucket would contain too many configurations, or a
- *   configuration is too large to be sent
+ * @throws {ServiceError} the errors of LIST; ValidationFailed if the bucket would contain too many configurations, or
+ *   if a configuration is too large
  */
 export async function planSet (
   inventories: Inventories, call: Call, desired: Desired, { prune }: PlanOptions
@@ -59,7 +59,12 @@ export function isChange ({ outcome }: Step): boolean {
   return outcome !== 'Unchanged' && outcome !== 'Unmanaged'
 }
 
-/** @param updates the stored XML of the configurations to check; undefined checks all of them as new ones */
+/**
+ * Rejects a set with configurations that are too large.
+ *
+ * @param updates the stored XML of the configurations to check, by id; undefined checks all of them as new ones
+ * @throws {ServiceError} ValidationFailed with an issue for each of them
+ */
 async function rejectTooLarge (
   inventories: Inventories, desired: Desired, updates?: ReadonlyMap<string, string>
 ): Promise<void> {
@@ -73,7 +78,8 @@ async function rejectTooLarge (
     if (detail !== undefined) errors.push({ in: 'body', pointer: `/InventoryConfigurations/${index}`, detail })
   }
   if (errors.length === 0) return
-  throw new ServiceError('ValidationFailed', 'The set contains configurations that are too large. Nothing was changed.', { errors })
+  throw new ServiceError('ValidationFailed',
+    'The set contains configurations that are too large. Nothing was changed; shorten those that errors names.', { errors })
 }
 
 function stepTo (configuration: { Id: string }, stored: CosDocument | undefined): Step {
@@ -85,8 +91,8 @@ function stepTo (configuration: { Id: string }, stored: CosDocument | undefined)
 }
 
 /**
- * Returns the steps in an order in which the bucket never contains more configurations than it may. As many as possible
- * are created before others are deleted, so that a configuration that is renamed misses no report.
+ * Returns the steps in phases between which the bucket never exceeds its limit of configurations. As many as possible
+ * are created before deletions, so that a renamed configuration misses no report.
  */
 function inPhases (steps: Step[], stored: number): Plan {
   const of = (...outcomes: Array<Step['outcome']>) => steps.filter(({ outcome }) => outcomes.includes(outcome))
@@ -97,12 +103,12 @@ function inPhases (steps: Step[], stored: number): Plan {
 
 function rejectTooMany (desired: number, others: number): void {
   if (desired + others <= maxSetSize) return
-  throw new ServiceError('ValidationFailed', 'The bucket would contain too many configurations. Nothing was changed.', {
+  throw new ServiceError('ValidationFailed', 'The bucket would contain too many configurations. Nothing was changed; see errors.', {
     errors: [{
       in: 'body',
       pointer: '/InventoryConfigurations',
       detail: `a bucket contains at most ${maxSetSize} configurations; the set has ${desired}, and the bucket has ` +
-        `${others} others: leave some out, delete some first, or send prune=true to delete all others`
+        `${others} others. Reduce the set, delete others first, or send prune=true to delete all others`
     }]
   })
 }

@@ -3,7 +3,7 @@ import type { Outcome } from '../cos/inventories.ts'
 export { etagOf } from '../cos/xml/cos-document.ts'
 export { meaningOf } from '../cos/xml/json.ts'
 
-/** The result of an operation, with the entity tag of the stored configuration. */
+/** The result of an operation with the entity tag of the stored configuration. */
 export interface Versioned<T> extends Outcome<T> {
   etag: string
 }
@@ -14,15 +14,15 @@ export interface Preconditions {
   ifNoneMatch: '*' | readonly string[] | undefined
 }
 
-/** Returns the precondition that does not hold, in the order of RFC 9110, section 13.2.2; undefined when both hold. */
+/** Returns the first precondition that is not met (RFC 9110, section 13.2.2); undefined if both are met. */
 export function failedPrecondition (
   { ifMatch, ifNoneMatch }: Preconditions, etag: string | undefined
 ): 'if-match' | 'if-none-match' | undefined {
-  if (ifMatch !== undefined && !names(ifMatch, etag)) return 'if-match'
-  if (ifNoneMatch !== undefined && names(ifNoneMatch, etag)) return 'if-none-match'
+  if (ifMatch !== undefined && !matches(ifMatch, etag)) return 'if-match'
+  if (ifNoneMatch !== undefined && matches(ifNoneMatch, etag)) return 'if-none-match'
   return undefined
 }
 
-function names (tags: '*' | readonly string[], etag: string | undefined): boolean {
+function matches (tags: '*' | readonly string[], etag: string | undefined): boolean {
   return etag !== undefined && (tags === '*' || tags.includes(etag))
 }

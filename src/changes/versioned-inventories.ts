@@ -1,7 +1,7 @@
 /**
- * The operations of the API on configurations. COS has no conditional writes: this service reads the stored
- * configuration, compares and writes it under a lock. The lock is one of this process. Other replicas and other clients
- * of COS can still change the configuration between the read and the write.
+ * The operations of the API on configurations. COS has no conditional writes. The service therefore reads the stored
+ * configuration, compares it and writes the new one under a lock. The lock covers this process only. Other replicas and
+ * other clients of COS can still change the configuration between the read and the write.
  */
 import type { InventoryConfiguration, InventoryJob } from '../contract/inventory.ts'
 import type { Call, Inventories, Outcome } from '../cos/inventories.ts'
@@ -19,37 +19,37 @@ import { etagOf } from './version.ts'
 import type { Preconditions, Versioned } from './version.ts'
 
 /**
- * All operations throw what {@link Inventories} throws, and PreconditionFailed. Changes also throw Overloaded when
- * other changes of the configuration take too long.
+ * The operations of the API. All of them throw the errors of {@link Inventories}, and PreconditionFailed. Changes also
+ * throw Overloaded if other changes of the configuration take too long.
  */
 export interface VersionedInventories {
   get (call: Call, id: string): Promise<Versioned<CosDocument>>
-  /** Returns one page, the first without a token. */
+  /** Returns one page. Without a token this is the first page. */
   list (call: Call, continuationToken: string | undefined): Promise<Outcome<CosPage>>
-  /** Returns every page as one. */
+  /** Returns all pages as one. */
   listAll (call: Call): Promise<Outcome<CosPage>>
-  /** Reads only when there is a precondition. */
+  /** Creates or replaces a configuration. Reads the stored one only if there is a precondition. */
   put (call: Call, id: string, input: object, preconditions: Preconditions): Promise<Versioned<undefined>>
-  /** Reads only when there is a precondition. */
+  /** Deletes a configuration. Reads the stored one only if there is a precondition. */
   delete (call: Call, id: string, preconditions: Preconditions): Promise<Outcome<undefined>>
   /**
-   * Applies a patch with one read and, unless the patch changes nothing, one write. The write keeps the form of what
-   * the patch does not change. A conflict with another change is retried once.
+   * Applies a patch with one read and, unless the patch changes nothing, one write. The write keeps the stored form of
+   * values that the patch does not change. A conflict with another change is retried once.
    */
   patch (call: Call, id: string, patch: Patch): Promise<Versioned<InventoryConfiguration>>
   /** Starts a one-time job. */
   post (call: Call, id: string, input: object): Promise<Outcome<InventoryJob>>
-  /** Returns the XML that put would send. Reads when there is a precondition. */
+  /** Returns the XML that put would send. Reads the stored configuration only if there is a precondition. */
   previewPut (call: Call, id: string, input: object, preconditions: Preconditions): Promise<string>
   /** Returns the XML that patch would send. */
   previewPatch (call: Call, id: string, patch: Patch): Promise<string>
   /** Returns the XML that post would send. */
   previewPost (call: Call, id: string, input: object): string
   /**
-   * Finds what COS accepts, but makes no useful report of.
+   * Returns the reasons why COS would accept a configuration but create no useful report.
    *
-   * @param isStrict whether a destination that cannot be looked up is an error
-   * @throws {ServiceError} ValidationFailed for a configuration that cannot be sent, before anything is looked up
+   * @param isStrict whether a failed lookup of the destination is an error instead of a warning
+   * @throws {ServiceError} ValidationFailed for a configuration that cannot be sent, before any lookup
    */
   preflight (call: Call, id: string, input: object, isStrict: boolean): Promise<Warning[]>
 }
@@ -60,7 +60,7 @@ interface Dependencies {
   regions: Pick<Regions, 'find'>
 }
 
-/** Creates the operations on those of COS. */
+/** Creates the operations of the API from those of COS. */
 export function createVersionedInventories (
   { inventories, locks, regions }: Dependencies
 ): VersionedInventories {
@@ -73,10 +73,10 @@ export function createVersionedInventories (
     },
 
     put: (call, id, input, preconditions) => locked(call, id, async () => {
-      // A configuration that cannot be sent is rejected before anything is read.
+      // A configuration that cannot be sent is rejected before the read.
       if (isConditional(preconditions)) inventories.preview(call, id, input)
       await checkPreconditions(inventories, call, id, preconditions)
-      // Computed before the write, after which nothing may fail.
+      // The tag is computed before the write, because no step may fail after it.
       const etag = etagOf(normalise(id, input))
       const { value, cos } = await inventories.put(call, id, input)
       return { value, cos, etag }

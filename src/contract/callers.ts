@@ -3,9 +3,9 @@ import type { Static } from '@sinclair/typebox'
 import { regionPattern } from './names.ts'
 import { closed } from './schema.ts'
 
-// Each description completes the sentence "must be …": the operator reads it when a value is malformed.
+// Error messages to the operator consist of "must be" and one of these descriptions.
 
-/** The actions that a statement can allow, by the names of CAM. In a file `cos:*` stands for all of them. */
+/** The actions that a statement can allow, with their names in CAM. In a file, `cos:*` means all of them. */
 export const actions = [
   'cos:GetBucketInventory', 'cos:PutBucketInventory', 'cos:DeleteBucketInventory', 'cos:PostBucketInventory'
 ] as const
@@ -13,7 +13,7 @@ export const actions = [
 /** One of {@link actions}. */
 export type Action = typeof actions[number]
 
-/** Name of a caller. Log lines, metrics and the audit log contain it, hence no blanks and nothing to escape. */
+/** The name of a caller. Logs and metrics contain it, so that it has no spaces and needs no escaping. */
 export const callerNamePattern = '^[A-Za-z0-9._-]{1,64}$'
 
 const Name = Type.String({ pattern: callerNamePattern, description: '1 to 64 of A-Z a-z 0-9 . _ -' })
@@ -23,7 +23,7 @@ const Key = Type.String({ pattern: '^sha256:[0-9a-f]{64}$', description: 'sha256
 const Jwt = Type.Object({
   claims: Type.Record(Type.String(), Type.Unknown(), {
     minProperties: 1,
-    description: 'an object of at least one claim and the value it must have'
+    description: 'an object with at least one claim and its required value'
   })
 }, { ...closed, description: 'an object with claims' })
 
@@ -46,7 +46,7 @@ const ActionName = Type.Union([...actions, 'cos:*' as const].map(name => Type.Li
 
 const BucketGlob = Type.String({
   pattern: '^[a-z0-9*-]+$',
-  description: 'a bucket name with its APPID, in which * stands for any run of characters'
+  description: 'a bucket name with its APPID, in which * matches any characters'
 })
 
 const Region = Type.String({ pattern: regionPattern, description: 'a COS region such as ap-guangzhou' })
@@ -56,7 +56,7 @@ const Statement = Type.Object({
   buckets: Type.Array(BucketGlob, { minItems: 1, description: 'an array of at least one bucket' }),
   regions: Type.Optional(Type.Array(Region, {
     minItems: 1,
-    description: 'an array of at least one region; leave it out for any region'
+    description: 'an array of at least one region; omit it to allow all regions'
   })),
   destinations: Type.Optional(Type.Array(BucketGlob, {
     description: 'an array of buckets; an empty one allows no destination'
@@ -65,18 +65,18 @@ const Statement = Type.Object({
 
 const Caller = Type.Object({
   name: Name,
-  keys: Type.Optional(Type.Array(Key, { description: 'an array of key hashes; an empty one takes no key' })),
+  keys: Type.Optional(Type.Array(Key, { description: 'an array of key hashes; an empty one accepts no key' })),
   jwt: Type.Optional(Jwt),
   certificate: Type.Optional(Certificate),
   rateLimitPerMinute: Type.Optional(Type.Integer({
     minimum: 0,
     maximum: 10_000_000,
-    description: 'an integer from 0 to 10000000, 0 for any number of requests'
+    description: 'an integer from 0 to 10000000; 0 disables the limit'
   })),
   allow: Type.Array(Statement, { description: 'an array of statements' })
 }, { ...closed, description: 'an object with name, allow and one of keys, jwt, certificate' })
 
-/** The document of `CALLERS_FILE`: the callers, and what they may do. */
+/** The document of `CALLERS_FILE`: callers and their permissions. */
 export const CallersFileSchema = Type.Object({
   callers: Type.Array(Caller, { description: 'an array of callers' })
 }, { ...closed, description: 'an object with callers' })

@@ -5,10 +5,10 @@ import { IdSchema } from './names.ts'
 import { ProblemSchema } from './problem.ts'
 import { closed, refTo, StringEnum } from './schema.ts'
 
-/** The most configurations of a bucket (COS document 30625). */
+/** The largest number of configurations in a bucket (COS document 30625). */
 export const maxSetSize = 1000
 
-/** A configuration of a set. */
+/** A configuration of a set. Its Id is required. */
 export const DesiredConfigurationSchema = Type.Object({
   ...InventoryConfigurationInputSchema.properties,
   Id: IdSchema
@@ -17,15 +17,15 @@ export const DesiredConfigurationSchema = Type.Object({
 /** Body of PUT on the collection. */
 export const DesiredSetSchema = Type.Object({
   InventoryConfigurations: Type.Array(DesiredConfigurationSchema,
-    { maxItems: maxSetSize, description: 'What the bucket shall hold; each with its Id.' }),
+    { maxItems: maxSetSize, description: 'The desired configurations, each with its Id.' }),
   IsTruncated: Type.Optional(Type.Unsafe<false>({
     const: false,
-    description: 'Must be false: what GET with all=true answers can be sent back, one page of several cannot.'
+    description: 'Must be false. The response of GET with all=true can be sent back; one page of several cannot.'
   }))
 }, {
   ...closed,
   $id: 'DesiredSet',
-  description: 'The configurations a bucket shall hold.',
+  description: 'The desired configurations of a bucket.',
   examples: [{ InventoryConfigurations: [configurationExample] }]
 })
 
@@ -34,11 +34,11 @@ const Change = Type.Object({
     description: 'RFC 6901 pointer into the configuration.',
     examples: ['/Schedule/Frequency']
   }),
-  from: Type.Optional(Type.Unknown({ description: 'What COS held; absent where it held nothing.' })),
-  to: Type.Optional(Type.Unknown({ description: 'What it is to hold; absent where it is to hold nothing.' }))
+  from: Type.Optional(Type.Unknown({ description: 'The stored value; absent if the value is added.' })),
+  to: Type.Optional(Type.Unknown({ description: 'The desired value; absent if the value is removed.' }))
 }, closed)
 
-const Changes = Type.Array(Change, { description: 'Every value that differs. Lists are compared whole.' })
+const Changes = Type.Array(Change, { description: 'All values that differ. Lists are compared as a whole.' })
 
 const Id = Type.String({ examples: ['daily-report'] })
 
@@ -48,24 +48,24 @@ const changeExample = { pointer: '/Schedule/Frequency', from: 'Daily', to: 'Week
 
 /** Response of PUT on the collection. */
 export const SetOutcomeSchema = Type.Object({
-  Created: ids('Were not there.'),
-  Updated: Type.Array(Type.Object({ Id, Changes }, closed), { description: 'Were different.' }),
-  Deleted: ids('Were there, are not in the set, and prune=true.'),
-  Unchanged: ids('Were there already and mean the same: nothing was sent.'),
-  Unmanaged: ids('Are there, are not in the set, and were left alone.'),
+  Created: ids('Configurations that did not exist.'),
+  Updated: Type.Array(Type.Object({ Id, Changes }, closed), { description: 'Configurations that were different.' }),
+  Deleted: ids('Configurations that the set does not contain and prune=true deleted.'),
+  Unchanged: ids('Configurations that were already as desired. They were not written.'),
+  Unmanaged: ids('Configurations that the set does not contain. They were not changed.'),
   Failed: Type.Array(Type.Object({ Id, problem: refTo(ProblemSchema) }, closed), {
-    description: 'Could not be changed, and why. The same request again tries these only.'
+    description: 'Configurations that could not be changed, with the problem. The same request retries only these.'
   })
 }, {
   ...closed,
   $id: 'SetOutcome',
-  description: 'What became of each configuration; with dry-run=true, what would.',
+  description: 'The outcome of each configuration. With dry-run=true, the planned outcome.',
   examples: [{
     Created: ['weekly-report'],
     Updated: [{ Id: 'daily-report', Changes: [changeExample] }],
     Deleted: [],
     Unchanged: ['logs'],
-    Unmanaged: ['somebody-elses'],
+    Unmanaged: ['other-team'],
     Failed: []
   }]
 })
@@ -79,7 +79,7 @@ export const SetProgressSchema = Type.Object({
 }, {
   ...closed,
   $id: 'SetProgress',
-  description: 'What became of one configuration: a line of the answer, sent as soon as it is known.',
+  description: 'The outcome of one configuration, as one line of the response. It is sent as soon as it is known.',
   examples: [{ Id: 'daily-report', Outcome: 'Updated', Changes: [changeExample] }]
 })
 
@@ -87,8 +87,8 @@ export const SetProgressSchema = Type.Object({
 export const InventoryConfigurationPatchSchema = Type.Object({}, {
   $id: 'InventoryConfigurationPatch',
   additionalProperties: true,
-  description: 'Part of a configuration as GET answers it: members that are given replace those that are there, ' +
-    'objects are gone into, null removes, lists are replaced whole.',
+  description: 'Part of a configuration in the form that GET returns. Its members replace the stored ones. Objects are ' +
+    'merged, null removes a member, and lists are replaced as a whole.',
   examples: [
     { IsEnabled: false },
     { Schedule: { Frequency: 'Monthly', MonthlyDate: 1 }, Filter: null }

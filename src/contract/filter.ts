@@ -2,14 +2,14 @@ import { Type } from '@sinclair/typebox'
 import { closed, Forbidden } from './schema.ts'
 import { XmlText } from './xml-text.ts'
 
-const Prefix = XmlText('Only objects whose key begins with this are listed.', 'myPrefix')
+const Prefix = XmlText('Only objects whose key begins with this prefix are listed.', 'myPrefix')
 
 const Tag = Type.Object({
   Key: XmlText('Tag key.', 'age'),
   Value: XmlText('Tag value.', '18')
 }, closed)
 
-const Tags = Type.Array(Tag, { description: 'Only objects that carry all of these tags are listed.' })
+const Tags = Type.Array(Tag, { description: 'Only objects that have all of these tags are listed.' })
 
 const StorageClass = XmlText('Only objects of this storage class are listed.', 'STANDARD')
 
@@ -30,7 +30,7 @@ const flatConditions = {
   Tag: Type.Optional(Tags),
   StorageClass: Type.Optional(StorageClass)
 }
-const besideAnd = Forbidden('is not allowed here when And holds conditions: use one form or the other')
+const besideAnd = Forbidden('is not allowed when And has conditions; use only one of the two forms')
 
 /** The filter of a configuration or job, in the flat form or the nested one of the COS SDKs. */
 export const FilterInput = Type.Object({
@@ -38,11 +38,11 @@ export const FilterInput = Type.Object({
   Period: Type.Optional(Period),
   And: Type.Optional(Type.Object(flatConditions, {
     ...closed,
-    description: 'The nested form of the COS SDKs, read as if its members stood in Filter itself.'
+    description: 'The nested form of the COS SDKs. Its members are read as members of Filter.'
   }))
 }, {
   ...closed,
-  description: 'Which objects are listed; without it, all.',
+  description: 'Conditions for the listed objects. Without a filter, all objects are listed.',
   if: {
     required: ['And'],
     properties: {

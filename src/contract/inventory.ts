@@ -8,7 +8,7 @@ import { closed, Forbidden, StringEnum } from './schema.ts'
 import { textMember } from './xml-text.ts'
 
 const IncludedObjectVersions = StringEnum(['All', 'Current'], {
-  description: 'All lists every version of an object and adds the version columns; Current only the latest.',
+  description: 'All: reports list every version of an object and have version columns. Current: only the latest version.',
   examples: ['All']
 })
 
@@ -28,7 +28,7 @@ const OptionalFieldsInput = Type.Union([
   Type.Object({ Field: Type.Optional(FieldList) }, closed),
   FieldList
 ], {
-  description: 'Columns of the report beyond the default ones: an object with Field, or the bare array of the Node SDK.'
+  description: 'Additional columns of the report: an object with Field, or the plain array of the Node SDK.'
 })
 
 const jobMembers = {
@@ -65,20 +65,20 @@ export const InventoryConfigurationInputSchema = Type.Object({
     Type.Boolean(),
     Type.String({
       pattern: '^([Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee])$',
-      description: '"true" or "false" in any case, as the COS SDKs write it.'
+      description: '"true" or "false" in any letter case, as the COS SDKs send it.'
     })
-  ], { description: 'true, or false to keep the configuration but make no report.' }),
+  ], { description: 'Whether COS creates reports. With false, the configuration is stored but has no effect.' }),
   Schedule
 }, {
   ...closed,
   $id: 'InventoryConfigurationInput',
-  description: 'An inventory job as callers write it.',
+  description: 'An inventory configuration in the form that PUT accepts.',
   examples: [configurationExample]
 })
 
 const { Id: exampleId, IsEnabled: _, Schedule: __, ...jobExample } = configurationExample
 
-/** Body of POST (COS document 46869): that of PUT without IsEnabled and Schedule. */
+/** Body of POST (COS document 46869). It has the members of PUT except IsEnabled and Schedule. */
 export const InventoryJobInputSchema = Type.Object({
   ...jobMembers,
   IsEnabled: Type.Optional(Forbidden('is not allowed in a one-time job')),
@@ -108,7 +108,7 @@ export const InventoryConfigurationSchema = Type.Object({
       StartTime: Type.Optional(Type.Integer()),
       EndTime: Type.Optional(Type.Integer())
     }, open))
-  }, { ...open, description: 'Always flat, whichever form is stored.' })),
+  }, { ...open, description: 'Always the flat form, even if the nested form is stored.' })),
   OptionalFields: Type.Optional(Type.Object({ Field: Type.Array(Type.String()) }, open)),
   Schedule: Type.Optional(Type.Object({
     Frequency: Type.String({ examples: ['Daily', 'Weekly', 'Monthly'] }),
@@ -122,7 +122,7 @@ export const InventoryConfigurationSchema = Type.Object({
       Prefix: Type.Optional(Type.String()),
       Encryption: Type.Optional(Type.Object({
         SSECOS: Type.Optional(Type.Object({
-          [textMember]: Type.Optional(Type.String({ description: 'Text that another client has stored in it.' }))
+          [textMember]: Type.Optional(Type.String({ description: 'Text that another client stored in this element.' }))
         }, open))
       }, open))
     }, open)
@@ -130,8 +130,8 @@ export const InventoryConfigurationSchema = Type.Object({
 }, {
   ...open,
   $id: 'InventoryConfiguration',
-  description: 'An inventory configuration as COS holds it. Elements this service does not know are kept under ' +
-    'their own names: text as a string, nested elements as an object, repeated ones as an array.',
+  description: 'An inventory configuration as COS stores it. Elements that this service does not know are members of ' +
+    'the same name. Text is a string, and nested elements are an object. Several elements of one name are an array.',
   examples: [configurationExample]
 })
 
@@ -140,21 +140,21 @@ export const InventoryPageSchema = Type.Object({
   InventoryConfigurations: Type.Array(Type.Unsafe<InventoryConfiguration>({ $ref: 'InventoryConfiguration#' })),
   IsTruncated: Type.Boolean({ description: 'Whether more configurations follow.' }),
   NextContinuationToken: Type.Optional(Type.String({
-    description: 'Only when truncated: give it as continuation-token to get the next page.'
+    description: 'Present if IsTruncated is true. Send it as continuation-token to get the next page.'
   }))
 }, {
   $id: 'InventoryPage',
-  description: 'Up to 100 configurations in the order they were created, or all of them with all=true.',
+  description: 'Up to 100 configurations in order of creation. With all=true, all configurations.',
   examples: [{ InventoryConfigurations: [configurationExample], IsTruncated: false }]
 })
 
 /** Response of POST (COS document 46869). */
 export const InventoryJobSchema = Type.Object({
-  JobId: Type.Optional(Type.String({ description: 'Opaque; absent where COS names none.' }))
+  JobId: Type.Optional(Type.String({ description: 'Opaque id of the job; absent if COS returned none.' }))
 }, {
   ...open,
   $id: 'InventoryJob',
-  description: 'The one-time job COS accepted.',
+  description: 'The one-time job that COS accepted.',
   examples: [{ JobId: 'NTE0OTQwNTgwMTIxMzQ0NTY3OA==' }]
 })
 

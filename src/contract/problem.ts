@@ -2,26 +2,26 @@ import { Type } from '@sinclair/typebox'
 import type { Static } from '@sinclair/typebox'
 import { StringEnum } from './schema.ts'
 
-/** The media type of every error answer (RFC 9457). */
+/** The media type of every error response (RFC 9457). */
 export const problemMediaType = 'application/problem+json'
 
-/** Every error answer of this service: RFC 9457 problem details with a machine-readable code. */
+/** The body of every error response: RFC 9457 problem details with a machine-readable code. */
 export const ProblemSchema = Type.Object({
   type: Type.String({ examples: ['about:blank'] }),
   title: Type.String(),
   status: Type.Integer({ minimum: 400, maximum: 599 }),
-  detail: Type.String({ description: 'What happened and what to do.' }),
+  detail: Type.String({ description: 'Text for people: the error and what to do. The wording may change.' }),
   instance: Type.Optional(Type.String({ description: 'Path of the request.' })),
-  code: Type.String({ description: "Stable and machine-readable: COS's own code where COS spoke, else this service's." }),
+  code: Type.String({ description: 'Stable, machine-readable code. An error of COS has the code of COS.' }),
   requestId: Type.String({ description: "This service's id of the request, also in x-request-id." }),
-  cosCode: Type.Optional(Type.String({ description: 'What COS called it, where code is a broader class.' })),
-  cosRequestId: Type.Optional(Type.String({ description: "COS's id of the exchange, for Tencent Cloud support." })),
+  cosCode: Type.Optional(Type.String({ description: 'The code that COS returned, if code is a broader class.' })),
+  cosRequestId: Type.Optional(Type.String({ description: 'The request id that COS returned, for Tencent Cloud support.' })),
   cosTraceId: Type.Optional(Type.String()),
   errors: Type.Optional(Type.Array(Type.Object({
     in: StringEnum(['path', 'query', 'header', 'body']),
     pointer: Type.String({ description: 'RFC 6901 pointer into that part of the request.' }),
     detail: Type.String()
-  }), { description: 'Every fault of the request, not the first only.' }))
+  }), { description: 'All validation errors of the request, not only the first.' }))
 }, {
   $id: 'Problem',
   description: 'RFC 9457 problem details.',
@@ -29,7 +29,7 @@ export const ProblemSchema = Type.Object({
     type: 'about:blank',
     title: 'Bad Request',
     status: 400,
-    detail: 'The request has 1 fault; errors names each.',
+    detail: 'The request has 1 issue; errors names each. Correct the request and send it again.',
     instance: '/buckets/examplebucket-1250000000/inventories/daily-report',
     code: 'ValidationFailed',
     requestId: '4f6c3a52-6f0e-4b53-8f0a-2d3c1d0d9b7e',

@@ -2,48 +2,48 @@ import { Type } from '@sinclair/typebox'
 import { bucketMaxLength, bucketPattern, IdSchema, regionPattern } from './names.ts'
 import { closed, Forbidden, StringEnum } from './schema.ts'
 
-/** The most bytes of a request body (256 KiB): about a thousand times a usual configuration. */
+/** The most bytes of a request body (256 KiB), about a thousand times a typical configuration. */
 export const maxBodyBytes = 256 * 1024
 
-/** The most bytes of a desired set (1 MiB): a thousand usual configurations have half of it. */
+/** The most bytes of a desired set (1 MiB), about twice a thousand typical configurations. */
 export const maxSetBytes = 1024 * 1024
 
 /**
- * The most values of one configuration: objects, lists and everything in them. Validation of so many invalid ones takes
- * some 20 ms. Every documented configuration has fewer than 100.
+ * The most values of one configuration, counting objects, lists and all their members. Validation of as many invalid
+ * values takes about 20 ms. Every documented configuration has fewer than 100 values.
  */
 export const maxBodyValues = 5_000
 
-/** The most values of a desired set: 50 for each of 1,000 configurations. A usual configuration has 25. */
+/** The most values of a desired set: 50 for each of 1,000 configurations. A typical configuration has 25. */
 export const maxSetValues = 50_000
 
 const bucket = Type.String({
   pattern: bucketPattern,
   maxLength: bucketMaxLength,
-  description: 'Bucket name with its APPID, lower case, as COS names buckets.',
+  description: 'Bucket name with its APPID, in lower case.',
   examples: ['examplebucket-1250000000']
 })
 
 const region = Type.Optional(Type.String({
   pattern: regionPattern,
   maxLength: 63,
-  // Swagger UI would fill in an example, which would override the configured region.
-  description: 'COS region of the bucket, such as ap-guangzhou. Overrides the configured one for this call.'
+  // Swagger UI would send an example, which would override the configured region.
+  description: 'COS region of the bucket, such as ap-guangzhou. Overrides the configured region for this request.'
 }))
 
 const flag = (description: string) => Type.Optional(StringEnum(['true', 'false'], { description }))
 
 const writing = {
   region,
-  'dry-run': flag('Validate and answer exactly the XML that would be sent, and change nothing.'),
-  'allow-unknown': flag('Send body properties this service does not know to COS as elements of the same name.')
+  'dry-run': flag('Validates the request and returns the exact XML that would be sent. Nothing is changed.'),
+  'allow-unknown': flag('Sends body properties that this service does not know to COS, as elements of the same name.')
 }
 
 /** Path of the collection. */
 export const BucketPathSchema = Type.Object({ bucket }, closed)
 /** Path of one configuration. */
 export const InventoryPathSchema = Type.Object({ bucket, id: IdSchema }, closed)
-/** Query of operations that take nothing but a region. */
+/** Query of operations whose only parameter is the region. */
 export const RegionQuerySchema = Type.Object({ region }, closed)
 /** Query of PATCH. */
 export const WriteQuerySchema = Type.Object(writing, closed)
@@ -51,15 +51,15 @@ export const WriteQuerySchema = Type.Object(writing, closed)
 export const PutQuerySchema = Type.Object({
   ...writing,
   preflight: Type.Optional(StringEnum(['warn', 'enforce'], {
-    description: 'Look for what COS takes but makes no useful report of. warn: change all the same and say so in ' +
-      'preflight-warnings; enforce: answer 400 instead.'
+    description: 'Checks whether COS would accept the configuration but create no useful report. warn: makes the ' +
+      'change and lists the reasons in preflight-warnings. enforce: returns 400 instead.'
   }))
 }, closed)
 /** Query of PUT on the collection. */
 export const SetQuerySchema = Type.Object({
   ...writing,
-  'dry-run': flag('Answer what would be changed, and change nothing.'),
-  prune: flag('Delete the configurations that the set does not name. Without it they are left alone.')
+  'dry-run': flag('Returns the planned changes. Nothing is changed.'),
+  prune: flag('Deletes the configurations that the set does not contain. Without it, they are not changed.')
 }, closed)
 /** Query of GET on the collection. */
 export const PageQuerySchema = Type.Object({
@@ -67,9 +67,9 @@ export const PageQuerySchema = Type.Object({
   'continuation-token': Type.Optional(Type.String({
     maxLength: 2048,
     pattern: '^[\\u0020-\\u007E]*$',
-    description: 'NextContinuationToken of the page before, exactly as it was answered. Printable ASCII.'
+    description: 'NextContinuationToken of the previous page, unchanged. Printable ASCII.'
   })),
-  all: flag('Walk every page and answer them as one. Not together with continuation-token.')
+  all: flag('Returns all pages as one. Not allowed together with continuation-token.')
 }, {
   ...closed,
   if: { properties: { all: { const: 'true' } }, required: ['all'] },
@@ -81,15 +81,15 @@ const entityTags = `^[\\s,]*(\\*|${entityTag}(\\s*,[\\s,]*${entityTag})*)[\\s,]*
 
 const condition = (description: string) => Type.Optional(Type.String({
   pattern: entityTags,
-  description: `An entity tag in double quotes, several with commas between them, or * for any there is: ${description}`
+  description: `An entity tag in double quotes, several with commas between them, or * for any configuration. ${description}`
 }))
 
 /** Headers of reads. */
 export const ReadHeadersSchema = Type.Object({
-  'if-none-match': condition('answer 304 when the configuration is still this one.')
+  'if-none-match': condition('The response is 304 if the configuration has one of these tags.')
 })
 /** Headers of changes (RFC 9110, section 13.1). */
 export const ChangeHeadersSchema = Type.Object({
-  'if-match': condition('change the configuration only if it is this one, else answer 412.'),
-  'if-none-match': condition('change the configuration only if it is not this one, with * only if there is none, else answer 412.')
+  'if-match': condition('The response is 412 unless the configuration has one of these tags.'),
+  'if-none-match': condition('The response is 412 if the configuration has one of these tags. With *, none may exist.')
 })

@@ -4,7 +4,7 @@ import { closed, Forbidden, StringEnum } from './schema.ts'
 const MonthlyDate = Type.Integer({
   minimum: 1,
   maximum: 31,
-  description: 'Day of the month, 1 to 31. Required with Frequency Monthly, refused with any other.',
+  description: 'Day of the month, 1 to 31. Required with Frequency Monthly, not allowed otherwise.',
   examples: [1]
 })
 
@@ -14,7 +14,7 @@ export const Schedule = Type.Object({
   MonthlyDate: Type.Optional(MonthlyDate)
 }, {
   ...closed,
-  description: 'How often COS makes a report.',
+  description: 'The times at which COS creates a report.',
   if: { properties: { Frequency: { const: 'Monthly' } }, required: ['Frequency'] },
   then: { properties: { Frequency: {}, MonthlyDate: {} }, required: ['MonthlyDate'] },
   else: { properties: { Frequency: {}, MonthlyDate: Forbidden('is only allowed with Frequency Monthly') } }

@@ -1,11 +1,11 @@
 import { Type } from '@sinclair/typebox'
 
-/** The characters of XML 1.0 (section 2.2): no control characters but tab, LF and CR, no lone surrogates. */
+/** The characters of XML 1.0 (section 2.2). It excludes lone surrogates and controls other than tab, LF and CR. */
 const xmlTextPattern = '^[\\t\\n\\r\\u0020-\\uD7FF\\uE000-\\uFFFD\\u{10000}-\\u{10FFFF}]*$'
 
 const xmlText = new RegExp(xmlTextPattern, 'u')
 
-/** Tells whether XML 1.0 can contain a text. */
+/** Tells whether an XML 1.0 document can contain a text. */
 export function isXmlText (text: string): boolean {
   return xmlText.test(text)
 }
@@ -19,6 +19,6 @@ export const textMember = '#text'
 /** Creates the schema of a text that becomes XML. */
 export const XmlText = (description: string, example: string) => Type.String({
   pattern: xmlTextPattern,
-  description: `${description} Any text without control characters but tab, LF and CR.`,
+  description: `${description} Control characters other than tab, LF and CR are not allowed.`,
   examples: [example]
 })

@@ -52,7 +52,7 @@ function end (metrics: Metrics, request: FastifyRequest, reply: FastifyReply): v
   const isSent = reply.raw.writableFinished
   const durationMs = reply.elapsedTime
   const [code, caller] = [context.problem?.code, context.caller?.name]
-  metrics.answered({
+  metrics.finished({
     method, route, status: isSent ? reply.statusCode : clientClosedRequest, code, caller, seconds: durationMs / 1000
   })
   context.trace.end({ status: isSent ? reply.statusCode : undefined, code, caller })

@@ -34,7 +34,7 @@ interface Options {
 
 const progressMediaType = 'application/x-ndjson'
 
-/** PUT of the desired set of a bucket. */
+/** Adds PUT of the desired set of a bucket. */
 export const desiredSetRoutes: FastifyPluginAsyncTypebox<Options> = async (app, dependencies) => {
   const { bucketCalls, desiredSets } = dependencies
   app.put('/buckets/:bucket/inventories', {
@@ -53,20 +53,21 @@ export const desiredSetRoutes: FastifyPluginAsyncTypebox<Options> = async (app, 
       operationId: 'putInventories',
       tags: ['inventories'],
       summary: 'Bring a bucket to a desired set of configurations',
-      description: 'Compares the set with what COS holds (one LIST for every 100) and changes what differs, eight ' +
-        'configurations at a time: first those that are there, then the new ones as far as there is room, then, with ' +
-        'prune=true, those that the set does not name are deleted, then come the new ones for which there was no room. ' +
-        'Sent again, it changes nothing. A fault anywhere, or more than 1,000 in the end, refuses the set before anything is changed.\n\nIt counts as one request; each change ' +
-        'has the deadline of a request, the set twenty times as long, and what cannot begin in time is among the failed. ' +
-        'A client that prefers application/x-ndjson gets a line for each configuration as soon as its outcome is known.',
+      description: 'Compares the set with the stored configurations, with one LIST call for every 100. Changes those that ' +
+        'differ, eight at a time. The order is: updates, creations up to the limit of the bucket, deletions, remaining ' +
+        'creations. Only with prune=true are configurations deleted that the set does not contain. Sending the same set ' +
+        'again changes nothing. A validation error, or more than 1,000 resulting configurations, rejects the whole set ' +
+        'before any change.\n\nThe set counts as one request. Each change has the deadline of a request, and the set ' +
+        'has twenty times as long. Changes that cannot start in time are in Failed. A client that prefers ' +
+        'application/x-ndjson gets one line for each configuration as soon as its outcome is known.',
       params: BucketPathSchema,
       querystring: SetQuerySchema,
       body: refTo(DesiredSetSchema),
       response: {
-        200: content('The bucket holds the set; or, with dry-run=true, what would be changed; or, line by line, what becomes of it.', {
+        200: content('The bucket contains the set. With dry-run=true: the planned changes. As application/x-ndjson: the outcomes so far.', {
           'application/json': refTo(SetOutcomeSchema), [progressMediaType]: refTo(SetProgressSchema)
         }),
-        207: json('Some changes failed. The same request again tries these only.', refTo(SetOutcomeSchema)),
+        207: json('Some changes failed. The same request retries only these.', refTo(SetOutcomeSchema)),
         ...problemResponses([...problemsOfChanges, ...problemsOfBodies], commonCosProblems)
       }
     }
@@ -96,7 +97,7 @@ function observe (
   { auditTrail, lifecycle }: Options, request: SetRequest, reply: FastifyReply, lines: PassThrough | undefined
 ): { observer: ChangeObserver, outcomes: ReadonlyMap<string, SetProgress> } {
   const outcomes = new Map<string, SetProgress>()
-  const tell = (progress: SetProgress) => {
+  const record = (progress: SetProgress) => {
     outcomes.set(progress.Id, progress)
     lines?.write(toLine(progress))
   }
@@ -107,7 +108,7 @@ function observe (
       if (lines !== undefined) sendLines(reply, lines)
       for (const step of plan.flat()) {
         if (isChange(step)) outcomes.set(step.id, toProgress(step))
-        else tell(toProgress(step))
+        else record(toProgress(step))
       }
     },
     mayStart: () => lifecycle.phase === 'closing' ? shuttingDown() : undefined,
@@ -116,9 +117,9 @@ function observe (
       const problem = 'error' in result ? toServiceError(result.error) : undefined
       if (problem !== undefined) logProblem(request.log, problem)
       auditTrail.endChange(request, change, { problem, cos: problem?.cos ?? ('cos' in result ? result.cos : undefined) })
-      tell(problem === undefined ? toProgress(change.step) : toFailure(request, change.id, problem))
+      record(problem === undefined ? toProgress(change.step) : toFailure(request, change.id, problem))
     },
-    onChangeRejected ({ id }, error) { tell(toFailure(request, id, toServiceError(error))) }
+    onChangeRejected ({ id }, error) { record(toFailure(request, id, toServiceError(error))) }
   }
   return { observer, outcomes }
 }
@@ -133,17 +134,17 @@ async function sendPlan (
 }
 
 function shuttingDown (): ServiceError {
-  return new ServiceError('ShuttingDown', 'This replica is stopping. The change was not begun: send the set again.',
-    { retryAfterSeconds: 1 })
+  return new ServiceError('ShuttingDown',
+    'This replica is stopping. Nothing was sent to COS for this change; send the set again.', { retryAfterSeconds: 1 })
 }
 
-/** Tells whether the client prefers lines to one document. Without a preference it gets the document. */
+/** Tells whether the client prefers lines to one document. The default is the document. */
 function prefersLines ({ raw }: FastifyRequest): boolean {
   return new Negotiator(raw).mediaType(['application/json', progressMediaType]) === progressMediaType
 }
 
 function sendLines (reply: FastifyReply, lines: PassThrough): void {
-  // Without the header nginx buffers the lines.
+  // Without this header, nginx buffers the lines.
   reply.type(progressMediaType).header('x-accel-buffering', 'no').send(lines)
   // Fastify sends the head together with the first line, which may take a while.
   setImmediate(() => { reply.raw.flushHeaders() })

@@ -20,7 +20,7 @@ import { preconditionsOf, rejectPreconditions } from '../http/body/preconditions
 import { mergePatchMediaType, rejectPatchResult } from '../http/body/validation.ts'
 import type { BucketCalls } from '../http/bucket-call.ts'
 import { commonCosProblems, cosProblems, problemResponses } from '../http/errors/problem-responses.ts'
-import { preflightHeader, warn } from './preflight.ts'
+import { addWarnings, preflightHeader } from './preflight.ts'
 import {
   content, etagHeader, json, noBody, problemsOfAll, problemsOfBodies, problemsOfChanges, sendResult, sendXml, tags,
   xmlSchema
@@ -40,10 +40,10 @@ const problemsOfWrites = [
   cosProblems.InvalidBucketState
 ]
 const xmlPreview =
-  content('With dry-run=true: exactly the XML that would be sent. Nothing was.', { 'application/xml': xmlSchema }, preflightHeader)
-const conditional = 'If-Match and If-None-Match are compared with what COS holds, which is read before. Changes of one ' +
-  'configuration through one replica are made one after another; between replicas, and with whoever else holds keys, a ' +
-  'moment between reading and writing remains: COS itself has no conditional writes.'
+  content('With dry-run=true: the exact XML that would be sent. Nothing was changed.', { 'application/xml': xmlSchema }, preflightHeader)
+const conditional = 'If-Match and If-None-Match are compared with the stored configuration, which is read first. Each ' +
+  'replica makes the changes to one configuration one after another. COS has no conditional writes. Other replicas and ' +
+  'other clients can still change the configuration between the read and the write.'
 
 /** Adds the operations in the order in which the OpenAPI document lists them. */
 export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (app, options) => {
@@ -70,15 +70,15 @@ function addPut (app: Scope, { bucketCalls, inventories }: Options): void {
       operationId: 'putInventory',
       tags,
       summary: 'Create or replace a configuration',
-      description: 'Replaces a configuration of the same id whole. With dry-run=true nothing is sent to COS but what ' +
-        `a precondition or preflight has to read.\n\n${conditional}`,
+      description: 'Replaces a configuration of the same id as a whole. With dry-run=true, only the reads of a ' +
+        `precondition or preflight are sent to COS.\n\n${conditional}`,
       params: InventoryPathSchema,
       querystring: PutQuerySchema,
       headers: ChangeHeadersSchema,
       body: refTo(InventoryConfigurationInputSchema),
       response: {
         200: xmlPreview,
-        204: noBody('COS holds the configuration.', { ...etagHeader, ...preflightHeader }),
+        204: noBody('COS stored the configuration.', { ...etagHeader, ...preflightHeader }),
         ...problemResponses([...problemsOfChanges, ...problemsOfBodies, 'PreconditionFailed'], problemsOfWrites)
       }
     }
@@ -87,7 +87,7 @@ function addPut (app: Scope, { bucketCalls, inventories }: Options): void {
     const isDryRun = query['dry-run'] === 'true'
     const preconditions = preconditionsOf(request)
     return await bucketCalls.run(request, async call => {
-      await warn(inventories, call, request, reply)
+      await addWarnings(inventories, call, request, reply)
       if (isDryRun) return sendXml(reply, await inventories.previewPut(call, id, body, preconditions))
       return sendResult(reply.code(204), await inventories.put(call, id, body, preconditions))
     })
@@ -106,7 +106,7 @@ function addReads (app: Scope, { bucketCalls, inventories }: Options): void {
     headers: ReadHeadersSchema,
     response: {
       200: success,
-      304: noBody('The configuration is still the one that If-None-Match names.', etagHeader),
+      304: noBody('The stored configuration matches If-None-Match.', etagHeader),
       ...problemResponses(problemsOfAll, [...commonCosProblems, notFound])
     }
   })
@@ -125,13 +125,13 @@ function addReads (app: Scope, { bucketCalls, inventories }: Options): void {
   app.head(path, {
     ...validatedBodyless(action),
     config: { action, swagger: { exposeHeadRoute: true } },
-    schema: schemaOf('headInventory', 'Whether a configuration exists', noBody('It does.', etagHeader))
+    schema: schemaOf('headInventory', 'Check whether a configuration exists', noBody('The configuration exists.', etagHeader))
   }, sendConfiguration)
 
   app.get(path, {
     ...validatedBodyless(action),
     schema: schemaOf('getInventory', 'Read a configuration',
-      json('The configuration, as COS holds it.', refTo(InventoryConfigurationSchema), etagHeader))
+      json('The configuration as COS stores it.', refTo(InventoryConfigurationSchema), etagHeader))
   }, sendConfiguration)
 }
 
@@ -144,18 +144,19 @@ function addPatch (app: Scope, { bucketCalls, inventories }: Options): void {
       operationId: 'patchInventory',
       tags,
       summary: 'Change part of a configuration',
-      description: 'A JSON merge patch (RFC 7396) of the configuration as GET answers it. What it comes to must be what ' +
-        'PUT takes, save for what COS holds already and the patch leaves alone; elements this service does not know stay ' +
-        'where they are. A patch that changes nothing writes nothing.\n\nCOS may answer a read with what was there before for some seconds after a change: give the ETag ' +
-        'of your last change in If-Match, and a read that lags is a 412 instead of a lost change.\n\n' +
-        `${conditional} Without If-Match, when COS says that another change was in the way, the patch is made anew once.`,
+      description: 'Applies a JSON merge patch (RFC 7396) to the configuration in the form that GET returns. The merged ' +
+        'configuration must be valid for PUT. Stored values that the patch does not change are exempt. Elements that ' +
+        'this service does not know are kept. A patch that changes nothing writes nothing.\n\nFor some seconds after a ' +
+        'change, COS may return the previous configuration. Send the ETag of your last change in If-Match: a stale read ' +
+        'then causes 412 instead of a lost change.\n\n' +
+        `${conditional} Without If-Match, the patch is retried once if COS rejects it because of another change.`,
       params: InventoryPathSchema,
       querystring: WriteQuerySchema,
       headers: ChangeHeadersSchema,
       consumes: [mergePatchMediaType],
       body: refTo(InventoryConfigurationPatchSchema),
       response: {
-        200: content('The new configuration. With dry-run=true: exactly the XML that would be sent, and nothing was.',
+        200: content('The new configuration. With dry-run=true: the exact XML that would be sent. Nothing was changed then.',
           { 'application/json': refTo(InventoryConfigurationSchema), 'application/xml': xmlSchema }, etagHeader),
         ...problemResponses([...problemsOfChanges, ...problemsOfBodies, 'PreconditionFailed'], [...problemsOfWrites, notFound])
       }
@@ -185,12 +186,12 @@ function addDelete (app: Scope, { bucketCalls, inventories }: Options): void {
       operationId: 'deleteInventory',
       tags,
       summary: 'Delete a configuration',
-      description: `Deleting a configuration that does not exist is a success: COS makes no difference.\n\n${conditional}`,
+      description: `The request also succeeds if the configuration does not exist, as in COS.\n\n${conditional}`,
       params: InventoryPathSchema,
       querystring: RegionQuerySchema,
       headers: ChangeHeadersSchema,
       response: {
-        204: noBody('COS holds no configuration of this id.'),
+        204: noBody('The bucket has no configuration with this id.'),
         ...problemResponses([...problemsOfChanges, 'PreconditionFailed'], commonCosProblems)
       }
     }
@@ -209,13 +210,13 @@ function addPost (app: Scope, { bucketCalls, inventories }: Options): void {
       operationId: 'postInventory',
       tags,
       summary: 'Start a one-time job',
-      description: 'COS makes one report and keeps no configuration. An id may not repeat within a day.',
+      description: 'COS creates one report and stores no configuration. An id can be used once within a day.',
       params: InventoryPathSchema,
       querystring: PutQuerySchema,
       body: refTo(InventoryJobInputSchema),
       response: {
         200: xmlPreview,
-        202: json('COS has taken the job.', refTo(InventoryJobSchema), preflightHeader),
+        202: json('COS accepted the job.', refTo(InventoryJobSchema), preflightHeader),
         ...problemResponses([...problemsOfChanges, ...problemsOfBodies], [
           ...commonCosProblems, cosProblems.InvalidArgument, cosProblems.TargetBucketNameInvalid,
           cosProblems.DuplicateInventoryId
@@ -225,7 +226,7 @@ function addPost (app: Scope, { bucketCalls, inventories }: Options): void {
   }, async (request, reply) => {
     const { params: { id }, query, body } = request
     return await bucketCalls.run(request, async call => {
-      await warn(inventories, call, request, reply)
+      await addWarnings(inventories, call, request, reply)
       if (query['dry-run'] === 'true') return sendXml(reply, inventories.previewPost(call, id, body))
       return sendResult(reply.code(202), await inventories.post(call, id, body))
     })

@@ -14,7 +14,7 @@ interface Options {
   inventories: VersionedInventories
 }
 
-/** GET of the configurations of a bucket. */
+/** Adds GET of the configurations of a bucket. */
 export const listRoute: FastifyPluginAsyncTypebox<Options> = async (app, { bucketCalls, inventories }) => {
   app.get('/buckets/:bucket/inventories', {
     attachValidation: true,
@@ -24,11 +24,11 @@ export const listRoute: FastifyPluginAsyncTypebox<Options> = async (app, { bucke
       operationId: 'listInventories',
       tags,
       summary: 'List the configurations of a bucket',
-      description: 'Pages of up to 100 in the order they were created. With all=true every page as one.',
+      description: 'Returns pages of up to 100 configurations in order of creation. With all=true, returns all pages as one.',
       params: BucketPathSchema,
       querystring: PageQuerySchema,
       response: {
-        200: json('A page. An empty bucket is an empty page.', refTo(InventoryPageSchema)),
+        200: json('A page of configurations. It is empty if the bucket has none.', refTo(InventoryPageSchema)),
         ...problemResponses(problemsOfAll, [...commonCosProblems, cosProblems.InvalidArgument])
       }
     }

@@ -9,18 +9,18 @@ import { ServiceError } from '../errors.ts'
 export const preflightHeader = {
   'preflight-warnings': {
     type: 'string',
-    description: 'With preflight=warn, and only when there are any: a JSON array of objects with code, pointer and detail.'
+    description: 'Warnings of preflight=warn: a JSON array of objects with code, pointer and detail. Absent without warnings.'
   }
 }
 
 interface PreflightRequest { params: { id: string }, query: { preflight?: 'warn' | 'enforce' }, body: object }
 
 /**
- * Adds the warnings to the response, if the request asks for a preflight.
+ * Adds the warnings to the response if the request asks for a preflight.
  *
- * @throws {ServiceError} ValidationFailed with preflight=enforce, naming every warning
+ * @throws {ServiceError} ValidationFailed with all warnings, if preflight is `enforce`
  */
-export async function warn (
+export async function addWarnings (
   inventories: VersionedInventories, call: Call, request: PreflightRequest, reply: FastifyReply
 ): Promise<void> {
   const { params: { id }, query: { preflight }, body } = request
@@ -33,7 +33,7 @@ export async function warn (
 }
 
 function rejectionOf (warnings: Warning[]): ServiceError {
-  return new ServiceError('ValidationFailed', 'The configuration would make no useful report; errors names every reason. ' +
-    'Nothing was changed. With preflight=warn it is sent to COS all the same.',
+  return new ServiceError('ValidationFailed', 'COS would create no useful report for this configuration. Nothing was changed; ' +
+    'correct the values that errors names, or send it with preflight=warn.',
   { errors: warnings.map(({ pointer, detail }) => ({ in: 'body', pointer, detail })) })
 }

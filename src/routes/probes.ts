@@ -12,20 +12,23 @@ const ok = (description: string) => ({
 
 interface Options {
   lifecycle: Lifecycle
-  /** Says in words why the service cannot serve; undefined while it can. */
-  fault: () => string | undefined
+  /** Returns the reason why there are no valid credentials; undefined while there are. */
+  credentialsError: () => string | undefined
 }
 
-/** `/livez` says that the process answers; `/readyz` whether it should be sent requests. Neither calls COS. */
-export async function probeRoutes (app: FastifyInstance, { lifecycle, fault }: Options): Promise<void> {
+/**
+ * Adds the probes, which do not call COS. `/livez` shows that the process responds. `/readyz` shows whether the service
+ * should receive requests.
+ */
+export async function probeRoutes (app: FastifyInstance, { lifecycle, credentialsError }: Options): Promise<void> {
   app.get('/livez', {
     config: { isProbe: true },
     schema: {
       operationId: 'getLiveness',
       tags: ['probes'],
-      summary: 'Whether the process lives',
+      summary: 'Check whether the process is alive',
       security: [],
-      response: { 200: ok('It does.'), ...problemResponses([]) }
+      response: { 200: ok('The process is alive.'), ...problemResponses([]) }
     }
   }, async () => ({ status: 'ok' }))
 
@@ -34,17 +37,19 @@ export async function probeRoutes (app: FastifyInstance, { lifecycle, fault }: O
     schema: {
       operationId: 'getReadiness',
       tags: ['probes'],
-      summary: 'Whether the service should be sent requests',
+      summary: 'Check whether the service is ready',
       security: [],
-      response: { 200: ok('It should.'), ...problemResponses(['UpstreamCredentialsUnavailable']) }
+      response: { 200: ok('The service is ready.'), ...problemResponses(['UpstreamCredentialsUnavailable']) }
     }
   }, async () => {
     if (lifecycle.phase !== 'serving') {
-      throw new ServiceError('ShuttingDown', 'This replica is about to stop.', { retryAfterSeconds: 1 })
+      throw new ServiceError('ShuttingDown', 'This replica is stopping. Send requests to another replica.',
+        { retryAfterSeconds: 1 })
     }
-    const cause = fault()
+    const cause = credentialsError()
     if (cause === undefined) return { status: 'ok' }
-    throw new ServiceError('UpstreamCredentialsUnavailable', `There are no valid credentials for COS: ${cause}.`,
+    throw new ServiceError('UpstreamCredentialsUnavailable',
+      `There are no valid credentials for COS: ${cause}. Retry in 1 s; if the error persists, check the credentials.`,
       { retryAfterSeconds: 1 })
   })
 }

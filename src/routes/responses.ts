@@ -4,7 +4,7 @@ import type { ProblemCode } from '../errors.ts'
 import { cosHeaders } from '../http/errors/problem-replies.ts'
 import { rateLimitHeaders } from '../http/errors/problem-responses.ts'
 
-/** Tag of the operations in the OpenAPI document. */
+/** The tag of the operations in the OpenAPI document. */
 export const tags = ['inventories']
 
 /** Problems of every operation on a bucket. */
@@ -20,13 +20,13 @@ export const problemsOfBodies: ProblemCode[] = ['MalformedJSON', 'PayloadTooLarg
 
 const responseHeaders = {
   'x-request-id': { type: 'string', description: "This service's id of the request." },
-  'x-cos-request-id': { type: 'string', description: "COS's id of the exchange." },
+  'x-cos-request-id': { type: 'string', description: 'The request id that COS returned.' },
   ...rateLimitHeaders
 }
 
 /** The header of responses about one configuration. */
 export const etagHeader = {
-  etag: { type: 'string', description: 'The version of the configuration: a hash of what it means, whatever its order and spelling.' }
+  etag: { type: 'string', description: 'The version of the configuration: a hash of its canonical form.' }
 }
 
 /** Returns the schema of a response without a body. */
@@ -53,7 +53,7 @@ export const xmlSchema = {
   examples: [{ Id: 'daily-report' }]
 }
 
-/** Sends the result of an operation with COS's ids and its entity tag, if any. */
+/** Sends the result of an operation with the ids that COS returned and the entity tag, if any. */
 export function sendResult<T> (
   reply: FastifyReply, { value, cos, etag }: Outcome<T> & { etag?: string }
 ): FastifyReply {

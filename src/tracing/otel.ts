@@ -1,10 +1,10 @@
 /**
- * Spans sent to an OpenTelemetry collector over OTLP (HTTP with protobuf or JSON). Loaded only where an exporter is
- * configured, because loading costs start-up time and memory. The SDK reads the variables of the OpenTelemetry
- * specification by itself (`OTEL_EXPORTER_OTLP_*`, `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*`, `OTEL_SERVICE_NAME`,
- * `OTEL_RESOURCE_ATTRIBUTES`), except those that say whether and in which encoding spans are sent (src/config/).
+ * Sends spans to an OpenTelemetry collector over OTLP (HTTP with protobuf or JSON). The module is loaded only if an
+ * exporter is configured, because loading costs start-up time and memory. The SDK itself reads the variables of the
+ * OpenTelemetry specification (`OTEL_EXPORTER_OTLP_*`, `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*`, `OTEL_SERVICE_NAME`,
+ * `OTEL_RESOURCE_ATTRIBUTES`). src/config reads the variables that enable the export and select its encoding.
  *
- * Parents are passed explicitly: following them through asynchronous calls would slow down every promise.
+ * Parents are passed explicitly, because tracking them through asynchronous calls would slow down every promise.
  */
 import {
   createTraceState, diag, DiagLogLevel, ROOT_CONTEXT, SpanKind, SpanStatusCode, trace, TraceFlags
@@ -25,7 +25,7 @@ import type { AttemptFields, AttemptTrace, RequestFields, RequestTrace, TraceCon
 export interface OtelOptions {
   log: Pick<Logger, 'warn'>
   protocol: TraceProtocol
-  /** Monotonic clock, in milliseconds: measures the pause between warnings. */
+  /** Monotonic clock, in milliseconds, for the interval between warnings. */
   steadyNow: () => number
   /** The scheme of URLs of this service. */
   scheme: 'http' | 'https'
@@ -37,35 +37,35 @@ const exporters = { 'http/protobuf': ProtobufExporter, 'http/json': JsonExporter
 /** The longest wait for an unavailable collector when the service stops. */
 const closeLimitMs = 2000
 
-/** The pause between warnings. The SDK reports an unavailable collector every few seconds, or with every batch. */
-const quietMs = 60_000
+/** The interval between warnings. The SDK reports an unavailable collector every few seconds, or with every batch. */
+const warningIntervalMs = 60_000
 
-/** Characters of an attribute. The longest valid value has about 220. */
+/** The most characters of an attribute. The longest valid value has about 220. */
 const longestValue = 512
 
 /** Methods that keep their name in spans (OpenTelemetry semantic conventions, HTTP spans). */
 const knownMethods = new Set(['CONNECT', 'DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT', 'TRACE'])
 
 /**
- * Starts a tracer that sends spans to the collector in batches. At most 2,048 spans wait (`OTEL_BSP_MAX_QUEUE_SIZE`),
- * and further ones are dropped. A collector that is unavailable, slow or failing does not affect callers: the log warns
- * of it, at most once a minute.
+ * Starts a tracer that sends spans to the collector in batches. At most 2,048 spans wait (`OTEL_BSP_MAX_QUEUE_SIZE`).
+ * Further spans are dropped. A collector that is unavailable, slow or failing does not affect callers. The log warns of
+ * it at most once a minute.
  */
 export async function startOtelTracer ({ log, protocol, scheme, steadyNow, version }: OtelOptions): Promise<Tracer> {
-  let quietUntil = -Infinity
-  const rarely = (warn: () => void): void => {
+  let nextWarningAt = -Infinity
+  const throttle = (warn: () => void): void => {
     const at = steadyNow()
-    if (at < quietUntil) return
-    quietUntil = at + quietMs
+    if (at < nextWarningAt) return
+    nextWarningAt = at + warningIntervalMs
     warn()
   }
   // During its start the SDK warns of variables. Each of these warnings is logged.
-  listenToSdk(message => { log.warn(`traces: ${message}`) })
+  listenToSdk(warning => { log.warn({ warning }, 'OpenTelemetry SDK warning') })
   let lost = 0
   const exporter = reportLosses(new exporters[protocol](), (fault, spans) => {
     lost += spans
-    rarely(() => {
-      log.warn({ fault, spans: lost }, 'traces: the collector did not take spans')
+    throttle(() => {
+      log.warn({ fault, spans: lost }, 'span export failed, dropping the spans')
       lost = 0
     })
   })
@@ -76,14 +76,14 @@ export async function startOtelTracer ({ log, protocol, scheme, steadyNow, versi
     spanProcessors: [new BatchSpanProcessor(exporter)]
   })
   const tracer = provider.getTracer('cos-inventory-proxy', version)
-  listenToSdk(message => { rarely(() => { log.warn(`traces: ${message}`) }) })
+  listenToSdk(warning => { throttle(() => { log.warn({ warning }, 'OpenTelemetry SDK warning') }) })
 
   return {
     startRequest: request => startRequestSpan(tracer, request, scheme),
     async close () {
       const flushed = provider.shutdown().then(() => true, () => false)
       const inTime = await withTimeout(flushed, closeLimitMs, () => false)
-      if (!inTime) log.warn('traces: the collector did not take the last spans in time')
+      if (!inTime) log.warn('span export at shutdown timed out')
     }
   }
 }
@@ -147,7 +147,7 @@ function attemptAttributes ({ method, origin, target, number }: AttemptFields): 
   }
 }
 
-/** Redacts all values but that of the id. Continuation tokens are secret, and COS accepts signatures in the query. */
+/** Redacts all values except the id. Continuation tokens are secret, and COS accepts signatures in the query. */
 function withoutValues (target: string): string {
   return target.replace(/([?&](?!id=)[^=&?]*=)[^&]*/g, '$1REDACTED')
 }
@@ -176,7 +176,7 @@ function headersOf (span: Span, remote: TraceContext | undefined): Record<string
 
 /** Ends a span. The SDK omits attributes without a value. */
 function endSpan (span: Span, attributes: Attributes, error: string | undefined): void {
-  // The span is not sampled, or has ended.
+  // A span that is not sampled or has ended does not record.
   if (!span.isRecording()) return
   span.setAttributes({ ...attributes, 'error.type': bounded(error) })
   if (error !== undefined) span.setStatus({ code: SpanStatusCode.ERROR })
@@ -184,14 +184,14 @@ function endSpan (span: Span, attributes: Attributes, error: string | undefined)
 }
 
 /**
- * Reports failed exports in place of the SDK, for which every batch succeeds. The SDK would log a stack and the whole
- * response of the collector, which may contain secret headers of the request. It would not retry the batch.
+ * Reports failed exports and hides them from the SDK. The SDK would not retry the batch. It would log a stack and the
+ * collector's whole response, which may contain secret headers of the request.
  */
 function reportLosses (exporter: SpanExporter, report: (fault: string, spans: number) => void): SpanExporter {
   return {
     export (spans, done) {
       exporter.export(spans, ({ code, error }) => {
-        if (code !== 0) report(faultOf(error), spans.length)
+        if (code !== 0) report(causeOf(error), spans.length)
         done({ code: 0 })
       })
     },
@@ -200,20 +200,20 @@ function reportLosses (exporter: SpanExporter, report: (fault: string, spans: nu
 }
 
 /** Returns a network error code, an HTTP status, or a fixed text of the exporter. */
-function faultOf (error: unknown): string {
+function causeOf (error: unknown): string {
   const { code, message } = error as { code?: string | number, message: string }
   return typeof code === 'number' ? `HTTP ${code}` : code ?? message
 }
 
 /** Forwards warnings of the SDK, such as a malformed variable. Without a listener the SDK logs nothing. */
 function listenToSdk (warn: (message: string) => void): void {
-  const complain = (...texts: unknown[]): void => {
+  const forward = (...texts: unknown[]): void => {
     const message = String(texts.find(text => String(text).includes(' ')))
-    // An exception is JSON with its stack. Quoted texts are responses, and addresses that can contain a password.
+    // The SDK prints an exception as JSON with its stack. Quoted texts are responses, or addresses with a password.
     warn(message.startsWith('{') ? 'an export failed' : message.replace(/['"].*['"]/s, '…'))
   }
   diag.setLogger(
-    { error: complain, warn: complain, info: complain, debug: complain, verbose: complain },
+    { error: forward, warn: forward, info: forward, debug: forward, verbose: forward },
     { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true }
   )
 }

@@ -1,66 +1,68 @@
 /**
- * Where a request stands in a distributed trace (W3C Trace Context). Without an exporter nothing is recorded here: what
- * the caller sent is passed on to COS as it came, so that the trace does not end at this service.
+ * Distributed tracing of requests (W3C Trace Context). Without an exporter no span is recorded. The service then sends
+ * the caller's headers to COS unchanged, so that the trace does not end at this service.
  */
 
-/** A request as its span tells of it. */
+/** The attributes of the span of a request. */
 export interface RequestFields {
   method: string
-  /** Template such as `/buckets/:bucket/inventories/:id`; undefined when no route was found. */
+  /** Template such as `/buckets/:bucket/inventories/:id`; undefined if no route matched. */
   route: string | undefined
-  /** Without the query. */
+  /** Path without the query. */
   path: string
-  /** Where the request comes from, an IP address. */
+  /** IP address of the client. */
   address: string
   requestId: string
-  /** The headers of these names, as they came. */
+  /** The received header of this name, like `tracestate`. */
   traceparent: string | undefined
   tracestate: string | undefined
 }
 
-/** One sending of a call to COS. */
+/** The attributes of the span of an attempt. An attempt sends a call to COS once. */
 export interface AttemptFields {
   /** Name of the operation, such as `PutBucketInventory`. */
   operation: string
   method: string
-  /** Such as `https://examplebucket-1250000000.cos.ap-guangzhou.myqcloud.com`. */
+  /** Scheme and host, such as `https://examplebucket-1250000000.cos.ap-guangzhou.myqcloud.com`. */
   origin: string
   /** Path and query. */
   target: string
-  /** 1 for the first, 2 for the first retry. */
+  /** 1 for the first attempt, 2 for the first retry. */
   number: number
 }
 
 /** The trace context of a request, and the spans of its calls. */
 export interface RequestTrace {
-  /** 32 hex digits; undefined when the caller sent none and nothing is traced here. */
+  /** 32 hex digits; undefined if the caller sent no trace id and no span is recorded. */
   traceId: string | undefined
-  /** Begins an attempt to call COS. */
+  /** Starts the span of an attempt to call COS. */
   startAttempt (attempt: AttemptFields): AttemptTrace
   /**
-   * The request has its answer, or its caller left before (no status). Only the first call counts.
+   * Ends the span of the request. Only the first call has an effect.
    *
-   * @param fields.code that of the problem document, when it is one
+   * @param fields.status undefined if the caller disconnected before the response
+   * @param fields.code code of the problem document, if the response is one
    */
   end (fields: { status: number | undefined, code: string | undefined, caller: string | undefined }): void
 }
 
 /** One attempt within a trace. */
 export interface AttemptTrace {
-  /** What the request to COS carries on: `traceparent` and `tracestate`, or nothing. Not to be signed. */
+  /** Headers of the request to COS: `traceparent` and `tracestate`, or none. They must not be signed. */
   headers: Readonly<Record<string, string>>
   /**
-   * The attempt is over. Only the first call counts.
+   * Ends the span of the attempt. Only the first call has an effect.
    *
-   * @param fields.error what went wrong, as a code or class; an HTTP status of 400 and above is an error without it
+   * @param fields.error code or class of the failure; an HTTP status of 400 or more is an error without it
    */
   end (fields: { status: number | undefined, cosRequestId: string | undefined, error: string | undefined }): void
 }
 
-/** Follows requests. */
+/** Creates the traces of requests. */
 export interface Tracer {
+  /** Starts the span of a request. */
   startRequest (request: RequestFields): RequestTrace
-  /** Sends what is recorded and not yet sent. Always resolves. */
+  /** Sends the recorded spans that were not sent yet. Always resolves. */
   close (): Promise<void>
 }
 
@@ -68,32 +70,31 @@ export interface Tracer {
 export interface TraceContext {
   /** 32 hex digits. */
   traceId: string
-  /** 16 hex digits: the caller's span. */
+  /** 16 hex digits that name the caller's span. */
   spanId: string
   isSampled: boolean
-  /** The headers it came in, unchanged. */
+  /** The received headers, unchanged. */
   headers: Readonly<Record<string, string>>
 }
 
-/** Longer headers are not passed on; a tracestate of up to 512 characters should be (W3C Trace Context, 3.3.1.5). */
+/** The longest header that is passed on. A tracestate of 512 characters should be (W3C Trace Context, 3.3.1.5). */
 const longestHeader = 512
 
-/** Version, trace-id, parent-id, trace-flags, and what a later version may add (W3C Trace Context, 3.2). */
+/** Version, trace-id, parent-id, trace-flags and fields of later versions (W3C Trace Context, 3.2). */
 const traceparentPattern =
   /^((?!ff)[0-9a-f]{2})-((?!0{32})[0-9a-f]{32})-((?!0{16})[0-9a-f]{16})-([0-9a-f]{2})(-[\x21-\x7E]*)?$/
 
-/** A member of the list, or none between two commas (W3C Trace Context, 3.3.1). */
+/** A member of the list. It may be empty (W3C Trace Context, 3.3.1). */
 const memberPattern = /^(?:[a-z0-9][a-z0-9_*/@-]{0,255}=[\x20-\x2B\x2D-\x3C\x3E-\x7E]{0,255}[\x21-\x2B\x2D-\x3C\x3E-\x7E])?$/
 
-/** A list may have this many members (W3C Trace Context, 3.3.1.1). */
+/** The most members of a list (W3C Trace Context, 3.3.1.1). */
 const maxMembers = 32
 
 /**
- * Reads `traceparent` and `tracestate` as W3C Trace Context has them. Of a version above 00 the part that all versions
- * have is read.
+ * Reads `traceparent` and `tracestate` (W3C Trace Context). Additional fields of later versions are ignored.
  *
- * @returns undefined when the traceparent is missing or malformed; a tracestate that is malformed, or longer than 512
- *   characters, is left out
+ * @returns undefined if the traceparent is missing or malformed; a tracestate that is malformed or longer than 512
+ *   characters is omitted
  */
 export function readTraceContext (
   traceparent: string | undefined, tracestate: string | undefined
@@ -122,7 +123,7 @@ export const untraced: RequestTrace = Object.freeze({
   traceId: undefined, startAttempt: () => untracedAttempt, end () {}
 })
 
-/** The tracer of a service without an exporter: it passes on what callers send, unchanged, and makes up nothing. */
+/** Creates the tracer of a service without an exporter. It passes the caller's headers on and records no span. */
 export function createPassingTracer (): Tracer {
   return {
     startRequest ({ traceparent, tracestate }) {

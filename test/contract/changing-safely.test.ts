@@ -139,7 +139,7 @@ t.test('PUT, PATCH and DELETE return 412 and write nothing when a precondition f
   for (const tag of [never, '*']) {
     t.match(await put(configuration, { 'if-match': tag }), failed)
     t.match(await remove({ 'if-match': tag }), failed)
-    t.match(await patch({ call }, 'a', {}, { 'if-match': tag }), { ...failed, json: { detail: /no such configuration/ } })
+    t.match(await patch({ call }, 'a', {}, { 'if-match': tag }), { ...failed, json: { detail: /no configuration with this id/ } })
   }
   t.equal(sentTo(emulator), 'GET GET GET GET GET GET')
   t.match(await patch({ call }, 'a', {}), { status: 404, json: { code: 'InventoryConfigurationNotFoundError' } })
@@ -151,9 +151,9 @@ t.test('PUT, PATCH and DELETE return 412 and write nothing when a precondition f
   t.match(created, { status: 204, headers: { etag: /^".+"$/ } })
   t.equal(sentTo(emulator), 'GET PUT')
   const etag = tagOf(created)
-  t.match(await put(disabled, { 'if-none-match': '*' }), { ...failed, json: { detail: /There is a configuration that If-None-Match names/ } })
+  t.match(await put(disabled, { 'if-none-match': '*' }), { ...failed, json: { detail: /The stored configuration matches If-None-Match/ } })
   t.match(await put(disabled, { 'if-none-match': `${never}, W/${etag}` }), failed)
-  t.match(await put(disabled, { 'if-match': never }), { ...failed, json: { detail: /read it again/ } })
+  t.match(await put(disabled, { 'if-match': never }), { ...failed, json: { detail: /read the configuration again/ } })
   t.match(await put(disabled, { 'if-match': `W/${etag}` }), failed, 'If-Match compares strongly')
   t.match(await put(disabled, { 'if-match': etag, 'if-none-match': etag }), failed)
   t.match(await remove({ 'if-match': never }), failed)

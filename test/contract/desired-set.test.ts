@@ -513,7 +513,7 @@ t.test('changes in flight finish and the others fail with 503 during shutdown', 
     t.equal(status, accept === 'application/json' ? 207 : 200)
     t.strictSame(Created.sort(), idsUpTo(8))
     t.strictSame(Failed.map(({ Id }: { Id: string }) => Id).sort(), idsUpTo(50).slice(8).sort())
-    for (const { problem } of Failed) t.match(problem, { status: 503, code: 'ShuttingDown', detail: /was not begun: send the set again/ })
+    for (const { problem } of Failed) t.match(problem, { status: 503, code: 'ShuttingDown', detail: /Nothing was sent to COS for this change; send the set again/ })
     t.strictSame(sentTo(emulator), [list, ...Array(8).fill(put)])
     t.strictSame(audits().map(({ id, outcome }) => [id, outcome]).sort(), idsUpTo(8).map(id => [id, 'success']))
   }
@@ -606,7 +606,7 @@ t.test('no change of a set begins when only the last of twenty deadlines remains
   const { status, json } = await response.value
   t.equal(status, 207)
   t.strictSame(json.Created, idsUpTo(16), 'a change that has begun keeps its whole deadline')
-  t.match(json.Failed, idsUpTo(30).slice(16).map(Id => ({ Id, problem: { code: 'UpstreamTimeout', detail: /not begun/ } })))
+  t.match(json.Failed, idsUpTo(30).slice(16).map(Id => ({ Id, problem: { code: 'UpstreamTimeout', detail: /passed before this change started/ } })))
   t.equal(json.Failed.length, 14)
   t.equal(audits().length, 16)
   t.strictSame(sentTo(emulator), [list, ...Array(16).fill(put)])

@@ -4,7 +4,7 @@ import type { IncomingHttpHeaders, RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { test } from 'tap'
 import { Agent, request } from 'undici'
-import { deadlinesOfSet } from '../../src/changes/desired-set.ts'
+import { setDeadlineFactor } from '../../src/changes/desired-set.ts'
 import { maxBodyBytes, maxSetBytes } from '../../src/contract/requests.ts'
 import { readConfig } from '../../src/config/config.ts'
 import { problemTable } from '../../src/errors.ts'
@@ -73,7 +73,7 @@ test('deploy/nginx.conf has the body limits and longer timeouts than the service
   for (const name of ['proxy_read_timeout', 'proxy_send_timeout']) {
     t.ok(Number.parseInt(directive(name)[0] ?? '') * 1000 > deadlineMs, name)
   }
-  t.ok(Number.parseInt(directive('proxy_read_timeout')[1] ?? '') * 1000 > deadlinesOfSet * deadlineMs, 'timeout of sets')
+  t.ok(Number.parseInt(directive('proxy_read_timeout')[1] ?? '') * 1000 > setDeadlineFactor * deadlineMs, 'timeout of sets')
 })
 
 test('nginx forwards method, path and headers, and replaces X-Forwarded-For', async t => {

@@ -6,7 +6,7 @@ import { createMetrics } from '../../src/metrics.ts'
 function measuredMetrics () {
   const metrics = createMetrics('1.2.3')
   metrics.started()
-  metrics.answered({ method: 'GET', route: '/', status: 404, code: 'NoSuchBucket', caller: 'billing', seconds: 1 })
+  metrics.finished({ method: 'GET', route: '/', status: 404, code: 'NoSuchBucket', caller: 'billing', seconds: 1 })
   metrics.attempted('GetBucketInventory', { class: 'ok', code: '' }, 1)
   metrics.called('GetBucketInventory', 'ok', 1)
   metrics.retried('GetBucketInventory', 'timeout')
@@ -19,7 +19,7 @@ function measuredMetrics () {
     connections: () => ({ open: 1, busy: 1 }),
     backlog: () => ({ waiting: 1, unsentBytes: 1 }),
     credentialsExpireAt: () => 1,
-    credentialsFault: () => undefined,
+    credentialsError: () => undefined,
     skewMs: () => 1,
     redisUp: () => true,
     droppedLogLines: () => 1

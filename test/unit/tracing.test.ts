@@ -448,7 +448,7 @@ t.test('tracer with a failing collector', async t => {
     trace.startAttempt(attempt()).end(success)
     trace.end(responded)
     await tracer.close()
-    t.match(lines, [{ level: 40, msg: 'traces: the collector did not take spans', fault: 'ECONNREFUSED', spans: 2 }])
+    t.match(lines, [{ level: 40, msg: 'span export failed, dropping the spans', fault: 'ECONNREFUSED', spans: 2 }])
     t.equal(lines.length, 1)
   })
 
@@ -495,7 +495,7 @@ t.test('tracer with a failing collector', async t => {
     t.ok(tookMs > 1900 && tookMs < 10_000, `${tookMs} ms`)
     const batches = collector.exports.map(({ body }) => JSON.stringify(body).split('"spanId"').length - 1)
     t.strictSame(batches, [5, 5, 5], 'spans in flight and in the queue; other spans were dropped')
-    t.match(lines.at(-1), { level: 40, msg: 'traces: the collector did not take the last spans in time' })
+    t.match(lines.at(-1), { level: 40, msg: 'span export at shutdown timed out' })
     tracer.startRequest(request()).end(responded)
     t.equal(lines.length, 1, 'no log line for spans after close')
   })
@@ -508,7 +508,7 @@ t.test('tracer with a failing collector', async t => {
     await collector.taken(4)
     tracer.startRequest(request()).end(responded)
     await tracer.close()
-    t.match(lines, [{ level: 40, msg: 'traces: Dropped 6 spans because maxQueueSize reached' }])
+    t.match(lines, [{ level: 40, msg: 'OpenTelemetry SDK warning', warning: 'Dropped 6 spans because maxQueueSize reached' }])
     t.strictSame([lines.length, collector.spans.length], [1, 5])
   })
 
@@ -520,7 +520,7 @@ t.test('tracer with a failing collector', async t => {
     collector.answer = 'hang'
     tracer.startRequest(request()).end(responded)
     await tracing.logged(1)
-    t.match(lines, [{ level: 40, msg: 'traces: an export failed' }])
+    t.match(lines, [{ level: 40, msg: 'OpenTelemetry SDK warning', warning: 'an export failed' }])
     collector.answer = undefined
     tracer.startRequest(request()).end(responded)
     await collector.taken(1)
@@ -534,7 +534,7 @@ t.test('tracer with a failing collector', async t => {
     collector.answer = { status: 200, body: '<html>' }
     tracer.startRequest(request()).end(responded)
     await tracer.close()
-    t.match(lines, [{ level: 40, msg: /^traces: Failed to parse trace export response/ }])
+    t.match(lines, [{ level: 40, msg: 'OpenTelemetry SDK warning', warning: /^Failed to parse trace export response/ }])
     t.equal(lines.length, 1)
   })
 
@@ -543,7 +543,7 @@ t.test('tracer with a failing collector', async t => {
       OTEL_EXPORTER_OTLP_TIMEOUT: 'soon', OTEL_TRACES_SAMPLER: 'sometimes', OTEL_BSP_SCHEDULE_DELAY: 'later'
     })
     await tracer.close()
-    const messages = lines.map(({ msg }) => String(msg))
+    const messages = lines.map(({ warning }) => String(warning))
     for (const name of ['OTEL_EXPORTER_OTLP_TIMEOUT', 'OTEL_TRACES_SAMPLER', 'OTEL_BSP_SCHEDULE_DELAY']) {
       t.ok(messages.some(line => line.includes(name)), name)
     }
@@ -565,7 +565,7 @@ t.test('tracer with a failing collector', async t => {
     echoing.collector.answer = { status: 200, body: key }
     echoing.tracer.startRequest(request()).end(responded)
     await echoing.tracer.close()
-    t.match(echoing.lines, [{ msg: /^traces: Failed to parse/ }])
+    t.match(echoing.lines, [{ warning: /^Failed to parse/ }])
     t.notOk(JSON.stringify(echoing.lines).includes(key.slice(0, 6)), 'no beginning of the key either')
 
     const unusable = await startTracing(t, { OTEL_EXPORTER_OTLP_HEADERS: `authorization=Bearer%20${key}%0A` })
@@ -576,7 +576,7 @@ t.test('tracer with a failing collector', async t => {
     const nowhere = await startTracing(t, { ...headers, OTEL_EXPORTER_OTLP_ENDPOINT: `http://it's:${password}@ho st:1` })
     await nowhere.tracer.close()
     t.ok(nowhere.lines.length > 0)
-    t.ok(nowhere.lines.every(({ msg }) => /^traces: Configuration: .*…/.test(String(msg))))
+    t.ok(nowhere.lines.every(({ warning }) => /^Configuration: .*…/.test(String(warning))))
   })
 })
 
