@@ -5,7 +5,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { apply as mergePatch } from 'tiny-merge-patch'
 import { InventoryConfigurationSchema } from '../../src/contract/inventory.ts'
-import { fromConfigurationXml, normalise, toChangedXml, toConfigurationXml } from '../../src/cos/xml/inventory-xml.ts'
+import { fromConfigurationXml, normalize, toChangedXml, toConfigurationXml } from '../../src/cos/xml/inventory-xml.ts'
 import { meaningOf } from '../../src/cos/xml/json.ts'
 import { configurationExtent, parseText, XmlError } from '../../src/cos/xml/parser.ts'
 import type { XmlElement } from '../../src/cos/xml/parser.ts'
@@ -75,7 +75,7 @@ t.test('toChangedXml changes only the elements of the patched member', async t =
       const patched = mergePatch(before, patch) as object
       let after
       try {
-        after = normalise('a', patched)
+        after = normalize('a', patched)
       } catch (error) {
         assert.ok(error instanceof XmlError)
         return

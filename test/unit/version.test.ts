@@ -5,7 +5,7 @@ import { apply as mergePatch } from 'tiny-merge-patch'
 import { differencesOf, escapePointer } from '../../src/changes/differences.ts'
 import { etagOf, failedPrecondition, meaningOf } from '../../src/changes/version.ts'
 import type { Preconditions } from '../../src/changes/version.ts'
-import { fromConfigurationXml, normalise, toConfigurationXml } from '../../src/cos/xml/inventory-xml.ts'
+import { fromConfigurationXml, normalize, toConfigurationXml } from '../../src/cos/xml/inventory-xml.ts'
 
 const numRuns = 400
 const read = (xml: string) => fromConfigurationXml(xml)
@@ -345,7 +345,7 @@ const inputs = withNew(fc.record({
   }, { noNullPrototype: true }))
 }, { noNullPrototype: true, requiredKeys: ['IsEnabled', 'IncludedObjectVersions', 'Schedule', 'Destination'] }))
 
-t.test('normalise returns the configuration that is read back from its XML', async t => {
+t.test('normalize returns the configuration that is read back from its XML', async t => {
   t.doesNotThrow(() => {
     fc.assert(fc.property(inputs, input => {
       const before = structuredClone(input)
@@ -354,12 +354,12 @@ t.test('normalise returns the configuration that is read back from its XML', asy
         stored = read(toConfigurationXml('daily-report', input))
       } catch (error) {
         assert.equal((error as Error).name, 'XmlError')
-        assert.throws(() => normalise('daily-report', input), { code: 'ValidationFailed' })
+        assert.throws(() => normalize('daily-report', input), { code: 'ValidationFailed' })
         return
       }
-      assert.deepEqual(normalise('daily-report', input), stored)
-      assert.equal(etagOf(normalise('daily-report', input)), etagOf(stored))
-      assert.deepEqual(normalise('daily-report', stored), stored, 'a configuration that was read is already normal')
+      assert.deepEqual(normalize('daily-report', input), stored)
+      assert.equal(etagOf(normalize('daily-report', input)), etagOf(stored))
+      assert.deepEqual(normalize('daily-report', stored), stored, 'a configuration that was read is already normal')
       assert.deepEqual(input, before)
     }), { numRuns: 2 * numRuns })
   })

@@ -79,13 +79,13 @@ export function toConfigurationXml (id: string, input: object): string {
  * @param input a body that passed validation
  * @param xml the stored configuration
  * @throws {XmlError} when the XML is not an InventoryConfiguration
- * @throws {ServiceError} as {@link normalise} does
+ * @throws {ServiceError} as {@link normalize} does
  */
 export function toChangedXml (id: string, input: object, xml: string): string {
   const root = rootOf(xml)
   // New elements would not be in the namespace of the root.
   if (root.qualifiedName !== root.name) return toConfigurationXml(id, input)
-  const next = normalise(id, input) as unknown as JsonObject
+  const next = normalize(id, input) as unknown as JsonObject
   return rewriteElement(root, inventoryConfiguration, mapMembers(next, changesToStored(root)))
 }
 
@@ -96,7 +96,7 @@ export function toChangedXml (id: string, input: object, xml: string): string {
  * @param input a body that passed validation
  * @throws {ServiceError} ValidationFailed when unknown members give an element a second value
  */
-export function normalise (id: string, input: object): InventoryConfiguration {
+export function normalize (id: string, input: object): InventoryConfiguration {
   try {
     return fromWire(asRead(mapMembers(named(id, input), changesToWire), inventoryConfiguration))
   } catch (error) {
