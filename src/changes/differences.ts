@@ -1,4 +1,4 @@
-import { meaningOf } from './version.ts'
+import { canonicalForm } from './version.ts'
 
 /** One value that differs: its place (RFC 6901), and the value before and after the change, if any. */
 export interface Difference {
@@ -13,7 +13,7 @@ export function differencesOf (from: unknown, to: unknown, pointer = ''): Differ
     const names = new Set([...Object.keys(from), ...Object.keys(to)])
     return [...names].flatMap(name => differencesOf(own(from, name), own(to, name), `${pointer}/${escapePointer(name)}`))
   }
-  if (from !== undefined && to !== undefined && meaningOf(from) === meaningOf(to)) return []
+  if (from !== undefined && to !== undefined && canonicalForm(from) === canonicalForm(to)) return []
   return [{ pointer, ...from !== undefined && { from }, ...to !== undefined && { to } }]
 }
 

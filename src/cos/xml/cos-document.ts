@@ -7,7 +7,7 @@ import { nextIteration } from '../../concurrency/event-loop.ts'
 import { canceled } from '../upstream-error.ts'
 import { fromConfigurationXml, fromListXml } from './inventory-xml.ts'
 import type { StoredConfiguration, StoredPage } from './inventory-xml.ts'
-import { meaningOf } from './json.ts'
+import { canonicalForm } from './json.ts'
 import { decodeUtf8 } from './parser.ts'
 
 /** A configuration that COS stores, and values computed from its XML alone. */
@@ -137,5 +137,5 @@ function frozen<T> (value: T): T {
  * @param configuration as GET returns it
  */
 export function etagOf (configuration: InventoryConfiguration): string {
-  return `"${hash('sha256', meaningOf(configuration), 'base64url')}"`
+  return `"${hash('sha256', canonicalForm(configuration), 'base64url')}"`
 }
