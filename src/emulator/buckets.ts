@@ -1,4 +1,4 @@
-import type { Reply } from './answer.ts'
+import type { Reply } from './response.ts'
 import { CosError } from './cos-error.ts'
 import { escapeXml } from './xml.ts'
 

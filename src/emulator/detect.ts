@@ -47,8 +47,8 @@ export function detectOperation (
   return operation === 'GetBucketInventory' && !hasId ? 'ListBucketInventory' : operation
 }
 
-/** The refusal of an 'Unknown' operation; it names what was asked for. */
-export function refuseUnknown (
+/** The rejection of an 'Unknown' operation; it names what was asked for. */
+export function rejectUnknown (
   addressee: Addressee, method: string, path: string, parameters: Parameter[]
 ): CosError {
   if (addressee.kind === 'service') {

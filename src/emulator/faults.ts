@@ -48,10 +48,10 @@ export interface FaultyRequest { operation: string, bucket: string | undefined, 
 export interface QueuedFault { id: string, fault: Fault, remaining: number }
 
 /** A fault that changes the answer or what becomes of it. */
-export type AnswerFault = Exclude<Fault, LatencyFault>
+export type ResponseFault = Exclude<Fault, LatencyFault>
 
 /** What a request meets: the delays before it is looked at, in all, and what goes wrong with its answer. */
-export interface MetFaults { latencyMs: number, fault?: AnswerFault }
+export interface MetFaults { latencyMs: number, fault?: ResponseFault }
 
 export interface FaultQueue {
   /**

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import type { Reply } from './answer.ts'
+import type { Reply } from './response.ts'
 import { CosError } from './cos-error.ts'
 import { readOneTimeInventory, readPeriodicInventory } from './inventory-document.ts'
 import { toPage } from './paging.ts'

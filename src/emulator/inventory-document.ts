@@ -146,6 +146,6 @@ function textAt (element: XmlElement, ...path: string[]): string | undefined {
   return elementsAt(element, ...path)[0]?.text
 }
 
-function unfit (fault: string): CosError {
-  return new CosError('MalformedXML', `The XML you provided does not fit the schema: ${fault}.`)
+function unfit (issue: string): CosError {
+  return new CosError('MalformedXML', `The XML you provided does not fit the schema: ${issue}.`)
 }

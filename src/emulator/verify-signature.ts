@@ -178,6 +178,6 @@ function percentEncode (text: string): string {
     .replace(/[!'()*]/g, character => '%' + character.charCodeAt(0).toString(16).toUpperCase())
 }
 
-function malformed (fault: string): CosError {
-  return new CosError('InvalidArgument', `The signature is malformed: ${fault}.`)
+function malformed (issue: string): CosError {
+  return new CosError('InvalidArgument', `The signature is malformed: ${issue}.`)
 }

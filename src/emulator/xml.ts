@@ -134,6 +134,6 @@ function decodeReference (_match: string, name?: string, decimal?: string, hexad
   return character
 }
 
-function malformed (fault: string): CosError {
-  return new CosError('MalformedXML', `The XML you provided was not well-formed: ${fault}.`)
+function malformed (issue: string): CosError {
+  return new CosError('MalformedXML', `The XML you provided was not well-formed: ${issue}.`)
 }

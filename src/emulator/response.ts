@@ -17,10 +17,10 @@ export interface Reply {
 }
 
 /** What an error document says; a CosError is one. */
-export interface Refusal { status: number, code: string, message: string, details?: Record<string, string> }
+export interface Rejection { status: number, code: string, message: string, details?: Record<string, string> }
 
 /** An answer as it goes over the wire. */
-export interface Answer {
+export interface CosResponse {
   status: number
   headers: Record<string, string>
   body: Buffer
@@ -32,7 +32,7 @@ export interface Answer {
  * The answer for a reply, with the headers COS gives to every answer (COS document 7729). Its document has no XML
  * declaration: the SDK for C, tested against COS, reads nothing when there is one.
  */
-export function toAnswer ({ status, body, headers }: Reply, nowMs: number): Answer {
+export function toResponse ({ status, body, headers }: Reply, nowMs: number): CosResponse {
   const bytes = Buffer.from(body ?? '')
   const entity = { 'Content-Type': 'application/xml', 'Content-Length': String(bytes.length) }
   return {
@@ -49,21 +49,21 @@ export function toAnswer ({ status, body, headers }: Reply, nowMs: number): Answ
 }
 
 /**
- * The answer for a refusal: the error document of COS (document 7730), its tabs and single quotes included.
+ * The answer for a rejection: the error document of COS (document 7730), its tabs and single quotes included.
  * @param resource host and path of the request, without scheme
  */
-export function toErrorAnswer (refusal: Refusal, resource: string, nowMs: number): Answer {
-  const { status, code, message, details } = refusal
+export function toErrorResponse (rejection: Rejection, resource: string, nowMs: number): CosResponse {
+  const { status, code, message, details } = rejection
   const ids = { RequestId: makeId(nowMs), TraceId: makeId(nowMs) }
   const elements = { Code: code, Message: message, ...details, Resource: resource, ...ids }
   const lines = Object.entries(elements)
     .map(([name, text]) => `\t<${name}>${escapeXml(text.replace(notInXml, '?'))}</${name}>\n`)
   const headers = { 'x-cos-request-id': ids.RequestId, 'x-cos-trace-id': ids.TraceId }
-  return toAnswer({ status, body: `${prolog}<Error>\n${lines.join('')}</Error>\n`, headers }, nowMs)
+  return toResponse({ status, body: `${prolog}<Error>\n${lines.join('')}</Error>\n`, headers }, nowMs)
 }
 
 /** Status line and headers of an answer as bytes, for an answer that ends its connection. */
-export function toClosingHead ({ status, headers }: Answer): Buffer {
+export function toClosingHead ({ status, headers }: CosResponse): Buffer {
   const lines = Object.entries({ ...headers, Connection: 'close' })
     .map(([name, value]) => `${name}: ${value}\r\n`)
   return Buffer.from(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}\r\n`)
