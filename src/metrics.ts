@@ -1,6 +1,6 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { CallObserver } from './cos/client/call-observer.ts'
-import type { Occupation, ShedReason } from './cos/client/concurrency-limiter.ts'
+import type { Occupation, RejectionReason } from './cos/client/concurrency-limiter.ts'
 import type { Connections as CosConnections } from './cos/client/transport.ts'
 import { problemTable } from './errors.ts'
 import type { ClosingReason } from './http/connections/connection-limits.ts'
@@ -38,7 +38,7 @@ export interface Readings {
 export interface Metrics extends CallObserver {
   started (): void
   answered (request: AnsweredRequest): void
-  shed (reason: ShedReason): void
+  shed (reason: RejectionReason): void
   /** A connection of a client was closed before its responses were sent. */
   connectionClosed (reason: ClosingReason): void
   /** Adds values that are read at each scrape. */

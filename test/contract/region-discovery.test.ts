@@ -45,7 +45,7 @@ async function startList (
   const keys = { secretId, secretKey: new Secret(secretKey), token: new Secret(token) }
   const bounds = { maxConcurrency, maxPerHost, queueLimit, maxWaitMs }
   const attempts = createAttempts(cos, {
-    limiter: createConcurrencyLimiter(bounds, { now: Date.now, shed: observer.shed }),
+    limiter: createConcurrencyLimiter(bounds, { now: Date.now, onRejection: observer.shed }),
     budget: createRetryBudget(Date.now),
     clock,
     credentials: { get: async () => keys, renew: async () => undefined },

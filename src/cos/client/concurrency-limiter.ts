@@ -5,7 +5,7 @@ import { createCompartments, isOpen, recordEnd } from './compartments.ts'
 import type { CallEnd, Host as HostOf, Place } from './compartments.ts'
 
 /** Why a call was rejected: the queue is full, the call waited too long, or its host is unresponsive. */
-export type ShedReason = 'queue_full' | 'waited' | 'silent_host'
+export type RejectionReason = 'queue_full' | 'waited' | 'silent_host'
 
 /** The right to make one call. */
 export interface Permit {
@@ -45,10 +45,10 @@ interface Limits {
 interface Dependencies {
   /** Monotonic clock, in milliseconds. */
   now: () => number
-  shed: (reason: ShedReason) => void
+  onRejection: (reason: RejectionReason) => void
 }
 
-type Host = HostOf<Permit, ShedReason>
+type Host = HostOf<Permit, RejectionReason>
 
 /** Counts the calls that wait, and keeps their hosts in round-robin order. */
 class WaitingCalls {
@@ -86,11 +86,11 @@ class WaitingCalls {
  * meanwhile. One call at a time then probes it, and the others wait for the result.
  */
 export function createConcurrencyLimiter (
-  { maxConcurrency, maxPerHost, queueLimit, maxWaitMs }: Limits, { now, shed }: Dependencies
+  { maxConcurrency, maxPerHost, queueLimit, maxWaitMs }: Limits, { now, onRejection }: Dependencies
 ): ConcurrencyLimiter {
   const waiting = new WaitingCalls()
   let inFlight = 0
-  const { hostOf, unresponsiveHosts } = createCompartments<Permit, ShedReason>({
+  const { hostOf, unresponsiveHosts } = createCompartments<Permit, RejectionReason>({
     maxConcurrency,
     maxPerHost,
     createQueue: host => createAbortableQueue({
@@ -118,8 +118,8 @@ export function createConcurrencyLimiter (
     }
   }
 
-  function rejected (reason: ShedReason, { name }: Host): UpstreamError {
-    shed(reason)
+  function rejected (reason: RejectionReason, { name }: Host): UpstreamError {
+    onRejection(reason)
     return overloaded(reason, name)
   }
 
@@ -140,7 +140,7 @@ export function createConcurrencyLimiter (
   }
 }
 
-function overloaded (reason: ShedReason, host: string): UpstreamError {
+function overloaded (reason: RejectionReason, host: string): UpstreamError {
   const event = {
     queue_full: 'The queue of calls to COS is full.',
     waited: `The call to ${host} waited too long for a permit.`,
