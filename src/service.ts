@@ -119,7 +119,7 @@ async function assemble (config: Config, logger: Logger, outputs: Outputs) {
     rateLimits: { perMinute, byAddress: config.auth === 'none', redis },
     readOnly: config.readOnly,
     regions: cos.regions,
-    fault: () => cos.credentials.fault(),
+    fault: () => cos.credentials.unavailableReason(),
     tls,
     tracer,
     trustedProxies: config.trustedProxies,
@@ -186,7 +186,7 @@ function readingsOf (
     connections: transport.connections,
     backlog: () => connections.backlog(),
     credentialsExpireAt: credentials.expiresAt,
-    credentialsFault: credentials.fault,
+    credentialsFault: credentials.unavailableReason,
     skewMs: clock.skewMs,
     redisUp: redis?.isUp,
     droppedLogLines: () => stdout.droppedLines() + stderr.droppedLines()

@@ -84,7 +84,7 @@ export class CredentialLoader {
   }
 
   /** Returns why there are no valid credentials, without secrets; undefined while there are. */
-  fault (): string | undefined {
+  unavailableReason (): string | undefined {
     if (this.valid() !== undefined) return undefined
     if (this.failure !== undefined) return this.failure.cause
     return this.#current === undefined ? 'no credentials have been loaded yet' : 'the credentials have expired'

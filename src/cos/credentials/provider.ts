@@ -32,10 +32,10 @@ export interface CredentialProvider {
    */
   reload (): Promise<void>
   /** Returns why there are no valid credentials, without secrets; undefined while there are. */
-  fault (): string | undefined
+  unavailableReason (): string | undefined
   /** Returns when the present ones expire, in milliseconds since 1970; undefined when they do not or there are none. */
   expiresAt (): number | undefined
-  /** Starts the first load. Never throws: {@link fault} returns the result. */
+  /** Starts the first load. Never throws: {@link unavailableReason} returns the result. */
   start (): Promise<void>
   /** Ends all refreshing. */
   close (): void
@@ -57,7 +57,7 @@ export function createCredentialProvider (
       if (loader.loading !== undefined || !isBackingOff) await loader.loadBy(deadlineAt)
       const loaded = loader.valid()
       if (loaded !== undefined) return loaded
-      throw new UpstreamError('UpstreamCredentialsUnavailable', `There are no valid credentials for COS: ${loader.fault()}.`, {
+      throw new UpstreamError('UpstreamCredentialsUnavailable', `There are no valid credentials for COS: ${loader.unavailableReason()}.`, {
         class: 'credentials',
         wasSent: false,
         retryAfterSeconds: Math.max(1, Math.ceil(((loader.failure?.retryAt ?? 0) - steadyNow()) / 1000))
@@ -88,7 +88,7 @@ export function createCredentialProvider (
       if (failure !== undefined) throw new CredentialSourceError(failure.cause)
     },
 
-    fault: () => loader.fault(),
+    unavailableReason: () => loader.unavailableReason(),
     expiresAt: () => loader.expiresAt(),
     start: () => loader.load(),
     close: () => { loader.close() }
