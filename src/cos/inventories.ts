@@ -182,7 +182,7 @@ function toXml (id: string, input: object, stored?: string): string {
   const xml = xmlOf(id, input, stored)
   const detail = sizeErrorOf(xml)
   if (detail === undefined) return xml
-  throw new ServiceError('ValidationFailed', 'The configuration is too large. Nothing was sent to COS.',
+  throw new ServiceError('ValidationFailed', 'The configuration is too large. Nothing was sent to COS; shorten it.',
     { errors: [{ in: 'body', pointer: '', detail }] })
 }
 

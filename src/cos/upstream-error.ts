@@ -13,6 +13,9 @@ export type FailureClass = 'caller' | 'credentials' | 'throttled' | 'server' | '
  */
 export type Remedy = 'none' | 'retry' | 'retry-once' | 'refresh-credentials' | 'correct-clock'
 
+/** Ends the detail of an error that a retry may fix. */
+export const retryAdvice = 'Retry; if it persists, contact the operator.'
+
 interface UpstreamErrorOptions extends ServiceErrorOptions {
   class: FailureClass
   remedy?: Remedy

@@ -140,7 +140,7 @@ test('failed load rejects all waiting calls and is retried after the back-off', 
   const unavailable = {
     code: 'UpstreamCredentialsUnavailable',
     status: 503,
-    detail: 'There are no valid credentials for COS: sts answered 500.',
+    detail: 'There are no valid credentials for COS: sts answered 500. Retry; if it persists, contact the operator.',
     retryAfterSeconds: 1
   }
   t.match(await waiting, [{ status: 'rejected', reason: unavailable }, { reason: unavailable }, { status: 'fulfilled' }])
@@ -171,7 +171,7 @@ test('get rejects at its deadline while the load continues', async t => {
   const { provider, loads, give, pass } = bench()
   const unavailable = {
     code: 'UpstreamCredentialsUnavailable',
-    detail: 'There are no valid credentials for COS: no credentials have been loaded yet.',
+    detail: 'There are no valid credentials for COS: no credentials have been loaded yet. Retry; if it persists, contact the operator.',
     retryAfterSeconds: 1
   }
   const patient = provider.get(startAt + 100 * dayMs)

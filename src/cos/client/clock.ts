@@ -47,7 +47,7 @@ export function createCosClock ({ now, steadyNow, log }: Dependencies): CosClock
     correct (cosTime, offsetThenMs) {
       if (cosTime !== undefined && Math.abs(cosTime - cosNow()) > toleranceMs) {
         correctedOffsetMs = cosTime - steadyNow()
-        log.warn({ skewMs: skewMs() }, 'the clock of this machine is not that of COS: requests are signed by the time of COS from now on')
+        log.warn({ skewMs: skewMs() }, 'clock skew detected, signing with COS time')
       }
       return Math.abs(offsetMs() - offsetThenMs) > toleranceMs
     }

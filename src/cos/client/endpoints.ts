@@ -41,7 +41,7 @@ export function serviceTarget (marker?: string): string {
  */
 export function assertInventoryTarget (target: string): void {
   if (!/^\/\?inventory(&(id|continuation-token)=[A-Za-z0-9._~%-]+)?$/.test(target)) {
-    throw new Error('refused to send a request that is not an inventory call')
+    throw new Error('request not sent: it is not an inventory call')
   }
 }
 
@@ -57,7 +57,7 @@ export function assertAllowed (
   if (host !== serviceHost) {
     assertInventoryTarget(target)
   } else if (method !== 'GET' || !/^\/\?max-keys=2000(&marker=[A-Za-z0-9._~%-]+)?$/.test(target)) {
-    throw new Error('refused to send a request to the host of GET Service that is not GET Service')
+    throw new Error('request not sent: the host of GET Service receives only GET Service')
   }
 }
 
@@ -84,8 +84,8 @@ export function createAddressBook (config: Config['cos']) {
   return (bucket: string, requestedRegion: string | undefined): Address => {
     const region = regionOf(config, bucket, requestedRegion)
     if (region === undefined) {
-      const detail = `No region is known for ${bucket}: give the query parameter region, ` +
-        'or have the operator set COS_BUCKET_REGIONS or COS_REGION.'
+      const detail = `No region is known for ${bucket}. Set the query parameter region, ` +
+        'or ask the operator to set COS_BUCKET_REGIONS or COS_REGION.'
       throw new ServiceError('ValidationFailed', detail, { errors: [{ in: 'query', pointer: '/region', detail }] })
     }
     return toAddress(config.scheme, config.endpoint.replace('{bucket}', bucket).replaceAll('{region}', region))

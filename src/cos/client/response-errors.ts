@@ -7,7 +7,7 @@ import type { CosContext } from '../../errors.ts'
 import { isErrorDocument, readError } from './error-document.ts'
 import type { CosResponse } from './messages.ts'
 import { cosContext, cosTime, retryAfterMs } from './response-headers.ts'
-import { UpstreamError } from '../upstream-error.ts'
+import { retryAdvice, UpstreamError } from '../upstream-error.ts'
 import type { Remedy } from '../upstream-error.ts'
 
 /** COS returns these statuses because of the caller's request. They are passed on. */
@@ -90,11 +90,11 @@ export function toUpstreamError (received: CosResponse): UpstreamError {
     const remedy = says(keyRejection, keyRejectionMessage)
       ? 'refresh-credentials'
       : says(timeRejection, timeRejectionMessage) ? 'correct-clock' : 'none'
-    return new UpstreamError('UpstreamCredentialsRejected', 'COS does not accept the credentials, the signature or the ' +
-      'clock of this service. This is for its operator to mend; the request itself may be right.',
+    return new UpstreamError('UpstreamCredentialsRejected', 'COS rejected the credentials, the signature or the clock ' +
+      'of this service. Contact the operator; the request itself may be valid.',
     { class: 'credentials', remedy, cosTime: cosTime(response, cos), cos, cosCode: code })
   }
-  const said = error.message === '' ? `COS answered ${code}.` : `COS answered ${code}: ${error.message.replace(/\.?$/, '.')}`
+  const said = error.message === '' ? `COS returned ${code}.` : `COS returned ${code}: ${error.message.replace(/\.?$/, '.')}`
   return rejection(response, code, said, cos)
 }
 
@@ -104,7 +104,7 @@ function rejection (response: CosResponse, code: string, said: string, cos: CosC
   if (code === 'SlowDown' || status === 429 || status === 503) {
     const waitMs = retryAfterMs(response)
     const retryAfterSeconds = Math.max(1, Math.ceil((waitMs ?? 0) / 1000))
-    const detail = `${said} Try again in ${retryAfterSeconds} s or later.`
+    const detail = `${said} Retry after ${retryAfterSeconds} s.`
     return new UpstreamError({ code, status: 503, title: 'Service Unavailable' }, detail,
       { class: 'throttled', remedy, waitMs, cos, retryAfterSeconds })
   }
@@ -112,24 +112,25 @@ function rejection (response: CosResponse, code: string, said: string, cos: CosC
   if (title !== undefined) {
     return new UpstreamError({ code, status, title }, `${said}${advice.get(code) ?? ''}`, { class: 'caller', remedy, cos })
   }
-  return new UpstreamError({ code, status: 502, title: 'Bad Gateway' }, said,
+  return new UpstreamError({ code, status: 502, title: 'Bad Gateway' }, `${said} ${status >= 500 ? retryAdvice : 'Contact the operator.'}`,
     { class: status >= 500 ? 'server' : 'caller', remedy, waitMs: retryAfterMs(response), cos })
 }
 
+/** What the caller can do, by the code of COS. */
 const advice: ReadonlyMap<string, string> = new Map([
-  ['NoSuchBucket', ' The bucket does not exist, or it is in another region: check the query parameter region.'],
-  ['InventoryFull', ' A bucket holds at most 1,000 configurations: delete one first.'],
-  ['TooManyConfigurations', ' A bucket holds at most 1,000 configurations: delete one first.'],
-  ['AccessDenied', ' The credentials of this service may not do this to this bucket.'],
-  ['DuplicateInventoryId', ' The id of a one-time job may not repeat within a day, nor equal that of a configuration. ' +
-    'Either the id was used before, or an earlier request of yours for this job got through although its answer was lost: ' +
-    'then the job is running, and its report is what tells. If you have sent this for the first time, take another id.']
+  ['NoSuchBucket', ' The bucket does not exist, or it is in another region. Check the query parameter region.'],
+  ['InventoryFull', ' A bucket can have at most 1,000 configurations. Delete one, then retry.'],
+  ['TooManyConfigurations', ' A bucket can have at most 1,000 configurations. Delete one, then retry.'],
+  ['AccessDenied', ' The credentials of this service lack a permission on this bucket. Ask the operator to grant it.'],
+  ['DuplicateInventoryId', ' The id of a one-time job must be unique within a day, and differ from the ids of ' +
+    'configurations. If an earlier request for this job had no response, the job may be running; wait for its report. ' +
+    'Otherwise use another id.']
 ])
 
 /** The response may be truncated, or come from a gateway. */
 function undocumented (status: number, cos: CosContext): UpstreamError {
   return new UpstreamError('UpstreamInvalidResponse',
-    `COS returned status ${status}, which does not belong to this operation. Retry; if it persists, contact the operator.`,
+    `COS returned status ${status}, which does not belong to this operation. ${retryAdvice}`,
     { class: 'invalid', remedy: 'retry', cos })
 }
 
@@ -137,10 +138,10 @@ function codeless (response: CosResponse, cos: CosContext): UpstreamError {
   const { status } = response
   const code = codelessCodes.get(status)
   if (cos.requestId !== undefined && code !== undefined) {
-    return rejection(response, code, `COS answered ${status} without saying why.`, cos)
+    return rejection(response, code, `COS returned ${status} without an error code.`, cos)
   }
   return new UpstreamError('UpstreamInvalidResponse',
-    `The answer (status ${status}) is not one of COS: a gateway in between may have spoken.`, {
+    `The response (status ${status}) is not one of COS; a gateway may have sent it. ${retryAdvice}`, {
       class: 'invalid',
       remedy: transient.has(status) ? 'retry' : 'none',
       waitMs: retryAfterMs(response),

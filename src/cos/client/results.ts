@@ -1,5 +1,5 @@
 import type { CosContext } from '../../errors.ts'
-import { UpstreamError } from '../upstream-error.ts'
+import { retryAdvice, UpstreamError } from '../upstream-error.ts'
 import type { Read } from './attempt.ts'
 import type { CosResponse } from './messages.ts'
 import { cosContext } from './response-headers.ts'
@@ -21,7 +21,7 @@ export function reading<T> (parse: (body: Uint8Array) => T | Promise<T>): Read<O
       return { value: await parse(response.body), cos }
     } catch (error) {
       if (error instanceof UpstreamError) throw error
-      throw invalidResponse('COS returned a malformed or unexpected XML document. Retry; if it persists, contact the operator.',
+      throw invalidResponse(`COS returned a malformed or unexpected XML document. ${retryAdvice}`,
         { cause: error, cos })
     }
   }

@@ -172,7 +172,7 @@ function createRetryPreparation (
     const { operation, call } = cosCall
     const { failure, number } = failed
     observer.retried(operation, failure.class)
-    call.log.debug({ operation, attempt: number, after: failure.cosCode ?? failure.code, delayMs }, 'trying COS again')
+    call.log.debug({ operation, attempt: number, after: failure.cosCode ?? failure.code, delayMs }, 'retrying call to COS')
     return delayMs
   }
 }
@@ -192,8 +192,9 @@ function recordFailure (progress: Progress, failure: UpstreamError, { method }: 
 function concluded (failure: UpstreamError, { method }: CosCall, { inDoubt }: Progress): UpstreamError {
   if (!inDoubt) return failure
   const doubt = method === 'POST'
-    ? 'Whether COS has taken the job is not known. Sent again, DuplicateInventoryId means that it has, unless the id was used before.'
-    : 'Whether the change was made is not known: read the configuration, or send the same request again.'
+    ? 'The outcome is not known. Send the same request again. DuplicateInventoryId then means that COS started the job, ' +
+      'unless the id was used before.'
+    : 'The outcome is not known. Read the configuration, or send the same request again.'
   return new UpstreamError(failure, `${failure.detail} ${doubt}`,
     { ...failure, cause: failure.cause, mayHaveTakenEffect: true })
 }

@@ -1,5 +1,5 @@
 import { ProxyError } from '../../outbound/proxied-agent.ts'
-import { canceled, UpstreamError } from '../upstream-error.ts'
+import { canceled, retryAdvice, UpstreamError } from '../upstream-error.ts'
 import { canceledByCaller, timedOut, tooLarge } from './exchange.ts'
 import type { BrokenExchange } from './exchange.ts'
 import type { CosRequest } from './messages.ts'
@@ -32,25 +32,25 @@ export function toTransportError (
   const unreachable = (hint: string, remedy: 'none' | 'retry') =>
     new UpstreamError('UpstreamUnreachable', `COS cannot be reached: ${hint}`,
       { class: 'unreachable', remedy, cause, wasSent })
-  if (cause === tooLarge) return invalid(`The response of ${host} is larger than any of COS to this operation.`, 'none')
+  if (cause === tooLarge) return invalid(`The response of ${host} is larger than any of COS for this operation. Contact the operator.`, 'none')
   if (name === 'HTTPParserError' || notResponses.test(code)) {
-    return invalid(`The answer of ${host} is not HTTP as COS speaks it.`, 'retry')
+    return invalid(`The response of ${host} is not valid HTTP. ${retryAdvice}`, 'retry')
   }
   if (cause instanceof ProxyError) {
-    return unreachable(`the proxy did not connect to ${host} (${code}). Is the proxy right?`, 'retry')
+    return unreachable(`the proxy did not connect to ${host} (${code}). ${retryAdvice}`, 'retry')
   }
   if (code === 'ENOTFOUND') {
-    const hint = connectTo === undefined ? 'Is the region right?' : 'Is COS_CONNECT_TO right?'
+    const hint = connectTo === undefined ? 'Check the region.' : 'Ask the operator to check COS_CONNECT_TO.'
     return unreachable(`there is no host ${connectTo ?? host}. ${hint}`, 'none')
   }
-  return unreachable(`${host} could not be reached or cut the connection (${code}).`, 'retry')
+  return unreachable(`${host} is unreachable or closed the connection (${code}). ${retryAdvice}`, 'retry')
 }
 
 /** Returns the error of an attempt that had no response in time. */
 export function toTimeout (
   { address }: Pick<CosRequest, 'address'>, { wasSent, isUnresponsive }: { wasSent: boolean, isUnresponsive: boolean }
 ): UpstreamError {
-  return new UpstreamError('UpstreamTimeout', `COS (${address.host}) did not answer in time.`,
+  return new UpstreamError('UpstreamTimeout', `COS (${address.host}) did not respond in time. ${retryAdvice}`,
     { class: 'timeout', remedy: 'retry', wasSent, isUnresponsive })
 }
 

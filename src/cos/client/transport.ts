@@ -60,12 +60,12 @@ export function createTransport (config: Config['cos'], { now, clock, userAgent 
       const startedAt = now()
       try {
         const { status, headers: received, body } = await exchange(agent, request, headers, limitMs)
-        log.debug({ method, host, attempt: number, status, durationMs: Math.round(now() - startedAt) }, 'COS answered')
+        log.debug({ method, host, attempt: number, status, durationMs: Math.round(now() - startedAt) }, 'COS responded')
         return { status, headers: received, body, confidential: confidentialIn(headers, request) }
       } catch (error) {
         const broken = error as BrokenExchange
         const fault = codeOf(broken.cause)
-        log.debug({ method, host, attempt: number, fault, durationMs: Math.round(now() - startedAt) }, 'COS did not answer')
+        log.debug({ method, host, attempt: number, fault, durationMs: Math.round(now() - startedAt) }, 'COS did not respond')
         throw toTransportError(broken, { request, hadFullTime: limitMs >= fullTimeMs, connectTo })
       }
     },

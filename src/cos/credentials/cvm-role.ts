@@ -14,14 +14,14 @@ import type { SourcedCredentials } from './sourced-credentials.ts'
 export async function fromInstanceRole (metadataEndpoint: string, now: () => number): Promise<SourcedCredentials> {
   const roles = new URL('/latest/meta-data/cam/security-credentials/', metadataEndpoint)
   const [role = ''] = (await directFetcher.fetchText(roles.href).catch(noneIfNotFound)).trim().split(/\s*\n\s*/)
-  if (role === '') throw new CredentialSourceError(`${roles.host} names no role: none is bound to this instance`)
+  if (role === '') throw new CredentialSourceError(`${roles.host} returned no role; bind a role to this instance`)
   const document = await directFetcher.fetchJson(roles.href + encodeURIComponent(role))
   const code = fieldsOf(document).get('code')
-  if (code !== 'Success') throw new CredentialSourceError(`${roles.host} answered ${codeOf(code)} instead of Success`)
+  if (code !== 'Success') throw new CredentialSourceError(`${roles.host} returned ${codeOf(code)} instead of Success`)
   return fromDocument(document, { origin: roles.host, temporary: true, now: now() })
 }
 
 function noneIfNotFound (error: Error): string {
-  if (error.message.endsWith(' answered 404')) return ''
+  if (error.message.endsWith(' 404')) return ''
   throw error
 }

@@ -19,7 +19,7 @@ export async function assumeRoleWithWebIdentity (
   config: Extract<CredentialsConfig, { source: 'oidc' }>, now: () => number, fetcher: Pick<Fetcher, 'fetchJson'>
 ): Promise<SourcedCredentials> {
   const token = readText(config.tokenFile, origin)
-  if (!isSecret(token)) throw new CredentialSourceError(`${origin} must hold visible ASCII without blanks`)
+  if (!isSecret(token)) throw new CredentialSourceError(`${origin} must contain visible ASCII without blanks`)
   return callSts(config, {
     action: 'AssumeRoleWithWebIdentity',
     parameters: {

@@ -1,5 +1,5 @@
 import type { Credentials } from '../../config/credentials.ts'
-import { UpstreamError } from '../upstream-error.ts'
+import { retryAdvice, UpstreamError } from '../upstream-error.ts'
 import { CredentialLoader } from './loader.ts'
 import type { LoaderDependencies } from './loader.ts'
 import type { CredentialSource } from './source.ts'
@@ -57,7 +57,7 @@ export function createCredentialProvider (
       if (loader.loading !== undefined || !isBackingOff) await loader.loadBy(deadlineAt)
       const loaded = loader.valid()
       if (loaded !== undefined) return loaded
-      throw new UpstreamError('UpstreamCredentialsUnavailable', `There are no valid credentials for COS: ${loader.unavailableReason()}.`, {
+      throw new UpstreamError('UpstreamCredentialsUnavailable', `There are no valid credentials for COS: ${loader.unavailableReason()}. ${retryAdvice}`, {
         class: 'credentials',
         wasSent: false,
         retryAfterSeconds: Math.max(1, Math.ceil(((loader.failure?.retryAt ?? 0) - steadyNow()) / 1000))

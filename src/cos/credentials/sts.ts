@@ -54,5 +54,5 @@ export async function callSts (
   if (error === undefined) return fromDocument(document, { origin: host, temporary: true, now: now() })
   const confidential = [...Object.values(parameters), ...signer === undefined ? [] : [signer.secretId, signer.token?.reveal() ?? '']]
   const code = codeOf(fieldsOf(error).get('code'), confidential.filter(each => each !== ''))
-  throw new CredentialSourceError(`${host} refused ${action}: ${code}`)
+  throw new CredentialSourceError(`${host} rejected ${action}: ${code}`)
 }

@@ -84,7 +84,7 @@ export class AccountBuckets {
   #list (call: LookUp): Promise<BucketRegions> {
     this.#inFlight ??= this.#refresh(call).finally(() => { this.#inFlight = undefined })
     return withTimeout(this.#inFlight, call.deadlineAt - this.#dependencies.now(), () => {
-      throw new ServiceError('UpstreamTimeout', "The look-up of the bucket's region (GET Service) did not end in time.")
+      throw new ServiceError('UpstreamTimeout', "The look-up of the bucket's region (GET Service) did not end in time. Retry.")
     })
   }
 

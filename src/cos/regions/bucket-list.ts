@@ -51,7 +51,8 @@ export function createBucketList (
       for (const [name, region] of buckets) if (isPlace(name, region)) regions.set(name, region)
       if (next !== undefined && (markers.has(next) || markers.add(next).size === maxPages)) {
         throw new UpstreamError('UpstreamInvalidResponse',
-          'COS returned a list without an end: a page occurs twice, or there are more than 100,000 buckets.',
+          'COS returned a list without an end: a page occurs twice, or there are more than 100,000 buckets. ' +
+          'Set the query parameter region.',
           { class: 'invalid', cos })
       }
       marker = next

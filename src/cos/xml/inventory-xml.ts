@@ -101,7 +101,7 @@ export function normalize (id: string, input: object): InventoryConfiguration {
     return fromWire(asRead(mapMembers(named(id, input), changesToWire), inventoryConfiguration))
   } catch (error) {
     if (!(error instanceof XmlError)) throw error
-    throw new ServiceError('ValidationFailed', 'The configuration contradicts itself. Nothing was sent to COS.',
+    throw new ServiceError('ValidationFailed', 'The configuration contradicts itself. Nothing was sent to COS; correct it.',
       { errors: [{ in: 'body', pointer: '', detail: `has no form that COS could return: ${error.message}` }] })
   }
 }
