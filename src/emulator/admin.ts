@@ -16,7 +16,7 @@ const handlers: Record<string, Record<string, Handler>> = {
   '/_emulator/faults': {
     GET: emulator => ({
       status: 200,
-      // Infinity, for a fault that stays until it is cleared, is null in JSON.
+      // A fault without `times` remains Infinity times, which is null in JSON.
       value: emulator.faults().map(({ id, fault, remaining }) => ({ id, ...fault, remaining }))
     }),
     POST: addFault,
@@ -38,14 +38,15 @@ const handlers: Record<string, Record<string, Handler>> = {
   }
 }
 
-/** Whether a request is for the emulator itself. One with the Host of a COS domain never is, on any path. */
+/** Tells whether a request is for the emulator itself. A request with the Host of a COS domain never is. */
 export function isAdminRequest ({ host, rawPath }: CosRequest): boolean {
   return rawPath.startsWith('/_emulator/') && !isCosHost(host)
 }
 
 /**
- * Answers an admin request, in JSON. Pages in a browser, which can reach loopback too, are kept out.
- * @param allowedHosts further names for the Host, without port
+ * Returns the JSON response to an admin request. Rejects pages in a browser, because they can reach loopback too.
+ *
+ * @param allowedHosts more names for the Host, without port
  */
 export function respondToAdmin (
   emulator: Emulator, request: CosRequest, body: Body, allowedHosts: readonly string[]

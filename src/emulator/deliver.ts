@@ -8,7 +8,8 @@ import { type CosResponse, toClosingHead, toErrorResponse, toResponse } from './
 import type { ResponseFault, ErrorFault, RawFault } from './faults.ts'
 
 /**
- * The answer a fault puts in the place of the true one; undefined when the client gets none.
+ * Returns the response that replaces the true one because of a fault; undefined when the client gets no response.
+ *
  * @param resource host and path of the request, for error documents
  */
 export function replaceResponse (
@@ -29,7 +30,7 @@ export function replaceResponse (
   }
 }
 
-/** Sends an answer the way its fault wants; resolves when there is nothing more to send. */
+/** Sends a response, changed by its fault. Resolves when everything is sent. */
 export async function deliver (
   outgoing: ServerResponse, fault: ResponseFault | undefined, response: CosResponse | undefined
 ): Promise<void> {
@@ -62,7 +63,7 @@ async function send (outgoing: ServerResponse, { status, headers, body, repeat }
   try {
     await pipeline(Readable.from(repeated(body, repeat), { objectMode: false }), outgoing)
   } catch {
-    // The client has seen enough.
+    // The client has closed the connection, as it may for a long body.
   }
 }
 
@@ -81,7 +82,7 @@ async function drip (socket: Socket, response: CosResponse, ms: number): Promise
   end(socket)
 }
 
-/** Ends a connection on both sides: a client that keeps its own open would hold the socket for ever. */
+/** Ends a connection on both sides. Otherwise a client that keeps its side open would keep the socket forever. */
 export function end (socket: Duplex, bytes: Buffer = Buffer.alloc(0)): void {
   socket.end(bytes, () => { socket.destroy() })
 }
@@ -91,7 +92,7 @@ function toBeginning (response: CosResponse, bytes?: number): Buffer {
   return Buffer.concat([whole, broken.subarray(0, bytes ?? broken.length >> 1)])
 }
 
-// An answer breaks in its body; one that has none breaks in its head, or it would not be broken at all.
+// A response breaks in its body. A response without a body breaks in its head.
 function toBytes (response: CosResponse): { whole: Buffer, broken: Buffer } {
   const head = toClosingHead(response)
   if (response.body.length === 0) return { whole: Buffer.alloc(0), broken: head }
@@ -133,7 +134,7 @@ function withBody (response: CosResponse, body: Buffer, type = 'application/xml'
   return { ...response, headers, body }
 }
 
-// A gateway in front of COS does not know COS's request ids; SDKs tell the two apart by that.
+// A gateway does not know COS's request ids. SDKs use that to tell a gateway from COS.
 function gatewayHeaders (body: Buffer, type?: string): Record<string, string> {
   return { ...(type && { 'Content-Type': type }), 'Content-Length': String(body.length) }
 }

@@ -12,9 +12,9 @@ import { createStateFile, volatileState } from './state-file.ts'
 /** Reads the body of a request; undefined when the client disconnected. */
 export type BodyReader = () => Promise<Body | undefined>
 
-/** COS apart from its socket. */
+/** COS without its socket. */
 export interface EmulatedCos {
-  /** Responds to a request, or does what a fault demands instead. */
+  /** Responds to a request, or does what an injected fault states. */
   serve (request: CosRequest, outgoing: ServerResponse, read: BodyReader): Promise<void>
   /** Returns the time of COS, in milliseconds since 1970. */
   now (): number
@@ -50,7 +50,7 @@ export function createEmulatedCos (options: EmulatorOptions): EmulatedCos {
 
       const { latencyMs, fault } = faults.take({ operation, bucket, method })
       if (latencyMs > 0) await sleep(latencyMs, undefined, { ref: false })
-      // A slow response is still sent. For a lost one the fault says whether the change was made.
+      // A slow response arrives, so its change is made. A lost one has a fault that states whether the change is made.
       const withEffect = fault === undefined || fault.kind === 'drip' || fault.after === 'effect'
       const response = endpoint.respond(request, body, withEffect)
       const sent = replaceResponse(fault, response, host + rawPath, now())

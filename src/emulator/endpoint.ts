@@ -33,7 +33,7 @@ interface CheckedRequest {
   parameters: ReturnType<typeof checkParameters>
 }
 
-/** Creates the function that does with a request what COS does. */
+/** Creates the endpoint, which processes requests as COS does. */
 export function createEndpoint (dependencies: EndpointDependencies): Endpoint {
   const { now } = dependencies
   return {

@@ -37,7 +37,7 @@ export function createInventories (store: StateStore): Inventories {
   const storedIn = (bucket: string) => state.configurations[bucket] ?? []
 
   function commit (next: State): void {
-    // A change that cannot be stored is not made.
+    // The file comes first, so a change that cannot be stored is not made.
     store.save(next)
     state = next
   }

@@ -2,35 +2,35 @@ import { randomBytes } from 'node:crypto'
 import { STATUS_CODES } from 'node:http'
 import { escapeXml } from './xml.ts'
 
-// Percent-decoded names and paths come back in messages, and may hold anything.
+// Messages quote percent-decoded names and paths, which may contain any character.
 const notInXml = /[^\t\n\r\u0020-\uFFFD]/g
 const prolog = "<?xml version='1.0' encoding='utf-8' ?>\n"
 
-/** What an operation answers. */
+/** The result of an operation. */
 export interface Reply {
   status: number
-  /** An XML document; '' for an empty body, undefined for none at all. */
+  /** An XML document; '' for an empty body; undefined for no body. */
   body?: string
   headers?: Record<string, string>
-  /** The change the operation makes. */
+  /** Makes the change of the operation. */
   effect?: () => void
 }
 
-/** What an error document says; a CosError is one. */
+/** The content of an error document. A CosError has this form. */
 export interface Rejection { status: number, code: string, message: string, details?: Record<string, string> }
 
-/** An answer as it goes over the wire. */
+/** A response as it is sent. */
 export interface CosResponse {
   status: number
   headers: Record<string, string>
   body: Buffer
-  /** How many times the body is sent; once when absent. */
+  /** The number of times the body is sent; 1 when absent. */
   repeat?: number
 }
 
 /**
- * The answer for a reply, with the headers COS gives to every answer (COS document 7729). Its document has no XML
- * declaration: the SDK for C, tested against COS, reads nothing when there is one.
+ * Returns the response for a reply, with the headers that every response of COS has (COS document 7729). The XML has no
+ * declaration, because the SDK for C reads nothing after one.
  */
 export function toResponse ({ status, body, headers }: Reply, nowMs: number): CosResponse {
   const bytes = Buffer.from(body ?? '')
@@ -49,7 +49,8 @@ export function toResponse ({ status, body, headers }: Reply, nowMs: number): Co
 }
 
 /**
- * The answer for a rejection: the error document of COS (document 7730), its tabs and single quotes included.
+ * Returns the response for a rejection: the error document of COS (document 7730), with its tabs and single quotes.
+ *
  * @param resource host and path of the request, without scheme
  */
 export function toErrorResponse (rejection: Rejection, resource: string, nowMs: number): CosResponse {
@@ -62,14 +63,14 @@ export function toErrorResponse (rejection: Rejection, resource: string, nowMs: 
   return toResponse({ status, body: `${prolog}<Error>\n${lines.join('')}</Error>\n`, headers }, nowMs)
 }
 
-/** Status line and headers of an answer as bytes, for an answer that ends its connection. */
+/** Returns status line and headers of a response that ends its connection, as bytes. */
 export function toClosingHead ({ status, headers }: CosResponse): Buffer {
   const lines = Object.entries({ ...headers, Connection: 'close' })
     .map(([name, value]) => `${name}: ${value}\r\n`)
   return Buffer.from(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}\r\n`)
 }
 
-// COS's ids are Base64 of four hexadecimal numbers, the first of them the time.
+// An id of COS is the Base64 of four hexadecimal numbers. The first is the time.
 function makeId (nowMs: number): string {
   const seconds = Math.floor(nowMs / 1000).toString(16)
   const random = [4, 2, 3].map(length => randomBytes(length).toString('hex'))

@@ -4,7 +4,7 @@ import { canceled, UpstreamError } from '../upstream-error.ts'
 import { createCompartments, isOpen, recordEnd } from './compartments.ts'
 import type { CallEnd, Host as HostOf, Place } from './compartments.ts'
 
-/** Why a call was rejected: the queue is full, the call waited too long, or its host is unresponsive. */
+/** The reason of a rejection. `silent_host`, an unresponsive host, is also the label value of a metric. */
 export type RejectionReason = 'queue_full' | 'waited' | 'silent_host'
 
 /** The right to make one call. */
@@ -13,7 +13,7 @@ export interface Permit {
   release (end: CallEnd): void
 }
 
-/** The calls of this moment. */
+/** The present numbers of calls and unresponsive hosts. */
 export interface Occupation {
   inFlight: number
   waiting: number
@@ -22,7 +22,7 @@ export interface Occupation {
 
 export interface ConcurrencyLimiter {
   /**
-   * Waits for a permit, round-robin with calls to other hosts.
+   * Waits for a permit. Hosts get permits round-robin.
    *
    * @param until instant of the monotonic clock, in milliseconds
    * @param signal ends the wait when it is canceled
@@ -33,12 +33,12 @@ export interface ConcurrencyLimiter {
   occupation (): Occupation
 }
 
-/** All bounds are numbers of calls, times milliseconds. */
+/** Limits are numbers of calls; times are milliseconds. */
 interface Limits {
   maxConcurrency: number
   maxPerHost: number
   queueLimit: number
-  /** The longest a call waits. */
+  /** The longest wait of a call. */
   maxWaitMs: number
 }
 
@@ -80,10 +80,10 @@ class WaitingCalls {
 }
 
 /**
- * Limits the calls to COS in flight: in all, for each host, and those that wait. Free permits are handed out
- * round-robin across hosts. A full queue rejects the latest call of the host with most waiting calls. So a slow or busy
- * host takes nothing from the others. A host is unresponsive when a call timed out and no other call got a response
- * meanwhile. One call at a time then probes it, and the others wait for the result.
+ * Creates the limiter of calls to COS. It limits calls in flight, in all and for each host, and calls that wait. Free
+ * permits are handed out round-robin across hosts. A full queue rejects the latest call of the host with most waiting
+ * calls. So a slow or busy host takes nothing from the others. A host is unresponsive when a call timed out and no
+ * other call got a response meanwhile. Then one call at a time probes the host. The others wait for the result.
  */
 export function createConcurrencyLimiter (
   { maxConcurrency, maxPerHost, queueLimit, maxWaitMs }: Limits, { now, onRejection }: Dependencies
@@ -112,7 +112,7 @@ export function createConcurrencyLimiter (
         recordEnd(host, end, startedAt, now)
         recordEnd(host.region, end, startedAt, now)
         if (end === 'unresponsive' && host.isUnresponsive) host.queue.rejectAll('silent_host')
-        // A host that was given a permit is visited again, behind all others.
+        // A host that got a permit moves behind all others, so the loop visits it again.
         for (const each of waiting.hosts) if (hasCapacity(each)) waiting.admitFirst(each, start(each))
       }
     }

@@ -13,7 +13,7 @@ export type InventoryParameters = { id: string } | { continuationToken?: string 
 const unreserved = /^[A-Za-z0-9._~-]*$/
 
 /**
- * Percent-encodes as the signature demands: all but `A-Z a-z 0-9 - _ . ~` (COS document 7778).
+ * Percent-encodes as the signature requires: all but `A-Z a-z 0-9 - _ . ~` (COS document 7778).
  *
  * @throws {URIError} for a lone surrogate
  */
@@ -46,9 +46,9 @@ export function assertInventoryTarget (target: string): void {
 }
 
 /**
- * Checks that the host of GET Service gets only GET Service, and any other host only calls of the inventory API.
+ * Checks that the host of GET Service gets only GET Service. Any other host gets only calls of the inventory API.
  *
- * @param serviceHost as {@link serviceAddress} gives it
+ * @param serviceHost as {@link serviceAddress} returns it
  * @throws {Error} which callers see as an InternalError, before anything is sent
  */
 export function assertAllowed (
@@ -63,7 +63,7 @@ export function assertAllowed (
 
 /**
  * Returns the region of a call: the requested one, else the configured one of the bucket, else the default. A host
- * without a region in its name is in one region only, whatever the caller requests.
+ * without a region in its name is in one region only, so the request has no effect.
  */
 export function regionOf (
   { bucketRegions, endpoint, region }: Pick<Config['cos'], 'bucketRegions' | 'endpoint' | 'region'>,
@@ -93,8 +93,8 @@ export function createAddressBook (config: Config['cos']) {
 }
 
 /**
- * Returns the address of GET Service. It has the port of the buckets, and their domain if that is one of COS's two,
- * else the older one (COS documents 6224 and 8291).
+ * Returns the address of GET Service, with the port of the buckets. The domain is that of the buckets if COS documents
+ * it, else the older of the two documented ones (COS documents 6224 and 8291).
  */
 export function serviceAddress ({ endpoint, scheme }: Pick<Config['cos'], 'endpoint' | 'scheme'>): Address {
   const port = endpoint.replace(/^[^:]*/, '')

@@ -10,17 +10,18 @@ import { cosContext, cosTime, retryAfterMs } from './response-headers.ts'
 import { retryAdvice, UpstreamError } from '../upstream-error.ts'
 import type { Remedy } from '../upstream-error.ts'
 
-/** COS returns these statuses because of the caller's request. They are passed on. */
+/** Titles of the statuses that COS returns because of the caller's request. They are passed on. */
 const titles: ReadonlyMap<number, string> = new Map([
   [400, 'Bad Request'], [403, 'Forbidden'], [404, 'Not Found'], [409, 'Conflict'], [412, 'Precondition Failed']
 ])
 
-/** Codes of responses with COS's request id but without an error code. */
+/** Codes for responses that have COS's request id but no error code. */
 const codelessCodes: ReadonlyMap<number, string> = new Map([
   [400, 'BadRequest'], [403, 'AccessDenied'], [404, 'NotFound'], [409, 'Conflict'], [412, 'PreconditionFailed'],
   [429, 'SlowDown'], [503, 'ServiceUnavailable']
 ])
 
+/** Codes that are about the credentials, the signature or the clock of this service. */
 const credentialCodes = new Set([
   'InvalidAccessKeyId', 'SignatureDoesNotMatch', 'ExpiredToken', 'InvalidToken', 'RequestTimeTooSkewed',
   'Request has expired', 'RequestExpired'
@@ -30,12 +31,12 @@ const credentialCodes = new Set([
 const credentialMessage =
   /request has expired|RequestTimeTooSkewed|SignatureDoesNotMatch|InvalidAccessKeyId|ExpiredToken|strict signature missing/i
 
-/** Codes that mean "no such configuration": COS's own, and those of other clouds that proxies in between know. */
+/** Codes for "no such configuration": those of COS, and those of other clouds that proxies may send. */
 const notFoundCodes = new Set([
   'InventoryConfigurationNotFoundError', 'NoSuchConfiguration', 'NoSuchInventoryConfiguration'
 ])
 
-/** Statuses with which COS rejects credentials. Another status says nothing about credentials, whatever its text. */
+/** Statuses with which COS rejects credentials. Any other status says nothing about credentials. */
 const rejections = new Set([400, 401, 403])
 
 /** Rejections that refreshed credentials or a corrected clock fix. COS also writes either as a message. */
@@ -44,7 +45,7 @@ const keyRejectionMessage = /InvalidAccessKeyId|ExpiredToken/i
 const timeRejection = /^(RequestTimeTooSkewed|RequestExpired|Request has expired)$/
 const timeRejectionMessage = /RequestTimeTooSkewed|request has expired/i
 
-/** Statuses after which the same request may succeed a moment later. 501 does not pass. */
+/** Statuses after which the same request may succeed a moment later. 501 is permanent. */
 const transient = new Set([429, 500, 502, 503, 504])
 
 /** Codes of status 400 for a request that was damaged in transit (COS document 7730). */
@@ -68,9 +69,9 @@ const documentedStatuses: ReadonlyMap<string, number> = new Map([
 ])
 
 /**
- * Turns a response that is not a success into the error for the caller. COS's code, request id and trace id are kept.
- * StringToSign and FormatString, which describe the service's signature, are never read. An error document with a
- * status of success gets the status that COS documents for its code.
+ * Turns a response that is not a success into the error for the caller. It keeps COS's code, request id and trace id.
+ * It never reads StringToSign and FormatString, which describe the service's signature. An error document with a
+ * success status gets the status that COS documents for its code.
  */
 export function toUpstreamError (received: CosResponse): UpstreamError {
   const cos = cosContext(received)
@@ -116,7 +117,7 @@ function rejection (response: CosResponse, code: string, said: string, cos: CosC
     { class: status >= 500 ? 'server' : 'caller', remedy, waitMs: retryAfterMs(response), cos })
 }
 
-/** What the caller can do, by the code of COS. */
+/** Advice for the caller by code of COS. */
 const advice: ReadonlyMap<string, string> = new Map([
   ['NoSuchBucket', ' The bucket does not exist, or it is in another region. Check the query parameter region.'],
   ['InventoryFull', ' A bucket can have at most 1,000 configurations. Delete one, then retry.'],
@@ -127,7 +128,7 @@ const advice: ReadonlyMap<string, string> = new Map([
     'Otherwise use another id.']
 ])
 
-/** The response may be truncated, or come from a gateway. */
+/** Returns the error of an undocumented status. The response may be truncated, or come from a gateway. */
 function undocumented (status: number, cos: CosContext): UpstreamError {
   return new UpstreamError('UpstreamInvalidResponse',
     `COS returned status ${status}, which does not belong to this operation. ${retryAdvice}`,

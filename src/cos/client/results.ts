@@ -28,7 +28,7 @@ export function reading<T> (parse: (body: Uint8Array) => T | Promise<T>): Read<O
 }
 
 /**
- * Reads the empty response of a change. One without a request id of COS, or with a page of HTML, is that of a gateway.
+ * Reads the empty response of a change. A response without COS's request id, or with a body, is one of a gateway.
  *
  * @throws {UpstreamError} UpstreamInvalidResponse for any other response
  */

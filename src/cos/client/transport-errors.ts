@@ -6,21 +6,21 @@ import type { CosRequest } from './messages.ts'
 
 interface Circumstances {
   request: Pick<CosRequest, 'address'>
-  /** Whether the attempt had all the time that an attempt can have, rather than a rest until the deadline. */
+  /** True when the deadline did not shorten the time of the attempt. */
   hadFullTime: boolean
   /** Host of COS_CONNECT_TO, if there is one. */
   connectTo: string | undefined
 }
 
-/** Codes of undici for bytes that are not a response. */
+/** Codes of undici for bytes that are not an HTTP response. */
 const notResponses = /^(UND_ERR_HEADERS_OVERFLOW|ERR_ASSERTION)/
 
-/** Returns what the caller is told about an exchange without a whole response. */
+/** Returns the error of an exchange without a whole response. */
 export function toTransportError (
   { cause, wasSent, hasResponse }: BrokenExchange, { request, hadFullTime, connectTo }: Circumstances
 ): UpstreamError {
   if (cause === canceledByCaller) return canceled(wasSent)
-  // By name: only the transport may import undici.
+  // Errors of undici are told by name, because only the transport may import undici.
   const { name } = cause as Error
   if (cause === timedOut || name === 'ConnectTimeoutError') {
     return toTimeout(request, { wasSent, isUnresponsive: !hasResponse && hadFullTime })

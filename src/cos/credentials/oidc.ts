@@ -8,8 +8,8 @@ import { callSts } from './sts.ts'
 const origin = 'the web identity token file'
 
 /**
- * Credentials of a role that trusts an identity provider, such as that of a TKE cluster (STS AssumeRoleWithWebIdentity,
- * document 1312/73070). The token file is read at every call: Kubernetes replaces its content.
+ * Returns credentials of a role that trusts an identity provider, such as that of a TKE cluster (STS
+ * AssumeRoleWithWebIdentity, document 1312/73070). The token file is read at each call, because Kubernetes replaces it.
  *
  * @param now wall clock, in milliseconds since 1970
  * @throws {CredentialSourceError} when the token cannot be read, or as {@link callSts}

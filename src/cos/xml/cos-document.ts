@@ -23,7 +23,7 @@ export interface CosPage extends Omit<StoredPage, 'stored'> {
   documents: readonly CosDocument[]
 }
 
-/** Characters of XML that a reader keeps: some 1,500 usual configurations, which take up to 8 MiB. */
+/** Characters of XML in the cache: about 1,500 usual configurations, which take up to 8 MiB. */
 const maxKept = 1_536 * 1024
 
 /** Characters of the longest document that is kept. A longer one is unusual, and would evict many others. */

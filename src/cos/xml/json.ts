@@ -1,4 +1,4 @@
-/** A JSON value other than null, which no element becomes. */
+/** A JSON value except null, because no element becomes null. */
 export type Json = string | number | boolean | JsonObject | Json[]
 export interface JsonObject { [name: string]: Json }
 
@@ -14,12 +14,12 @@ export function set (object: JsonObject, name: string, value: Json): void {
 }
 
 /**
- * Returns the canonical form of a value. Two values mean the same exactly when their canonical forms are equal. The
- * order of elements, fields and tags does not count, nor does that of unknown elements. Each name, value and repetition
- * counts.
+ * Returns the canonical form of a value. Two values are equivalent exactly when their canonical forms are
+ * equal. The order of elements, fields and tags is ignored, also that of unknown elements. Names, values and the number
+ * of equal elements count.
  */
 export function canonicalForm (value: unknown): string {
-  // The length in front makes quotes unnecessary, and so their escaping.
+  // The length in front replaces quotes and their escaping.
   if (typeof value === 'string') return `${value.length}:${value}`
   if (Array.isArray(value)) return `[${value.map(canonicalForm).sort().join()}]`
   if (typeof value !== 'object' || value === null) return String(value)
