@@ -140,8 +140,8 @@ t.test('POST is not retried when its response is lost, and a second POST returns
   t.equal(emulator.requests.length, 1)
   const { status, json } = await call('POST', at('job'), job)
   t.match([status, json.code], [409, 'DuplicateInventoryId'])
-  t.match(json.detail, 'Either the id was used before, or an earlier request of yours for this job got through')
-  t.match(json.detail, 'If you have sent this for the first time, take another id.')
+  t.match(json.detail, 'If an earlier request for this job had no response, the job may be running')
+  t.match(json.detail, 'Otherwise use another id.')
   t.match(audits(), [{ outcome: 'unknown', status: 502 }, { outcome: 'failure', status: 409, code: 'DuplicateInventoryId' }])
 })
 

@@ -57,7 +57,7 @@ export function assertAllowed (
   if (host !== serviceHost) {
     assertInventoryTarget(target)
   } else if (method !== 'GET' || !/^\/\?max-keys=2000(&marker=[A-Za-z0-9._~%-]+)?$/.test(target)) {
-    throw new Error('request not sent: the host of GET Service receives only GET Service')
+    throw new Error('request not sent: it is not GET Service, but goes to its host')
   }
 }
 
