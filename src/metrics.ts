@@ -1,6 +1,6 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { CallObserver } from './cos/client/call-observer.ts'
-import type { Occupation, ShedReason } from './cos/client/concurrency-limiter.ts'
+import type { Occupation, RejectionReason } from './cos/client/concurrency-limiter.ts'
 import type { Connections as CosConnections } from './cos/client/transport.ts'
 import { problemTable } from './errors.ts'
 import type { ClosingReason } from './http/connections/connection-limits.ts'
@@ -42,7 +42,7 @@ export interface Metrics extends CallObserver {
   started (): void
   finished (request: FinishedRequest): void
   /** Counts a call that was rejected without a permit. */
-  shed (reason: ShedReason): void
+  shed (reason: RejectionReason): void
   /** Counts a client connection that was closed before its responses were sent. */
   connectionClosed (reason: ClosingReason): void
   /** Adds values that are read at each scrape. */

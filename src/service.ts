@@ -109,7 +109,7 @@ async function assemble (config: Config, logger: Logger, outputs: Outputs) {
     audit,
     callers,
     connections,
-    credentialsError: () => cos.credentials.fault(),
+    credentialsError: () => cos.credentials.unavailableReason(),
     deadlineMs: config.cos.deadlineMs,
     documents: readOpenApiDocuments(),
     lifecycle,
@@ -191,7 +191,7 @@ function readingsOf (
     connections: transport.connections,
     backlog: () => connections.backlog(),
     credentialsExpireAt: credentials.expiresAt,
-    credentialsError: credentials.fault,
+    credentialsError: credentials.unavailableReason,
     skewMs: clock.skewMs,
     redisUp: redis?.isUp,
     droppedLogLines: () => stdout.droppedLines() + stderr.droppedLines()

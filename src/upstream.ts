@@ -38,7 +38,7 @@ export function createCosClient (
   const clock = createCosClock({ now, steadyNow, log })
   const { maxConcurrency, maxConnections: maxPerHost, queueLimit, timeoutMs: maxWaitMs } = config
   const limiter = createConcurrencyLimiter(
-    { maxConcurrency, maxPerHost, queueLimit, maxWaitMs }, { now: steadyNow, shed: metrics.shed })
+    { maxConcurrency, maxPerHost, queueLimit, maxWaitMs }, { now: steadyNow, onRejection: metrics.shed })
   const transport = createTransport(config, { now: steadyNow, clock, userAgent })
   const budget = createRetryBudget(steadyNow)
   const attempts = createAttempts(

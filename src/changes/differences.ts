@@ -1,4 +1,4 @@
-import { meaningOf } from './version.ts'
+import { canonicalForm } from './version.ts'
 
 /** A value that a change adds, replaces or removes. An added value has no `from`, a removed one no `to`. */
 export interface Difference {
@@ -17,7 +17,7 @@ export function differencesOf (from: unknown, to: unknown, pointer = ''): Differ
     const names = new Set([...Object.keys(from), ...Object.keys(to)])
     return [...names].flatMap(name => differencesOf(own(from, name), own(to, name), `${pointer}/${escapePointer(name)}`))
   }
-  if (from !== undefined && to !== undefined && meaningOf(from) === meaningOf(to)) return []
+  if (from !== undefined && to !== undefined && canonicalForm(from) === canonicalForm(to)) return []
   return [{ pointer, ...from !== undefined && { from }, ...to !== undefined && { to } }]
 }
 

@@ -3,7 +3,7 @@ import { apply as mergePatch } from 'tiny-merge-patch'
 import type { InventoryConfiguration } from '../contract/inventory.ts'
 import type { Call, Inventories, Outcome } from '../cos/inventories.ts'
 import type { CosDocument } from '../cos/xml/cos-document.ts'
-import { normalise } from '../cos/xml/inventory-xml.ts'
+import { normalize } from '../cos/xml/inventory-xml.ts'
 import { ServiceError } from '../errors.ts'
 import { currentOf, rejectFailed } from './preconditions.ts'
 import { etagOf } from './version.ts'
@@ -55,7 +55,7 @@ export async function applyPatch (
   inventories: Inventories, call: Call, id: string, patch: Patch, isRetry = false
 ): Promise<Versioned<InventoryConfiguration>> {
   const { value: merged, current, cos } = await merge(inventories, call, id, patch)
-  const value = normalise(id, merged)
+  const value = normalize(id, merged)
   const etag = etagOf(value)
   if (etag === current.etag()) return { value: current.configuration, cos, etag }
   try {

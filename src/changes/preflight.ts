@@ -1,6 +1,6 @@
 import type { InventoryConfiguration } from '../contract/inventory.ts'
 import type { Call } from '../cos/inventories.ts'
-import { normalise } from '../cos/xml/inventory-xml.ts'
+import { normalize } from '../cos/xml/inventory-xml.ts'
 import type { Regions } from '../cos/regions/regions.ts'
 import { ServiceError } from '../errors.ts'
 
@@ -37,7 +37,7 @@ type Destination = NonNullable<InventoryConfiguration['Destination']>
 export async function preflight (
   call: Call, id: string, input: object, isStrict: boolean, { find }: Pick<Regions, 'find'>
 ): Promise<Warning[]> {
-  const configuration = normalise(id, input)
+  const configuration = normalize(id, input)
   const { Filter: filter, OptionalFields: fields, Schedule: schedule } = configuration
   const warnings = await destinationWarnings(call, configuration, find).catch((error: unknown): Warning[] => {
     if (isStrict || !(error instanceof ServiceError)) throw error

@@ -3,7 +3,7 @@ import { createPauses } from '../concurrency/event-loop.ts'
 import { maxSetSize } from '../contract/desired-set.ts'
 import type { Call, Inventories, Outcome } from '../cos/inventories.ts'
 import type { CosDocument } from '../cos/xml/cos-document.ts'
-import { normalise } from '../cos/xml/inventory-xml.ts'
+import { normalize } from '../cos/xml/inventory-xml.ts'
 import { ServiceError } from '../errors.ts'
 import type { ValidationIssue } from '../errors.ts'
 import { differencesOf } from './differences.ts'
@@ -85,7 +85,7 @@ async function rejectTooLarge (
 function stepTo (configuration: { Id: string }, stored: CosDocument | undefined): Step {
   const { Id: id } = configuration
   if (stored === undefined) return { id, outcome: 'Created', configuration }
-  const changes = differencesOf(stored.configuration, normalise(id, configuration))
+  const changes = differencesOf(stored.configuration, normalize(id, configuration))
   if (changes.length === 0) return { id, outcome: 'Unchanged' }
   return { id, outcome: 'Updated', configuration, changes, stored: stored.xml }
 }

@@ -1,7 +1,7 @@
 import type { Outcome } from '../cos/inventories.ts'
 
 export { etagOf } from '../cos/xml/cos-document.ts'
-export { meaningOf } from '../cos/xml/json.ts'
+export { canonicalForm } from '../cos/xml/json.ts'
 
 /** The result of an operation with the entity tag of the stored configuration. */
 export interface Versioned<T> extends Outcome<T> {

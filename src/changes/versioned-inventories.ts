@@ -7,7 +7,7 @@ import type { InventoryConfiguration, InventoryJob } from '../contract/inventory
 import type { Call, Inventories, Outcome } from '../cos/inventories.ts'
 import type { Regions } from '../cos/regions/regions.ts'
 import type { CosDocument, CosPage } from '../cos/xml/cos-document.ts'
-import { normalise } from '../cos/xml/inventory-xml.ts'
+import { normalize } from '../cos/xml/inventory-xml.ts'
 import { lockKeyOf } from './locks.ts'
 import type { Locks } from './locks.ts'
 import { applyPatch, merge } from './patches.ts'
@@ -77,7 +77,7 @@ export function createVersionedInventories (
       if (isConditional(preconditions)) inventories.preview(call, id, input)
       await checkPreconditions(inventories, call, id, preconditions)
       // The tag is computed before the write, because no step may fail after it.
-      const etag = etagOf(normalise(id, input))
+      const etag = etagOf(normalize(id, input))
       const { value, cos } = await inventories.put(call, id, input)
       return { value, cos, etag }
     }),

@@ -43,9 +43,9 @@ export interface Call {
 }
 
 /**
- * The inventory API of COS as functions. All of them throw {@link ServiceError}: a rejection by COS with its own code,
- * UpstreamCredentialsRejected, UpstreamCredentialsUnavailable, UpstreamInvalidResponse, UpstreamUnreachable,
- * UpstreamTimeout, Overloaded, or ValidationFailed when the bucket's region is not known.
+ * The inventory API of COS as functions. All functions throw {@link ServiceError}. A rejection by COS has the code of
+ * COS. Other codes are UpstreamCredentialsRejected, UpstreamCredentialsUnavailable, UpstreamInvalidResponse,
+ * UpstreamUnreachable, UpstreamTimeout and Overloaded. ValidationFailed says that no region of the bucket is known.
  */
 export interface Inventories {
   /**
@@ -60,7 +60,7 @@ export interface Inventories {
   post (call: Call, id: string, input: object): Promise<Outcome<InventoryJob>>
   /** Returns one page, the first without a token. An empty bucket has an empty page. */
   list (call: Call, continuationToken?: string): Promise<Outcome<CosPage>>
-  /** Returns all pages as one. A configuration that is on several pages, because the set changed, is there once. */
+  /** Returns all pages as one. A configuration can be on several pages if the set changes; the result has it once. */
   listAll (call: Call): Promise<Outcome<CosPage>>
   /** Returns the XML that put or post would send. Sends nothing, but requires the region as they do. */
   preview (call: Call, id: string, input: object, stored?: string): string
@@ -76,12 +76,11 @@ const emptyPage: CosPage = {
   documents: [], continuationToken: undefined, nextContinuationToken: undefined, unknown: {}
 }
 
-/** The names that CAM has for the operations on one configuration, by method. */
+/** Names of CAM for the operations on one configuration, by method. */
 const operations: Record<CosRequest['method'], Operation> = {
   GET: 'GetBucketInventory', PUT: 'PutBucketInventory', DELETE: 'DeleteBucketInventory', POST: 'PostBucketInventory'
 }
 
-/** Creates the operations. */
 export function createInventories (config: Config['cos'], { attempts }: Dependencies): Inventories {
   const addressOf = createAddressBook(config)
   const reader = createDocumentReader()
@@ -139,7 +138,7 @@ export function createInventories (config: Config['cos'], { attempts }: Dependen
   }
 }
 
-/** Reads pages up to the last one. */
+/** Returns all pages up to the last one, read one after another. */
 async function collectPages (
   call: Call, readPage: (call: Call, token: string | undefined) => Promise<Outcome<CosPage> & { bytes: number }>
 ): Promise<Outcome<CosPage>> {
@@ -177,12 +176,12 @@ function readJob (response: CosResponse): Outcome<InventoryJob> | Promise<Outcom
 
 const readJobXml = reading(fromJobXml)
 
-/** @throws {ServiceError} ValidationFailed when the XML is too large */
+/** Returns the body of PUT or POST. @throws {ServiceError} ValidationFailed when the XML is too large */
 function toXml (id: string, input: object, stored?: string): string {
   const xml = xmlOf(id, input, stored)
   const detail = sizeErrorOf(xml)
   if (detail === undefined) return xml
-  throw new ServiceError('ValidationFailed', 'The configuration is too large. Nothing was sent to COS.',
+  throw new ServiceError('ValidationFailed', 'The configuration is too large. Nothing was sent to COS; shorten it.',
     { errors: [{ in: 'body', pointer: '', detail }] })
 }
 

@@ -2,24 +2,24 @@
 export type Operation = 'PutBucketInventory' | 'GetBucketInventory' | 'DeleteBucketInventory' | 'PostBucketInventory' |
   'ListBucketInventory' | 'GetService'
 
-/** What COS responds to an operation with. */
+/** The success response of an operation. */
 export interface Success {
-  /** The one status that the documentation names. Another 2xx, such as 206, is no whole response. */
+  /** The only status that COS documents. Another 2xx, such as 206, is not a whole response. */
   status: number
-  /** Bytes of the body. */
+  /** The largest body, in bytes. */
   maxBytes: number
 }
 
 const kibibyte = 1024
 const mebibyte = 1024 * 1024
 
-/** Bytes of an error document or of an acknowledgment. COS sends less than 1 KiB. */
+/** The largest error document or acknowledgment, in bytes. COS sends less than 1 KiB. */
 export const maxErrorBytes = 64 * kibibyte
 
-/** Bytes of one configuration. This service writes half of it at most. */
+/** The largest configuration, in bytes. This service writes at most half of it. */
 export const maxConfigurationBytes = 512 * kibibyte
 
-/** Bytes of a page of configurations, and of all pages together: a thousand configurations of 8 KiB each. */
+/** The largest page, and the most bytes of all pages together: a thousand configurations of 8 KiB each. */
 export const maxListBytes = 8 * mebibyte
 
 /** Responses of COS by operation (COS documents 30625, 30623, 30626, 46869, 30627, 8291). */

@@ -2,31 +2,32 @@ import { ServiceError } from '../errors.ts'
 import type { ProblemCode, ServiceErrorOptions } from '../errors.ts'
 
 /**
- * The cause of a failed call: the request (`caller`), the service's key, signature or clock (`credentials`), COS or the
- * network in five ways, the service's own load (`overloaded`), or a caller that disconnected (`cancelled`).
+ * The cause of a failed call. `caller` is the request; `credentials` is the key, signature or clock of the service.
+ * `overloaded` is the load of the service; `cancelled` is a caller that disconnected. Others are COS or the network.
  */
 export type FailureClass = 'caller' | 'credentials' | 'throttled' | 'server' | 'invalid' | 'unreachable' | 'timeout' |
   'overloaded' | 'cancelled'
 
-/**
- * What can help after a failure: a retry, a single retry, or a retry with refreshed credentials or a corrected clock.
- */
+/** The remedy of a failure. `retry-once` permits a single retry; the last two precede a retry. */
 export type Remedy = 'none' | 'retry' | 'retry-once' | 'refresh-credentials' | 'correct-clock'
+
+/** Ends the detail of an error that a retry may fix. */
+export const retryAdvice = 'Retry; if it persists, contact the operator.'
 
 interface UpstreamErrorOptions extends ServiceErrorOptions {
   class: FailureClass
   remedy?: Remedy
   /** False when nothing of the request has been written to a socket. */
   wasSent?: boolean
-  /** Whether no response had begun in all the time that an attempt can have. */
+  /** True when the attempt had its full time and no response began. */
   isUnresponsive?: boolean
-  /** How long COS asks to wait before another attempt, in milliseconds. */
+  /** The wait that COS asks for before another attempt, in milliseconds. */
   waitMs?: number | undefined
-  /** What COS's clock showed in the response, in milliseconds since 1970. */
+  /** The time of COS's clock in the response, in milliseconds since 1970. */
   cosTime?: number | undefined
 }
 
-/** A call to COS that failed, and what can be done about it. */
+/** A failed call to COS, with its remedy. */
 export class UpstreamError extends ServiceError {
   readonly class: FailureClass
   readonly remedy: Remedy

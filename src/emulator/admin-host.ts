@@ -3,9 +3,10 @@ import { isIPv4, isIPv6 } from 'node:net'
 const wildcards = ['0.0.0.0', '[::]']
 
 /**
- * Returns whether a Host value may reach the admin paths: loopback on any port, the address the emulator was told to
- * listen on, or an allowed name. A page of another site can make its own name resolve to this machine (DNS
- * rebinding); the browser then sends that name as Host, and no other sign of where the page comes from.
+ * Tells whether a Host value may reach the admin paths. Loopback on any port, the address of the emulator and allowed
+ * names may. A page of another site can make its own name resolve to this machine (DNS rebinding). The browser then
+ * sends that name as Host, and no other sign of the page's origin.
+ *
  * @param listening host name or IP address; a wildcard such as 0.0.0.0 names no host
  * @param allowed host names or IP addresses, without port
  */
@@ -18,7 +19,7 @@ export function isAdminHost (host: string, listening: string, allowed: readonly 
     .some(each => each === name && !wildcards.includes(each))
 }
 
-/** Returns the host name of a Host value as browsers spell it; undefined for anything but a host and a port. */
+/** Returns the host name of a Host value in the spelling of browsers; undefined for a malformed value. */
 function toName (host: string): string | undefined {
   return /^[^\s@/?#\\]+$/.test(host) ? URL.parse(`http://${host}`)?.hostname : undefined
 }

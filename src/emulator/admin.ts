@@ -1,5 +1,5 @@
 import { isAdminHost } from './admin-host.ts'
-import type { Answer } from './answer.ts'
+import type { CosResponse } from './response.ts'
 import type { Emulator } from './emulator.ts'
 import { parseFault } from './faults.ts'
 import { isBucketName, isCosHost } from './host.ts'
@@ -16,7 +16,7 @@ const handlers: Record<string, Record<string, Handler>> = {
   '/_emulator/faults': {
     GET: emulator => ({
       status: 200,
-      // Infinity, for a fault that stays until it is cleared, is null in JSON.
+      // A fault without `times` remains Infinity times, which is null in JSON.
       value: emulator.faults().map(({ id, fault, remaining }) => ({ id, ...fault, remaining }))
     }),
     POST: addFault,
@@ -38,45 +38,46 @@ const handlers: Record<string, Record<string, Handler>> = {
   }
 }
 
-/** Whether a request is for the emulator itself. One with the Host of a COS domain never is, on any path. */
+/** Tells whether a request is for the emulator itself. A request with the Host of a COS domain never is. */
 export function isAdminRequest ({ host, rawPath }: CosRequest): boolean {
   return rawPath.startsWith('/_emulator/') && !isCosHost(host)
 }
 
 /**
- * Answers an admin request, in JSON. Pages in a browser, which can reach loopback too, are kept out.
- * @param allowedHosts further names for the Host, without port
+ * Returns the JSON response to an admin request. Rejects pages in a browser, because they can reach loopback too.
+ *
+ * @param allowedHosts more names for the Host, without port
  */
-export function answerAdmin (
+export function respondToAdmin (
   emulator: Emulator, request: CosRequest, body: Body, allowedHosts: readonly string[]
-): Answer {
+): CosResponse {
   const { method, headers } = request
   if (!isAdminHost(request.host, emulator.host, allowedHosts)) {
-    return toJson(refusal(403, 'the Host must be loopback, such as localhost, or the address in EMULATOR_HOST; ' +
+    return toJson(rejection(403, 'the Host must be loopback, such as localhost, or the address in EMULATOR_HOST; ' +
       'set EMULATOR_ALLOWED_HOSTS to allow other names'))
   }
   const methods = handlers[request.rawPath]
-  if (methods === undefined) return toJson(refusal(404, 'there is no such admin path'))
+  if (methods === undefined) return toJson(rejection(404, 'there is no such admin path'))
   const handler = methods[method]
   if (handler === undefined) {
     const allowed = Object.keys(methods).join(', ')
-    return toJson(refusal(405, `only ${allowed}`), { Allow: allowed })
+    return toJson(rejection(405, `only ${allowed}`), { Allow: allowed })
   }
   if (headers['origin'] !== undefined || headers['sec-fetch-site'] === 'cross-site') {
-    return toJson(refusal(403, 'not for pages in a browser'))
+    return toJson(rejection(403, 'not for pages in a browser'))
   }
-  if (!body.isWhole) return toJson(refusal(503, 'the request bodies in flight are too large together'))
+  if (!body.isWhole) return toJson(rejection(503, 'the request bodies in flight are too large together'))
   const value = parseJson(body.bytes)
   return toJson(handler(emulator, { query: new URLSearchParams(request.rawQuery), value }))
 }
 
 function addFault (emulator: Emulator, { value }: AdminRequest): AdminReply {
   const parsed = parseFault(value)
-  if ('errors' in parsed) return refusal(400, ...parsed.errors)
+  if ('errors' in parsed) return rejection(400, ...parsed.errors)
   try {
     return { status: 201, value: { id: emulator.addFault(parsed.fault) } }
   } catch (error) {
-    return refusal(409, (error as RangeError).message)
+    return rejection(409, (error as RangeError).message)
   }
 }
 
@@ -84,14 +85,14 @@ function setClock (emulator: Emulator, { value }: AdminRequest): AdminReply {
   const { offsetMs, ...others } = (value ?? {}) as Record<string, unknown>
   const errors = Object.keys(others).map(name => `${name} is not known`)
   if (!Number.isSafeInteger(offsetMs)) errors.unshift('offsetMs must be a whole number')
-  if (errors.length > 0) return refusal(400, ...errors)
+  if (errors.length > 0) return rejection(400, ...errors)
   emulator.setClockOffset(offsetMs as number)
   return { status: 200, value: { offsetMs } }
 }
 
 function listConfigurations (emulator: Emulator, { query }: AdminRequest): AdminReply {
   const bucket = query.get('bucket') ?? ''
-  if (!isBucketName(bucket)) return refusal(400, 'the parameter bucket must be a bucket with its APPID')
+  if (!isBucketName(bucket)) return rejection(400, 'the parameter bucket must be a bucket with its APPID')
   return { status: 200, value: emulator.configurations(bucket) }
 }
 
@@ -103,11 +104,11 @@ function parseJson (bytes: Buffer): unknown {
   }
 }
 
-function refusal (status: number, ...errors: string[]): AdminReply {
+function rejection (status: number, ...errors: string[]): AdminReply {
   return { status, value: { errors } }
 }
 
-function toJson ({ status, value }: AdminReply, headers: Record<string, string> = {}): Answer {
+function toJson ({ status, value }: AdminReply, headers: Record<string, string> = {}): CosResponse {
   const body = Buffer.from(value === undefined ? '' : JSON.stringify(value) + '\n')
   const about = { 'Content-Type': 'application/json', 'Content-Length': String(body.length) }
   return { status, headers: value === undefined ? headers : { ...headers, ...about }, body }

@@ -1,8 +1,8 @@
-import type { Reply } from './answer.ts'
+import type { Reply } from './response.ts'
 import { CosError } from './cos-error.ts'
 import { escapeXml } from './xml.ts'
 
-/** A bucket that exists: its name with the APPID, and its region. */
+/** An existing bucket: its name with the APPID, and its region. */
 export interface EmulatorBucket { name: string, region: string }
 
 const maxKeys = 2000
@@ -10,9 +10,10 @@ const owner = '100000000001'
 const createdAt = '2024-05-24T11:49:50Z'
 
 /**
- * GET Service (COS document 8291): the buckets by name, a page at a time. All of them belong to every key,
- * as keys have no account here.
- * @param region from the host `cos.<region>.…`, which outranks the parameter
+ * Returns a page of GET Service (COS document 8291): buckets sorted by name. Every key sees all buckets, because keys
+ * have no account here.
+ *
+ * @param region from the host `cos.<region>.…`, which takes precedence over the parameter
  * @throws CosError InvalidArgument when max-keys is not 1 to 2,000
  */
 export function listBuckets (

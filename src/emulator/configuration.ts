@@ -6,8 +6,8 @@ import { isBucketName, isRegionName } from './host.ts'
 import type { EmulatorCredential } from './verify-signature.ts'
 
 /**
- * The options the environment asks for, or everything that is wrong with it. Messages repeat no value, so
- * none of EMULATOR_KEYS.
+ * Returns the options that the environment names, or all configuration errors. Messages contain no value, because
+ * EMULATOR_KEYS is secret.
  */
 export function readConfiguration (
   environment: Partial<Record<string, string>>

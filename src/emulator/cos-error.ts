@@ -1,6 +1,6 @@
 /**
- * Every error the emulator answers by itself: its status, and the sentence COS prints or ours where none is
- * known. Codes and statuses: COS documents 7730 and 46869; `README.md` says when each one comes up.
+ * All errors that the emulator returns without an injected fault: status and message. The message is that of COS where
+ * it is known. Codes and statuses are from COS documents 7730 and 46869. `README.md` states the cause of each error.
  */
 export const cosErrors = {
   AccessDenied: [403, 'Access Denied.'],
@@ -35,7 +35,7 @@ export const cosErrors = {
 
 export type CosErrorCode = keyof typeof cosErrors
 
-/** An answer of COS that refuses the request. `details` become further elements of the error document. */
+/** A rejection of a request by COS. `details` become further elements of the error document. */
 export class CosError extends Error {
   readonly code: CosErrorCode
   readonly status: number

@@ -28,10 +28,9 @@ const allowedParameters: Record<Exclude<Operation, 'Unknown'>, string[]> = {
 }
 
 /**
- * Which operation a request asks for. COS routes on the first query parameter, so `inventory` must come
- * before all others but those of a signature in the query. Whatever is not in the tables is 'Unknown' and
- * never falls through to another operation: a PUT or DELETE that lost its `inventory` would mean the bucket
- * itself.
+ * Returns the operation of a request. COS routes by the first query parameter, so `inventory` must precede all others
+ * except those of a signature in the query. A request that is not in the tables is 'Unknown'. It never becomes another
+ * operation, because a PUT or DELETE without `inventory` would mean the bucket itself.
  */
 export function detectOperation (
   addressee: Addressee, method: string, path: string, parameters: Parameter[]
@@ -47,8 +46,8 @@ export function detectOperation (
   return operation === 'GetBucketInventory' && !hasId ? 'ListBucketInventory' : operation
 }
 
-/** The refusal of an 'Unknown' operation; it names what was asked for. */
-export function refuseUnknown (
+/** Returns the rejection of an 'Unknown' operation, which names the requested one. */
+export function rejectUnknown (
   addressee: Addressee, method: string, path: string, parameters: Parameter[]
 ): CosError {
   if (addressee.kind === 'service') {
@@ -62,8 +61,9 @@ export function refuseUnknown (
 }
 
 /**
- * The parameters of an operation by their lower-case names, those of the signature left out.
- * @throws CosError InvalidArgument for one that is unknown, repeated, missing or has a value it cannot have
+ * Returns the parameters of an operation by their lower-case names, without those of the signature.
+ *
+ * @throws CosError InvalidArgument for a parameter that is unknown, duplicate, missing or invalid
  */
 export function checkParameters (
   operation: Exclude<Operation, 'Unknown'>, parameters: Parameter[]
@@ -83,7 +83,7 @@ export function checkParameters (
   return values
 }
 
-// The characters are documented (30625), the longest length is not: 255 is a guess on the generous side.
+// COS documents the characters (30625) but not the longest length. 255 is a generous guess.
 function checkId (id: string | undefined): void {
   if (id === undefined || !/^[a-zA-Z0-9_.-]{1,255}$/.test(id)) {
     throw new CosError('InvalidArgument', 'The parameter id must be 1 to 255 of a-z A-Z 0-9 - _ .')

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { deliver, replaceAnswer } from './deliver.ts'
+import { deliver, replaceResponse } from './deliver.ts'
 import type { Emulator, EmulatorOptions } from './emulator.ts'
 import { createEndpoint, identify } from './endpoint.ts'
 import { createFaultQueue, parseFault } from './faults.ts'
@@ -12,10 +12,10 @@ import { createStateFile, volatileState } from './state-file.ts'
 /** Reads the body of a request; undefined when the client disconnected. */
 export type BodyReader = () => Promise<Body | undefined>
 
-/** COS apart from its socket. */
+/** COS without its socket. */
 export interface EmulatedCos {
-  /** Responds to a request, or does what a fault demands instead. */
-  serve (request: CosRequest, response: ServerResponse, read: BodyReader): Promise<void>
+  /** Responds to a request, or does what an injected fault states. */
+  serve (request: CosRequest, outgoing: ServerResponse, read: BodyReader): Promise<void>
   /** Returns the time of COS, in milliseconds since 1970. */
   now (): number
   controls: Omit<Emulator, 'host' | 'port' | 'address' | 'connections' | 'close'>
@@ -39,7 +39,7 @@ export function createEmulatedCos (options: EmulatorOptions): EmulatedCos {
   return {
     now,
 
-    async serve (request, response, read) {
+    async serve (request, outgoing, read) {
       const { method, target, host, headers, rawPath } = request
       const { operation, bucket } = identify(request)
       const received = { method, target, host, headers, body: '', operation, status: 0 }
@@ -50,12 +50,12 @@ export function createEmulatedCos (options: EmulatorOptions): EmulatedCos {
 
       const { latencyMs, fault } = faults.take({ operation, bucket, method })
       if (latencyMs > 0) await sleep(latencyMs, undefined, { ref: false })
-      // A slow response is still sent. For a lost one the fault says whether the change was made.
+      // A slow response arrives, so its change is made. A lost one has a fault that states whether the change is made.
       const withEffect = fault === undefined || fault.kind === 'drip' || fault.after === 'effect'
-      const answer = endpoint.answer(request, body, withEffect)
-      const sent = replaceAnswer(fault, answer, host + rawPath, now())
+      const response = endpoint.respond(request, body, withEffect)
+      const sent = replaceResponse(fault, response, host + rawPath, now())
       received.status = sent?.status ?? 0
-      await deliver(response, fault, sent)
+      await deliver(outgoing, fault, sent)
     },
 
     controls: {

@@ -2,12 +2,12 @@ import type { EmulatorBucket } from './buckets.ts'
 import type { Fault, QueuedFault } from './faults.ts'
 import type { EmulatorCredential } from './verify-signature.ts'
 
-/** Names of the checks that can be switched off, because COS accepts what they reject. */
+/** Names of checks that can be switched off, because COS accepts such requests. */
 export const lenientSwitches = ['signature-coverage'] as const
 
 export type LenientSwitch = typeof lenientSwitches[number]
 
-/** Names of the checks that can be switched on: COS documents them, but accepts requests without. */
+/** Names of checks that can be switched on. COS documents them, but accepts such requests. */
 export const strictSwitches = ['content-md5'] as const
 
 export type StrictSwitch = typeof strictSwitches[number]
@@ -15,13 +15,13 @@ export type StrictSwitch = typeof strictSwitches[number]
 export interface EmulatorOptions {
   /** 127.0.0.1 when absent. */
   host?: string
-  /** 0, any free one, when absent. */
+  /** 0, which selects a free port, when absent. */
   port?: number
   credentials: EmulatorCredential[]
   buckets: EmulatorBucket[]
-  /** Keeps the state over the end of the process, however it ends: written before a change is answered. */
+  /** The file that keeps the state when the process ends. It is written before the response to a change. */
   stateFile?: string
-  /** Host names or IP addresses, without port, that admin requests may name as Host besides loopback and `host`. */
+  /** Host names or IP addresses, without port, that admin requests may use besides loopback and `host`. */
   allowedHosts?: readonly string[]
   /** Checks to switch off; none when absent. */
   lenient?: readonly LenientSwitch[]
@@ -31,15 +31,15 @@ export interface EmulatorOptions {
   now?: () => number
 }
 
-/** A COS request as it came. Status 0: no answer was sent, or not yet. */
+/** A COS request as it arrived. Status 0 says that no response was sent yet. */
 export interface ReceivedRequest {
   method: string
   target: string
   host: string
   headers: Record<string, string>
-  /** At most its first mebibyte. */
+  /** At most the first mebibyte. */
   body: string
-  /** Such as 'PutBucketInventory', or 'Unknown'. */
+  /** For example 'PutBucketInventory', or 'Unknown'. */
   operation: string
   status: number
 }
@@ -50,27 +50,28 @@ export interface Emulator {
   /** 'host:port' to connect to. */
   readonly address: string
   /**
-   * COS requests, not those to the admin paths, in order of arrival: the last 10,000, or fewer when these exceed
+   * COS requests in order of arrival, without those to the admin paths: the last 10,000, or fewer when these exceed
    * 16 MiB.
    */
   readonly requests: ReceivedRequest[]
-  /** Sockets accepted so far, those of admin requests included. */
+  /** The number of accepted sockets, including those of admin requests. */
   readonly connections: number
   /**
-   * Gives the id of the fault.
-   * @throws TypeError naming everything that is wrong with it
-   * @throws RangeError when the queue is full: 1,000 faults, or 16 MiB as JSON
+   * Adds an injected fault and returns its id.
+   *
+   * @throws TypeError for a malformed fault, with all issues
+   * @throws RangeError when the queue is full: 10,000 faults, or 16 MiB as JSON
    */
   addFault (fault: Fault): string
   faults (): QueuedFault[]
   clearFaults (): void
-  /** Moves what the emulator takes for now, its Date header included; always from the true time. */
+  /** Sets the difference of the emulator's clock, also in its Date header, to the true time. */
   setClockOffset (ms: number): void
   setCredentials (credentials: EmulatorCredential[]): void
-  /** The documents stored in a bucket, in the order of their creation. */
+  /** Returns the stored documents of a bucket in the order of their creation. */
   configurations (bucket: string): string[]
-  /** Forgets configurations, jobs, faults and requests. */
+  /** Removes configurations, jobs, faults and requests. */
   reset (): void
-  /** Stops, and ends every connection at once. */
+  /** Stops the emulator and closes every connection immediately. */
   close (): Promise<void>
 }

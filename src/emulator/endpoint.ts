@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
-import { type Answer, type Reply, toAnswer, toErrorAnswer } from './answer.ts'
+import { type CosResponse, type Reply, toErrorResponse, toResponse } from './response.ts'
 import { type EmulatorBucket, listBuckets } from './buckets.ts'
 import { CosError } from './cos-error.ts'
-import { type Operation, checkParameters, detectOperation, refuseUnknown } from './detect.ts'
+import { type Operation, checkParameters, detectOperation, rejectUnknown } from './detect.ts'
 import type { LenientSwitch, StrictSwitch } from './emulator.ts'
 import { type Addressee, parseHost } from './host.ts'
 import type { Inventories } from './inventories.ts'
@@ -23,7 +23,7 @@ export interface EndpointDependencies {
 
 export interface Endpoint {
   /** Returns the response to a request, also for a rejected one. Never throws. Only `withEffect` makes the change. */
-  answer (request: CosRequest, body: Body, withEffect: boolean): Answer
+  respond (request: CosRequest, body: Body, withEffect: boolean): CosResponse
 }
 
 /** A request that has passed all checks. */
@@ -33,18 +33,18 @@ interface CheckedRequest {
   parameters: ReturnType<typeof checkParameters>
 }
 
-/** Creates the function that does with a request what COS does. */
+/** Creates the endpoint, which processes requests as COS does. */
 export function createEndpoint (dependencies: EndpointDependencies): Endpoint {
   const { now } = dependencies
   return {
-    answer (request, body, withEffect) {
+    respond (request, body, withEffect) {
       try {
         const reply = perform(check(request, body, dependencies), body, dependencies)
         if (withEffect) reply.effect?.()
-        return toAnswer(reply, now())
+        return toResponse(reply, now())
       } catch (error) {
         const rejection = error instanceof CosError ? error : new CosError('InternalError')
-        return toErrorAnswer(rejection, request.host + request.rawPath, now())
+        return toErrorResponse(rejection, request.host + request.rawPath, now())
       }
     }
   }
@@ -67,7 +67,7 @@ function check (
   })
 
   const operation = detectOperation(addressee, request.method, path, query)
-  if (operation === 'Unknown') throw refuseUnknown(addressee, request.method, path, query)
+  if (operation === 'Unknown') throw rejectUnknown(addressee, request.method, path, query)
   checkPermission(credential, operation)
   const parameters = checkParameters(operation, query)
   checkBody(request, body, operation, strict.includes('content-md5'))

@@ -1,16 +1,16 @@
 import { operations } from './detect.ts'
 
-/** Which requests a fault is for; what is absent matches all. */
+/** The requests that a fault affects. An absent member matches all. */
 export interface FaultMatch { operation?: string, bucket?: string, method?: string }
 
 interface AnyFault {
   match?: FaultMatch
-  /** How many requests it hits; without it, all until it is cleared. */
+  /** The number of requests that the fault affects; all until it is cleared when absent. */
   times?: number
 }
 
 interface LosingFault extends AnyFault {
-  /** 'before', the default: the change was not made. 'effect': it was made, and then the answer is lost. */
+  /** With 'before', the default, the change is not made. With 'effect' the change is made and the response is lost. */
   after?: 'before' | 'effect'
 }
 
@@ -19,7 +19,7 @@ interface DripFault extends AnyFault { kind: 'drip', ms: number }
 interface PlainFault extends LosingFault { kind: 'reset' | 'reset-mid-answer' | 'garbage' | 'hang' }
 interface CutFault extends LosingFault { kind: 'cut', bytes?: number }
 
-/** An error answer. SDKs expect 'json' and 'header-only' of COS too; 'html' and 'empty' come from gateways. */
+/** An error response. SDKs accept 'json' and 'header-only' from COS; gateways send 'html' and 'empty'. */
 export interface ErrorFault extends LosingFault {
   kind: 'error'
   status: number
@@ -29,7 +29,7 @@ export interface ErrorFault extends LosingFault {
   form?: 'xml' | 'json' | 'html' | 'empty' | 'header-only'
 }
 
-/** Exactly this answer. `repeat` streams the body that many times, for answers too big to hold. */
+/** Exactly this response. The last member streams the body several times, for bodies too large for the memory. */
 export interface RawFault extends LosingFault {
   kind: 'raw'
   status: number
@@ -38,37 +38,38 @@ export interface RawFault extends LosingFault {
   repeat?: number
 }
 
-/** Something that goes wrong on purpose. `README.md` says what a client sees of each kind. */
+/** An injected fault. `README.md` states its effect for a client. */
 export type Fault = LatencyFault | DripFault | PlainFault | CutFault | ErrorFault | RawFault
 
-/** What a fault looks at. */
+/** The parts of a request that decide which faults match. */
 export interface FaultyRequest { operation: string, bucket: string | undefined, method: string }
 
 /** A fault in the queue. */
 export interface QueuedFault { id: string, fault: Fault, remaining: number }
 
-/** A fault that changes the answer or what becomes of it. */
-export type AnswerFault = Exclude<Fault, LatencyFault>
+/** A fault that changes the response or its delivery. */
+export type ResponseFault = Exclude<Fault, LatencyFault>
 
-/** What a request meets: the delays before it is looked at, in all, and what goes wrong with its answer. */
-export interface MetFaults { latencyMs: number, fault?: AnswerFault }
+/** The faults of a request: the sum of its delays in milliseconds, and the fault of its response. */
+export interface MetFaults { latencyMs: number, fault?: ResponseFault }
 
 export interface FaultQueue {
   /**
-   * Gives the id of the fault.
+   * Adds a fault and returns its id.
+   *
    * @throws RangeError when the queue is full: 10,000 faults, or 16 MiB as JSON
    */
   add (fault: Fault): string
   list (): QueuedFault[]
   clear (): void
-  /** The faults for a request, which are then used up by one: all latencies up to the first other fault. */
+  /** Returns the faults of a request, and counts them. These are all latencies up to the first other fault. */
   take (request: FaultyRequest): MetFaults
 }
 
 const maxFaults = 10_000
 const maxFaultBytes = 16 * 1024 * 1024
 
-/** Faults in the order they were added. */
+/** Creates a queue of faults, in the order of their addition. */
 export function createFaultQueue (): FaultQueue {
   let queued: Array<QueuedFault & { bytes: number }> = []
   let added = 0
@@ -162,7 +163,7 @@ const membersByKind: Record<Fault['kind'], Record<string, Member>> = {
   raw: { status, headers, body: text, repeat: wholeNumber(1), after }
 }
 
-/** A fault from outside, or the list of everything that is wrong with it. */
+/** Returns a valid fault, or the list of its issues. */
 export function parseFault (value: unknown): { fault: Fault } | { errors: string[] } {
   if (!isObject(value)) return { errors: ['the body must be an object'] }
   const kinds = Object.keys(membersByKind)

@@ -1,6 +1,6 @@
 import { CosError } from './cos-error.ts'
 
-/** Whom a request is for, by its Host alone. */
+/** The addressee of a request, which its Host names. */
 export type Addressee =
   | { kind: 'bucket', bucket: string, region: string }
   | { kind: 'service', region?: string }
@@ -11,18 +11,20 @@ const regionHost = /^cos\.([^.]+)$/
 const bucketName = /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?-[0-9]+$/
 const regionName = /^[a-z0-9]+(?:-[a-z0-9]+)+$/
 
-/** The host name of a Host value: lower case, without port. */
+/** Returns the host name of a Host value in lower case, without port. */
 function hostName (host: string): string {
   return host.toLowerCase().replace(/:\d*$/, '')
 }
 
-/** Whether a Host value lies in a COS domain (COS document 6224); only other hosts reach the admin paths. */
+/** Tells whether a Host value is in a COS domain (COS document 6224). Only other hosts reach the admin paths. */
 export function isCosHost (host: string): boolean {
   return domain.test(hostName(host))
 }
 
 /**
- * The bucket or the service a Host value names (COS documents 6224 and 13312: names, regions, domains).
+ * Returns the bucket or the service that a Host value names. COS documents 6224 and 13312 define the names, regions and
+ * domains.
+ *
  * @throws CosError InvalidArgument, InvalidBucketName, InvalidRegionName or ActionAccelerateNotSupported
  */
 export function parseHost (host: string): Addressee {
@@ -49,12 +51,12 @@ function checkRegion (region: string): string {
   return region
 }
 
-/** Whether a name may be that of a bucket with its APPID. */
+/** Tells whether a name is valid for a bucket, with its APPID. */
 export function isBucketName (name: string): boolean {
   return bucketName.test(name)
 }
 
-/** Whether a name has the shape of a region. */
+/** Tells whether a name is valid for a region. */
 export function isRegionName (name: string): boolean {
   return regionName.test(name)
 }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import type { Reply } from './answer.ts'
+import type { Reply } from './response.ts'
 import { CosError } from './cos-error.ts'
 import { readOneTimeInventory, readPeriodicInventory } from './inventory-document.ts'
 import { toPage } from './paging.ts'
@@ -37,7 +37,7 @@ export function createInventories (store: StateStore): Inventories {
   const storedIn = (bucket: string) => state.configurations[bucket] ?? []
 
   function commit (next: State): void {
-    // A change that cannot be stored is not made.
+    // The file comes first, so a change that cannot be stored is not made.
     store.save(next)
     state = next
   }

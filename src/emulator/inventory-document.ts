@@ -5,7 +5,7 @@ import { type XmlElement, parseXml, writeXml } from './xml.ts'
 interface Rule { min: 0 | 1, max: number, text?: RegExp, children?: Grammar }
 type Grammar = Record<string, Rule>
 
-/** What a PUT or POST body must fit besides its own grammar. */
+/** The id and the region that a PUT or POST body must match. */
 export interface DocumentPlace { id: string, region: string }
 
 const exactly = (text?: RegExp): Rule => ({ min: 1, max: 1, ...(text && { text }) })
@@ -14,10 +14,10 @@ const forbidden: Rule = { min: 0, max: 0 }
 const anyNumber = (children?: Grammar): Rule => ({ min: 0, max: Infinity, ...(children && { children }) })
 
 const tags = anyNumber({ Key: exactly(/[^]/), Value: exactly() })
-/** An empty number is none: the PUT page prints an empty MonthlyDate (COS document 30625). */
+/** An empty number counts as absent, because the PUT page shows an empty MonthlyDate (COS document 30625). */
 const integer = /^\d{0,15}$/
 
-// COS documents 30625 (PUT) and 30623 (GET). What is not named here is kept and not looked at, as COS does.
+// COS documents 30625 (PUT) and 30623 (GET). Elements without a rule are kept and not checked, as in COS.
 const periodicGrammar: Grammar = {
   Id: exactly(),
   IsEnabled: exactly(/^(true|false)$/i),
@@ -48,7 +48,7 @@ const periodicGrammar: Grammar = {
           Prefix: optional(),
           Encryption: {
             ...optional(),
-            // Any text: coscli sends 111, Terraform can send nothing else than a text.
+            // Any text is valid, because coscli sends 111 and Terraform can only send a text.
             children: { 'SSE-COS': optional(), SSECOS: optional() }
           }
         }
@@ -61,9 +61,9 @@ const periodicGrammar: Grammar = {
 const oneTimeGrammar: Grammar = { ...periodicGrammar, IsEnabled: forbidden, Schedule: forbidden }
 
 /**
- * Checks a PUT body: the document, then its id against the query, then values against each other. Gives
- * what is stored of it: the elements as sent, without declaration, attributes and blanks, booleans in lower
- * case.
+ * Checks a PUT body: the document, then its id against the query, then values against each other. Returns the stored
+ * form: the elements as sent, without declaration, attributes and blanks, and with booleans in lower case.
+ *
  * @throws CosError MalformedXML, InvalidArgument, TargetBucketNameInvalid
  */
 export function readPeriodicInventory (body: Buffer, place: DocumentPlace): string {
@@ -71,7 +71,8 @@ export function readPeriodicInventory (body: Buffer, place: DocumentPlace): stri
 }
 
 /**
- * Checks a POST body: the same without IsEnabled and Schedule.
+ * Checks a POST body, which has no IsEnabled and no Schedule.
+ *
  * @throws CosError MalformedXML, InvalidArgument, TargetBucketNameInvalid
  */
 export function readOneTimeInventory (body: Buffer, place: DocumentPlace): string {
@@ -108,8 +109,8 @@ function checkElement (element: XmlElement, { text, children }: Rule): void {
   }
 }
 
-// The range of the day is not documented; 29 to 31 are taken although some months lack them. Terraform sends Monthly
-// without a day.
+// COS does not document the range of the day. The emulator accepts 29 to 31, although some months lack them. Terraform
+// sends Monthly without a day.
 function checkSchedule (root: XmlElement): void {
   const isMonthly = textAt(root, 'Schedule', 'Frequency') === 'Monthly'
   const day = textAt(root, 'Schedule', 'MonthlyDate') ?? ''
@@ -146,6 +147,6 @@ function textAt (element: XmlElement, ...path: string[]): string | undefined {
   return elementsAt(element, ...path)[0]?.text
 }
 
-function unfit (fault: string): CosError {
-  return new CosError('MalformedXML', `The XML you provided does not fit the schema: ${fault}.`)
+function unfit (issue: string): CosError {
+  return new CosError('MalformedXML', `The XML you provided does not fit the schema: ${issue}.`)
 }

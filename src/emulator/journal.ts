@@ -3,7 +3,7 @@ import type { ReceivedRequest } from './emulator.ts'
 const maxRequests = 10_000
 const maxBytes = 16 * 1024 * 1024
 
-// What an object and a property cost besides their text: a request of 2,000 tiny headers is not tiny.
+// The memory of an object and of a property without their texts, in bytes. It counts for requests with many headers.
 const requestOverhead = 256
 const headerOverhead = 64
 

@@ -1,19 +1,19 @@
 import type { IncomingMessage } from 'node:http'
 import { CosError } from './cos-error.ts'
 
-/** Longest XML body taken, in bytes. COS has a limit but does not publish it. */
+/** The longest XML body, in bytes. COS has a limit but does not publish it. */
 export const maxBodyBytes = 1024 * 1024
 
-// What a Buffer costs besides its bytes; a body may come in pieces of one byte.
+// The memory of a Buffer without its bytes. A body may arrive in chunks of one byte.
 const chunkOverhead = 128
 
 export interface Parameter { name: string, value: string }
 
-/** A request as it arrived: nothing decoded yet but the header names, which are in lower case. */
+/** A request as it arrived. Only the header names are changed: they are in lower case. */
 export interface CosRequest {
   method: string
   target: string
-  /** As sent, with port; from the target when that is in absolute form; empty when missing. */
+  /** The Host as sent, with port, or the host of a target in absolute form; empty when missing. */
   host: string
   rawPath: string
   rawQuery: string
@@ -25,15 +25,15 @@ export interface CosRequest {
 export interface Body {
   /** The first `maxBodyBytes`. */
   bytes: Buffer
-  /** How many bytes came in all. */
+  /** The number of bytes that arrived. */
   length: number
   /** False when there was no memory for the body; `bytes` is empty then. */
   isWhole: boolean
 }
 
 /**
- * The head of a request. A target in absolute form overrides the Host header (RFC 9112, 3.2.2): that is how
- * a client sends it which takes this server for its HTTP proxy.
+ * Returns the head of a request. A target in absolute form overrides the Host header (RFC 9112, section 3.2.2). Clients
+ * that use this server as an HTTP proxy send such targets.
  */
 export function readHead (incoming: IncomingMessage): CosRequest {
   const { method, url: target } = incoming as IncomingMessage & { method: string, url: string }
@@ -53,8 +53,9 @@ export function readHead (incoming: IncomingMessage): CosRequest {
 }
 
 /**
- * The body of a request, or undefined when the client left before all of it had come.
- * @param hold asked before a piece is kept; it gives false when there is no memory for that many bytes
+ * Returns the body of a request; undefined when the client disconnects before its end.
+ *
+ * @param hold reserves memory for a chunk; returns false when there is none for that many bytes
  */
 export async function readBody (
   incoming: IncomingMessage, hold: (bytes: number) => boolean
@@ -77,7 +78,8 @@ export async function readBody (
 }
 
 /**
- * The path, percent-decoded.
+ * Returns the percent-decoded path.
+ *
  * @throws CosError InvalidURI
  */
 export function decodePath (rawPath: string): string {
@@ -85,8 +87,9 @@ export function decodePath (rawPath: string): string {
 }
 
 /**
- * The query parameters in the order sent, percent-decoded. A bare plus means a blank, so a continuation
- * token that was not percent-encoded does not arrive as it was given out.
+ * Returns the percent-decoded query parameters in order. A bare plus means a blank. So a continuation token
+ * that was not percent-encoded arrives changed.
+ *
  * @throws CosError InvalidURI
  */
 export function parseQuery (rawQuery: string): Parameter[] {

@@ -1,8 +1,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
-import { answerAdmin, isAdminRequest } from './admin.ts'
-import { toClosingHead, toErrorAnswer } from './answer.ts'
+import { respondToAdmin, isAdminRequest } from './admin.ts'
+import { toClosingHead, toErrorResponse } from './response.ts'
 import type { EmulatorBucket } from './buckets.ts'
 import { CosError } from './cos-error.ts'
 import { deliver, end } from './deliver.ts'
@@ -31,7 +31,7 @@ export async function startEmulator (options: EmulatorOptions): Promise<Emulator
   let connections = 0
   let heldBytes = 0
 
-  async function handle (incoming: IncomingMessage, response: ServerResponse): Promise<void> {
+  async function handle (incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
     const request = readHead(incoming)
     let held = 0
     const hold = (bytes: number): boolean => {
@@ -42,9 +42,9 @@ export async function startEmulator (options: EmulatorOptions): Promise<Emulator
     }
     const read = () => readBody(incoming, hold)
     try {
-      if (!isAdminRequest(request)) return await serve(request, response, read)
+      if (!isAdminRequest(request)) return await serve(request, outgoing, read)
       const body = await read()
-      if (body !== undefined) await deliver(response, undefined, answerAdmin(emulator, request, body, allowedHosts))
+      if (body !== undefined) await deliver(outgoing, undefined, respondToAdmin(emulator, request, body, allowedHosts))
     } finally {
       heldBytes -= held
     }
@@ -72,7 +72,7 @@ export async function startEmulator (options: EmulatorOptions): Promise<Emulator
 }
 
 function createHttpServer (
-  handle: (incoming: IncomingMessage, response: ServerResponse) => Promise<void>, now: () => number
+  handle: (incoming: IncomingMessage, outgoing: ServerResponse) => Promise<void>, now: () => number
 ): Server {
   const server = createServer({
     requireHostHeader: false,
@@ -83,12 +83,12 @@ function createHttpServer (
   server.maxConnections = maxConnections
   // Node would drop the headers after the 2,000th; their size is limited to 16 KiB anyway.
   server.maxHeadersCount = 0
-  server.on('request', (incoming, response) => {
-    handle(incoming, response).catch(() => incoming.socket.destroy())
+  server.on('request', (incoming, outgoing) => {
+    handle(incoming, outgoing).catch(() => incoming.socket.destroy())
   })
   server.on('clientError', (_error, socket) => {
-    const answer = toErrorAnswer(new CosError('BadRequest'), '/', now())
-    end(socket, Buffer.concat([toClosingHead(answer), answer.body]))
+    const response = toErrorResponse(new CosError('BadRequest'), '/', now())
+    end(socket, Buffer.concat([toClosingHead(response), response.body]))
   })
   return server
 }

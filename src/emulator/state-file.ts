@@ -3,7 +3,7 @@ import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 export interface StoredInventory { id: string, sequence: number, xml: string }
 export interface Job { id: string, createdAtMs: number }
 
-/** All the emulator remembers; by bucket. Sequences are never used twice, not even after a deletion. */
+/** The whole state of the emulator by bucket. A sequence is never reused, even after a deletion. */
 export interface State {
   nextSequence: number
   configurations: Record<string, StoredInventory[]>
@@ -12,26 +12,26 @@ export interface State {
 
 export interface StateStore {
   load (): State
-  /** Returns when the state is kept; throws when it is not. */
+  /** Stores the state. @throws Error when it cannot be stored */
   save (state: State): void
 }
 
-/** Keeps nothing. */
+/** Stores nothing. */
 export const volatileState: StateStore = {
   load: emptyState,
   save () {}
 }
 
 /**
- * Keeps the state in a file of JSON. It is written beside and renamed, so the file is whole whenever the
- * process is killed; it is not flushed to the disk, so a power cut may lose the last changes.
+ * Creates a store that keeps the state in a JSON file. The store writes a second file and renames it. So the file is
+ * whole even after the process is killed. It is not flushed to the disk, so a power cut may lose the last changes.
  */
 export function createStateFile (path: string): StateStore {
   return {
     load () {
       const state = existsSync(path) ? parseState(readFileSync(path, 'utf8')) : emptyState()
       if (state === undefined) throw new Error(`${path} is not a state file of this emulator`)
-      // A file that cannot be written is an error now, not of the first change.
+      // An unwritable file fails the start, not the first change.
       save(path, state)
       return state
     },
@@ -45,7 +45,7 @@ function save (path: string, state: State): void {
   renameSync(beside, path)
 }
 
-/** The state of an emulator that has stored nothing yet. */
+/** Returns the state of a new emulator. */
 export function emptyState (): State {
   return { nextSequence: 1, configurations: {}, jobs: {} }
 }

@@ -8,39 +8,39 @@ const fieldNames = [
 const tokenName = 'x-cos-security-token'
 const maxSkewSeconds = 900
 
-/** A key pair the emulator accepts. */
+/** A key pair that the emulator accepts. */
 export interface EmulatorCredential {
   secretId: string
   secretKey: string
-  /** Makes it a temporary key: every request must carry this token. */
+  /** The token of a temporary key, which every request must contain. */
   token?: string
-  /** The CAM actions it may do, such as 'cos:PutBucketInventory'; all of them when absent. */
+  /** Permitted CAM actions, such as 'cos:PutBucketInventory'; all actions when absent. */
   actions?: string[]
 }
 
-/** What a signature is checked against. */
+/** The rules for a signature. */
 export interface SignatureRules {
   credentials: EmulatorCredential[]
   /** Milliseconds since 1970. */
   nowMs: number
-  /** Whether the signature must cover the Host and the parameters of the operation. */
+  /** True when the signature must cover the Host and the parameters of the operation. */
   requireCoverage: boolean
 }
 
 type FieldName = typeof fieldNames[number]
 type Fields = Record<FieldName, string>
 
-/** Whether a query parameter belongs to a signature carried in the query, and not to the operation. */
+/** Tells whether a query parameter belongs to a signature in the query, and not to the operation. */
 export function isSignatureParameter (name: string): boolean {
   return name === tokenName || (fieldNames as readonly string[]).includes(name)
 }
 
 /**
- * Checks the signature of a request (COS document 7778), carried in the Authorization header or in the
- * query, and gives the credential that made it. The signed text is rebuilt from the two lists of the
- * signature and the values of the request: SDKs sign different headers, and what is not listed is not
- * covered. COS does not insist on coverage; with `requireCoverage` a client that leaves out the Host or a
- * parameter is noticed here.
+ * Checks the signature of a request (COS document 7778) and returns its credential. The signature is in the
+ * Authorization header or in the query. The signed text is rebuilt from the two lists of the signature and the values
+ * of the request, because SDKs sign different headers. COS does not require coverage. With `requireCoverage` a
+ * signature must cover the Host and all parameters that have a value.
+ *
  * @throws CosError AccessDenied without signature or after its time, InvalidArgument for a malformed one,
  *   InvalidAccessKeyId, RequestTimeTooSkewed, SignatureDoesNotMatch, ExpiredToken
  */
@@ -57,7 +57,7 @@ export function verifySignature (
 
   const signed = (host: string) => signedTexts(request, path, parameters, fields, host)
   const asReceived = signed(request.host)
-  // The Python SDK signs the host name alone though it sends a port.
+  // The Python SDK signs the host name without the port that it sends.
   const texts = [asReceived, signed(request.host.replace(/:\d+$/, ''))]
   if (!texts.some(({ stringToSign }) => isSignatureOf(stringToSign, fields, credential.secretKey))) {
     throw new CosError('SignatureDoesNotMatch', undefined, {
@@ -104,7 +104,7 @@ function checkFields (fields: Fields): Fields {
   return fields
 }
 
-// An expired signature and a wrong clock have different codes: SDKs correct their clock after either.
+// An expired signature and a wrong clock have different codes. SDKs correct their clock after both.
 function checkWindow (name: 'q-sign-time' | 'q-key-time', fields: Fields, nowSeconds: number): void {
   const [start, end] = (/^(\d{1,11});(\d{1,11})$/.exec(fields[name]) ?? []).slice(1).map(Number)
   if (start === undefined || end === undefined || start > end) throw malformed(`${name} is not start;end`)
@@ -116,7 +116,7 @@ function signedTexts (
   request: CosRequest, path: string, parameters: Parameter[], fields: Fields, host: string
 ): { httpString: string, stringToSign: string } {
   const headers = Object.entries({ ...request.headers, host })
-    // Node gives header bytes as Latin-1; the signature is made of UTF-8.
+    // Node decodes headers as Latin-1, but the signature uses UTF-8.
     .map(([name, value]) => ({ name, value: Buffer.from(value, 'latin1').toString() }))
   const httpString = [
     request.method.toLowerCase(),
@@ -130,7 +130,7 @@ function signedTexts (
 }
 
 function join (list: string, present: Parameter[]): string {
-  // Of a repeated name the first value counts: later entries of a Map replace earlier ones.
+  // The first value of a duplicate name counts. Later entries of a Map replace earlier ones, so the order is reversed.
   const values = new Map(present.toReversed().map(({ name, value }) => [percentEncode(name).toLowerCase(), value]))
   return splitList(list).map(entry => {
     const value = values.get(entry)
@@ -147,7 +147,7 @@ function isSignatureOf (stringToSign: string, fields: Fields, secretKey: string)
   return timingSafeEqual(Buffer.from(expected), Buffer.from(fields['q-signature']))
 }
 
-// The C SDK leaves parameters without a value out of its list, so these need no cover.
+// Parameters without a value need no cover, because the C SDK omits them from its list.
 function checkCoverage (fields: Fields, parameters: Parameter[]): void {
   const covered = new Set(splitList(fields['q-url-param-list']))
   const uncovered = parameters
@@ -161,8 +161,8 @@ function checkCoverage (fields: Fields, parameters: Parameter[]): void {
     'Sign every part of the request, or start the emulator with EMULATOR_LENIENT=signature-coverage.')
 }
 
-// Which code a wrong token has is not documented. A key that lacks its token, or has one it should not, is
-// taken for an unknown key; another token for one that is over.
+// COS does not document the code of a wrong token. Here a missing or unexpected token makes the key unknown. Any other
+// wrong token is an expired one.
 function checkToken (credential: EmulatorCredential, request: CosRequest, parameters: Parameter[]): void {
   const sent = request.headers[tokenName] ?? parameters.find(({ name }) => name === tokenName)?.value
   if ((sent === undefined) !== (credential.token === undefined)) throw new CosError('InvalidAccessKeyId')
@@ -178,6 +178,6 @@ function percentEncode (text: string): string {
     .replace(/[!'()*]/g, character => '%' + character.charCodeAt(0).toString(16).toUpperCase())
 }
 
-function malformed (fault: string): CosError {
-  return new CosError('InvalidArgument', `The signature is malformed: ${fault}.`)
+function malformed (issue: string): CosError {
+  return new CosError('InvalidArgument', `The signature is malformed: ${issue}.`)
 }

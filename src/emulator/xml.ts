@@ -1,7 +1,7 @@
 import { XMLParser, XMLValidator } from 'fast-xml-parser'
 import { CosError } from './cos-error.ts'
 
-/** An element: either text or children. Attributes, comments and instructions are left out. */
+/** An element with either text or children. Attributes, comments and instructions are dropped. */
 export interface XmlElement { name: string, text: string, children: XmlElement[] }
 
 type ParsedNode = Record<string, ParsedNode[] | string>
@@ -19,21 +19,21 @@ const parser = new XMLParser({
   preserveOrder: true,
   trimValues: false,
   parseTagValue: false,
-  // References are decoded here: the parser leaves numeric and undefined ones as they are.
+  // This module decodes references, because the parser keeps numeric and undefined ones.
   processEntities: false,
   cdataPropName: '#cdata',
-  // The library refuses elements named like JavaScript's own properties; COS knows nothing of JavaScript. With a mark
-  // in front they are names like any other.
+  // The library rejects element names that are properties of every JavaScript object. COS accepts them, so each name
+  // gets a mark in front.
   transformTagName: name => nameMark + name
 })
 
-/** No XML name can begin with this. */
+/** No XML name begins with this character. */
 const nameMark = '$'
 
 /**
- * The root element of a document in UTF-8, with or without byte order mark and declaration. Stricter than
- * parser and validator together, which let through document types, undefined entities, forbidden characters
- * and a second root.
+ * Returns the root element of a document in UTF-8, with or without byte order mark and declaration. It is stricter
+ * than parser and validator, which accept document types, undefined entities, forbidden characters and a second root.
+ *
  * @throws CosError MalformedXML
  */
 export function parseXml (bytes: Buffer): XmlElement {
@@ -45,12 +45,12 @@ export function parseXml (bytes: Buffer): XmlElement {
   return root
 }
 
-/** An element as XML, without declaration or blanks between elements. */
+/** Returns an element as XML, without declaration or blanks between elements. */
 export function writeXml ({ name, text, children }: XmlElement): string {
   return `<${name}>${escapeXml(text)}${children.map(writeXml).join('')}</${name}>`
 }
 
-/** A text that reads back the same from XML; a carriage return would otherwise come back as a line feed. */
+/** Escapes a text. A carriage return becomes a reference, because parsers read it as a line feed. */
 export function escapeXml (text: string): string {
   return text
     .replaceAll('&', '&amp;')
@@ -78,8 +78,10 @@ function checkWellFormed (text: string): void {
   if (XMLValidator.validate(text) !== true) throw malformed('its tags do not match')
 }
 
-// Comments, CDATA and instructions, each replaced by a blank: the pieces around it must not make up a
-// reference. By hand, since a regular expression takes quadratic time on sections that do not end.
+/**
+ * Returns a document with a blank in place of each comment, CDATA section and instruction. Without the blank the parts
+ * around it could form a reference. A regular expression would take quadratic time on sections without an end.
+ */
 function withoutSections (text: string): string {
   const pieces: string[] = []
   let from = 0
@@ -134,6 +136,6 @@ function decodeReference (_match: string, name?: string, decimal?: string, hexad
   return character
 }
 
-function malformed (fault: string): CosError {
-  return new CosError('MalformedXML', `The XML you provided was not well-formed: ${fault}.`)
+function malformed (issue: string): CosError {
+  return new CosError('MalformedXML', `The XML you provided was not well-formed: ${issue}.`)
 }

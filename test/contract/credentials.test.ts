@@ -66,7 +66,7 @@ t.test('PUT returns 204 with an assumed role, GET returns 503 when STS rejects t
   t.strictSame(await putAndGet(await startTestService(t, emulator.address, environment)), [204, 200, 200])
   const rejected = await startTestService(t, emulator.address, { ...environment, COS_ROLE_ARN: `${roleArn}x` })
   t.match(await rejected.call('GET', at('a')), {
-    status: 503, json: { code: 'UpstreamCredentialsUnavailable', detail: /127\.0\.0\.1:\d+ refused AssumeRole: / }, headers: { 'retry-after': '1' }
+    status: 503, json: { code: 'UpstreamCredentialsUnavailable', detail: /127\.0\.0\.1:\d+ rejected AssumeRole: / }, headers: { 'retry-after': '1' }
   })
 })
 

@@ -189,7 +189,7 @@ t.test('PUT of a set handles a bucket with 1,000 configurations', async t => {
         title: isThrottled ? 'Service Unavailable' : 'Bad Gateway',
         status: isThrottled ? 503 : 502,
         code: /^(SlowDown|InternalError)$/,
-        detail: /COS answered/,
+        detail: /COS returned/,
         instance: `${collection}/${Id}`,
         requestId: 'of-the-set',
         cosRequestId: /.+/,
@@ -570,7 +570,7 @@ t.test('PUT of a set returns 207 with each error of COS when some changes fail',
   t.strictSame([json.Created.length, json.Unchanged, json.Deleted], [3, ['kept'], []])
   const byCode = (code: string) =>
     json.Failed.find(({ problem }: { problem: { code: string } }) => problem.code === code)
-  t.match(byCode('UpstreamTimeout').problem, { status: 504, detail: /read the configuration, or send the same request again/ })
+  t.match(byCode('UpstreamTimeout').problem, { status: 504, detail: /Read the configuration, or send the same request again/ })
   t.match(byCode('UpstreamCredentialsRejected').problem, { status: 502, cosCode: 'SignatureDoesNotMatch', cosRequestId: /.+/ })
   t.match(byCode('UpstreamUnreachable').problem, { status: 502 })
   t.match(byCode('AccessDenied'), { Id: 'gone', problem: { status: 403, instance: `${collection}/gone` } })

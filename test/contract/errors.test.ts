@@ -403,5 +403,5 @@ t.test('GET returns 502 when COS is unreachable, and probes return 200', async t
   const unknownHost = await startTestService(t, 'no-such-host.invalid:80')
   t.match((await unknownHost.call('GET', at('a'))).json, { status: 502, code: 'UpstreamUnreachable', detail: /COS_CONNECT_TO/ })
   const direct = await startTestService(t, '', { COS_ENDPOINT: '{bucket}.{region}.invalid' })
-  t.match((await direct.call('GET', at('a'))).json, { status: 502, code: 'UpstreamUnreachable', detail: /Is the region right/ })
+  t.match((await direct.call('GET', at('a'))).json, { status: 502, code: 'UpstreamUnreachable', detail: /Check the region/ })
 })

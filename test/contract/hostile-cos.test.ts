@@ -141,7 +141,7 @@ t.test('PUT of a set returns 502 when a listed configuration has no valid Id', a
 
 t.test('requests return 502 when a response of COS exceeds the limit of its operation', async t => {
   const { call, emulator } = await start(t)
-  const tooLarge = { status: 502, json: { code: 'UpstreamInvalidResponse', detail: /larger than any of COS/ } }
+  const tooLarge = { status: 502, json: { code: 'UpstreamInvalidResponse', detail: /larger than any of COS for this operation/ } }
   const respond = (status: number, kib: number) => {
     emulator.addFault({ kind: 'raw', status, body: 'x'.repeat(1024), repeat: kib, times: 1 })
   }

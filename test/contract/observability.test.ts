@@ -421,7 +421,7 @@ t.test('each request logs one line with caller, operation and result', async t =
   const ofFirst = linesOf(running, responses[0])
   const details = ofFirst.filter(({ level }) => level === 20).map(line => [line.msg, line['attempt'], line['status'], line['traceId']])
   t.strictSame(details, [
-    ['COS answered', 1, 500, traceId], ['trying COS again', 1, undefined, traceId], ['COS answered', 2, 200, traceId]
+    ['COS responded', 1, 500, traceId], ['retrying call to COS', 1, undefined, traceId], ['COS responded', 2, 200, traceId]
   ], 'attempts are logged at debug level')
 
   emulator.addFault({ kind: 'hang', times: 1 })
@@ -429,9 +429,9 @@ t.test('each request logs one line with caller, operation and result', async t =
   await until(() => log(running).some(({ msg }) => msg === 'caller left'))
   const aborted = log(running).find(({ msg }) => msg === 'caller left')
   t.match(aborted, { level: 30, traceId, operation: 'getInventory', bucket, caller: 'billing', attempts: 1, status: undefined })
-  await until(() => log(running).some(({ msg }) => msg === 'COS did not answer'))
+  await until(() => log(running).some(({ msg }) => msg === 'COS did not respond'))
   const ofAborted = log(running).filter(({ requestId }) => requestId === aborted?.['requestId'])
-  t.strictSame(ofAborted.map(({ level, msg }) => [level, msg]), [[30, 'caller left'], [20, 'COS did not answer']],
+  t.strictSame(ofAborted.map(({ level, msg }) => [level, msg]), [[30, 'caller left'], [20, 'COS did not respond']],
     'no other line is logged')
 })
 

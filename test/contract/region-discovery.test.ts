@@ -45,7 +45,7 @@ async function startList (
   const keys = { secretId, secretKey: new Secret(secretKey), token: new Secret(token) }
   const bounds = { maxConcurrency, maxPerHost, queueLimit, maxWaitMs }
   const attempts = createAttempts(cos, {
-    limiter: createConcurrencyLimiter(bounds, { now: Date.now, shed: observer.shed }),
+    limiter: createConcurrencyLimiter(bounds, { now: Date.now, onRejection: observer.shed }),
     budget: createRetryBudget(Date.now),
     clock,
     credentials: { get: async () => keys, renew: async () => undefined },
@@ -119,7 +119,7 @@ t.test('errors of the bucket list name GET Service and keep the fields of COS', 
     code: 'AccessDenied',
     class: 'caller',
     cos: { requestId: /./, traceId: /./ },
-    detail: /^COS answered AccessDenied.*This was the look-up of the bucket's region \(GET Service\), which needs cos:GetService\.$/
+    detail: /^COS returned AccessDenied.*This was the look-up of the bucket's region \(GET Service\), which needs cos:GetService\.$/
   })
   emulator.setCredentials([{ ...secrets, actions: ['cos:GetService'] }])
   t.strictSame(await list(), all)

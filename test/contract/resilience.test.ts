@@ -53,7 +53,7 @@ t.test('GET is not retried when its caller disconnects before the retry', async 
   const headers = { 'retry-after': '10' }
   running.emulator.addFault({ kind: 'error', status: 503, code: 'SlowDown', headers, times: 1 })
   const caller = ask(t, running, 'GET', at('a'))
-  await until(() => running.logs().includes('trying COS again'))
+  await until(() => running.logs().includes('retrying call to COS'))
   caller.disconnect()
   await until(async () => await metric(running, 'cos_calls_total', '') === 1)
   t.equal(await metric(running, 'cos_attempts_total', ''), 1)
@@ -123,7 +123,7 @@ t.test('GET stops reading a page when its caller disconnects', async t => {
   const body = `<ListInventoryConfigurationResult>${pieces.join('')}<IsTruncated>false</IsTruncated></ListInventoryConfigurationResult>`
   running.emulator.addFault({ kind: 'raw', status: 200, body, times: 1 })
   const caller = ask(t, running, 'GET', collection)
-  await until(() => running.logs().includes('"COS answered"'))
+  await until(() => running.logs().includes('"COS responded"'))
   caller.disconnect()
   await until(async () => await metric(running, 'cos_calls_total', '') === 1)
   t.equal(await metric(running, 'cos_calls_total', 'class="cancelled"'), 1)
@@ -135,13 +135,13 @@ t.test('POST is not retried when its response is lost, and a second POST returns
   t.match((await call('POST', at('job'), job)).json, {
     status: 502,
     code: 'UpstreamUnreachable',
-    detail: /not known\. Sent again, DuplicateInventoryId means that it has, unless the id was used before\./
+    detail: /not known\. Send the same request again\. DuplicateInventoryId then means that COS started the job, unless the id was used before\./
   })
   t.equal(emulator.requests.length, 1)
   const { status, json } = await call('POST', at('job'), job)
   t.match([status, json.code], [409, 'DuplicateInventoryId'])
-  t.match(json.detail, 'Either the id was used before, or an earlier request of yours for this job got through')
-  t.match(json.detail, 'If you have sent this for the first time, take another id.')
+  t.match(json.detail, 'If an earlier request for this job had no response, the job may be running')
+  t.match(json.detail, 'Otherwise use another id.')
   t.match(audits(), [{ outcome: 'unknown', status: 502 }, { outcome: 'failure', status: 409, code: 'DuplicateInventoryId' }])
 })
 

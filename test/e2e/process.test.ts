@@ -282,7 +282,7 @@ t.test('output and responses contain no secret or signature at LOG_LEVEL=trace',
   service.process.kill('SIGTERM')
   t.equal(await service.exit, 0)
   const output = service.stdout() + service.stderr()
-  t.match(output, /COS answered/, 'attempts were logged')
+  t.match(output, /COS responded/, 'attempts were logged')
   for (const secret of [
     secrets.secretKey, secrets.token, 'q-signature', 'q-sign-algorithm', 'StringToSign', 'cCaAlLlLeErRkKeEyY'
   ]) {

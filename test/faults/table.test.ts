@@ -350,7 +350,7 @@ function checkLog (t: Test, service: ServiceProcess): void {
 
 function attemptsOf (service: ServiceProcess, reply: Reply): LogLine[] {
   const requestId = reply.headers['x-request-id']
-  return logOf(service).filter(line => line['requestId'] === requestId && line.msg === 'COS did not answer')
+  return logOf(service).filter(line => line['requestId'] === requestId && line.msg === 'COS did not respond')
 }
 
 async function checkThreeAttempts (

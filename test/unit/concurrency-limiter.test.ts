@@ -2,7 +2,7 @@ import { mock } from 'node:test'
 import fc from 'fast-check'
 import t from 'tap'
 import { createConcurrencyLimiter } from '../../src/cos/client/concurrency-limiter.ts'
-import type { ShedReason, Permit } from '../../src/cos/client/concurrency-limiter.ts'
+import type { RejectionReason, Permit } from '../../src/cos/client/concurrency-limiter.ts'
 import type { UpstreamError } from '../../src/cos/upstream-error.ts'
 
 const neverAborted = new AbortController().signal
@@ -13,9 +13,9 @@ interface Limits { maxConcurrency?: number, maxPerHost?: number, queueLimit?: nu
 /** Creates a limiter with its own clock. Outcomes of calls are stored by name. */
 function build ({ maxConcurrency = 4, maxPerHost = 2, queueLimit = 10, maxWaitMs = 5_000 }: Limits = {}) {
   let time = 1_000_000
-  const shed: ShedReason[] = []
+  const shed: RejectionReason[] = []
   const limiter = createConcurrencyLimiter({ maxConcurrency, maxPerHost, queueLimit, maxWaitMs }, {
-    now: () => time, shed: reason => { shed.push(reason) }
+    now: () => time, onRejection: reason => { shed.push(reason) }
   })
   const admitted: string[] = []
   const rejected = new Map<string, UpstreamError>()
@@ -177,7 +177,7 @@ t.test('an unresponsive region gets an eighth of the permits', async t => {
 
 t.test('idle hosts are forgotten', async t => {
   const limiter = createConcurrencyLimiter(
-    { maxConcurrency: 4, maxPerHost: 2, queueLimit: 0, maxWaitMs: 1 }, { now: () => 1, shed: () => {} }
+    { maxConcurrency: 4, maxPerHost: 2, queueLimit: 0, maxWaitMs: 1 }, { now: () => 1, onRejection: () => {} }
   )
   const kept = await limiter.acquire({ host: 'kept', region: 'r0' }, 10, neverAborted)
   for (let count = 0; count < 5_000; count++) {

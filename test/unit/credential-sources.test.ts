@@ -158,7 +158,7 @@ t.test('cvm-role source loads credentials of the first role of the instance', as
   t.match(await messageOf(source.load()), 'the credentials expired at 2023-11-14T22:13:26Z')
 
   const host = double.endpoint.replace('http://', '')
-  const noRole = `${host} names no role: none is bound to this instance`
+  const noRole = `${host} returned no role; bind a role to this instance`
   double.answer = { body: '\n \n' }
   t.equal(await messageOf(source.load()), noRole)
   double.answer = undefined
@@ -187,9 +187,9 @@ t.test('cvm-role source rejects when a response has no valid credentials', async
   const invalid: Array<[response: OtherAnswer, message: RegExp]> = [
     ...malformed(changes => ({ Code: 'Success', ...validResponse, ...changes })),
     [{ body: 'role' }, /^[^ ]+ did not return JSON$/],
-    [{ body: '"keyInTheFile"' }, /^[^ ]+ answered an unknown code instead of Success$/],
-    [{ body: { Code: 'InvalidRole' } }, /^[^ ]+ answered InvalidRole instead of Success$/],
-    [{ body: { ...validResponse, Code: { keyInTheFile: 1 } } }, /^[^ ]+ answered an unknown code instead of Success$/]
+    [{ body: '"keyInTheFile"' }, /^[^ ]+ returned an unknown code instead of Success$/],
+    [{ body: { Code: 'InvalidRole' } }, /^[^ ]+ returned InvalidRole instead of Success$/],
+    [{ body: { ...validResponse, Code: { keyInTheFile: 1 } } }, /^[^ ]+ returned an unknown code instead of Success$/]
   ]
   for (const [response, message] of invalid) {
     double.answer = response
@@ -220,7 +220,7 @@ t.test('assume-role source signs with the key pair of its variables', async t =>
 
   const host = double.endpoint.replace('http://', '')
   const { COS_TOKEN: _, ...permanent } = base
-  t.equal(await messageOf(sourceOf(configOf({ ...environment, ...permanent })).load()), `${host} refused AssumeRole: AuthFailure.TokenFailure`)
+  t.equal(await messageOf(sourceOf(configOf({ ...environment, ...permanent })).load()), `${host} rejected AssumeRole: AuthFailure.TokenFailure`)
   double.subjects = { ...subjects, keys: [{ secretId: 'AKIDbase', secretKey: base.COS_SECRET_KEY }] }
   t.match(revealed(await sourceOf(configOf({ ...environment, ...permanent })).load()), double.issued[1])
 
@@ -228,20 +228,20 @@ t.test('assume-role source signs with the key pair of its variables', async t =>
   await writeFile(path, 'anotherKey')
   const rotating = sourceOf(configOf({ ...environment, COS_SECRET_ID: 'AKIDbase', COS_SECRET_KEY_FILE: path }))
   t.strictSame(rotating.files, [path])
-  t.match(await messageOf(rotating.load()), 'refused AssumeRole: AuthFailure.SignatureFailure')
+  t.match(await messageOf(rotating.load()), 'rejected AssumeRole: AuthFailure.SignatureFailure')
   await writeFile(path, base.COS_SECRET_KEY)
   t.match(revealed(await rotating.load()), double.issued[2])
   await rm(path)
   t.match(await messageOf(rotating.load()), 'COS_SECRET_KEY_FILE cannot be read: ENOENT')
 
   double.subjects = { ...subjects, roleArn: 'another' }
-  t.match(await messageOf(source.load()), 'refused AssumeRole: ResourceNotFound.RoleNotFound')
+  t.match(await messageOf(source.load()), 'rejected AssumeRole: ResourceNotFound.RoleNotFound')
   const late = sourceOf(configOf({ ...environment, ...base }), () => Date.now() - 600_000)
-  t.match(await messageOf(late.load()), 'refused AssumeRole: AuthFailure.SignatureExpire')
+  t.match(await messageOf(late.load()), 'rejected AssumeRole: AuthFailure.SignatureExpire')
   const other = sourceOf(configOf({ ...environment, ...base, COS_SECRET_ID: 'AKIDother' }))
-  t.match(await messageOf(other.load()), 'refused AssumeRole: AuthFailure.SecretIdNotFound')
+  t.match(await messageOf(other.load()), 'rejected AssumeRole: AuthFailure.SecretIdNotFound')
   const session = sourceOf(configOf({ ...environment, ...base, COS_ROLE_SESSION_NAME: 'another' }))
-  t.match(await messageOf(session.load()), 'refused AssumeRole: InvalidParameterValue')
+  t.match(await messageOf(session.load()), 'rejected AssumeRole: InvalidParameterValue')
 })
 
 t.test('oidc source reads the token file at each load', async t => {
@@ -255,11 +255,11 @@ t.test('oidc source reads the token file at each load', async t => {
   t.equal(await messageOf(source.load()), 'the web identity token file cannot be read (ENOENT)')
   for (const text of ['', 'two words', 'ключ']) {
     await writeFile(tokenFile, text)
-    t.equal(await messageOf(source.load()), 'the web identity token file must hold visible ASCII without blanks')
+    t.equal(await messageOf(source.load()), 'the web identity token file must contain visible ASCII without blanks')
   }
   t.equal(double.calls, 0)
   await writeFile(tokenFile, 'an.old.token')
-  t.match(await messageOf(source.load()), 'refused AssumeRoleWithWebIdentity: InvalidParameter.WebIdentityTokenError')
+  t.match(await messageOf(source.load()), 'rejected AssumeRoleWithWebIdentity: InvalidParameter.WebIdentityTokenError')
   await writeFile(tokenFile, `${subjects.webIdentityToken}\n`)
   t.match(revealed(await source.load()), double.issued[0])
   t.match(await messageOf(sourceOf({ ...config, providerId: 'another' }).load()), 'InvalidParameterValue')
@@ -279,18 +279,18 @@ t.test('STS source rejects when a response has no valid credentials', async t =>
     [{ body: 'null' }, /^[^ ]+: SecretId is missing$/],
     [{ body: { Response: [] } }, /^[^ ]+: SecretId is missing$/],
     [{ body: { Response: { Credentials: 'keyInTheFile', ExpiredTime: 1 } } }, /^[^ ]+: SecretId is missing$/],
-    [{ body: { Response: { Error: 'keyInTheFile' } } }, /^[^ ]+ refused AssumeRole: an unknown code$/],
-    [{ body: { Response: { Error: { Code: 'key In The File' } } } }, /^[^ ]+ refused AssumeRole: an unknown code$/]
+    [{ body: { Response: { Error: 'keyInTheFile' } } }, /^[^ ]+ rejected AssumeRole: an unknown code$/],
+    [{ body: { Response: { Error: { Code: 'key In The File' } } } }, /^[^ ]+ rejected AssumeRole: an unknown code$/]
   ]
   for (const [response, message] of invalid) {
     double.answer = response
     t.match(await messageOf(source.load()), message)
   }
   double.reject('InternalError.DbError', 'keyInTheFile')
-  t.match(await messageOf(source.load()), /^[^ ]+ refused AssumeRole: InternalError\.DbError$/)
+  t.match(await messageOf(source.load()), /^[^ ]+ rejected AssumeRole: InternalError\.DbError$/)
   for (const quoted of ['AKIDbase', 'AKIDbaseAndMore', base.COS_TOKEN, 'a'.repeat(64), 'lower.Case', 'X'.repeat(81), 'Internal Error']) {
     double.reject(quoted)
-    t.match(await messageOf(source.load()), /^[^ ]+ refused AssumeRole: an unknown code$/)
+    t.match(await messageOf(source.load()), /^[^ ]+ rejected AssumeRole: an unknown code$/)
   }
 })
 

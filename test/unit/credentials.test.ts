@@ -109,13 +109,13 @@ const share = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true })
 
 test('provider has no credentials and reports so before the first load', async t => {
   const { provider, give } = bench()
-  t.equal(provider.fault(), 'no credentials have been loaded yet')
+  t.equal(provider.unavailableReason(), 'no credentials have been loaded yet')
   t.equal(provider.expiresAt(), undefined)
   const starting = provider.start()
-  t.equal(provider.fault(), 'no credentials have been loaded yet')
+  t.equal(provider.unavailableReason(), 'no credentials have been loaded yet')
   const credentials = await give(7_200_000)
   await starting
-  t.equal(provider.fault(), undefined)
+  t.equal(provider.unavailableReason(), undefined)
   t.equal(provider.expiresAt(), startAt + 7_200_000)
   t.equal(await provider.get(0), credentials, 'valid credentials are returned at once for any deadline')
 })
@@ -140,11 +140,11 @@ test('failed load rejects all waiting calls and is retried after the back-off', 
   const unavailable = {
     code: 'UpstreamCredentialsUnavailable',
     status: 503,
-    detail: 'There are no valid credentials for COS: sts answered 500.',
+    detail: 'There are no valid credentials for COS: sts answered 500. Retry; if it persists, contact the operator.',
     retryAfterSeconds: 1
   }
   t.match(await waiting, [{ status: 'rejected', reason: unavailable }, { reason: unavailable }, { status: 'fulfilled' }])
-  t.equal(provider.fault(), 'sts answered 500')
+  t.equal(provider.unavailableReason(), 'sts answered 500')
   await t.rejects(provider.get(later), unavailable, 'rejects at once during the back-off')
   t.equal(loads(), 1)
   t.match(lines, [{ level: 'error', source: 'scripted', cause: 'sts answered 500', retryAt: '2026-01-01T00:00:00.375Z' }])
@@ -156,14 +156,14 @@ test('failed load rejects all waiting calls and is retried after the back-off', 
   const got = provider.get(later)
   const credentials = await give(undefined)
   t.equal(await got, credentials)
-  t.equal(provider.fault(), undefined)
+  t.equal(provider.unavailableReason(), undefined)
 })
 
 test('provider hides the message of an error that is not a CredentialSourceError', async t => {
   const { provider, fail, lines } = bench()
   void provider.start()
   await fail(new TypeError('secret'))
-  t.equal(provider.fault(), 'scripted failed unexpectedly')
+  t.equal(provider.unavailableReason(), 'scripted failed unexpectedly')
   t.match(lines, [{ level: 'error', cause: 'scripted failed unexpectedly' }])
 })
 
@@ -171,7 +171,7 @@ test('get rejects at its deadline while the load continues', async t => {
   const { provider, loads, give, pass } = bench()
   const unavailable = {
     code: 'UpstreamCredentialsUnavailable',
-    detail: 'There are no valid credentials for COS: no credentials have been loaded yet.',
+    detail: 'There are no valid credentials for COS: no credentials have been loaded yet. Retry; if it persists, contact the operator.',
     retryAfterSeconds: 1
   }
   const patient = provider.get(startAt + 100 * dayMs)
@@ -207,9 +207,9 @@ test('provider waits half a second between loads when no call needs credentials'
   void provider.start()
   await give(100)
   await pass(99)
-  t.equal(provider.fault(), undefined)
+  t.equal(provider.unavailableReason(), undefined)
   await pass(1)
-  t.equal(provider.fault(), 'the credentials have expired')
+  t.equal(provider.unavailableReason(), 'the credentials have expired')
   await pass(399)
   t.equal(loads(), 1)
   await pass(1)
@@ -235,9 +235,9 @@ test('provider returns old credentials until they expire when refreshes fail', a
   await fail()
   await pass(10_000 - 8_000 - 375 - 750 - 1)
   t.equal(await provider.get(later), first)
-  t.equal(provider.fault(), undefined)
+  t.equal(provider.unavailableReason(), undefined)
   await pass(1)
-  t.equal(provider.fault(), 'sts answered 500')
+  t.equal(provider.unavailableReason(), 'sts answered 500')
   await t.rejects(provider.get(later), { code: 'UpstreamCredentialsUnavailable', retryAfterSeconds: 1 })
   await pass(625)
   await fail()
@@ -408,7 +408,7 @@ test('reload starts after the load in flight, and keeps old credentials on failu
   await Promise.all(reloading)
   t.equal(loads(), 2)
   t.equal(await provider.get(0), first)
-  t.equal(provider.fault(), undefined)
+  t.equal(provider.unavailableReason(), undefined)
   t.match(lines.at(-1), { level: 'warn', cause: message, message: 'refresh failed, keeping previous credentials for COS' })
 })
 
@@ -515,7 +515,7 @@ test('get starts a load when the wall clock has stepped past the expiry', async 
   await give(hourMs)
   await pass(1_000)
   step(hourMs)
-  t.equal(provider.fault(), 'the credentials have expired')
+  t.equal(provider.unavailableReason(), 'the credentials have expired')
   const got = provider.get(later)
   t.equal(loads(), 2)
   const second = await give(hourMs)
@@ -533,7 +533,7 @@ test('provider refreshes within a minute when the wall clock passes the expiry',
   await pass(1)
   t.equal(loads(), 2)
   await give(2 * hourMs)
-  t.equal(provider.fault(), undefined)
+  t.equal(provider.unavailableReason(), undefined)
 })
 
 t.test('timers of the provider do not keep the process alive', async t => {

@@ -5,7 +5,7 @@ import t from 'tap'
 import type { InventoryPage } from '../../src/contract/inventory.ts'
 import { createDocumentReader, etagOf } from '../../src/cos/xml/cos-document.ts'
 import {
-  fromConfigurationXml, fromJobXml, fromListXml, normalise, toConfigurationXml
+  fromConfigurationXml, fromJobXml, fromListXml, normalize, toConfigurationXml
 } from '../../src/cos/xml/inventory-xml.ts'
 import { escapeText } from '../../src/cos/xml/mapping.ts'
 import { configurationExtent, parseXml } from '../../src/cos/xml/parser.ts'
@@ -228,17 +228,17 @@ t.test('fromConfigurationXml keeps unknown elements and values', async t => {
     const once = inDestination(encryption)
     t.strictSame(once, destination({ Encryption: { SSECOS: { '#text': '111' } } }), encryption)
     t.match(toConfigurationXml('a', once), '<Encryption><SSE-COS>111</SSE-COS></Encryption>')
-    t.strictSame(normalise('a', once), once)
-    t.strictSame(normalise('a', destination({ Encryption: { SSECOS: '111' } })), once, 'a text becomes a marker with this text')
+    t.strictSame(normalize('a', once), once)
+    t.strictSame(normalize('a', destination({ Encryption: { SSECOS: '111' } })), once, 'a text becomes a marker with this text')
   }
   const strange = { Destination: { COSBucketDestination: { Bucket: 'b', Format: 'CSV', Encryption: { SSECOS: {}, New: 'n' } } } }
   t.match(toConfigurationXml('a', strange), '<Encryption><SSE-COS></SSE-COS><New>n</New></Encryption>')
 })
 
-t.test('normalise throws ValidationFailed only for structural errors', async t => {
+t.test('normalize throws ValidationFailed only for structural errors', async t => {
   const failing = Object.defineProperty({}, 'Filter', { enumerable: true, get () { throw new Error('inner') } })
-  t.throws(() => normalise('a', failing), { message: 'inner' })
-  t.throws(() => normalise('a', { Schedule: { MonthlyDate: 1 } }), { code: 'ValidationFailed' })
+  t.throws(() => normalize('a', failing), { message: 'inner' })
+  t.throws(() => normalize('a', { Schedule: { MonthlyDate: 1 } }), { code: 'ValidationFailed' })
 })
 
 t.test('fromConfigurationXml throws XmlError when the structure is not as documented', async t => {

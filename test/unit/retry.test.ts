@@ -204,7 +204,7 @@ t.test('POST is retried only when the request was not sent', async t => {
     t.equal(sent.length, 1)
   }
   const { result } = run({ method: 'POST', plan: [fault('timeout')] })
-  t.match(await result, { error: { mayHaveTakenEffect: true, detail: /DuplicateInventoryId means that it has/ } })
+  t.match(await result, { error: { mayHaveTakenEffect: true, detail: /DuplicateInventoryId then means that COS started the job/ } })
 })
 
 t.test('call is retried once with new credentials when COS rejects the old ones', async t => {
@@ -298,7 +298,7 @@ t.test('error reports mayHaveTakenEffect when an earlier attempt may have made a
     for (const method of ['PUT', 'DELETE'] as const) {
       const rejected = run({ method, plan: [failure, errorResponse(403, 'AccessDenied')] })
       t.match((await rejected.result).error, {
-        status: 403, code: 'AccessDenied', cos: { requestId: 'aWQ=' }, mayHaveTakenEffect: true, detail: /is not known: read the configuration/
+        status: 403, code: 'AccessDenied', cos: { requestId: 'aWQ=' }, mayHaveTakenEffect: true, detail: /is not known\. Read the configuration/
       })
       t.match((await run({ method, plan: [failure] }).result).error, { mayHaveTakenEffect: true })
     }

@@ -3,9 +3,9 @@ import fc from 'fast-check'
 import t from 'tap'
 import { apply as mergePatch } from 'tiny-merge-patch'
 import { differencesOf, escapePointer } from '../../src/changes/differences.ts'
-import { etagOf, failedPrecondition, meaningOf } from '../../src/changes/version.ts'
+import { canonicalForm, etagOf, failedPrecondition } from '../../src/changes/version.ts'
 import type { Preconditions } from '../../src/changes/version.ts'
-import { fromConfigurationXml, normalise, toConfigurationXml } from '../../src/cos/xml/inventory-xml.ts'
+import { fromConfigurationXml, normalize, toConfigurationXml } from '../../src/cos/xml/inventory-xml.ts'
 
 const numRuns = 400
 const read = (xml: string) => fromConfigurationXml(xml)
@@ -345,7 +345,7 @@ const inputs = withNew(fc.record({
   }, { noNullPrototype: true }))
 }, { noNullPrototype: true, requiredKeys: ['IsEnabled', 'IncludedObjectVersions', 'Schedule', 'Destination'] }))
 
-t.test('normalise returns the configuration that is read back from its XML', async t => {
+t.test('normalize returns the configuration that is read back from its XML', async t => {
   t.doesNotThrow(() => {
     fc.assert(fc.property(inputs, input => {
       const before = structuredClone(input)
@@ -354,12 +354,12 @@ t.test('normalise returns the configuration that is read back from its XML', asy
         stored = read(toConfigurationXml('daily-report', input))
       } catch (error) {
         assert.equal((error as Error).name, 'XmlError')
-        assert.throws(() => normalise('daily-report', input), { code: 'ValidationFailed' })
+        assert.throws(() => normalize('daily-report', input), { code: 'ValidationFailed' })
         return
       }
-      assert.deepEqual(normalise('daily-report', input), stored)
-      assert.equal(etagOf(normalise('daily-report', input)), etagOf(stored))
-      assert.deepEqual(normalise('daily-report', stored), stored, 'a configuration that was read is already normal')
+      assert.deepEqual(normalize('daily-report', input), stored)
+      assert.equal(etagOf(normalize('daily-report', input)), etagOf(stored))
+      assert.deepEqual(normalize('daily-report', stored), stored, 'a configuration that was read is already normal')
       assert.deepEqual(input, before)
     }), { numRuns: 2 * numRuns })
   })
@@ -377,7 +377,7 @@ t.test('differencesOf returns pointers to all differences, none when values are 
   }, document)
   const check = (a: unknown, b: unknown) => {
     const differences = differencesOf(a, b)
-    assert.equal(differences.length === 0, meaningOf(a) === meaningOf(b))
+    assert.equal(differences.length === 0, canonicalForm(a) === canonicalForm(b))
     for (const difference of differences) {
       assert.deepEqual(at(a, difference.pointer), difference.from)
       assert.deepEqual(at(b, difference.pointer), difference.to)

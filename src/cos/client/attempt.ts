@@ -13,7 +13,7 @@ import { toUpstreamError } from './response-errors.ts'
 import { cosContext } from './response-headers.ts'
 import type { Transport } from './transport.ts'
 
-/** What is to be sent, and the request of a caller it belongs to. */
+/** A call to COS, and the request of a caller that it belongs to. */
 export interface CosCall extends Pick<CosRequest, 'method' | 'target' | 'body' | 'deadlineAt'> {
   operation: Operation
   address: Address
@@ -35,7 +35,7 @@ interface Dependencies {
   now: () => number
 }
 
-/** Creates the function that makes one attempt at COS: it sends, reads, gives back the permit, counts and traces. */
+/** Creates the function that makes one attempt. It sends, reads, releases the permit, counts and traces. */
 export function createAttempt ({ observer, transport, now }: Dependencies): Attempt {
   return async <T>(cosCall: CosCall, read: Read<T>, keys: Credentials, number: number, permit: Permit) => {
     const { operation, method, target, address, body, deadlineAt, call } = cosCall

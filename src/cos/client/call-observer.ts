@@ -2,16 +2,16 @@ import type { Operation } from '../operations.ts'
 import type { FailureClass } from '../upstream-error.ts'
 import type { RetryDenial } from './retry-policy.ts'
 
-/** How an attempt or a call ended; `internal` is an error of this service. */
+/** The result of an attempt or a call; `internal` is an error of this service. */
 export type CallClass = 'ok' | FailureClass | 'internal'
 
-/** How an attempt ended, with the code of its error. */
+/** The result of an attempt, with the code of its error. */
 export interface Ending {
   class: CallClass
   code: string
 }
 
-/** Receives what is counted and timed, in seconds. */
+/** Receives counts and durations, which are in seconds. */
 export interface CallObserver {
   attempted (operation: Operation, ending: Ending, seconds: number): void
   called (operation: Operation, ending: CallClass, seconds: number): void

@@ -1,9 +1,9 @@
-/** Smaller differences are those of `Date`, which has whole seconds, and of the way. COS rejects from a minute on. */
+/** Smaller differences come from `Date`, which has whole seconds, and from the network. COS rejects a minute. */
 const toleranceMs = 10_000
 
-/** The time as COS sees it, by which requests are signed. */
+/** The time of COS. Requests are signed with it. */
 export interface CosClock {
-  /** Milliseconds since 1970. */
+  /** Returns milliseconds since 1970. */
   now (): number
   /** Returns COS's clock minus the wall clock of this machine, in milliseconds; 0 before the first correction. */
   skewMs (): number
@@ -13,11 +13,11 @@ export interface CosClock {
    */
   offsetMs (): number
   /**
-   * Takes over COS's time after COS has rejected a request for its time.
+   * Adopts COS's time after COS has rejected a request because of its time.
    *
-   * @param cosTime `Date` of the answer, in milliseconds since 1970
+   * @param cosTime `Date` of the response, in milliseconds since 1970
    * @param offsetThenMs {@link offsetMs} when the rejected request was signed
-   * @returns whether a request signed now has another time than the rejected one
+   * @returns true when a request signed now has another time than the rejected one
    */
   correct (cosTime: number | undefined, offsetThenMs: number): boolean
 }
@@ -31,8 +31,9 @@ interface Dependencies {
 }
 
 /**
- * A clock that trusts the machine's until COS objects, from 15 minutes on (COS document 7730). Each correction ties it
- * to the monotonic clock, so that a later step of the wall clock does not make it wrong again.
+ * Creates a clock that follows the wall clock until COS rejects a time. COS rejects a difference of 15 minutes (COS
+ * document 7730). After a correction the clock follows the monotonic clock. So later steps of the wall clock have no
+ * effect.
  */
 export function createCosClock ({ now, steadyNow, log }: Dependencies): CosClock {
   let correctedOffsetMs: number | undefined
@@ -47,7 +48,7 @@ export function createCosClock ({ now, steadyNow, log }: Dependencies): CosClock
     correct (cosTime, offsetThenMs) {
       if (cosTime !== undefined && Math.abs(cosTime - cosNow()) > toleranceMs) {
         correctedOffsetMs = cosTime - steadyNow()
-        log.warn({ skewMs: skewMs() }, 'the clock of this machine is not that of COS: requests are signed by the time of COS from now on')
+        log.warn({ skewMs: skewMs() }, 'clock skew detected, signing with COS time')
       }
       return Math.abs(offsetMs() - offsetThenMs) > toleranceMs
     }

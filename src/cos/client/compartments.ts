@@ -1,15 +1,15 @@
 import type { AbortableQueue } from '../../concurrency/abortable-queue.ts'
 
-/** Where a call goes: one host of many in a region. */
+/** The destination of a call: one of many hosts in a region. */
 export interface Place {
   host: string
-  /** What the hosts of a region have in common. */
+  /** The part of the host name that all hosts of a region share. */
   region: string
 }
 
 /**
- * How a call ended: `responded`, whatever the response; `unresponsive` when no response began in the time of an
- * attempt; `other` when the call says nothing about the host, such as a canceled one.
+ * The end of a call. `responded` is any response. `unresponsive` says that no response began in the time of an attempt.
+ * `other` says nothing about the host, for example when the call was canceled.
  */
 export type CallEnd = 'responded' | 'unresponsive' | 'other'
 
@@ -44,10 +44,10 @@ interface Options<Permit, Reason extends string> {
   createQueue: (host: () => Host<Permit, Reason>) => AbortableQueue<Permit, Reason>
 }
 
-/** Hosts that are remembered although no call to them is in flight or waits. */
+/** The number of hosts above which those without calls are forgotten. */
 const mostIdleHosts = 1_000
 
-/** Creates the state of hosts and regions. An unresponsive host gets one permit, a region an eighth of all. */
+/** Creates the state of hosts and regions. An unresponsive host gets one permit, a region an eighth of all permits. */
 export function createCompartments<Permit, Reason extends string> (
   { maxConcurrency, maxPerHost, createQueue }: Options<Permit, Reason>
 ): Compartments<Permit, Reason> {
@@ -87,7 +87,7 @@ export function isOpen ({ active, limit, unresponsiveLimit, isUnresponsive }: Co
 }
 
 /**
- * Records the end of a call. A time-out counts only when no call has got a response since this one started.
+ * Records the end of a call. A timeout is ignored when another call got a response after this call started.
  *
  * @param startedAt instant of the monotonic clock, in milliseconds
  * @param now monotonic clock, in milliseconds

@@ -4,8 +4,8 @@ import { canceled, UpstreamError } from '../upstream-error.ts'
 import { createCompartments, isOpen, recordEnd } from './compartments.ts'
 import type { CallEnd, Host as HostOf, Place } from './compartments.ts'
 
-/** Why a call was rejected: the queue is full, the call waited too long, or its host is unresponsive. */
-export type ShedReason = 'queue_full' | 'waited' | 'silent_host'
+/** The reason of a rejection. `silent_host`, an unresponsive host, is also the label value of a metric. */
+export type RejectionReason = 'queue_full' | 'waited' | 'silent_host'
 
 /** The right to make one call. */
 export interface Permit {
@@ -13,7 +13,7 @@ export interface Permit {
   release (end: CallEnd): void
 }
 
-/** The calls of this moment. */
+/** The present numbers of calls and unresponsive hosts. */
 export interface Occupation {
   inFlight: number
   waiting: number
@@ -22,7 +22,7 @@ export interface Occupation {
 
 export interface ConcurrencyLimiter {
   /**
-   * Waits for a permit, round-robin with calls to other hosts.
+   * Waits for a permit. Hosts get permits round-robin.
    *
    * @param until instant of the monotonic clock, in milliseconds
    * @param signal ends the wait when it is canceled
@@ -33,22 +33,22 @@ export interface ConcurrencyLimiter {
   occupation (): Occupation
 }
 
-/** All bounds are numbers of calls, times milliseconds. */
+/** Limits are numbers of calls; times are milliseconds. */
 interface Limits {
   maxConcurrency: number
   maxPerHost: number
   queueLimit: number
-  /** The longest a call waits. */
+  /** The longest wait of a call. */
   maxWaitMs: number
 }
 
 interface Dependencies {
   /** Monotonic clock, in milliseconds. */
   now: () => number
-  shed: (reason: ShedReason) => void
+  onRejection: (reason: RejectionReason) => void
 }
 
-type Host = HostOf<Permit, ShedReason>
+type Host = HostOf<Permit, RejectionReason>
 
 /** Counts the calls that wait, and keeps their hosts in round-robin order. */
 class WaitingCalls {
@@ -80,17 +80,17 @@ class WaitingCalls {
 }
 
 /**
- * Limits the calls to COS in flight: in all, for each host, and those that wait. Free permits are handed out
- * round-robin across hosts. A full queue rejects the latest call of the host with most waiting calls. So a slow or busy
- * host takes nothing from the others. A host is unresponsive when a call timed out and no other call got a response
- * meanwhile. One call at a time then probes it, and the others wait for the result.
+ * Creates the limiter of calls to COS. It limits calls in flight, in all and for each host, and calls that wait. Free
+ * permits are handed out round-robin across hosts. A full queue rejects the latest call of the host with most waiting
+ * calls. So a slow or busy host takes nothing from the others. A host is unresponsive when a call timed out and no
+ * other call got a response meanwhile. Then one call at a time probes the host. The others wait for the result.
  */
 export function createConcurrencyLimiter (
-  { maxConcurrency, maxPerHost, queueLimit, maxWaitMs }: Limits, { now, shed }: Dependencies
+  { maxConcurrency, maxPerHost, queueLimit, maxWaitMs }: Limits, { now, onRejection }: Dependencies
 ): ConcurrencyLimiter {
   const waiting = new WaitingCalls()
   let inFlight = 0
-  const { hostOf, unresponsiveHosts } = createCompartments<Permit, ShedReason>({
+  const { hostOf, unresponsiveHosts } = createCompartments<Permit, RejectionReason>({
     maxConcurrency,
     maxPerHost,
     createQueue: host => createAbortableQueue({
@@ -112,14 +112,14 @@ export function createConcurrencyLimiter (
         recordEnd(host, end, startedAt, now)
         recordEnd(host.region, end, startedAt, now)
         if (end === 'unresponsive' && host.isUnresponsive) host.queue.rejectAll('silent_host')
-        // A host that was given a permit is visited again, behind all others.
+        // A host that got a permit moves behind all others, so the loop visits it again.
         for (const each of waiting.hosts) if (hasCapacity(each)) waiting.admitFirst(each, start(each))
       }
     }
   }
 
-  function rejected (reason: ShedReason, { name }: Host): UpstreamError {
-    shed(reason)
+  function rejected (reason: RejectionReason, { name }: Host): UpstreamError {
+    onRejection(reason)
     return overloaded(reason, name)
   }
 
@@ -140,7 +140,7 @@ export function createConcurrencyLimiter (
   }
 }
 
-function overloaded (reason: ShedReason, host: string): UpstreamError {
+function overloaded (reason: RejectionReason, host: string): UpstreamError {
   const event = {
     queue_full: 'The queue of calls to COS is full.',
     waited: `The call to ${host} waited too long for a permit.`,

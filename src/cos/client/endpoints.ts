@@ -13,7 +13,7 @@ export type InventoryParameters = { id: string } | { continuationToken?: string 
 const unreserved = /^[A-Za-z0-9._~-]*$/
 
 /**
- * Percent-encodes as the signature demands: all but `A-Z a-z 0-9 - _ . ~` (COS document 7778).
+ * Percent-encodes as the signature requires: all but `A-Z a-z 0-9 - _ . ~` (COS document 7778).
  *
  * @throws {URIError} for a lone surrogate
  */
@@ -41,14 +41,14 @@ export function serviceTarget (marker?: string): string {
  */
 export function assertInventoryTarget (target: string): void {
   if (!/^\/\?inventory(&(id|continuation-token)=[A-Za-z0-9._~%-]+)?$/.test(target)) {
-    throw new Error('refused to send a request that is not an inventory call')
+    throw new Error('request not sent: it is not an inventory call')
   }
 }
 
 /**
- * Checks that the host of GET Service gets only GET Service, and any other host only calls of the inventory API.
+ * Checks that the host of GET Service gets only GET Service. Any other host gets only calls of the inventory API.
  *
- * @param serviceHost as {@link serviceAddress} gives it
+ * @param serviceHost as {@link serviceAddress} returns it
  * @throws {Error} which callers see as an InternalError, before anything is sent
  */
 export function assertAllowed (
@@ -57,13 +57,13 @@ export function assertAllowed (
   if (host !== serviceHost) {
     assertInventoryTarget(target)
   } else if (method !== 'GET' || !/^\/\?max-keys=2000(&marker=[A-Za-z0-9._~%-]+)?$/.test(target)) {
-    throw new Error('refused to send a request to the host of GET Service that is not GET Service')
+    throw new Error('request not sent: it is not GET Service, but goes to its host')
   }
 }
 
 /**
  * Returns the region of a call: the requested one, else the configured one of the bucket, else the default. A host
- * without a region in its name is in one region only, whatever the caller requests.
+ * without a region in its name is in one region only, so the request has no effect.
  */
 export function regionOf (
   { bucketRegions, endpoint, region }: Pick<Config['cos'], 'bucketRegions' | 'endpoint' | 'region'>,
@@ -84,8 +84,8 @@ export function createAddressBook (config: Config['cos']) {
   return (bucket: string, requestedRegion: string | undefined): Address => {
     const region = regionOf(config, bucket, requestedRegion)
     if (region === undefined) {
-      const detail = `No region is known for ${bucket}: give the query parameter region, ` +
-        'or have the operator set COS_BUCKET_REGIONS or COS_REGION.'
+      const detail = `No region is known for ${bucket}. Set the query parameter region, ` +
+        'or ask the operator to set COS_BUCKET_REGIONS or COS_REGION.'
       throw new ServiceError('ValidationFailed', detail, { errors: [{ in: 'query', pointer: '/region', detail }] })
     }
     return toAddress(config.scheme, config.endpoint.replace('{bucket}', bucket).replaceAll('{region}', region))
@@ -93,8 +93,8 @@ export function createAddressBook (config: Config['cos']) {
 }
 
 /**
- * Returns the address of GET Service. It has the port of the buckets, and their domain if that is one of COS's two,
- * else the older one (COS documents 6224 and 8291).
+ * Returns the address of GET Service, with the port of the buckets. The domain is that of the buckets if COS documents
+ * it, else the older of the two documented ones (COS documents 6224 and 8291).
  */
 export function serviceAddress ({ endpoint, scheme }: Pick<Config['cos'], 'endpoint' | 'scheme'>): Address {
   const port = endpoint.replace(/^[^:]*/, '')

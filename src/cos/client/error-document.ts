@@ -3,7 +3,7 @@ import { childText, errorExtent, parseXml } from '../xml/parser.ts'
 import type { CosResponse } from './messages.ts'
 import { headerText, quotes } from './response-headers.ts'
 
-/** An error of COS (COS document 7730), whatever form it came in. */
+/** An error of COS in any of its forms (COS document 7730). */
 export interface CosError {
   code: string
   message: string
@@ -12,8 +12,8 @@ export interface CosError {
 const longestMessage = 500
 
 /**
- * Tells whether a response is an error, whatever its status says. Some gateways, and COS for long operations, have
- * responded 200 before an error occurred.
+ * Tells whether the body of a response is an error, independent of its status. Gateways, and COS for long operations,
+ * may send status 200 before an error occurs.
  */
 export function isErrorDocument ({ body }: CosResponse): boolean {
   return body.length <= maxErrorBytes && Buffer.from(body.buffer, body.byteOffset, body.length).includes('<Error') &&
@@ -33,7 +33,7 @@ export function readError (response: CosResponse): CosError | undefined {
   return { code, message: reflects(response, message) ? '' : message.slice(0, longestMessage) }
 }
 
-/** A gateway may quote the request. A text that contains credentials, or looks like it, is not passed on. */
+/** Tells whether a text may quote credentials of the request, as some gateways do. Such a text is not passed on. */
 function reflects ({ confidential }: CosResponse, text: string): boolean {
   return /AKID/.test(text) || quotes(confidential, text)
 }

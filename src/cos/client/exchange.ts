@@ -4,10 +4,10 @@ import { maxErrorBytes } from '../operations.ts'
 import type { Success } from '../operations.ts'
 import type { CosRequest, CosResponse } from './messages.ts'
 
-/** A response, as undici delivers it. */
+/** A response as undici delivers it. */
 type Received = Omit<CosResponse, 'confidential'>
 
-/** Why the service itself ended an exchange. */
+/** Reasons for which the service itself ends an exchange. */
 export const timedOut = Object.assign(new Error('no response in time'), { code: 'TIMEOUT' })
 export const canceledByCaller = Object.assign(new Error('the caller disconnected'), { code: 'CANCELLED' })
 export const tooLarge = Object.assign(new Error('the response is too large'), { code: 'RESPONSE_TOO_LARGE' })
@@ -15,9 +15,9 @@ export const tooLarge = Object.assign(new Error('the response is too large'), { 
 /** An exchange without a whole response. */
 export class BrokenExchange extends Error {
   override readonly name = 'BrokenExchange'
-  /** Whether undici had begun to write the request. */
+  /** True when undici had begun to write the request. */
   readonly wasSent: boolean
-  /** Whether the head of a response had arrived. */
+  /** True when the head of a response had arrived. */
   readonly hasResponse: boolean
 
   constructor (cause: unknown, { wasSent, hasResponse }: Pick<BrokenExchange, 'wasSent' | 'hasResponse'>) {
@@ -46,8 +46,8 @@ export function exchange (
 }
 
 /**
- * Receives what undici reports about a request, until the response is whole or the exchange is broken off. It has a
- * timer of its own, because the end of the time must also end the request, and undici takes one handler object.
+ * Receives the events of undici for a request, until the response is whole or the exchange is broken off. It has its
+ * own timer, because the end of the time must also end the request. It is a class because undici takes one handler.
  */
 class Exchange implements Dispatcher.DispatchHandler {
   readonly #resolve: (response: Received) => void

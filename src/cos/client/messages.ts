@@ -3,7 +3,7 @@ import type { Credentials } from '../../config/credentials.ts'
 import type { Success } from '../operations.ts'
 import type { Address } from './endpoints.ts'
 
-/** Where attempts are logged. Headers and bodies never are. */
+/** The log of attempts. No line contains headers or bodies. */
 export interface AttemptLog {
   debug (fields: object, message: string): void
 }
@@ -16,7 +16,7 @@ export interface CosRequest {
   target: string
   /** XML body of PUT and POST. */
   body?: string | undefined
-  /** Signs the request. */
+  /** The key that signs the request. */
   credentials: Credentials
   /** 1 for the first attempt. A header tells COS about retries. */
   number: number
@@ -24,18 +24,18 @@ export interface CosRequest {
   traceHeaders: Readonly<Record<string, string>>
   /** Describes a response that is not an error. */
   success: Success
-  /** Instant of the monotonic clock at which the caller's whole request must be over, in milliseconds. */
+  /** The deadline of the caller's whole request, as an instant of the monotonic clock in milliseconds. */
   deadlineAt: number
-  /** Ends the attempt when it is canceled. */
+  /** The signal that ends the attempt when it is canceled. */
   signal?: CancelSignal | undefined
   log: AttemptLog
 }
 
-/** A whole response of COS, or of a gateway in its place. */
+/** A whole response of COS or of a gateway. */
 export interface CosResponse {
   status: number
   headers: Readonly<Record<string, string | string[] | undefined>>
   body: Uint8Array
-  /** What was sent and must not be passed on, in case the response quotes it. */
+  /** Secrets of the request. Texts of the response that quote them must not be passed on. */
   confidential: readonly string[]
 }

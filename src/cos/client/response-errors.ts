@@ -7,20 +7,21 @@ import type { CosContext } from '../../errors.ts'
 import { isErrorDocument, readError } from './error-document.ts'
 import type { CosResponse } from './messages.ts'
 import { cosContext, cosTime, retryAfterMs } from './response-headers.ts'
-import { UpstreamError } from '../upstream-error.ts'
+import { retryAdvice, UpstreamError } from '../upstream-error.ts'
 import type { Remedy } from '../upstream-error.ts'
 
-/** COS returns these statuses because of the caller's request. They are passed on. */
+/** Titles of the statuses that COS returns because of the caller's request. They are passed on. */
 const titles: ReadonlyMap<number, string> = new Map([
   [400, 'Bad Request'], [403, 'Forbidden'], [404, 'Not Found'], [409, 'Conflict'], [412, 'Precondition Failed']
 ])
 
-/** Codes of responses with COS's request id but without an error code. */
+/** Codes for responses that have COS's request id but no error code. */
 const codelessCodes: ReadonlyMap<number, string> = new Map([
   [400, 'BadRequest'], [403, 'AccessDenied'], [404, 'NotFound'], [409, 'Conflict'], [412, 'PreconditionFailed'],
   [429, 'SlowDown'], [503, 'ServiceUnavailable']
 ])
 
+/** Codes that are about the credentials, the signature or the clock of this service. */
 const credentialCodes = new Set([
   'InvalidAccessKeyId', 'SignatureDoesNotMatch', 'ExpiredToken', 'InvalidToken', 'RequestTimeTooSkewed',
   'Request has expired', 'RequestExpired'
@@ -30,12 +31,12 @@ const credentialCodes = new Set([
 const credentialMessage =
   /request has expired|RequestTimeTooSkewed|SignatureDoesNotMatch|InvalidAccessKeyId|ExpiredToken|strict signature missing/i
 
-/** Codes that mean "no such configuration": COS's own, and those of other clouds that proxies in between know. */
+/** Codes for "no such configuration": those of COS, and those of other clouds that proxies may send. */
 const notFoundCodes = new Set([
   'InventoryConfigurationNotFoundError', 'NoSuchConfiguration', 'NoSuchInventoryConfiguration'
 ])
 
-/** Statuses with which COS rejects credentials. Another status says nothing about credentials, whatever its text. */
+/** Statuses with which COS rejects credentials. Any other status says nothing about credentials. */
 const rejections = new Set([400, 401, 403])
 
 /** Rejections that refreshed credentials or a corrected clock fix. COS also writes either as a message. */
@@ -44,7 +45,7 @@ const keyRejectionMessage = /InvalidAccessKeyId|ExpiredToken/i
 const timeRejection = /^(RequestTimeTooSkewed|RequestExpired|Request has expired)$/
 const timeRejectionMessage = /RequestTimeTooSkewed|request has expired/i
 
-/** Statuses after which the same request may succeed a moment later. 501 does not pass. */
+/** Statuses after which the same request may succeed a moment later. 501 is permanent. */
 const transient = new Set([429, 500, 502, 503, 504])
 
 /** Codes of status 400 for a request that was damaged in transit (COS document 7730). */
@@ -68,9 +69,9 @@ const documentedStatuses: ReadonlyMap<string, number> = new Map([
 ])
 
 /**
- * Turns a response that is not a success into the error for the caller. COS's code, request id and trace id are kept.
- * StringToSign and FormatString, which describe the service's signature, are never read. An error document with a
- * status of success gets the status that COS documents for its code.
+ * Turns a response that is not a success into the error for the caller. It keeps COS's code, request id and trace id.
+ * It never reads StringToSign and FormatString, which describe the service's signature. An error document with a
+ * success status gets the status that COS documents for its code.
  */
 export function toUpstreamError (received: CosResponse): UpstreamError {
   const cos = cosContext(received)
@@ -90,11 +91,11 @@ export function toUpstreamError (received: CosResponse): UpstreamError {
     const remedy = says(keyRejection, keyRejectionMessage)
       ? 'refresh-credentials'
       : says(timeRejection, timeRejectionMessage) ? 'correct-clock' : 'none'
-    return new UpstreamError('UpstreamCredentialsRejected', 'COS does not accept the credentials, the signature or the ' +
-      'clock of this service. This is for its operator to mend; the request itself may be right.',
+    return new UpstreamError('UpstreamCredentialsRejected', 'COS rejected the credentials, the signature or the clock ' +
+      'of this service. Contact the operator; the request itself may be valid.',
     { class: 'credentials', remedy, cosTime: cosTime(response, cos), cos, cosCode: code })
   }
-  const said = error.message === '' ? `COS answered ${code}.` : `COS answered ${code}: ${error.message.replace(/\.?$/, '.')}`
+  const said = error.message === '' ? `COS returned ${code}.` : `COS returned ${code}: ${error.message.replace(/\.?$/, '.')}`
   return rejection(response, code, said, cos)
 }
 
@@ -104,7 +105,7 @@ function rejection (response: CosResponse, code: string, said: string, cos: CosC
   if (code === 'SlowDown' || status === 429 || status === 503) {
     const waitMs = retryAfterMs(response)
     const retryAfterSeconds = Math.max(1, Math.ceil((waitMs ?? 0) / 1000))
-    const detail = `${said} Try again in ${retryAfterSeconds} s or later.`
+    const detail = `${said} Retry after ${retryAfterSeconds} s.`
     return new UpstreamError({ code, status: 503, title: 'Service Unavailable' }, detail,
       { class: 'throttled', remedy, waitMs, cos, retryAfterSeconds })
   }
@@ -112,24 +113,25 @@ function rejection (response: CosResponse, code: string, said: string, cos: CosC
   if (title !== undefined) {
     return new UpstreamError({ code, status, title }, `${said}${advice.get(code) ?? ''}`, { class: 'caller', remedy, cos })
   }
-  return new UpstreamError({ code, status: 502, title: 'Bad Gateway' }, said,
+  return new UpstreamError({ code, status: 502, title: 'Bad Gateway' }, `${said} ${status >= 500 ? retryAdvice : 'Contact the operator.'}`,
     { class: status >= 500 ? 'server' : 'caller', remedy, waitMs: retryAfterMs(response), cos })
 }
 
+/** Advice for the caller by code of COS. */
 const advice: ReadonlyMap<string, string> = new Map([
-  ['NoSuchBucket', ' The bucket does not exist, or it is in another region: check the query parameter region.'],
-  ['InventoryFull', ' A bucket holds at most 1,000 configurations: delete one first.'],
-  ['TooManyConfigurations', ' A bucket holds at most 1,000 configurations: delete one first.'],
-  ['AccessDenied', ' The credentials of this service may not do this to this bucket.'],
-  ['DuplicateInventoryId', ' The id of a one-time job may not repeat within a day, nor equal that of a configuration. ' +
-    'Either the id was used before, or an earlier request of yours for this job got through although its answer was lost: ' +
-    'then the job is running, and its report is what tells. If you have sent this for the first time, take another id.']
+  ['NoSuchBucket', ' The bucket does not exist, or it is in another region. Check the query parameter region.'],
+  ['InventoryFull', ' A bucket can have at most 1,000 configurations. Delete one, then retry.'],
+  ['TooManyConfigurations', ' A bucket can have at most 1,000 configurations. Delete one, then retry.'],
+  ['AccessDenied', ' The credentials of this service lack a permission on this bucket. Ask the operator to grant it.'],
+  ['DuplicateInventoryId', ' The id of a one-time job must be unique within a day, and differ from the ids of ' +
+    'configurations. If an earlier request for this job had no response, the job may be running; wait for its report. ' +
+    'Otherwise use another id.']
 ])
 
-/** The response may be truncated, or come from a gateway. */
+/** Returns the error of an undocumented status. The response may be truncated, or come from a gateway. */
 function undocumented (status: number, cos: CosContext): UpstreamError {
   return new UpstreamError('UpstreamInvalidResponse',
-    `COS returned status ${status}, which does not belong to this operation. Retry; if it persists, contact the operator.`,
+    `COS returned status ${status}, which does not belong to this operation. ${retryAdvice}`,
     { class: 'invalid', remedy: 'retry', cos })
 }
 
@@ -137,10 +139,10 @@ function codeless (response: CosResponse, cos: CosContext): UpstreamError {
   const { status } = response
   const code = codelessCodes.get(status)
   if (cos.requestId !== undefined && code !== undefined) {
-    return rejection(response, code, `COS answered ${status} without saying why.`, cos)
+    return rejection(response, code, `COS returned ${status} without an error code.`, cos)
   }
   return new UpstreamError('UpstreamInvalidResponse',
-    `The answer (status ${status}) is not one of COS: a gateway in between may have spoken.`, {
+    `The response (status ${status}) is not one of COS; a gateway may have sent it. ${retryAdvice}`, {
       class: 'invalid',
       remedy: transient.has(status) ? 'retry' : 'none',
       waitMs: retryAfterMs(response),

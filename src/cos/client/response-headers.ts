@@ -1,12 +1,13 @@
 import type { CosContext } from '../../errors.ts'
 import type { CosResponse } from './messages.ts'
 
-/** Longer waits that `Retry-After` asks for are cut. */
+/** The longest wait that `Retry-After` can cause, in milliseconds. */
 const longestWaitMs = 3_600_000
 
+/** Names that occur in signatures. */
 const reflectedLabels = /q-(ak|signature|sign-algorithm|sign-time|key-time)|x-cos-security-token/i
 
-/** Tells whether a text contains what was sent in confidence, or a name that belongs to a signature. */
+/** Tells whether a text contains a secret of the request, or a name that belongs to a signature. */
 export function quotes (confidential: readonly string[], text: string): boolean {
   return reflectedLabels.test(text) || confidential.some(each => text.includes(each))
 }
@@ -22,7 +23,7 @@ export function cosContext (response: CosResponse): CosContext {
   return { requestId: cosId(response, headers['x-cos-request-id']), traceId: cosId(response, headers['x-cos-trace-id']) }
 }
 
-/** Ids of COS are Base64, which may contain AKID by chance. Any other text is not an id, and is not passed on. */
+/** Returns a valid id; any other text is not passed on. Ids are Base64, which may contain AKID by chance. */
 function cosId ({ confidential }: CosResponse, value: string | string[] | undefined): string | undefined {
   const text = headerText(value)
   return /^[A-Za-z0-9+/=_.-]{1,256}$/.test(text) && !quotes(confidential, text) ? text : undefined
@@ -38,7 +39,7 @@ export function retryAfterMs ({ headers }: CosResponse): number | undefined {
   return waitMs >= 0 ? Math.min(waitMs, longestWaitMs) : undefined
 }
 
-/** Returns what COS's clock showed, in milliseconds since 1970. A response of a gateway has no time of COS. */
+/** Returns the time of COS's clock, in milliseconds since 1970. The response of a gateway has none. */
 export function cosTime ({ headers }: CosResponse, { requestId }: CosContext): number | undefined {
   const time = httpDate(headerText(headers['date']))
   return requestId === undefined || Number.isNaN(time) ? undefined : time

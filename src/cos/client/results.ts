@@ -1,5 +1,5 @@
 import type { CosContext } from '../../errors.ts'
-import { UpstreamError } from '../upstream-error.ts'
+import { retryAdvice, UpstreamError } from '../upstream-error.ts'
 import type { Read } from './attempt.ts'
 import type { CosResponse } from './messages.ts'
 import { cosContext } from './response-headers.ts'
@@ -21,14 +21,14 @@ export function reading<T> (parse: (body: Uint8Array) => T | Promise<T>): Read<O
       return { value: await parse(response.body), cos }
     } catch (error) {
       if (error instanceof UpstreamError) throw error
-      throw invalidResponse('COS returned a malformed or unexpected XML document. Retry; if it persists, contact the operator.',
+      throw invalidResponse(`COS returned a malformed or unexpected XML document. ${retryAdvice}`,
         { cause: error, cos })
     }
   }
 }
 
 /**
- * Reads the empty response of a change. One without a request id of COS, or with a page of HTML, is that of a gateway.
+ * Reads the empty response of a change. A response without COS's request id, or with a body, is one of a gateway.
  *
  * @throws {UpstreamError} UpstreamInvalidResponse for any other response
  */

@@ -1,13 +1,13 @@
-/** Retries that each call earns, and each second. */
+/** Retries that each call earns; each second earns as many. */
 const earned = 0.1
-/** Retries that a host can save, and has at the start. */
+/** Retries that a host can save. It starts with as many. */
 const mostOfHost = 20
 /** Retries that all hosts can save together: enough for several failing hosts at a time. */
 const mostOfAll = 50
-/** Hosts that are remembered. A forgotten host starts with a full account, within the total. */
+/** Hosts that are remembered. A forgotten host starts with a full account. */
 const mostHosts = 1_000
 
-/** Keeps retries from multiplying an outage, of one host and of all together. */
+/** Limits retries during an outage, for each host and for all hosts together. */
 export interface RetryBudget {
   /** Records the start of a call, which earns a part of a retry. */
   earn (host: string): void
@@ -42,7 +42,7 @@ export function createRetryBudget (now: () => number): RetryBudget {
     account.updatedAt = at
   }
 
-  /** Returns the account of a host, up to date, which is not kept yet when it is new. */
+  /** Returns the current account of a host. A new account is not stored yet. */
   function accountOf (host: string): Account {
     const account = hosts.get(host) ?? open(mostOfHost)
     add(account, 0)
@@ -58,7 +58,7 @@ export function createRetryBudget (now: () => number): RetryBudget {
       const account = hosts.get(host)
       if (account === undefined) return
       add(account, earned)
-      // A full account says no more than none.
+      // A host without an account counts as full.
       if (account.balance === account.most) hosts.delete(host)
     },
     has: host => isCovered(accountOf(host)),

@@ -1,17 +1,17 @@
 import type { Remedy, UpstreamError } from '../upstream-error.ts'
 import type { CosRequest } from './messages.ts'
 
-/** Why a retry that could have helped was not made. */
+/** The reason for which a useful retry was not made. */
 export type RetryDenial = 'budget' | 'deadline'
 
-/** What to do after a failed attempt. */
+/** The decision after a failed attempt. */
 export type RetryDecision =
   | { action: 'give-up', denial: RetryDenial | undefined }
   | { action: 'retry', delayMs: number }
   /** The correction helps later calls even when this call has no attempt left. */
   | { action: 'refresh-credentials' | 'correct-clock', thenRetry: boolean }
 
-/** A failed attempt, and what is left for another one. */
+/** A failed attempt, with the time and the budget that remain. */
 export interface FailedAttempt {
   failure: Pick<UpstreamError, 'remedy' | 'wasSent' | 'waitMs'>
   method: CosRequest['method']
@@ -22,7 +22,7 @@ export interface FailedAttempt {
   used: readonly Remedy[]
   /** Time until the deadline, in milliseconds. */
   remainingMs: number
-  /** Whether the retry budget has a retry left. */
+  /** True when the retry budget permits a retry. */
   hasBudget: boolean
   /** From 0 up to 1. */
   random: number
@@ -33,10 +33,10 @@ const firstBackOffMs = 100
 const longestBackOffMs = 2_000
 
 /**
- * Decides whether a call is retried. There are at most `maxAttempts`, with full jitter between them, on top of what COS
- * asks for with `Retry-After`, within the deadline and the budget. A POST starts a job: it is not retried once anything
- * of it was sent. Rejected credentials or a rejected time are the exception, because COS checks them before anything
- * else. Each of those two is corrected once a call, and the retry follows at once.
+ * Decides whether a call is retried. A call has at most `maxAttempts`, within the deadline and the budget. The wait is
+ * that of `Retry-After`, plus an exponential back-off with full jitter. A POST starts a job, so it is not retried after
+ * any of it was sent. Rejected credentials and a rejected time are exceptions, because COS checks them first. Each is
+ * corrected once for each call, and the retry follows immediately.
  */
 export function decideRetry (
   { failure, method, number, maxAttempts, used, remainingMs, hasBudget, random }: FailedAttempt

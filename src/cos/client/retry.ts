@@ -21,8 +21,8 @@ export interface Attempts {
   /**
    * Makes a call, with retries as {@link decideRetry} decides.
    *
-   * @param read turns a success into the result; an {@link UpstreamError} of it is a failed attempt like others
-   * @throws {ServiceError} of the last attempt, which says so when COS may have made a change all the same
+   * @param read turns a success into the result; when it throws an {@link UpstreamError}, the attempt has failed
+   * @throws {ServiceError} the error of the last attempt; its detail says when COS may have made the change
    */
   run<T> (cosCall: CosCall, read: Read<T>): Promise<T>
   /** Waits until no call is in flight. */
@@ -40,25 +40,25 @@ interface Dependencies {
   now: () => number
   /** From 0 up to 1. */
   random?: () => number
-  /** Waits for so many milliseconds, or until the signal is canceled. */
+  /** Waits for a number of milliseconds, or until the signal is canceled. */
   pause?: (ms: number, signal: CancelSignal | undefined) => Promise<void>
 }
 
-/** What the failed attempts of a call leave behind. */
+/** The state of a call after failed attempts. */
 interface Progress {
   /** The latest failure. */
   failure: UpstreamError | undefined
-  /** Whether anything of the call was written to a socket. */
+  /** True when anything of the call was written to a socket. */
   wasSent: boolean
-  /** Whether COS may have made the change. */
+  /** True when COS may have made the change. */
   inDoubt: boolean
   used: Remedy[]
 }
 
-/** Failures after which COS may have carried out what it was sent. */
+/** Failures after which COS may have carried out the request. */
 const unsettled: ReadonlySet<FailureClass> = new Set(['timeout', 'unreachable', 'server', 'invalid', 'cancelled'])
 
-/** Creates the calls to COS. */
+/** Creates the function that makes calls to COS. */
 export function createAttempts ({ maxAttempts }: { maxAttempts: number }, dependencies: Dependencies): Attempts {
   const { limiter, credentials, clock, budget, observer, now, pause = sleep } = dependencies
   const attempt = createAttempt(dependencies)
@@ -76,7 +76,7 @@ export function createAttempts ({ maxAttempts }: { maxAttempts: number }, depend
       let keys: Credentials
       let permit: Permit
       try {
-        // While the previous attempt failed, the credentials may have been replaced.
+        // The credentials may have been replaced since the previous attempt.
         keys = await credentials.get(deadlineAt)
         const askedAt = now()
         permit = await limiter.acquire(place, deadlineAt, signalOf(cosCall, progress))
@@ -125,7 +125,7 @@ interface Failed {
   /** 1 for the first attempt. */
   number: number
   keys: Credentials
-  /** Offset of the clock that signed the attempt. */
+  /** The offset of the clock when the attempt was signed, in milliseconds. */
   clockOffsetMs: number
 }
 
@@ -172,7 +172,7 @@ function createRetryPreparation (
     const { operation, call } = cosCall
     const { failure, number } = failed
     observer.retried(operation, failure.class)
-    call.log.debug({ operation, attempt: number, after: failure.cosCode ?? failure.code, delayMs }, 'trying COS again')
+    call.log.debug({ operation, attempt: number, after: failure.cosCode ?? failure.code, delayMs }, 'retrying call to COS')
     return delayMs
   }
 }
@@ -188,12 +188,13 @@ function recordFailure (progress: Progress, failure: UpstreamError, { method }: 
   progress.inDoubt ||= method !== 'GET' && failure.wasSent && unsettled.has(failure.class)
 }
 
-/** Returns what the caller is told about the last failure. An earlier attempt may have been carried out. */
+/** Returns the last failure for the caller. Its detail says when an earlier attempt may have been carried out. */
 function concluded (failure: UpstreamError, { method }: CosCall, { inDoubt }: Progress): UpstreamError {
   if (!inDoubt) return failure
   const doubt = method === 'POST'
-    ? 'Whether COS has taken the job is not known. Sent again, DuplicateInventoryId means that it has, unless the id was used before.'
-    : 'Whether the change was made is not known: read the configuration, or send the same request again.'
+    ? 'The outcome is not known. Send the same request again. DuplicateInventoryId then means that COS started the job, ' +
+      'unless the id was used before.'
+    : 'The outcome is not known. Read the configuration, or send the same request again.'
   return new UpstreamError(failure, `${failure.detail} ${doubt}`,
     { ...failure, cause: failure.cause, mayHaveTakenEffect: true })
 }

@@ -1,14 +1,14 @@
 import { createHmac, hash } from 'node:crypto'
 import { percentEncode } from './endpoints.ts'
 
-/** A request as the signature sees it. */
+/** The parts of a request that are signed. */
 export interface SignableRequest {
   method: string
   /** Decoded path; `/` for every bucket operation. */
   path: string
   /** Decoded query parameters; one without a value is the empty string. */
   parameters: Readonly<Record<string, string>>
-  /** The headers to sign, with the values that go on the wire. */
+  /** The headers to sign, with the values that are sent. */
   headers: Readonly<Record<string, string>>
 }
 
@@ -18,26 +18,26 @@ export interface KeyTime {
   end: number
 }
 
-/** The window of a request sent now: 60 s back for clocks that lag, 900 s ahead. */
+/** Returns the window of a request that is sent now: 60 s back for clocks that lag, 900 s ahead. */
 export function keyTimeAt (nowMs: number): KeyTime {
   const seconds = Math.floor(nowMs / 1000)
   return { start: seconds - 60, end: seconds + 900 }
 }
 
 /**
- * The key that signs what is sent in a window (COS document 7778): the same for all requests of a second.
+ * Returns the key that signs the requests of a window (COS document 7778). All requests of a second share it.
  *
- * @returns 40 hex digits, as secret as the key they are made of
+ * @returns 40 hex digits, as secret as the secret key
  */
 export function signKeyOf (secretKey: string, keyTime: KeyTime): string {
   return createHmac('sha1', secretKey).update(timeOf(keyTime)).digest('hex')
 }
 
 /**
- * The Authorization value of a request (COS document 7778). Pure: the time is an argument.
- * Every header and parameter given is signed; leave out what the wire does not carry.
+ * Returns the Authorization value of a request (COS document 7778). The function is pure: the time is an argument. It
+ * signs every given header and parameter.
  *
- * @param signKey {@link signKeyOf} the secret key and the same window
+ * @param signKey result of {@link signKeyOf} for the secret key and the same window
  */
 export function authorization (
   request: SignableRequest,
@@ -60,7 +60,7 @@ function timeOf ({ start, end }: KeyTime): string {
   return `${start};${end}`
 }
 
-/** Names and values as the signature writes them, by name, and the list of the names. */
+/** Returns names and values in the form of the signature, sorted by name, and the list of names. */
 function canonical (
   values: Readonly<Record<string, string>>, trim: (value: string) => string
 ): { pairs: string, names: string } {

@@ -5,7 +5,7 @@ import type { CosRequest } from './messages.ts'
 import { authorization, keyTimeAt, signKeyOf } from './signature.ts'
 import type { KeyTime } from './signature.ts'
 
-/** Shorter texts are part of ordinary words. No real credential is that short. */
+/** Shorter texts occur in ordinary words. No real credential is shorter. */
 const shortestConfidential = 16
 
 interface Dependencies {
@@ -20,7 +20,7 @@ interface Dependencies {
 export function createHeaderSigner (
   { clock, userAgent }: Dependencies
 ): (request: CosRequest) => Record<string, string> {
-  /** The latest of each secret key, and gone with it. */
+  /** The latest signing key of each secret key. */
   const signKeys = new WeakMap<Secret, { start: number, signKey: Secret }>()
 
   function currentSignKey (secretKey: Secret, keyTime: KeyTime): Secret {
@@ -60,7 +60,7 @@ function parametersOf (target: string): Record<string, string> {
   return parameters
 }
 
-/** Returns what a request contains and no response may show: key id, signature and token. */
+/** Returns the parts of a request that no response may show: key id, signature and token. */
 export function confidentialIn (headers: Record<string, string>, { credentials }: CosRequest): string[] {
   const { secretId, token } = credentials
   const signature = String(headers['authorization']).slice(-40)

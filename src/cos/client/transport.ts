@@ -1,5 +1,5 @@
 /**
- * Sends every request to COS. Nothing else in this service uses a connection to COS.
+ * Sends every request to COS. No other part of this service uses a connection to COS.
  */
 import { Agent, buildConnector } from 'undici'
 import type { Dispatcher } from 'undici'
@@ -13,7 +13,7 @@ import type { CosRequest, CosResponse } from './messages.ts'
 import { confidentialIn, createHeaderSigner } from './signed-headers.ts'
 import { codeOf, toTimeout, toTransportError } from './transport-errors.ts'
 
-/** Connections to COS: all that are open, and those with a request on them. */
+/** The number of open connections to COS, and of those with a request. */
 export interface Connections {
   open: number
   busy: number
@@ -21,11 +21,11 @@ export interface Connections {
 
 export interface Transport {
   /**
-   * Sends one attempt and reads the whole response, whatever its status. Redirects are not followed.
+   * Sends one attempt and reads the whole response, with any status. Redirects are not followed.
    *
    * @throws {UpstreamError} UpstreamTimeout, UpstreamUnreachable, or UpstreamInvalidResponse for a response that
    *   is too large or not HTTP; `cancelled` when the signal ended the attempt
-   * @throws {Error} when it is neither an inventory call nor GET Service; nothing is sent then
+   * @throws {Error} when the request is neither an inventory call nor GET Service; nothing is sent then
    */
   send (request: CosRequest): Promise<CosResponse>
   /** Counts the connections, except those through a proxy. */
@@ -45,7 +45,7 @@ interface Dependencies {
 export function createTransport (config: Config['cos'], { now, clock, userAgent }: Dependencies): Transport {
   const { host: serviceHost } = serviceAddress(config)
   const connectTo = config.connectTo?.host
-  // A request that has just arrived has used a moment already.
+  // The deadline of a new request is already a moment closer.
   const fullTimeMs = 0.9 * Math.min(config.timeoutMs, config.deadlineMs)
   const agent = createAgent(config)
   const signedHeaders = createHeaderSigner({ clock, userAgent })
@@ -60,12 +60,12 @@ export function createTransport (config: Config['cos'], { now, clock, userAgent 
       const startedAt = now()
       try {
         const { status, headers: received, body } = await exchange(agent, request, headers, limitMs)
-        log.debug({ method, host, attempt: number, status, durationMs: Math.round(now() - startedAt) }, 'COS answered')
+        log.debug({ method, host, attempt: number, status, durationMs: Math.round(now() - startedAt) }, 'COS responded')
         return { status, headers: received, body, confidential: confidentialIn(headers, request) }
       } catch (error) {
         const broken = error as BrokenExchange
         const fault = codeOf(broken.cause)
-        log.debug({ method, host, attempt: number, fault, durationMs: Math.round(now() - startedAt) }, 'COS did not answer')
+        log.debug({ method, host, attempt: number, fault, durationMs: Math.round(now() - startedAt) }, 'COS did not respond')
         throw toTransportError(broken, { request, hadFullTime: limitMs >= fullTimeMs, connectTo })
       }
     },
@@ -97,7 +97,7 @@ function createAgent (config: Config['cos']): Dispatcher {
 
 /** Connects to COS_CONNECT_TO if it is set. Host, TLS name and certificate check stay those of the bucket host. */
 function connector ({ connectTo, timeoutMs }: Config['cos']): buildConnector.connector {
-  // An aborted request leaves a connection attempt behind; this ends it, before later requests queue on it.
+  // The attempt to connect continues after an aborted request. This timeout ends it, so no later request waits for it.
   const connect = buildConnector({ timeout: timeoutMs })
   if (connectTo === undefined) return connect
   return (options, callback) => {

@@ -5,10 +5,10 @@ import type { Fetcher } from '../../outbound/fetch-json.ts'
 import { callSts } from './sts.ts'
 
 /**
- * Credentials of a role that the key pair of the variables may assume (STS AssumeRole, document 1312/48197).
+ * Returns credentials of a role that the key pair of the variables may assume (STS AssumeRole, document 1312/48197).
  *
  * @param now wall clock, in milliseconds since 1970
- * @throws {CredentialSourceError} when the variables hold no key pair, or as {@link callSts}
+ * @throws {CredentialSourceError} when the variables have no key pair, or as {@link callSts}
  * @throws {FetchError} as {@link callSts}
  */
 export async function assumeRole (

@@ -3,21 +3,20 @@ import { codeOf, CredentialSourceError, fieldsOf, fromDocument } from './sourced
 import type { SourcedCredentials } from './sourced-credentials.ts'
 
 /**
- * Credentials of the role that is bound to this instance, of the first if there are several (instance metadata,
- * document 213/4934).
+ * Returns credentials of the first role that is bound to this instance (instance metadata, document 213/4934).
  *
- * @param metadataEndpoint URL of the metadata service; its path does not matter
+ * @param metadataEndpoint URL of the metadata service; its path is ignored
  * @param now wall clock, in milliseconds since 1970
- * @throws {CredentialSourceError} when the instance has no role, or the answer is not what it must be
- * @throws {FetchError} when the service cannot be reached or answers another status than 200
+ * @throws {CredentialSourceError} when the instance has no role, or the response is malformed
+ * @throws {FetchError} when the service is unreachable or returns another status than 200
  */
 export async function fromInstanceRole (metadataEndpoint: string, now: () => number): Promise<SourcedCredentials> {
   const roles = new URL('/latest/meta-data/cam/security-credentials/', metadataEndpoint)
   const [role = ''] = (await directFetcher.fetchText(roles.href).catch(noneIfNotFound)).trim().split(/\s*\n\s*/)
-  if (role === '') throw new CredentialSourceError(`${roles.host} names no role: none is bound to this instance`)
+  if (role === '') throw new CredentialSourceError(`${roles.host} returned no role; bind a role to this instance`)
   const document = await directFetcher.fetchJson(roles.href + encodeURIComponent(role))
   const code = fieldsOf(document).get('code')
-  if (code !== 'Success') throw new CredentialSourceError(`${roles.host} answered ${codeOf(code)} instead of Success`)
+  if (code !== 'Success') throw new CredentialSourceError(`${roles.host} returned ${codeOf(code)} instead of Success`)
   return fromDocument(document, { origin: roles.host, temporary: true, now: now() })
 }
 

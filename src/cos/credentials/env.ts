@@ -4,9 +4,9 @@ import { CredentialSourceError } from './sourced-credentials.ts'
 import type { SourcedCredentials } from './sourced-credentials.ts'
 
 /**
- * The key pair of the variables, read anew; those given as files may have changed.
+ * Returns the key pair of the variables. It is read at each call, because files of variables may have changed.
  *
- * @throws {CredentialSourceError} when a file is gone or holds no key
+ * @throws {CredentialSourceError} when a file is missing or contains no key
  */
 export function fromVariables (variables: VariableCredentials): SourcedCredentials {
   try {

@@ -6,11 +6,11 @@ import type { SourcedCredentials } from './sourced-credentials.ts'
 const origin = 'the credentials file'
 
 /**
- * Credentials out of a file: a profile of Tencent's tools (ini, section `[default]` with `secret_id`, `secret_key`,
- * `token`), or JSON as STS, its clients and the command line tools write it.
+ * Returns credentials from a file. The file is a profile of Tencent's tools, or JSON in the form of STS. A profile is
+ * ini with a section `[default]`, which has `secret_id`, `secret_key` and `token`.
  *
  * @param now wall clock, in milliseconds since 1970
- * @throws {CredentialSourceError} when the file cannot be read or holds no valid credentials
+ * @throws {CredentialSourceError} when the file cannot be read or contains no valid credentials
  */
 export async function fromFile (path: string, now: () => number): Promise<SourcedCredentials> {
   const document = parseDocument(readText(path, origin))
@@ -18,9 +18,9 @@ export async function fromFile (path: string, now: () => number): Promise<Source
 }
 
 /**
- * The text of a file without white space around it.
+ * Returns the text of a file without white space around it.
  *
- * @param name what the file is, for the message, which leaves out the path
+ * @param name the name of the file in the error message, which does not show the path
  * @throws {CredentialSourceError} when it cannot be read
  */
 export function readText (path: string, name: string): string {
@@ -40,7 +40,7 @@ function parseDocument (text: string): unknown {
   try {
     return JSON.parse(text)
   } catch {
-    // The parser's message quotes what it read.
+    // The parser's message quotes the text, which may be a key.
     throw new CredentialSourceError(`${origin} begins as JSON but is not valid JSON`)
   }
 }

@@ -11,7 +11,7 @@ const leadShare = 0.2
 const minRefreshMs = 500
 const minBackOffMs = 500
 const maxBackOffMs = 5_000
-/** How often the expiry is compared with the wall clock, which can step past it while the next load is far away. */
+/** The interval between comparisons of the expiry with the wall clock, which can step past it. */
 const expiryCheckMs = 60_000
 
 /** The log of loads. No field contains a secret. */
@@ -23,9 +23,9 @@ export interface CredentialLog {
 }
 
 export interface LoaderDependencies {
-  /** Wall clock, in milliseconds since 1970: the expiry of credentials is stated in its terms. */
+  /** Wall clock, in milliseconds since 1970. The expiry of credentials refers to it. */
   now: () => number
-  /** Monotonic clock, in milliseconds: measures delays and deadlines. */
+  /** Monotonic clock, in milliseconds. Delays and deadlines refer to it. */
   steadyNow: () => number
   /** From 0 up to 1. */
   random?: () => number
@@ -41,8 +41,8 @@ interface Failure {
 }
 
 /**
- * Loads credentials, one load at a time: the first, ahead of expiry, after a failure and on request. A failed load
- * keeps the previous credentials until they expire. The timers do not keep the process alive.
+ * Loads credentials at the start, before they expire, after a failure and on request. Only one load is in flight at a
+ * time. After a failed load the previous credentials stay until they expire. The timers do not keep the process alive.
  */
 export class CredentialLoader {
   readonly #source: CredentialSource
@@ -84,7 +84,7 @@ export class CredentialLoader {
   }
 
   /** Returns why there are no valid credentials, without secrets; undefined while there are. */
-  fault (): string | undefined {
+  unavailableReason (): string | undefined {
     if (this.valid() !== undefined) return undefined
     if (this.failure !== undefined) return this.failure.cause
     return this.#current === undefined ? 'no credentials have been loaded yet' : 'the credentials have expired'
@@ -138,13 +138,13 @@ export class CredentialLoader {
   }
 }
 
-/** Returns how long to wait before credentials are refreshed that are valid for so many milliseconds. */
+/** Returns the wait before a refresh, in milliseconds, for credentials that are valid for `leftMs`. */
 function refreshDelayMs (leftMs: number, random: number): number {
   const leadMs = Math.min(maxLeadMs, leadShare * leftMs) * (0.9 + 0.2 * random)
   return Math.max(Math.round(leftMs - leadMs), minRefreshMs)
 }
 
-/** Returns how long to wait after so many failures in a row, in milliseconds. */
+/** Returns the wait after a number of consecutive failures, in milliseconds. */
 function backOffMs (failures: number, random: number): number {
   const limitMs = Math.min(minBackOffMs * 2 ** (failures - 1), maxBackOffMs)
   return Math.round(limitMs / 2 * (1 + random))

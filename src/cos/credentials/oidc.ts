@@ -8,8 +8,8 @@ import { callSts } from './sts.ts'
 const origin = 'the web identity token file'
 
 /**
- * Credentials of a role that trusts an identity provider, such as that of a TKE cluster (STS AssumeRoleWithWebIdentity,
- * document 1312/73070). The token file is read at every call: Kubernetes replaces its content.
+ * Returns credentials of a role that trusts an identity provider, such as that of a TKE cluster (STS
+ * AssumeRoleWithWebIdentity, document 1312/73070). The token file is read at each call, because Kubernetes replaces it.
  *
  * @param now wall clock, in milliseconds since 1970
  * @throws {CredentialSourceError} when the token cannot be read, or as {@link callSts}
@@ -19,7 +19,7 @@ export async function assumeRoleWithWebIdentity (
   config: Extract<CredentialsConfig, { source: 'oidc' }>, now: () => number, fetcher: Pick<Fetcher, 'fetchJson'>
 ): Promise<SourcedCredentials> {
   const token = readText(config.tokenFile, origin)
-  if (!isSecret(token)) throw new CredentialSourceError(`${origin} must hold visible ASCII without blanks`)
+  if (!isSecret(token)) throw new CredentialSourceError(`${origin} must contain visible ASCII without blanks`)
   return callSts(config, {
     action: 'AssumeRoleWithWebIdentity',
     parameters: {

@@ -1,11 +1,11 @@
 import type { Credentials } from '../../config/credentials.ts'
-import { UpstreamError } from '../upstream-error.ts'
+import { retryAdvice, UpstreamError } from '../upstream-error.ts'
 import { CredentialLoader } from './loader.ts'
 import type { LoaderDependencies } from './loader.ts'
 import type { CredentialSource } from './source.ts'
 import { CredentialSourceError } from './sourced-credentials.ts'
 
-/** The least time between two renewals, so that a key that COS never accepts does not cause a load per request. */
+/** The shortest time between two renewals. It keeps a key that COS never accepts from causing a load per request. */
 const minRenewalIntervalMs = 1_000
 
 /** Keeps one set of credentials valid. Each `deadlineAt` is an instant of the monotonic clock, in milliseconds. */
@@ -13,29 +13,29 @@ export interface CredentialProvider {
   /**
    * Returns valid credentials. Waits for a load if there are none, at most until the deadline.
    *
-   * @throws {UpstreamError} UpstreamCredentialsUnavailable, at once while the back-off after a failed load lasts
+   * @throws {UpstreamError} UpstreamCredentialsUnavailable; during the back-off after a failed load without a wait
    */
   get (deadlineAt: number): Promise<Credentials>
   /**
-   * Returns other credentials after COS did not know some or reported them as expired; undefined when the source has no
-   * others. The rejected credentials stay in effect until others are loaded. The next renewal is possible after a
-   * second. Never throws.
+   * Returns other credentials after COS rejected some as unknown or expired; undefined when the source has no others.
+   * The rejected credentials stay in effect until others are loaded. The next renewal is possible after a second.
+   * Never throws.
    *
    * @param rejected the object that {@link get} or this function returned
    * @param deadlineAt the end of the wait for others
    */
   renew (rejected: Credentials, deadlineAt: number): Promise<Credentials | undefined>
   /**
-   * Loads at once, because a file of the source has changed.
+   * Loads after a file of the source has changed.
    *
    * @throws {Error} when the load fails, with the cause; the previous credentials stay in effect
    */
   reload (): Promise<void>
   /** Returns why there are no valid credentials, without secrets; undefined while there are. */
-  fault (): string | undefined
-  /** Returns when the present ones expire, in milliseconds since 1970; undefined when they do not or there are none. */
+  unavailableReason (): string | undefined
+  /** Returns the expiry in milliseconds since 1970; undefined without credentials or without an expiry. */
   expiresAt (): number | undefined
-  /** Starts the first load. Never throws: {@link fault} returns the result. */
+  /** Starts the first load. Never throws: {@link unavailableReason} returns the result. */
   start (): Promise<void>
   /** Ends all refreshing. */
   close (): void
@@ -57,7 +57,7 @@ export function createCredentialProvider (
       if (loader.loading !== undefined || !isBackingOff) await loader.loadBy(deadlineAt)
       const loaded = loader.valid()
       if (loaded !== undefined) return loaded
-      throw new UpstreamError('UpstreamCredentialsUnavailable', `There are no valid credentials for COS: ${loader.fault()}.`, {
+      throw new UpstreamError('UpstreamCredentialsUnavailable', `There are no valid credentials for COS: ${loader.unavailableReason()}. ${retryAdvice}`, {
         class: 'credentials',
         wasSent: false,
         retryAfterSeconds: Math.max(1, Math.ceil(((loader.failure?.retryAt ?? 0) - steadyNow()) / 1000))
@@ -88,7 +88,7 @@ export function createCredentialProvider (
       if (failure !== undefined) throw new CredentialSourceError(failure.cause)
     },
 
-    fault: () => loader.fault(),
+    unavailableReason: () => loader.unavailableReason(),
     expiresAt: () => loader.expiresAt(),
     start: () => loader.load(),
     close: () => { loader.close() }

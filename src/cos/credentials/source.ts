@@ -12,24 +12,24 @@ import type { SourcedCredentials } from './sourced-credentials.ts'
 export { CredentialSourceError }
 export type { SourcedCredentials }
 
-/** Where credentials come from. */
+/** A source of credentials. */
 export interface CredentialSource {
-  /** As in `COS_CREDENTIALS`. */
+  /** The name in `COS_CREDENTIALS`. */
   name: string
-  /** The files whose change means new credentials. */
+  /** Files that contain the credentials. A change of one causes a load. */
   files: string[]
-  /** Whether nobody else need be asked. */
+  /** True when a load calls no other service. */
   isLocal: boolean
   /**
-   * Asks for credentials that are valid now.
+   * Returns credentials that are valid now.
    *
-   * @throws {CredentialSourceError} when there are none to be had
+   * @throws {CredentialSourceError} when the source has none
    */
   load (): Promise<SourcedCredentials>
 }
 
 /**
- * The source that a configuration names.
+ * Creates the source that a configuration names.
  *
  * @param now wall clock, in milliseconds since 1970
  * @param fetcher reaches STS
@@ -60,7 +60,7 @@ function reading (
     case 'env': return { files: config.variables.files, load: async () => fromVariables(config.variables) }
     case 'file': return { files: [config.path], load: () => fromFile(config.path, now) }
     case 'cvm-role': return { files: [], load: () => fromInstanceRole(config.metadataEndpoint, now) }
-    // A new identity token leaves the credentials that an older one was changed for as valid as they were.
+    // Credentials stay valid when the token file changes, so the file causes no load.
     case 'oidc': return { files: [], load: () => assumeRoleWithWebIdentity(config, now, fetcher) }
     case 'assume-role': return { files: config.variables.files, load: () => assumeRole(config, now, fetcher) }
   }

@@ -6,23 +6,23 @@ import { tc3Authorization } from './tc3-signature.ts'
 
 const contentType = 'application/json'
 
-/** How long the credentials are to live: what STS gives by default; 43,200 is its most. */
+/** The requested lifetime, which is the default of STS. Its maximum is 43,200. */
 const durationSeconds = 7200
 
-/** A call that gives credentials of a role. */
+/** A call that returns credentials of a role. */
 export interface StsCall {
   action: 'AssumeRole' | 'AssumeRoleWithWebIdentity'
   parameters: Readonly<Record<string, string>>
-  /** Who signs the call; undefined for the action that needs no signature. */
+  /** The key that signs the call; undefined for the action that needs no signature. */
   signer: Credentials | undefined
 }
 
 /**
- * Calls STS and reads the credentials of its answer, valid for two hours. What an action needs, its own document says.
+ * Calls STS and returns the credentials of its response, which are valid for two hours.
  *
  * @param now wall clock, in milliseconds since 1970
- * @throws {CredentialSourceError} naming STS's error code, or what is wrong with the answer
- * @throws {FetchError} when STS cannot be reached or answers another status than 200
+ * @throws {CredentialSourceError} when STS returns an error, which is named by its code, or a malformed response
+ * @throws {FetchError} when STS is unreachable or returns another status than 200
  */
 export async function callSts (
   { stsEndpoint, region }: { stsEndpoint: string, region: string },
@@ -39,7 +39,7 @@ export async function callSts (
     'x-tc-version': '2018-08-13',
     'x-tc-region': region,
     'x-tc-timestamp': String(timestamp),
-    // Stands in place of a signature (AssumeRoleWithWebIdentity, document 1312/73070).
+    // The value for calls without a signature (AssumeRoleWithWebIdentity, document 1312/73070).
     authorization: 'SKIP'
   }
   if (signer !== undefined) {
@@ -49,10 +49,10 @@ export async function callSts (
     if (token !== undefined) headers['x-tc-token'] = token.reveal()
   }
   const document = await fetchJson(href, { method: 'POST', headers, body })
-  // STS answers errors with status 200 too.
+  // STS also sends errors with status 200.
   const error = fieldsOf(fieldsOf(document).get('response')).get('error')
   if (error === undefined) return fromDocument(document, { origin: host, temporary: true, now: now() })
   const confidential = [...Object.values(parameters), ...signer === undefined ? [] : [signer.secretId, signer.token?.reveal() ?? '']]
   const code = codeOf(fieldsOf(error).get('code'), confidential.filter(each => each !== ''))
-  throw new CredentialSourceError(`${host} refused ${action}: ${code}`)
+  throw new CredentialSourceError(`${host} rejected ${action}: ${code}`)
 }

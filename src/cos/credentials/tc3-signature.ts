@@ -1,8 +1,8 @@
 import { createHash, createHmac } from 'node:crypto'
 
-/** A POST of JSON to `/` as the signature sees it; every value is the one that goes on the wire. */
+/** The signed parts of a POST of JSON to `/`, with the values that are sent. */
 export interface Tc3Request {
-  /** Host header, with the port where the header has one. */
+  /** The Host header, with its port if it has one. */
   host: string
   contentType: string
   body: string
@@ -13,7 +13,8 @@ const service = 'sts'
 const signedHeaders = 'content-type;host'
 
 /**
- * The Authorization value of a call to STS (signature method v3, document 1021/34193). Pure: the time is an argument.
+ * Returns the Authorization value of a call to STS (signature method v3, document 1021/34193). The function is pure:
+ * the time is an argument.
  *
  * @param timestampSeconds since 1970, the same as in X-TC-Timestamp
  */

@@ -3,13 +3,13 @@ import { ServiceError } from '../../errors.ts'
 import type { CosCall } from '../client/attempt.ts'
 import type { BucketRegions } from './bucket-list.ts'
 
-/** How long a list is valid for a bucket that it contains. */
+/** Milliseconds for which a list is valid for a bucket that it contains. */
 const freshMs = 600_000
-/** How long a list is valid for a bucket that it does not contain. */
+/** Milliseconds for which a list is valid for a bucket that it does not contain. */
 const absentMs = 30_000
-/** How long a list is valid although the host of a bucket that it contains does not know the bucket. */
+/** Milliseconds for which a list is valid although the region that it states does not know the bucket. */
 const undisputedMs = 5_000
-/** How long the previous list is used without another attempt after a list failed. */
+/** Milliseconds after a failure in which the previous list is used without another attempt. */
 const failedMs = 30_000
 
 /** The request that needs a region, and its deadline as an instant of the monotonic clock. */
@@ -36,7 +36,7 @@ export class AccountBuckets {
     this.#dependencies = dependencies
   }
 
-  /** Returns the region of a bucket, undefined if it is not one of the account; undefined when the list is too old. */
+  /** Returns the region of a bucket, which is undefined if the account has none; undefined when the list is too old. */
   known (bucket: string): { region: string | undefined } | undefined {
     const region = this.#latest.regions.get(bucket)
     return this.#age() < (region === undefined ? absentMs : freshMs) ? { region } : undefined
@@ -48,7 +48,7 @@ export class AccountBuckets {
   }
 
   /**
-   * Returns the region of a bucket; undefined when it is not one of the account.
+   * Returns the region of a bucket; undefined when the account has no such bucket.
    *
    * @throws {ServiceError} the failure of GET Service, unless an older list contains the bucket
    */
@@ -84,13 +84,13 @@ export class AccountBuckets {
   #list (call: LookUp): Promise<BucketRegions> {
     this.#inFlight ??= this.#refresh(call).finally(() => { this.#inFlight = undefined })
     return withTimeout(this.#inFlight, call.deadlineAt - this.#dependencies.now(), () => {
-      throw new ServiceError('UpstreamTimeout', "The look-up of the bucket's region (GET Service) did not end in time.")
+      throw new ServiceError('UpstreamTimeout', "The look-up of the bucket's region (GET Service) did not end in time. Retry.")
     })
   }
 
   async #refresh (call: LookUp): Promise<BucketRegions> {
     const { listBuckets, log, now } = this.#dependencies
-    // A bucket that is created meanwhile may not be in the list.
+    // The list may lack a bucket that is created during the call, so its age counts from the start.
     const at = now()
     try {
       const regions = await listBuckets(call)
@@ -99,7 +99,7 @@ export class AccountBuckets {
       return regions
     } catch (error) {
       this.#failedAt = now()
-      // Calls may succeed without the list. Then only this line tells the operator.
+      // Calls may succeed without the list. Then this line is the only sign for the operator.
       if (error instanceof ServiceError) log.warn({ code: error.code, detail: error.detail }, 'region discovery failed')
       throw error
     }

@@ -7,10 +7,10 @@ import type { Attempts } from '../client/retry.ts'
 import { UpstreamError } from '../upstream-error.ts'
 import { bucketListExtent, childrenNamed, childText, parseXml, XmlError } from '../xml/parser.ts'
 
-/** Many more than an account can need: a page holds 2,000 buckets. */
+/** More pages than any account has; a page has 2,000 buckets. */
 const maxPages = 50
 
-/** The region of every bucket of the account. */
+/** The regions of all buckets of the account. */
 export type BucketRegions = ReadonlyMap<string, string>
 
 interface Dependencies {
@@ -28,8 +28,8 @@ interface Page {
 }
 
 /**
- * Lists the buckets of the account with GET Service (COS document 8291), all pages within one deadline. The list
- * continues when the caller disconnects, because other callers may wait for it.
+ * Creates the function that lists the buckets of the account with GET Service (COS document 8291). All pages share one
+ * deadline. The list continues when the caller disconnects, because other callers may wait for it.
  *
  * @throws {UpstreamError} the failure of GET Service, with a detail that names GET Service; UpstreamInvalidResponse
  *   when the list has no end
@@ -51,7 +51,8 @@ export function createBucketList (
       for (const [name, region] of buckets) if (isBucketAndRegion(name, region)) regions.set(name, region)
       if (next !== undefined && (markers.has(next) || markers.add(next).size === maxPages)) {
         throw new UpstreamError('UpstreamInvalidResponse',
-          'COS returned a list without an end: a page occurs twice, or there are more than 100,000 buckets.',
+          'COS returned a list without an end: a page occurs twice, or there are more than 100,000 buckets. ' +
+          'Set the query parameter region.',
           { class: 'invalid', cos })
       }
       marker = next
@@ -68,7 +69,7 @@ export function createBucketList (
   }
 }
 
-/** Returns the failure with a detail that tells it from a failure of the call that the caller asked for. */
+/** Returns the failure with a detail that names GET Service, which the caller did not request. */
 function attributed (failure: UpstreamError): UpstreamError {
   return new UpstreamError(failure, `${failure.detail} This was the look-up of the bucket's region (GET Service), ` +
     'which needs cos:GetService.', { ...failure, cause: failure.cause })

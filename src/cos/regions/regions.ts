@@ -6,16 +6,17 @@ import type { Dependencies, LookUp } from './account-buckets.ts'
 
 export type { LookUp }
 
+/** The region of a bucket, and its source. */
 export interface Place {
   /** Undefined when no region is known. */
   region: string | undefined
-  /** Whether region discovery was used. The bucket may be created, or deleted and created elsewhere. */
+  /** True when region discovery was used. The bucket may later be created, or move to another region. */
   isLookedUp: boolean
 }
 
 /**
- * The regions of buckets. The requested region comes first, then the one configured for the bucket, then the one that
- * discovery found, then the default region.
+ * The regions of buckets. The requested region comes first, then the configured one of the bucket. Next are the region
+ * that discovery found and the default region.
  */
 export interface Regions {
   /** Returns the region if it is known without a call of COS; undefined if {@link Regions.resolve} would call COS. */
@@ -23,34 +24,33 @@ export interface Regions {
   /**
    * Returns the region, with a call of COS if necessary.
    *
-   * @throws {ServiceError} without a default region: NoSuchBucket (404) when the bucket is not one of the account, or
+   * @throws {ServiceError} only without a default region: NoSuchBucket (404) when the account has no such bucket, or
    *   the failure of GET Service, unless an older list contains the bucket
    */
   resolve (bucket: string, requested: string | undefined, call: LookUp): Promise<Place>
   /**
-   * Returns the region of a bucket that COS has reported as absent from the region of a look-up. Undefined when no
-   * other region is known or can be found.
+   * Returns another region of a bucket that COS did not find in the region of a look-up; undefined when none is known.
    */
   moved (bucket: string, from: string, call: LookUp): Promise<string | undefined>
   /**
-   * Returns the region of any other bucket, such as a destination, whatever is configured; undefined when the bucket is
-   * not one of the account. Without discovery there is no such function.
+   * Returns the region of any bucket, such as a destination, independent of the configuration. Returns undefined when
+   * the account has no such bucket. The function is undefined without discovery.
    *
    * @throws {ServiceError} the failure of GET Service, unless an older list contains the bucket
    */
   find: ((bucket: string, call: LookUp) => Promise<string | undefined>) | undefined
 }
 
-/** Creates regions that know nothing but the configuration yet. */
+/** Creates the look-up of regions. It starts with the configuration only. */
 export function createRegions (
   config: Pick<Config['cos'], 'bucketRegions' | 'endpoint' | 'region' | 'regionDiscovery'>, dependencies: Dependencies
 ): Regions {
   const { region: defaultRegion, regionDiscovery } = config
-  /** With discovery the default region does not come before it. */
+  /** The configuration without the default region, if discovery precedes it. */
   const stated = { ...config, ...regionDiscovery && { region: undefined } }
   const buckets = new AccountBuckets(dependencies)
 
-  /** Returns the region that was found, else the default region, also after a failed look-up. */
+  /** Returns the region that discovery found; else the default region, even after a failed look-up. */
   async function findOrAssume (bucket: string, call: LookUp): Promise<string | undefined> {
     if (defaultRegion === undefined) return await buckets.find(bucket, call)
     if (buckets.isUnavailableFor(bucket)) return defaultRegion

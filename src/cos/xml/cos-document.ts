@@ -7,7 +7,7 @@ import { nextIteration } from '../../concurrency/event-loop.ts'
 import { canceled } from '../upstream-error.ts'
 import { fromConfigurationXml, fromListXml } from './inventory-xml.ts'
 import type { StoredConfiguration, StoredPage } from './inventory-xml.ts'
-import { meaningOf } from './json.ts'
+import { canonicalForm } from './json.ts'
 import { decodeUtf8 } from './parser.ts'
 
 /** A configuration that COS stores, and values computed from its XML alone. */
@@ -23,7 +23,7 @@ export interface CosPage extends Omit<StoredPage, 'stored'> {
   documents: readonly CosDocument[]
 }
 
-/** Characters of XML that a reader keeps: some 1,500 usual configurations, which take up to 8 MiB. */
+/** Characters of XML in the cache: about 1,500 usual configurations, which take up to 8 MiB. */
 const maxKept = 1_536 * 1024
 
 /** Characters of the longest document that is kept. A longer one is unusual, and would evict many others. */
@@ -137,5 +137,5 @@ function frozen<T> (value: T): T {
  * @param configuration as GET returns it
  */
 export function etagOf (configuration: InventoryConfiguration): string {
-  return `"${hash('sha256', meaningOf(configuration), 'base64url')}"`
+  return `"${hash('sha256', canonicalForm(configuration), 'base64url')}"`
 }

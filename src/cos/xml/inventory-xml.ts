@@ -1,5 +1,5 @@
 /**
- * The translation between the JSON forms of this service and COS's XML, in both directions and pure.
+ * Translates between the JSON forms of this service and the XML of COS. All functions are pure.
  *
  * One table of elements drives reading and writing (see mapping.ts). JSON and wire differ in two places: Filter is flat
  * in JSON (see filter.ts), and SSE-COS is SSECOS (see destination.ts).
@@ -39,7 +39,7 @@ const jobResult = members({ JobId: 'text' })
 /** The longest Id that is read. COS documents no limit, and an Id becomes part of URLs. */
 const maxIdLength = 1_024
 
-/** COS returns 100 configurations a page, and a bucket has 1,000 at most (COS document 30625). */
+/** The most configurations of a page. COS sends 100, and a bucket has at most 1,000 (COS document 30625). */
 const maxConfigurations = 1_000
 
 /** A configuration that COS stores. */
@@ -71,37 +71,37 @@ export function toConfigurationXml (id: string, input: object): string {
 }
 
 /**
- * Returns the body of a PUT that changes a stored configuration. Unchanged elements keep the form in which COS returned
- * them: the place of filter conditions, the spelling of SSE-COS, the order, unknown elements and all attributes. Some
- * clients read only the form that they write: those in Go read a prefix only from Filter/And.
+ * Returns the body of a PUT that changes a stored configuration. Unchanged elements keep the form that COS returned.
+ * The form is the place of filter conditions, the spelling of SSE-COS, the order, unknown elements and attributes. Some
+ * clients read only the form that they write. For example, those in Go read a prefix only from Filter/And.
  *
  * @param id the configuration's id
  * @param input a body that passed validation
  * @param xml the stored configuration
  * @throws {XmlError} when the XML is not an InventoryConfiguration
- * @throws {ServiceError} as {@link normalise} does
+ * @throws {ServiceError} as {@link normalize} does
  */
 export function toChangedXml (id: string, input: object, xml: string): string {
   const root = rootOf(xml)
   // New elements would not be in the namespace of the root.
   if (root.qualifiedName !== root.name) return toConfigurationXml(id, input)
-  const next = normalise(id, input) as unknown as JsonObject
+  const next = normalize(id, input) as unknown as JsonObject
   return rewriteElement(root, inventoryConfiguration, mapMembers(next, changesToStored(root)))
 }
 
 /**
- * Returns the configuration that GET will return after PUT has sent this one: the flat form with JSON's types.
+ * Returns the configuration that GET returns after a PUT of this one, in the flat form with JSON's types.
  *
  * @param id the configuration's id
  * @param input a body that passed validation
  * @throws {ServiceError} ValidationFailed when unknown members give an element a second value
  */
-export function normalise (id: string, input: object): InventoryConfiguration {
+export function normalize (id: string, input: object): InventoryConfiguration {
   try {
     return fromWire(asRead(mapMembers(named(id, input), changesToWire), inventoryConfiguration))
   } catch (error) {
     if (!(error instanceof XmlError)) throw error
-    throw new ServiceError('ValidationFailed', 'The configuration contradicts itself. Nothing was sent to COS.',
+    throw new ServiceError('ValidationFailed', 'The configuration contradicts itself. Nothing was sent to COS; correct it.',
       { errors: [{ in: 'body', pointer: '', detail: `has no form that COS could return: ${error.message}` }] })
   }
 }
@@ -119,8 +119,8 @@ export function fromConfigurationXml (xml: string): InventoryConfiguration {
  * Reads the response of LIST. Iterations of the event loop lie between its configurations.
  *
  * @param wait waits for the next iteration
- * @throws {XmlError} when the XML is not a page of configurations that JSON has a form for, or is truncated without a
- *   token
+ * @throws {XmlError} when the XML is not a page of configurations that JSON has a form for, or has no token although it
+ *   is truncated
  */
 export async function fromListXml (xml: string, wait: () => Promise<void> = nextIteration): Promise<StoredPage> {
   const stored: StoredConfiguration[] = []
@@ -147,7 +147,7 @@ export async function fromListXml (xml: string, wait: () => Promise<void> = next
   } = readMembers(checkName(root, ...listNames), listResult)
   if (isTruncated === undefined) throw new XmlError('IsTruncated is missing')
   if (isTruncated === true && next === undefined) throw new XmlError('the document is truncated without a token')
-  // The JSON form has a member of this name.
+  // The JSON form uses this name for its own member.
   if (Object.hasOwn(unknown, 'InventoryConfigurations')) throw new XmlError('the document has an unknown form')
   return {
     stored,

@@ -1,4 +1,4 @@
-/** A JSON value other than null, which no element becomes. */
+/** A JSON value except null, because no element becomes null. */
 export type Json = string | number | boolean | JsonObject | Json[]
 export interface JsonObject { [name: string]: Json }
 
@@ -14,32 +14,32 @@ export function set (object: JsonObject, name: string, value: Json): void {
 }
 
 /**
- * Returns the canonical form of a value. Two values mean the same exactly when their canonical forms are equal. The
- * order of elements, fields and tags does not count, nor does that of unknown elements. Each name, value and repetition
- * counts.
+ * Returns the canonical form of a value. Two values are equivalent exactly when their canonical forms are
+ * equal. The order of elements, fields and tags is ignored, also that of unknown elements. Names, values and the number
+ * of equal elements count.
  */
-export function meaningOf (value: unknown): string {
-  // The length in front makes quotes unnecessary, and so their escaping.
+export function canonicalForm (value: unknown): string {
+  // The length in front replaces quotes and their escaping.
   if (typeof value === 'string') return `${value.length}:${value}`
-  if (Array.isArray(value)) return `[${value.map(meaningOf).sort().join()}]`
+  if (Array.isArray(value)) return `[${value.map(canonicalForm).sort().join()}]`
   if (typeof value !== 'object' || value === null) return String(value)
   let members = ''
   for (const name of Object.keys(value).sort()) {
-    members += `${name.length}:${name}=${meaningOf((value as JsonObject)[name])},`
+    members += `${name.length}:${name}=${canonicalForm((value as JsonObject)[name])},`
   }
   return `{${members}}`
 }
 
 /** Tells whether two values have the same canonical form. An absent value equals only another absent one. */
 export function isSame (one: Json | undefined, other: Json | undefined): boolean {
-  return one === undefined || other === undefined ? one === other : meaningOf(one) === meaningOf(other)
+  return one === undefined || other === undefined ? one === other : canonicalForm(one) === canonicalForm(other)
 }
 
 /** Adds a member. If there is one with another canonical form, both become a list. */
 export function merge (object: JsonObject, name: string, value: Json): void {
   const present = own(object, name)
   if (present === undefined) set(object, name, value)
-  else if (meaningOf(present) !== meaningOf(value)) set(object, name, [present, value].flat())
+  else if (canonicalForm(present) !== canonicalForm(value)) set(object, name, [present, value].flat())
 }
 
 /** Tells whether a value is an object. */

@@ -94,7 +94,7 @@ function readBoolean (text: string): boolean {
 function readInteger (text: string): number {
   const value = /^[+-]?[0-9]+$/.test(text) ? Number(text) : NaN
   if (!Number.isSafeInteger(value)) throw new XmlError('an element has other text than an integer')
-  // The sum is 0 for -0, whose sign JSON would lose.
+  // The sum turns -0 into 0, because JSON has no -0.
   return value + 0
 }
 
@@ -118,7 +118,7 @@ function checkRequired (object: JsonObject, { required }: Members): JsonObject {
   return object
 }
 
-/** Returns an object as {@link readMembers} would return it after {@link writeElement} has written it. */
+/** Returns the object that {@link readMembers} returns for the XML of {@link writeElement}. */
 export function asRead (object: JsonObject, kind: Members): JsonObject {
   const read: JsonObject = {}
   for (const name of Object.keys(object)) {

@@ -1,7 +1,7 @@
 /**
  * Rewriting a stored document. Unchanged elements keep their form, their place and their attributes.
  */
-import { isObject, isSame, meaningOf, own } from './json.ts'
+import { canonicalForm, isObject, isSame, own } from './json.ts'
 import type { Json, JsonObject } from './json.ts'
 import { escapeText, readElement, readMembers, writeContent, writeElement } from './mapping.ts'
 import type { Members } from './mapping.ts'
@@ -63,9 +63,9 @@ function append (lists: Map<string, XmlElement[]>, key: string, element: XmlElem
 function rewriteEach (name: string, candidates: XmlElement[], kind: Kind, value: Json): string {
   if (!Array.isArray(value) && candidates.length === 1) return rewriteOne(candidates[0] as XmlElement, kind, value)
   const unused = new Map<string, XmlElement[]>()
-  for (const candidate of candidates) append(unused, meaningOf(readElement(candidate, kind)), candidate)
+  for (const candidate of candidates) append(unused, canonicalForm(readElement(candidate, kind)), candidate)
   return [value].flat().map((each: Json) => {
-    const found = unused.get(meaningOf(each))?.shift()
+    const found = unused.get(canonicalForm(each))?.shift()
     return found === undefined ? writeElement(name, each, kind) : serialize(found)
   }).join('')
 }

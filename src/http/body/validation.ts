@@ -1,7 +1,7 @@
 import fp from 'fastify-plugin'
 import type { FastifyRequest } from 'fastify'
 import { escapePointer } from '../../changes/differences.ts'
-import { meaningOf } from '../../changes/version.ts'
+import { canonicalForm } from '../../changes/version.ts'
 import { InventoryConfigurationInputSchema } from '../../contract/inventory.ts'
 import { refTo } from '../../contract/schema.ts'
 import type { ValidationIssue } from '../../errors.ts'
@@ -70,7 +70,7 @@ export function rejectPatchResult (request: FastifyRequest, result: object, pres
   const placeOf = (pointer: string) => pointer.replace(/\/[0-9]+(?=\/|$)/g, '/#')
   const kindOf = ({ pointer, detail }: ValidationIssue) => `${placeOf(pointer)} ${detail}`
   const keyIn = (configuration: object) => (issue: ValidationIssue) =>
-    `${kindOf(issue)} ${meaningOf(valueAt(configuration, issue.pointer))}`
+    `${kindOf(issue)} ${canonicalForm(valueAt(configuration, issue.pointer))}`
   const issues = issuesOf(validate, result, allowsUnknown(request))
   if (issues.length === 0) return
   const presentIssues = issuesOf(validate, present, allowsUnknown(request))

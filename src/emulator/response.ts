@@ -2,37 +2,37 @@ import { randomBytes } from 'node:crypto'
 import { STATUS_CODES } from 'node:http'
 import { escapeXml } from './xml.ts'
 
-// Percent-decoded names and paths come back in messages, and may hold anything.
+// Messages quote percent-decoded names and paths, which may contain any character.
 const notInXml = /[^\t\n\r\u0020-\uFFFD]/g
 const prolog = "<?xml version='1.0' encoding='utf-8' ?>\n"
 
-/** What an operation answers. */
+/** The result of an operation. */
 export interface Reply {
   status: number
-  /** An XML document; '' for an empty body, undefined for none at all. */
+  /** An XML document; '' for an empty body; undefined for no body. */
   body?: string
   headers?: Record<string, string>
-  /** The change the operation makes. */
+  /** Makes the change of the operation. */
   effect?: () => void
 }
 
-/** What an error document says; a CosError is one. */
-export interface Refusal { status: number, code: string, message: string, details?: Record<string, string> }
+/** The content of an error document. A CosError has this form. */
+export interface Rejection { status: number, code: string, message: string, details?: Record<string, string> }
 
-/** An answer as it goes over the wire. */
-export interface Answer {
+/** A response as it is sent. */
+export interface CosResponse {
   status: number
   headers: Record<string, string>
   body: Buffer
-  /** How many times the body is sent; once when absent. */
+  /** The number of times the body is sent; 1 when absent. */
   repeat?: number
 }
 
 /**
- * The answer for a reply, with the headers COS gives to every answer (COS document 7729). Its document has no XML
- * declaration: the SDK for C, tested against COS, reads nothing when there is one.
+ * Returns the response for a reply, with the headers that every response of COS has (COS document 7729). The XML has no
+ * declaration, because the SDK for C reads nothing after one.
  */
-export function toAnswer ({ status, body, headers }: Reply, nowMs: number): Answer {
+export function toResponse ({ status, body, headers }: Reply, nowMs: number): CosResponse {
   const bytes = Buffer.from(body ?? '')
   const entity = { 'Content-Type': 'application/xml', 'Content-Length': String(bytes.length) }
   return {
@@ -49,27 +49,28 @@ export function toAnswer ({ status, body, headers }: Reply, nowMs: number): Answ
 }
 
 /**
- * The answer for a refusal: the error document of COS (document 7730), its tabs and single quotes included.
+ * Returns the response for a rejection: the error document of COS (document 7730), with its tabs and single quotes.
+ *
  * @param resource host and path of the request, without scheme
  */
-export function toErrorAnswer (refusal: Refusal, resource: string, nowMs: number): Answer {
-  const { status, code, message, details } = refusal
+export function toErrorResponse (rejection: Rejection, resource: string, nowMs: number): CosResponse {
+  const { status, code, message, details } = rejection
   const ids = { RequestId: makeId(nowMs), TraceId: makeId(nowMs) }
   const elements = { Code: code, Message: message, ...details, Resource: resource, ...ids }
   const lines = Object.entries(elements)
     .map(([name, text]) => `\t<${name}>${escapeXml(text.replace(notInXml, '?'))}</${name}>\n`)
   const headers = { 'x-cos-request-id': ids.RequestId, 'x-cos-trace-id': ids.TraceId }
-  return toAnswer({ status, body: `${prolog}<Error>\n${lines.join('')}</Error>\n`, headers }, nowMs)
+  return toResponse({ status, body: `${prolog}<Error>\n${lines.join('')}</Error>\n`, headers }, nowMs)
 }
 
-/** Status line and headers of an answer as bytes, for an answer that ends its connection. */
-export function toClosingHead ({ status, headers }: Answer): Buffer {
+/** Returns status line and headers of a response that ends its connection, as bytes. */
+export function toClosingHead ({ status, headers }: CosResponse): Buffer {
   const lines = Object.entries({ ...headers, Connection: 'close' })
     .map(([name, value]) => `${name}: ${value}\r\n`)
   return Buffer.from(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}\r\n`)
 }
 
-// COS's ids are Base64 of four hexadecimal numbers, the first of them the time.
+// An id of COS is the Base64 of four hexadecimal numbers. The first is the time.
 function makeId (nowMs: number): string {
   const seconds = Math.floor(nowMs / 1000).toString(16)
   const random = [4, 2, 3].map(length => randomBytes(length).toString('hex'))
