@@ -1,5 +1,6 @@
 import neostandard from 'neostandard'
 import tseslint from 'typescript-eslint'
+import { language } from './eslint.language.js'
 import { ownership } from './eslint.ownership.js'
 
 export default [
@@ -30,6 +31,7 @@ export default [
     }
   },
   ...ownership,
+  ...language,
   {
     files: ['src/server.ts', 'src/demo.ts', 'src/health-check.ts', 'src/emulator/main.ts', 'src/openapi.ts'],
     rules: { 'n/no-process-env': 'off', 'no-console': 'off' }

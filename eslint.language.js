@@ -7,7 +7,7 @@ const maxTitleLength = 80
 
 /** A sentence with one of these beginnings has no noun as its subject. */
 const vagueSubject =
-  /^(?:who(?:ever|m|se)?|what(?:ever)?|which|those|(?:no|some|any|every)body|(?:no|some)thing|of (?:an?|the|what|those|all)|where (?:it|there))\b/i
+  /^(?:who(?:ever|m|se)?|what(?:ever)?|which|those|(?:no|some|any|every)body|something|of (?:an?|the|what|those|all)|where (?:it|there))\b/i
 
 /** Words that have a common technical term. */
 const terms = [
@@ -61,16 +61,16 @@ function commentTexts (all) {
 const isSentence = text => text.split(/\s+/).length >= 5
 
 const strings = {
-  create: ({ report }) => ({
-    Literal (node) {
-      if (typeof node.value !== 'string' || !isSentence(node.value)) return
-      for (const message of problemsOf(node.value)) report({ node, message })
-    },
-    TemplateElement (node) {
-      if (!isSentence(node.value.raw)) return
-      for (const message of problemsOf(node.value.raw)) report({ node, message })
+  create: ({ sourceCode, report }) => {
+    const check = (node, text) => {
+      if (!isSentence(text)) return
+      for (const message of problemsOf(text)) report({ node, message })
     }
-  })
+    return {
+      Literal (node) { if (typeof node.value === 'string') check(node, node.value) },
+      TemplateLiteral (node) { check(node, sourceCode.getText(node).slice(1, -1)) }
+    }
+  }
 }
 
 const titles = {

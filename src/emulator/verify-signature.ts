@@ -98,7 +98,7 @@ function checkFields (fields: Fields): Fields {
   for (const name of ['q-header-list', 'q-url-param-list'] as const) {
     const list = splitList(fields[name])
     const sorted = list.every((entry, index) => index === 0 || entry > (list[index - 1] as string))
-    if (!sorted) throw malformed(`${name} is not sorted or repeats a name`)
+    if (!sorted) throw malformed(`${name} is not sorted, or has a name twice`)
     if (list.some(entry => entry !== entry.toLowerCase())) throw malformed(`${name} is not in lower case`)
   }
   return fields

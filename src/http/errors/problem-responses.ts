@@ -10,7 +10,7 @@ interface CosProblem {
   title: string
   code: string
   meaning: string
-  /** What the caller does about it, in Markdown. */
+  /** The next step of the caller, in Markdown. */
   action: string
 }
 
