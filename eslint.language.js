@@ -68,7 +68,7 @@ const strings = {
     }
     return {
       Literal (node) { if (typeof node.value === 'string') check(node, node.value) },
-      TemplateLiteral (node) { check(node, sourceCode.getText(node).slice(1, -1)) }
+      TemplateLiteral (node) { check(node, sourceCode.getText(node).slice(1, -1).replace(/\$\{[^}]*\}/g, '…')) }
     }
   }
 }

@@ -73,7 +73,7 @@ function log (request: FastifyRequest, reply: FastifyReply, isSent: boolean, ela
   // Rounds to a tenth of a millisecond.
   const durationMs = Math.round(elapsedMs * 10) / 10
   if (!isSent) {
-    request.log.info({ ...fields, durationMs }, 'caller left')
+    request.log.info({ ...fields, durationMs }, 'caller disconnected')
     return
   }
   // A spread is slower. Node 20 creates a new hidden class for each property behind one: 2 KB of long-lived garbage per
@@ -85,5 +85,5 @@ function log (request: FastifyRequest, reply: FastifyReply, isSent: boolean, ela
     address: context.clientAddress,
     cosRequestId: reply.getHeader('x-cos-request-id'),
     durationMs
-  }), 'answered')
+  }), 'request completed')
 }

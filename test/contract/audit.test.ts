@@ -72,7 +72,7 @@ t.test('PUT is audited as success when its caller disconnected', async t => {
   socket.destroy()
   await until(() => audits().length > 0)
   t.match(audits(), [{ caller: 'admin', id: 'left', outcome: 'success', status: 204, address: '127.0.0.1' }])
-  t.match(logs(), 'caller left')
+  t.match(logs(), 'caller disconnected')
 })
 
 t.test('PUT is audited as unknown when the shutdown grace period ends first', async t => {

@@ -673,7 +673,7 @@ t.test('DELETE is not sent when its caller disconnects while it waits for the lo
   for (let exchanges = 0; exchanges < 5; exchanges++) await call('GET', at('a'))
   sentTo(emulator)
   socket.destroy()
-  await until(() => logs().includes('caller left'))
+  await until(() => logs().includes('caller disconnected'))
   const last = call('PUT', at('a'), { ...configuration, IsEnabled: false })
   gate.open()
   t.match([(await first).status, (await last).status], [204, 204])

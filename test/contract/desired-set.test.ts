@@ -479,7 +479,7 @@ t.test('changes in flight finish and no change begins when the caller disconnect
       `content-length: ${body.length}\r\n\r\n${body}`)
     await until(() => gate.held.length === 8)
     socket.destroy()
-    await until(() => logs().includes('caller left'))
+    await until(() => logs().includes('caller disconnected'))
     gate.open()
     t.equal(await service.stop(), true)
     t.strictSame(sentTo(emulator), [list, ...Array(8).fill(put)], `${accept}`)

@@ -16,7 +16,7 @@ t.test('pipelined requests end with 499 when their connection closes', async t =
   socket.write(get('a') + get('b') + get('c'))
   await until(() => emulator.requests.length === 3)
   socket.destroy()
-  await until(() => logs().split('"caller left"').length === 4)
+  await until(() => logs().split('"caller disconnected"').length === 4)
   t.equal(await inFlight(running), '1', 'only the scrape is in flight')
   const { text } = await call('GET', '/metrics')
   t.match(text, /^cos_calls_total\{operation="GetBucketInventory",class="cancelled"\} 3$/m)

@@ -386,7 +386,7 @@ t.test('each request logs one line with caller, operation and result', async t =
     await call('GET', '/nothing')
   ]
   const lines = responses.map(response => requestLine(running, response))
-  const common = { level: 30, msg: 'answered', address: '127.0.0.1' }
+  const common = { level: 30, msg: 'request completed', address: '127.0.0.1' }
   t.match(lines[0], {
     ...common,
     traceId,
@@ -426,12 +426,12 @@ t.test('each request logs one line with caller, operation and result', async t =
 
   emulator.addFault({ kind: 'hang', times: 1 })
   await disconnect(t, running, { method: 'GET', url: url + at('a'), headers: { ...as('billing'), traceparent } })
-  await until(() => log(running).some(({ msg }) => msg === 'caller left'))
-  const aborted = log(running).find(({ msg }) => msg === 'caller left')
+  await until(() => log(running).some(({ msg }) => msg === 'caller disconnected'))
+  const aborted = log(running).find(({ msg }) => msg === 'caller disconnected')
   t.match(aborted, { level: 30, traceId, operation: 'getInventory', bucket, caller: 'billing', attempts: 1, status: undefined })
   await until(() => log(running).some(({ msg }) => msg === 'COS did not respond'))
   const ofAborted = log(running).filter(({ requestId }) => requestId === aborted?.['requestId'])
-  t.strictSame(ofAborted.map(({ level, msg }) => [level, msg]), [[30, 'caller left'], [20, 'COS did not respond']],
+  t.strictSame(ofAborted.map(({ level, msg }) => [level, msg]), [[30, 'caller disconnected'], [20, 'COS did not respond']],
     'no other line is logged')
 })
 
@@ -451,7 +451,7 @@ t.test('pipelined requests are canceled when their connection closes', async t =
       inFlight: count(series, 'http_requests_in_flight', {}) - 1,
       left: count(series, 'http_requests_total', { status: '499' }),
       cancelled: count(series, 'cos_calls_total', { class: 'cancelled' }),
-      lines: log(running).filter(({ msg }) => msg === 'caller left').length
+      lines: log(running).filter(({ msg }) => msg === 'caller disconnected').length
     }
   }
   const limit = performance.now() + 5000
@@ -463,7 +463,7 @@ t.test('probes and scrapes are logged only at debug level', async t => {
   const running = await start(t)
   for (const path of ['/livez', '/readyz', '/metrics']) {
     const response = await running.call('GET', path)
-    t.strictSame(linesOf(running, response).map(({ level, msg, route }) => [level, msg, route]), [[20, 'answered', path]])
+    t.strictSame(linesOf(running, response).map(({ level, msg, route }) => [level, msg, route]), [[20, 'request completed', path]])
   }
 })
 

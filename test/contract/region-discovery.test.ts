@@ -280,7 +280,7 @@ t.test('an unconfigured bucket is looked up once and called in its region', asyn
   t.match(emulator.requests[0], {
     method: 'GET', host: 'service.cos.myqcloud.com', target: '/?max-keys=2000', status: 200, headers: { authorization: /q-signature=/ }
   })
-  const attempts = logs().split('\n').filter(line => line.includes('"msg":"answered"')).map(line => (JSON.parse(line) as { attempts: number }).attempts)
+  const attempts = logs().split('\n').filter(line => line.includes('"msg":"request completed"')).map(line => (JSON.parse(line) as { attempts: number }).attempts)
   t.strictSame(attempts, [2, 1, 1], 'the look-up counts as an attempt of its request')
   t.match((await call('GET', '/metrics')).text, /cos_attempts_total\{operation="GetService",class="ok",code=""\} 1\n/)
 })
@@ -597,5 +597,5 @@ t.test('GET returns 200 when another caller disconnects during a shared look-up'
   disconnecting.destroy()
   t.equal((await staying).status, 200)
   t.strictSame(sent(emulator), ['GetService', `ListBucketInventory ${east}`], 'the request of the other caller is not sent')
-  t.match(logs(), 'caller left')
+  t.match(logs(), 'caller disconnected')
 })

@@ -66,7 +66,7 @@ t.test('only a permitted caller succeeds, and stdout has an audit line for every
     { caller: null, action: 'cos:DeleteBucketInventory', outcome: 'denied', status: 401 }
   ])
   t.equal(audits.length, 4)
-  const others = lines.filter(({ type, msg }) => type === undefined && msg === 'answered')
+  const others = lines.filter(({ type, msg }) => type === undefined && msg === 'request completed')
   t.strictSame(others.map(({ status }) => status), [204, 200, 401, 403, 401], 'the request log is complete')
   const ids = new Set(others.map(({ requestId }) => requestId))
   t.ok(audits.every(({ requestId }) => ids.has(requestId)), 'audit lines have the ids of these requests')

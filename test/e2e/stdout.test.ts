@@ -109,7 +109,7 @@ t.test('file contains every line when AUDIT_LOG is /dev/stdout', async t => {
   t.equal(await program.exit, 0)
   const lines = linesOf(read())
   t.equal(lines.filter(({ type }) => type === 'audit').length, 20)
-  t.equal(lines.filter(({ msg }) => msg === 'answered').length, 20)
+  t.equal(lines.filter(({ msg }) => msg === 'request completed').length, 20)
   t.match(lines.at(-1), { msg: 'stopped' })
 })
 

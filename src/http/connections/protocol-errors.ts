@@ -96,7 +96,7 @@ function respond (
   const requestId = request?.id ?? newRequestId()
   const detail = details[code]
   if (request !== undefined) request.context.problem = new ServiceError(code, detail)
-  log.info({ requestId, code, status, address: socket.remoteAddress }, 'answered')
+  log.info({ requestId, code, status, address: socket.remoteAddress }, 'request completed')
   const body = JSON.stringify({ type: 'about:blank', title, status, detail, code, requestId } satisfies Problem)
   const headers = {
     'content-type': problemMediaType,
