@@ -288,7 +288,8 @@ ojqCqk20kh9PrwIgQt76fDPnniPhLZjTSMawMmUk54SfDin/HNtj49t8wCQ=
 t.test('Node presents subject and alternative names of the test certificates as expected', async t => {
   t.equal(unusual.subject, 'O=corp\\, Inc.\nOU=\\#lead \\\\ \\+ y \u00E4\nCN=billing')
   t.match(unusual.subjectAltName, 'URI:"spiffe://corp/x\\u002c URI:spiffe://corp/admin"')
-  t.equal(nameless.subject, undefined)
+  // Node 26 returns an empty text.
+  t.equal(nameless.subject ?? '', '')
 })
 
 t.test('identify returns the caller when an alternative name of its certificate matches', async t => {
