@@ -23,7 +23,7 @@ for (let round = 1; round <= rounds; round++) {
   t.test(`SIGTERM in the middle of ${requests} requests: all are answered, then it ends with 0 (${round})`, async t => {
     const { emulator, service } = await start(t, { COS_MAX_CONNECTIONS: String(requests) })
     // None is answered before the signal has been noticed, however busy the machine is.
-    emulator.addFault({ kind: 'latency', ms: 700 })
+    emulator.addFault({ kind: 'latency', ms: 3_000 })
     const lines = await Promise.all(Array.from({ length: requests }, () => dial(t, service)))
     const [idle, used] = [await dial(t, service), await dial(t, service)]
     used.send(get('/livez'))
@@ -71,9 +71,11 @@ t.test('while it ends it takes no new connection, and what comes on open ones af
   before.send(get('/livez'))
   await before.answer()
   service.process.kill('SIGTERM')
-  await until(() => refused(service), isRefused => isRefused)
+  while (!await refused(service));
   soon.send(rest)
-  await at(1500, () => { late.send(rest) })
+  // Idle connections are closed when the service no longer waits for requests in transit.
+  await before.end
+  late.send(rest)
   const [served, refusal] = await Promise.all([soon, late].map(line => line.answer()))
   t.equal(served?.status, 200)
   t.equal(refusal?.status, 503)
@@ -84,7 +86,9 @@ t.test('while it ends it takes no new connection, and what comes on open ones af
 })
 
 t.test('a second SIGTERM ends it with 1 at once', async t => {
-  const { emulator, service } = await start(t)
+  const { emulator, service } = await start(t, {
+    COS_TIMEOUT_MS: '600000', COS_DEADLINE_MS: '600000', SHUTDOWN_GRACE_MS: '600000'
+  })
   emulator.addFault({ kind: 'hang' })
   const line = await dial(t, service)
   line.send(get(pathOf('daily')))
@@ -95,7 +99,7 @@ t.test('a second SIGTERM ends it with 1 at once', async t => {
   service.process.kill('SIGTERM')
   t.equal(await service.exit, 1)
   const ms = performance.now() - startedAt
-  t.ok(ms < 1000, `it took ${ms.toFixed()} ms`)
+  t.ok(ms < 60_000, `it took ${ms.toFixed()} ms`)
   t.equal(await line.end, '', 'the caller is not told anything')
 })
 
