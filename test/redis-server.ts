@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { Redis } from 'ioredis'
+import { endWithThisProcess } from './child-guard.ts'
 import { freePort } from './free-port.ts'
 import { secret } from './secrets.ts'
 
@@ -30,6 +31,7 @@ export async function startRedis (t: Test, options: string[] = []): Promise<Redi
       '--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--requirepass', password,
       '--user', 'admin', 'on', `>${password}`, '~*', '+@all', ...options
     ], { stdio: ['ignore', 'pipe', 'inherit'] })
+    endWithThisProcess(child)
     for await (const line of createInterface(child.stdout)) if (line.includes('Ready to accept')) break
     child.stdout.resume()
     return child

@@ -4,6 +4,7 @@ import t from 'tap'
 import type { Emulator } from '../../src/emulator/server.ts'
 import { as, callersFile, everything, withKey } from '../callers-file.ts'
 import { startGated } from '../doubles/gate.ts'
+import { attemptMs, controlTime, longTimeouts } from '../doubles/time.ts'
 import { send, toDestination, toDocument, toPut } from '../emulator/client.ts'
 import { at, bucket, configuration, secrets, start, startTestService, until } from '../start.ts'
 import type { Answer, Running } from '../start.ts'
@@ -640,24 +641,32 @@ t.test('PUT, PATCH and DELETE return 503 and send nothing when the queue is full
 })
 
 t.test('PUT returns 504 when COS never responds, and the next PUT gets the lock', async t => {
-  const { call, emulator } = await start(t, { environment: { COS_TIMEOUT_MS: '500' } })
+  const time = controlTime(t)
+  const { call, emulator } = await start(t, { environment: longTimeouts })
   emulator.addFault({ kind: 'hang', times: 1 })
   const first = call('PUT', at('a'), configuration)
   await until(() => emulator.requests.length === 1)
   const second = call('PUT', at('a'), { ...configuration, IsEnabled: false })
   t.match(await call('PUT', at('b'), configuration), { status: 204 })
+  time.expire(attemptMs)
   t.match(await first, { status: 504, json: { code: 'UpstreamTimeout' } })
   t.match(await second, { status: 204 })
   t.match(storedBy(emulator, 'a'), '<IsEnabled>false')
 })
 
 t.test('PUT returns 503 when too little time remains after the wait for the lock', async t => {
-  const { call, emulator, audits } = await start(t, { environment: { COS_DEADLINE_MS: '400' } })
+  const time = controlTime(t)
+  // A change must start while at least half of the deadline remains.
+  const { call, emulator, audits } = await start(t, { environment: { COS_TIMEOUT_MS: '600000', COS_DEADLINE_MS: '600000' } })
   emulator.addFault({ kind: 'hang', times: 1 })
   const first = call('PUT', at('a'), configuration)
   await until(() => emulator.requests.length === 1)
-  t.match(await call('PUT', at('a'), configuration), { status: 503, json: { code: 'Overloaded' } })
+  const second = call('PUT', at('a'), configuration)
+  await until(() => time.waiting(300_000) === 1)
+  time.expire(300_000)
+  t.match(await second, { status: 503, json: { code: 'Overloaded' } })
   t.match(audits().map(({ outcome }) => outcome), ['failure'])
+  time.expire(600_000)
   t.match(await first, { status: 504 })
   t.equal(sentTo(emulator), 'PUT')
 })

@@ -7,6 +7,7 @@ import { Agent } from 'undici'
 import type { Emulator } from '../../src/emulator/server.ts'
 import { as, callersFile, everything, withKey } from '../callers-file.ts'
 import { startGated } from '../doubles/gate.ts'
+import { attemptMs, controlTime, longTimeouts } from '../doubles/time.ts'
 import { at, bucket, configuration, otherBucket, start, until } from '../start.ts'
 import type { Answer, Test } from '../start.ts'
 
@@ -533,7 +534,8 @@ t.test('each change in flight is audited as unknown when the service is cut off'
 })
 
 t.test('PUT of a set returns the same error as GET when LIST fails', async t => {
-  const { call, emulator, audits } = await start(t, { environment: { COS_TIMEOUT_MS: '100' } })
+  const time = controlTime(t)
+  const { call, emulator, audits } = await start(t, { environment: longTimeouts })
   const faults = [
     { kind: 'error', status: 500, code: 'InternalError' }, { kind: 'error', status: 503, code: 'SlowDown' },
     { kind: 'error', status: 403, code: 'AccessDenied' }, { kind: 'error', status: 403, code: 'InvalidAccessKeyId' },
@@ -541,8 +543,19 @@ t.test('PUT of a set returns the same error as GET when LIST fails', async t => 
   ] as const
   for (const [index, fault] of faults.entries()) {
     emulator.addFault({ ...fault, times: 3 })
+    const responseTo = async (...request: Parameters<typeof call>) => {
+      const before = emulator.requests.length
+      const response = call(...request)
+      if (fault.kind === 'hang') {
+        await until(() => emulator.requests.length > before)
+        time.expire(attemptMs)
+      }
+      return await response
+    }
     const [read, applied, planned] = [
-      await call('GET', collection), await call('PUT', collection, setOf(item('a'))), await call('PUT', `${collection}?dry-run=true`, setOf(item('a')))
+      await responseTo('GET', collection),
+      await responseTo('PUT', collection, setOf(item('a'))),
+      await responseTo('PUT', `${collection}?dry-run=true`, setOf(item('a')))
     ]
     for (const { status, json, headers } of [applied, planned]) {
       const { code, detail, cosCode } = read.json
@@ -558,14 +571,19 @@ t.test('PUT of a set returns the same error as GET when LIST fails', async t => 
 })
 
 t.test('PUT of a set returns 207 with each error of COS when some changes fail', async t => {
-  const { call, emulator, audits, logs } = await start(t, { environment: { COS_TIMEOUT_MS: '150' } })
+  const time = controlTime(t)
+  const { call, emulator, audits, logs } = await start(t, { environment: longTimeouts })
   await call('PUT', collection, setOf(item('gone'), item('kept')))
   emulator.addFault({ kind: 'hang', match: { operation: put }, times: 1 })
   emulator.addFault({ kind: 'error', status: 403, code: 'SignatureDoesNotMatch', match: { operation: put }, times: 1 })
   emulator.addFault({ kind: 'reset', after: 'effect', match: { operation: put }, times: 1 })
   emulator.addFault({ kind: 'error', status: 403, code: 'AccessDenied', match: { operation: remove }, times: 1 })
   const before = audits().length
-  const { status, json } = await call('PUT', `${collection}?prune=true`, setOf(item('kept'), ...itemsUpTo(6)))
+  const response = call('PUT', `${collection}?prune=true`, setOf(item('kept'), ...itemsUpTo(6)))
+  // The service sends DELETE after every other change has ended.
+  await until(() => audits().length === before + 5)
+  time.expire(attemptMs)
+  const { status, json } = await response
   t.equal(status, 207)
   t.strictSame([json.Created.length, json.Unchanged, json.Deleted], [3, ['kept'], []])
   const byCode = (code: string) =>

@@ -1,5 +1,7 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
 import t from 'tap'
+import { attemptMs, controlTime, longTimeouts } from '../doubles/time.ts'
 import { dial } from '../raw-connection.ts'
 import { at, bucket, configuration, start, until } from '../start.ts'
 import type { Running } from '../start.ts'
@@ -40,18 +42,24 @@ t.test('the process emits no warning after 50 requests on one connection', async
 })
 
 t.test('PUT is audited when its caller disconnects and the service stops', async t => {
+  const time = controlTime(t)
   for (const [fault, outcome] of [
     [{ kind: 'error', status: 503, code: 'SlowDown', headers: { 'retry-after': '1' }, times: 1 }, 'success'],
     [{ kind: 'hang', after: 'effect' }, 'unknown']
   ] as const) {
-    const { emulator, service, url, audits } = await start(t, { environment: { COS_MAX_ATTEMPTS: '2', COS_TIMEOUT_MS: '500' } })
+    const { emulator, service, url, audits } = await start(t, { environment: { COS_MAX_ATTEMPTS: '2', SHUTDOWN_GRACE_MS: '600000', ...longTimeouts } })
     emulator.addFault(fault)
     const socket = await dial(t, url)
     const body = JSON.stringify(configuration)
     socket.write(`PUT ${at('a')} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`)
     await until(() => emulator.requests.length === 1)
     socket.destroy()
-    t.ok(await service.stop())
+    const stopped = service.stop()
+    for (let attempt = 1; fault.kind === 'hang' && attempt <= 2; attempt++) {
+      await until(() => emulator.requests.length === attempt)
+      time.expire(attemptMs)
+    }
+    t.ok(await stopped)
     t.match(audits(), [{ outcome, id: 'a', action: 'cos:PutBucketInventory' }])
     t.equal(audits().length, 1)
     t.equal(emulator.configurations(bucket).length, 1)
@@ -68,20 +76,38 @@ t.test('shutdown does not wait when a connection has sent half a request head', 
 })
 
 t.test('a host is unresponsive when it sends no response, not when its body is slow', async t => {
-  const { emulator, call } = await start(t, { environment: { COS_TIMEOUT_MS: '300' } })
+  const time = controlTime(t)
+  const { emulator, call } = await start(t, { environment: longTimeouts })
   await call('PUT', at('a'), configuration)
   const unresponsiveHosts = async (url = '/metrics') => /^cos_silent_hosts (\d+)$/m.exec((await call('GET', url)).text)?.[1]
+  let hasHead = false
+  const onHead = (message: unknown) => {
+    const { request } = message as { request: { origin: string } }
+    if (String(request.origin).includes('.cos.')) hasHead = true
+  }
+  subscribe('undici:request:headers', onHead)
+  t.teardown(() => unsubscribe('undici:request:headers', onHead))
   emulator.addFault({ kind: 'drip', ms: 50, times: 1 })
-  t.equal((await call('GET', at('a'))).json.code, 'UpstreamTimeout')
+  const slow = call('GET', at('a'))
+  await until(() => hasHead)
+  time.expire(attemptMs)
+  t.equal((await slow).json.code, 'UpstreamTimeout')
   t.equal(await unresponsiveHosts(), '0')
   emulator.addFault({ kind: 'hang', times: 1 })
-  t.equal((await call('GET', at('a'))).json.code, 'UpstreamTimeout')
+  emulator.requests.length = 0
+  const withoutResponse = call('GET', at('a'))
+  await until(() => emulator.requests.length === 1)
+  time.expire(attemptMs)
+  t.equal((await withoutResponse).json.code, 'UpstreamTimeout')
   t.equal(await unresponsiveHosts(), '1')
   t.equal((await call('GET', at('a'))).status, 200)
   t.equal(await unresponsiveHosts(), '0')
-  const impatient = await start(t, { environment: { COS_DEADLINE_MS: '300' } })
+  const impatient = await start(t, { environment: { ...longTimeouts, COS_DEADLINE_MS: '30000' } })
   impatient.emulator.addFault({ kind: 'hang', times: 1 })
-  t.equal((await impatient.call('GET', at('a'))).json.code, 'UpstreamTimeout')
+  const late = impatient.call('GET', at('a'))
+  await until(() => impatient.emulator.requests.length === 1)
+  time.expire(30_000)
+  t.equal((await late).json.code, 'UpstreamTimeout')
   t.match((await impatient.call('GET', '/metrics')).text, /^cos_silent_hosts 1$/m)
 })
 

@@ -12,6 +12,7 @@ import { environment as toolEnvironment, missing } from '../deploy/tools.ts'
 import { startCollector } from '../doubles/collector.ts'
 import type { CollectedSpan } from '../doubles/collector.ts'
 import { startMetadataDouble } from '../doubles/metadata.ts'
+import { attemptMs, controlTime, longTimeouts } from '../doubles/time.ts'
 import { startProgram } from '../e2e/program.ts'
 import { refuseSecrets, secret } from '../secrets.ts'
 import { at, bucket, configuration, otherBucket, secrets, start, startTestEmulator, startTestService, until } from '../start.ts'
@@ -39,7 +40,10 @@ t.test('every counter has the expected value after a known sequence of requests'
     withKey('reader', [{ actions: ['cos:GetBucketInventory'], buckets: ['*'] }]),
     withKey('limited', everything, { rateLimitPerMinute: 1 })
   ])
-  const running = await start(t, { environment: { ...environment, COS_MAX_ATTEMPTS: '3', COS_TIMEOUT_MS: '800' } })
+  const time = controlTime(t)
+  // The Retry-After of one response exceeds the deadline, so that response is not retried.
+  const limits = { COS_TIMEOUT_MS: '40000', COS_DEADLINE_MS: '55000' }
+  const running = await start(t, { environment: { ...environment, COS_MAX_ATTEMPTS: '3', ...limits } })
   const { call, emulator, url } = running
   const billing = as('billing')
   const expect = async (status: number, ...request: Parameters<Running['call']>) => {
@@ -66,13 +70,18 @@ t.test('every counter has the expected value after a known sequence of requests'
   emulator.addFault({ kind: 'error', status: 500, code: 'InternalError', times: 3 })
   await expect(502, 'GET', collection, undefined, billing)
   emulator.addFault({ kind: 'hang', times: 3 })
-  await expect(504, 'GET', at('a'), undefined, billing)
+  const before = emulator.requests.length
+  const withoutResponse = expect(504, 'GET', at('a'), undefined, billing)
+  for (const attempt of [1, 2, 3]) {
+    await until(() => emulator.requests.length === before + attempt)
+    time.expire(40_000)
+  }
+  await withoutResponse
   await expect(404, 'GET', at('a'), undefined, billing)
   await expect(404, 'GET', '/nothing')
   await expect(405, 'OPTIONS', at('a'))
   emulator.addFault({ kind: 'hang', times: 1 })
   await disconnect(t, running, { method: 'GET', url: url + at('a'), headers: billing })
-  // A canceled call that is not noticed in time would be counted as a timeout.
   await until(async () => count(await scrape(running), 'cos_calls_total', { class: 'cancelled' }) === 1)
 
   const series = (await scrape(running)).filter(({ labels }) => labels['route'] !== '/metrics')
@@ -324,11 +333,15 @@ t.test('gauges count requests, calls and connections in flight', async t => {
 })
 
 t.test('cos_silent_hosts counts unresponsive hosts until they respond', async t => {
-  const running = await start(t, { environment: { COS_TIMEOUT_MS: '600', METRICS_PORT: '0' } })
+  const time = controlTime(t)
+  const running = await start(t, { environment: { ...longTimeouts, METRICS_PORT: '0' } })
   const { call, emulator } = running
   emulator.addFault({ kind: 'hang', times: 2 })
   const both = [collection, `/buckets/${otherBucket}/inventories`]
-  t.strictSame((await Promise.all(both.map(path => call('GET', path)))).map(({ status }) => status), [504, 504])
+  const responses = both.map(path => call('GET', path))
+  await until(() => emulator.requests.length === 2)
+  both.forEach(() => { time.expire(attemptMs) })
+  t.strictSame((await Promise.all(responses)).map(({ status }) => status), [504, 504])
   t.equal((await gauges(running)).silentHosts, 2)
   t.equal((await call('GET', collection)).status, 200)
   t.equal((await gauges(running)).silentHosts, 1)

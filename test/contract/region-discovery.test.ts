@@ -15,16 +15,24 @@ import { createMetrics } from '../../src/metrics.ts'
 import { Secret } from '../../src/secret.ts'
 import { createPassingTracer } from '../../src/tracing/tracing.ts'
 import { as, callersFile, withKey } from '../callers-file.ts'
-import { at, bucket, configuration, otherBucket, secrets, start, startTestEmulator } from '../start.ts'
+import { attemptMs, controlTime, longTimeouts } from '../doubles/time.ts'
+import { at, bucket, configuration, otherBucket, secrets, start, startTestEmulator, until } from '../start.ts'
 import type { Test } from '../start.ts'
 
 const all = [[bucket, 'ap-guangzhou'], [otherBucket, 'ap-shanghai']]
 
-/** Creates the bucket list over the real transport, against an emulator. */
+/**
+ * Creates the bucket list over the real transport, against an emulator.
+ *
+ * @param pageMs how far each request to COS advances the clock of the list, in milliseconds
+ */
 async function startList (
-  t: Test, { environment, ...options }: Partial<EmulatorOptions> & { environment?: Record<string, string> } = {}
+  t: Test,
+  { environment, pageMs = 0, ...options }:
+    Partial<EmulatorOptions> & { environment?: Record<string, string>, pageMs?: number } = {}
 ) {
   const emulator = await startTestEmulator(t, options)
+  const now = () => Date.now() + pageMs * emulator.requests.length
   const { cos } = readConfig({
     AUTH: 'none',
     COS_SECRET_ID: secrets.secretId,
@@ -37,7 +45,7 @@ async function startList (
   })
   const log = pino({ level: 'silent' })
   const clock = createCosClock({ now: Date.now, steadyNow: Date.now, log })
-  const transport = createTransport(cos, { now: Date.now, clock, userAgent: 'test' })
+  const transport = createTransport(cos, { now, clock, userAgent: 'test' })
   t.teardown(() => transport.close())
   const { maxConcurrency, maxConnections: maxPerHost, queueLimit, timeoutMs: maxWaitMs } = cos
   const observer = createMetrics('test')
@@ -45,13 +53,13 @@ async function startList (
   const keys = { secretId, secretKey: new Secret(secretKey), token: new Secret(token) }
   const bounds = { maxConcurrency, maxPerHost, queueLimit, maxWaitMs }
   const attempts = createAttempts(cos, {
-    limiter: createConcurrencyLimiter(bounds, { now: Date.now, onRejection: observer.shed }),
-    budget: createRetryBudget(Date.now),
+    limiter: createConcurrencyLimiter(bounds, { now, onRejection: observer.shed }),
+    budget: createRetryBudget(now),
     clock,
     credentials: { get: async () => keys, renew: async () => undefined },
     observer,
     transport,
-    now: Date.now,
+    now,
     pause: async () => {}
   })
   const caller = new AbortController()
@@ -59,7 +67,7 @@ async function startList (
   const trace = createPassingTracer().startRequest({
     method: 'GET', route: undefined, path: '/', address: '', requestId: '', traceparent: undefined, tracestate: undefined
   })
-  const listBuckets = createBucketList(cos, { attempts, now: Date.now, isBucketAndRegion })
+  const listBuckets = createBucketList(cos, { attempts, now, isBucketAndRegion })
   return {
     emulator,
     caller,
@@ -198,15 +206,14 @@ t.test('the bucket list fails when markers recur or pages exceed fifty', async t
 })
 
 t.test('the deadline applies to all pages of the bucket list together', async t => {
-  const { emulator, list } = await startList(t, { environment: { COS_DEADLINE_MS: '250' } })
-  let pages = 0
-  for (let count = 0; count < 40; count++) {
-    emulator.addFault({ kind: 'latency', ms: 100, times: 1 })
-    const body = `<ListAllMyBucketsResult><IsTruncated>true</IsTruncated><NextMarker>m-${pages++}</NextMarker></ListAllMyBucketsResult>`
+  const environment = { COS_TIMEOUT_MS: '200000', COS_DEADLINE_MS: '250000' }
+  const { emulator, list } = await startList(t, { environment, pageMs: 100_000 })
+  for (let page = 0; page < 40; page++) {
+    const body = `<ListAllMyBucketsResult><IsTruncated>true</IsTruncated><NextMarker>m-${page}</NextMarker></ListAllMyBucketsResult>`
     emulator.addFault({ kind: 'raw', status: 200, body, times: 1 })
   }
   await t.rejects(list(), { code: 'UpstreamTimeout', detail: /GET Service/ })
-  t.ok(emulator.requests.length <= 3, `${emulator.requests.length} pages`)
+  t.equal(emulator.requests.length, 3, 'no page is requested after the deadline')
 })
 
 t.test('the bucket list continues when its caller disconnects', async t => {
@@ -540,7 +547,6 @@ t.test('requests cause no look-up when they are rejected with 400, 403 or 415', 
 })
 
 t.test('PUT and GET return the error when a look-up fails, and a later PUT works', async t => {
-  const environment = { COS_TIMEOUT_MS: '250' }
   for (const [fault, status, code] of [
     [{ kind: 'error', status: 403, code: 'AccessDenied' }, 403, 'AccessDenied'],
     [{ kind: 'error', status: 403, code: 'InvalidAccessKeyId' }, 502, 'UpstreamCredentialsRejected'],
@@ -551,10 +557,16 @@ t.test('PUT and GET return the error when a look-up fails, and a later PUT works
     [{ kind: 'reset' }, 502, 'UpstreamUnreachable']
   ] as const) {
     await t.test(`PUT and GET return ${status} ${code} after ${fault.kind}`, async t => {
-      const { call, emulator } = await startDiscovery(t, { environment })
+      const time = controlTime(t)
+      const { call, emulator } = await startDiscovery(t, { environment: longTimeouts })
       emulator.addFault({ ...fault, times: 2 })
-      for (const [method, path, body] of [['PUT', at('a'), configuration], ['GET', at('a')]] as const) {
-        t.match(await call(method, path, body), { status, json: { code, detail: /look-up of the bucket's region \(GET Service\)/ } })
+      for (const [index, [method, path, body]] of ([['PUT', at('a'), configuration], ['GET', at('a')]] as const).entries()) {
+        const response = call(method, path, body)
+        if (fault.kind === 'hang') {
+          await until(() => emulator.requests.length > index)
+          time.expire(attemptMs)
+        }
+        t.match(await response, { status, json: { code, detail: /look-up of the bucket's region \(GET Service\)/ } })
       }
       t.strictSame(sent(emulator), ['GetService', 'GetService'])
       t.equal((await call('PUT', at('a'), configuration)).status, 204)

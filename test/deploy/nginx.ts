@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { endWithThisProcess } from '../child-guard.ts'
 import { freePort } from '../free-port.ts'
 import { environment, missing, read } from './tools.ts'
 
@@ -59,6 +60,8 @@ export async function startNginx (t: Test, replicas: string[]): Promise<Nginx> {
     stdio: ['ignore', 'ignore', 'pipe'],
     env: environment
   })
+  // SIGKILL would not end its workers.
+  endWithThisProcess(child, { signal: 'SIGTERM' })
   const end = once(child, 'close').catch(() => {})
   t.teardown(async () => {
     child.kill('SIGTERM')

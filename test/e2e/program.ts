@@ -2,6 +2,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { EventEmitter, once } from 'node:events'
 import { cpSync, rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { endWithThisProcess } from '../child-guard.ts'
 import { refuseSecrets } from '../secrets.ts'
 
 interface Test {
@@ -36,7 +37,7 @@ export function build (): void {
 }
 
 /**
- * Runs a built program with only this environment. It is killed at the end of the test.
+ * Runs a built program with only this environment. It is killed at the end of the test or of this process.
  *
  * @param stdout a descriptor for its stdout; by default a pipe that is read
  */
@@ -47,6 +48,7 @@ export function startProgram (
     env: { ...environment, PATH: process.env['PATH'] },
     stdio: ['ignore', stdout, 'pipe']
   })
+  endWithThisProcess(child)
   const written = { stdout: '', stderr: '' }
   const news = new EventEmitter()
   for (const stream of ['stdout', 'stderr'] as const) {

@@ -1,6 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process'
 import type { ChildProcessWithoutNullStreams } from 'node:child_process'
 import { EventEmitter, once } from 'node:events'
+import { endWithThisProcess } from '../child-guard.ts'
 
 /** A command of a console block and what it prints; undefined where the block does not show it. */
 export interface ShellExample {
@@ -55,6 +56,7 @@ export function startShell (cwd: string, env: Record<string, string>): Shell {
   // Each in a process group of its own, which also ends what npm starts.
   const options = { cwd, env, detached: true, stdio: 'pipe' } as const
   const bash = spawn('bash', ['--norc'], options)
+  endWithThisProcess(bash, { isGroup: true })
   const shellOutput = collect(bash)
   const all = [bash]
   let count = 0
@@ -71,6 +73,7 @@ export function startShell (cwd: string, env: Record<string, string>): Shell {
 
     async start (command, ready) {
       const program = spawn('bash', ['-c', command], options)
+      endWithThisProcess(program, { isGroup: true })
       all.push(program)
       await collect(program).until(ready, command)
     },

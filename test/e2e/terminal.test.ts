@@ -4,6 +4,7 @@ import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
+import { endWithThisProcess, guard } from '../child-guard.ts'
 import { at, secrets } from '../start.ts'
 import { refuseSecrets } from '../secrets.ts'
 import { builtPackage, startProgram } from './program.ts'
@@ -103,6 +104,7 @@ function startSession (t: Test, environment: Record<string, string>): Session {
     env: { ...environment, NODE: process.execPath, PROGRAM: program, SHELL: '/bin/sh', PATH: process.env['PATH'] },
     stdio: ['pipe', 'pipe', 'inherit']
   })
+  endWithThisProcess(child)
   const news = new EventEmitter()
   let output = ''
   let ended = false
@@ -115,6 +117,8 @@ function startSession (t: Test, environment: Record<string, string>): Session {
     news.emit('news')
     return code as number | null
   })
+  // The service has its own session, so it would outlive the terminal.
+  child.stdout.once('data', () => { guard(Number.parseInt(output, 10), exit) })
   const shown = () => output.replace(/^\d+\n/, '')
   const until = async (pattern: RegExp): Promise<RegExpExecArray> => {
     for (;;) {
@@ -126,7 +130,6 @@ function startSession (t: Test, environment: Record<string, string>): Session {
   }
   t.teardown(async () => {
     if (!ended) {
-      // The service has its own session, so it would outlive the terminal.
       const [pid] = await until(/^\d+(?=\n)/)
       process.kill(Number(pid), 'SIGKILL')
     }

@@ -8,6 +8,7 @@ import t from 'tap'
 import { readConfiguration } from '../../src/emulator/configuration.ts'
 import { exampleBuckets, exampleCredential } from '../../src/emulator/examples.ts'
 import { startEmulator } from '../../src/emulator/server.ts'
+import { endWithThisProcess } from '../child-guard.ts'
 import {
   type ReceivedResponse, type Endpoint, type Sent, bucketName, element, errorOf, send, startForTest, toDocument, toJob,
   toPut
@@ -20,9 +21,11 @@ type Program = ChildProcess & { stdout: NodeJS.ReadableStream, stderr: NodeJS.Re
 
 // The flags of this process load TypeScript and record coverage.
 function run (environment: Record<string, string>): Program {
-  return spawn(process.execPath, [...process.execArgv, main], {
+  const program = spawn(process.execPath, [...process.execArgv, main], {
     env: { ...process.env, EMULATOR_PORT: '0', ...environment }, stdio: ['ignore', 'pipe', 'pipe']
   }) as Program
+  endWithThisProcess(program)
+  return program
 }
 
 async function runToEnd (

@@ -25,7 +25,8 @@ const buckets = idsOf.map((_, index) => ({ name: `soak-${index}-1250000000`, reg
 const environment = {
   COS_BUCKET_REGIONS: bucketRegions(buckets),
   COS_TIMEOUT_MS: '1000',
-  COS_DEADLINE_MS: '4000'
+  COS_DEADLINE_MS: '4000',
+  SHUTDOWN_GRACE_MS: '600000'
 }
 
 t.test(`${requests} requests give possible results under COS faults (SEED=${seed})`, async t => {
@@ -116,7 +117,7 @@ t.test(`${requests} requests give possible results under COS faults (SEED=${seed
     service.process.kill('SIGTERM')
     t.equal(await service.exit, 0)
     const ms = performance.now() - startedAt
-    t.ok(ms < 2500, `it took ${ms.toFixed()} ms`)
+    t.ok(ms < 60_000, `it took ${ms.toFixed()} ms`)
     t.equal(service.stderr(), '')
   })
 })

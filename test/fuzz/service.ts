@@ -1,6 +1,7 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
+import { endWithThisProcess } from '../child-guard.ts'
 import type { Figures, Command } from './service-child.ts'
 
 interface Test {
@@ -33,6 +34,7 @@ export async function startMeasuredService (t: Test, environment: Record<string,
     env: { ...environment, NODE_ENV: 'production', PATH: process.env['PATH'] },
     stdio: ['ignore', 'ignore', 'pipe', 'ipc']
   })
+  endWithThisProcess(child)
   let written = ''
   child.stderr?.setEncoding('utf8').on('data', (text: string) => { written += text })
   // A command to a process that is ending fails; the end is reported below.
