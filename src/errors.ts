@@ -168,7 +168,7 @@ export const problemTable = {
   HTTPVersionNotSupported: {
     status: 505,
     title: 'HTTP Version Not Supported',
-    meaning: 'The request is not HTTP/1.1.',
+    meaning: 'The version of the request is neither HTTP/1.1 nor HTTP/1.0.',
     action: 'Use HTTP/1.1.'
   }
 } as const

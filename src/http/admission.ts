@@ -41,7 +41,7 @@ export const admission = fp<Options>(async (app, { lifecycle, allowedHosts, even
     if (!isProbe && shouldReject(eventLoopDelay.ms(), random())) throw overloaded()
     done()
   })
-}, { name: 'admission', dependencies: ['request-context'], fastify: '5.x' })
+}, { name: 'admission', dependencies: ['problem-replies'], fastify: '5.x' })
 
 function shuttingDown (): ServiceError {
   return new ServiceError('ShuttingDown', 'This replica is stopping. Retry in 1 s.', { retryAfterSeconds: 1 })

@@ -30,7 +30,7 @@ export const instrumentation = fp<Options>(async (app, { metrics, tracer }) => {
     onExchangeEnd(request.context.exchange, () => { end(metrics, request, reply) })
     done()
   })
-}, { name: 'instrumentation', dependencies: ['request-context'], fastify: '5.x' })
+}, { name: 'instrumentation', dependencies: ['exchanges'], fastify: '5.x' })
 
 function startTrace (tracer: Tracer, request: FastifyRequest, reply: FastifyReply): void {
   const { method, context, headers: { traceparent, tracestate } } = request

@@ -26,4 +26,4 @@ export const exchanges = fp<Options>(async (app, { connections, lifecycle }) => 
     if (typeof body === 'string' || Buffer.isBuffer(body)) connections.addUnsent(exchange, body.length)
     done(null, body)
   })
-}, { name: 'exchanges', dependencies: ['request-context'], fastify: '5.x' })
+}, { name: 'exchanges', dependencies: ['problem-replies'], fastify: '5.x' })
