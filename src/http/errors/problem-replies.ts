@@ -1,4 +1,4 @@
-/** Converts errors to responses. No other file does so. */
+/** Converts errors to responses. For requests that Fastify never sees, `protocol-errors.ts` does so. */
 import fp from 'fastify-plugin'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { problemMediaType } from '../../contract/problem.ts'
