@@ -3,7 +3,7 @@
 import { Parser } from 'tap-parser'
 import { stringify } from 'yaml'
 
-const counts = { passed: 0, failed: 0 }
+const counts = { passed: 0, failed: 0, skipped: 0 }
 
 function printFailure (titles, diagnostics) {
   console.log(`FAILED ${titles.filter(title => title !== '').join(' > ')}`)
@@ -20,12 +20,12 @@ function watch (test, titles) {
     isResultOfChild = true
     watch(child, path)
   })
-  test.on('assert', ({ ok, name, diag }) => {
+  test.on('assert', ({ ok, name, diag, skip, todo }) => {
     if (isResultOfChild) {
       isResultOfChild = false
       return
     }
-    counts[ok ? 'passed' : 'failed']++
+    counts[skip || todo ? 'skipped' : ok ? 'passed' : 'failed']++
     if (!ok) printFailure([...path(), name], diag)
   })
 }
@@ -39,7 +39,8 @@ parser.on('assert', ({ ok, name, time = 0, diag }) => {
   failedBefore = counts.failed
   console.log(`${ok ? 'passed' : 'FAILED'} ${(time / 1000).toFixed(1).padStart(6)} s  ${name}`)
 })
+parser.on('bailout', reason => { console.log(`FAILED Bail out! ${reason}`) })
 parser.on('complete', ({ ok }) => {
-  console.log(`${ok ? 'passed' : 'FAILED'}: ${counts.passed} assertions passed, ${counts.failed} failed`)
+  console.log(`${ok ? 'passed' : 'FAILED'}: ${counts.passed} assertions passed, ${counts.failed} failed, ${counts.skipped} skipped`)
 })
 process.stdin.pipe(parser)

@@ -19,18 +19,16 @@ options=()
 
 tap() { node_modules/.bin/tap "${options[@]}" "$@"; }
 
-prepare() {
+if [ "$group" != unit ]; then
   bash test/install.sh
   node --import tsx test/e2e/build.ts
-}
-
+fi
 case $group in
   unit) tap --disable-coverage "$@" test/unit/*.test.ts ;;
-  contract) prepare && tap --disable-coverage "$@" test/{contract,emulator}/*.test.ts ;;
-  e2e) prepare && tap --disable-coverage "$@" test/{e2e,deploy}/*.test.ts test/*.test.ts ;;
-  faults) prepare && tap --disable-coverage --jobs=1 "$@" test/{faults,fuzz}/*.test.ts ;;
+  contract) tap --disable-coverage "$@" test/{contract,emulator}/*.test.ts ;;
+  e2e) tap --disable-coverage "$@" test/{e2e,deploy}/*.test.ts test/*.test.ts ;;
+  faults) tap --disable-coverage --jobs=1 "$@" test/{faults,fuzz}/*.test.ts ;;
   all)
-    prepare
     tap "$@" test/{unit,contract,emulator,e2e,deploy}/*.test.ts test/*.test.ts
     tap --disable-coverage --jobs=1 "$@" test/{faults,fuzz}/*.test.ts
     ;;

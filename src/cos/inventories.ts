@@ -152,7 +152,7 @@ async function collectPages (
     bytesInAll += bytes
     if (bytesInAll > maxListBytes) {
       throw new UpstreamError('UpstreamInvalidResponse', 'The configurations of the bucket have more than 8 MiB of XML ' +
-        'together. List them page by page.', { class: 'invalid', cos })
+        'together. Contact the operator.', { class: 'invalid', cos })
     }
     for (const each of page.documents) {
       const { Id: id } = each.configuration
@@ -163,7 +163,7 @@ async function collectPages (
     if (token === undefined) return { value: { ...emptyPage, documents: [...documents.values()], unknown }, cos }
     if (tokens.has(token) || Math.max(documents.size, tokens.size) > maxConfigurations) {
       throw new UpstreamError('UpstreamInvalidResponse', 'COS returned a list without an end: a page occurs twice, or there ' +
-        'are more configurations than a bucket can have. List them page by page.', { class: 'invalid', cos })
+        'are more configurations than a bucket can have. Contact the operator.', { class: 'invalid', cos })
     }
     tokens.add(token)
   }

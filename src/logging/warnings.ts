@@ -22,7 +22,8 @@ export function logWarnings (
     log.warn('JWT_JWKS_URL is plain HTTP, keys can be forged in transit')
   }
   if (unreachable.length > 0) {
-    log.warn({ callers: unreachable }, 'callers cannot authenticate, a variable is not set')
+    log.warn({ callers: unreachable, variables: ['JWT_JWKS_URL', 'TLS_CLIENT_CA_FILE'] },
+      'callers cannot authenticate, a variable is not set')
   }
   if (ineffective.length > 0) {
     log.warn({ variables: ineffective }, 'variables are set but have no effect')

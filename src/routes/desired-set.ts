@@ -64,7 +64,7 @@ export const desiredSetRoutes: FastifyPluginAsyncTypebox<Options> = async (app, 
       querystring: SetQuerySchema,
       body: refTo(DesiredSetSchema),
       response: {
-        200: content('The bucket contains the set. With dry-run=true: the planned changes. As application/x-ndjson: the outcomes so far.', {
+        200: content('The bucket contains the set. With dry-run=true: the planned changes. As application/x-ndjson: one line for each outcome, also of failed changes.', {
           'application/json': refTo(SetOutcomeSchema), [progressMediaType]: refTo(SetProgressSchema)
         }),
         207: json('Some changes failed. The same request retries only these.', refTo(SetOutcomeSchema)),

@@ -39,7 +39,7 @@ export function isShown (shown: string, output: string): boolean {
   return new RegExp(`^${pattern}$`).test(`${output.trimEnd()}\n`)
 }
 
-/** A shell that keeps its variables from one command to the next. A command may take a minute. */
+/** A shell that keeps its variables from one command to the next. A command may take three minutes. */
 export interface Shell {
   /** Runs commands to their end. */
   run (command: string): Promise<{ status: number, output: string }>
@@ -49,7 +49,7 @@ export interface Shell {
   end (): Promise<void>
 }
 
-const timeoutMs = 60_000
+const timeoutMs = 180_000
 
 /** Starts bash in a folder with this environment and nothing else of ours. */
 export function startShell (cwd: string, env: Record<string, string>): Shell {

@@ -43,8 +43,8 @@ t.test('terminal shows a readable line per request, and Ctrl+C ends the service'
   const session = startSession(t, { ...environment, TERM: 'xterm', NO_COLOR: '1' })
   const [, url] = await session.until(/listening at (http:\/\/127\.0\.0\.1:\d+)/)
   t.equal((await fetch(`${url}/nowhere`)).status, 404)
-  const [line] = await session.until(/^.*answered.*$/m)
-  t.match(line, /^\[\d\d:\d\d:\d\d\.\d{3}\] INFO: answered \{.*"method":"GET","path":"\/nowhere",.*"status":404,.*\}$/)
+  const [line] = await session.until(/^.*request completed.*$/m)
+  t.match(line, /^\[\d\d:\d\d:\d\d\.\d{3}\] INFO: request completed \{.*"method":"GET","path":"\/nowhere",.*"status":404,.*\}$/)
   t.notMatch(line, /pid|hostname|"level"|"time"/)
 
   await fetch(`${url}${at('daily')}`, { method: 'DELETE' })

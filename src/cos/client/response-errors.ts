@@ -113,8 +113,12 @@ function rejection (response: CosResponse, code: string, said: string, cos: CosC
   if (title !== undefined) {
     return new UpstreamError({ code, status, title }, `${said}${advice.get(code) ?? ''}`, { class: 'caller', remedy, cos })
   }
-  return new UpstreamError({ code, status: 502, title: 'Bad Gateway' }, `${said} ${status >= 500 ? retryAdvice : 'Contact the operator.'}`,
+  return new UpstreamError({ code, status: 502, title: 'Bad Gateway' }, `${said} ${adviceFor(remedy)}`,
     { class: status >= 500 ? 'server' : 'caller', remedy, waitMs: retryAfterMs(response), cos })
+}
+
+function adviceFor (remedy: Remedy): string {
+  return remedy === 'none' ? 'Contact the operator.' : retryAdvice
 }
 
 /** Advice for the caller by code of COS. */
@@ -141,10 +145,11 @@ function codeless (response: CosResponse, cos: CosContext): UpstreamError {
   if (cos.requestId !== undefined && code !== undefined) {
     return rejection(response, code, `COS returned ${status} without an error code.`, cos)
   }
+  const remedy = transient.has(status) ? 'retry' : 'none'
   return new UpstreamError('UpstreamInvalidResponse',
-    `The response (status ${status}) is not one of COS; a gateway may have sent it. ${retryAdvice}`, {
+    `The response (status ${status}) is not one of COS; a gateway may have sent it. ${adviceFor(remedy)}`, {
       class: 'invalid',
-      remedy: transient.has(status) ? 'retry' : 'none',
+      remedy,
       waitMs: retryAfterMs(response),
       cos
     })

@@ -35,8 +35,8 @@ export function reading<T> (parse: (body: Uint8Array) => T | Promise<T>): Read<O
 export function acknowledge (response: CosResponse): Outcome<undefined> {
   const cos = cosContext(response)
   if (cos.requestId === undefined || !isBlank(response.body)) {
-    throw invalidResponse('The success response is not one of COS; a gateway may have sent it. Check the configuration, ' +
-      'then retry.', { cos })
+    throw invalidResponse('The success response is not one of COS; a gateway may have sent it. ' +
+      retryAdvice, { cos })
   }
   return { value: undefined, cos }
 }

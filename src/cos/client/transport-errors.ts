@@ -37,7 +37,7 @@ export function toTransportError (
     return invalid(`The response of ${host} is not valid HTTP. ${retryAdvice}`, 'retry')
   }
   if (cause instanceof ProxyError) {
-    return unreachable(`the proxy did not connect to ${host} (${code}). ${retryAdvice}`, 'retry')
+    return unreachable(`the proxy did not connect to ${host} (${code}). Retry; if it persists, ask the operator to check the proxy.`, 'retry')
   }
   if (code === 'ENOTFOUND') {
     const hint = connectTo === undefined ? 'Check the region.' : 'Ask the operator to check COS_CONNECT_TO.'

@@ -123,6 +123,6 @@ const clientErrors: ReadonlyMap<string, ClientErrorCode> = new Map([
 const details: Record<ClientErrorCode, string> = {
   RequestHeaderFieldsTooLarge: `The request line and headers are too large. Send at most 16 KiB and ${maxHeaders} headers.`,
   RequestTimeout: 'The request was not complete in time. Send it again.',
-  HTTPVersionNotSupported: 'The service supports only HTTP/1.1. Send the request in that version.',
+  HTTPVersionNotSupported: 'The service supports HTTP/1.1 and HTTP/1.0. Send the request in one of these versions.',
   MalformedRequest: 'The request is not valid HTTP/1.1. Correct it and send it again.'
 }

@@ -39,7 +39,9 @@ $ curl -s "$B?colour=red" | grep -o '"errors":.*'
 const ofCos = `## Codes of COS
 
 The service passes on the status and code of COS for 400, 403, 404, 409 and 412. Any other 4xx or 5xx of COS becomes a
-502 with the code of COS. \`SlowDown\`, 429 and 503 become a 503 with \`Retry-After\`. These codes are the most frequent:
+502 with the code of COS. \`SlowDown\`, 429 and 503 become a 503 with \`Retry-After\`. Errors about the credentials of
+the service become a 502 \`UpstreamCredentialsRejected\`, and responses that are not from COS a 502
+\`UpstreamInvalidResponse\`. These codes are the most frequent:
 `
 
 const unknownOutcome = `## Unknown outcome of a change
