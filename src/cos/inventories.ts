@@ -152,7 +152,7 @@ async function collectPages (
     bytesInAll += bytes
     if (bytesInAll > maxListBytes) {
       throw new UpstreamError('UpstreamInvalidResponse', 'The configurations of the bucket have more than 8 MiB of XML ' +
-        'together. Contact the operator.', { class: 'invalid', cos })
+        'together. List them page by page.', { class: 'invalid', cos })
     }
     for (const each of page.documents) {
       const { Id: id } = each.configuration
