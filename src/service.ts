@@ -62,8 +62,8 @@ export const version = (JSON.parse(
  */
 export async function startService (config: Config, logger: Logger, outputs: Outputs): Promise<Service> {
   const { app, metricsApp, callers, connections, cos, lifecycle, reloader } = await assemble(config, logger, outputs)
-  let endWarnings = () => {}
-  app.addHook('onClose', async () => { endWarnings() })
+  const ends: Array<() => void> = []
+  app.addHook('onClose', async () => { for (const end of ends) end() })
   const firstLoad = cos.credentials.start()
   // Local credentials are loaded before the first request. /readyz reports remote ones that are unavailable.
   if (cos.source.isLocal) await firstLoad
@@ -72,7 +72,7 @@ export async function startService (config: Config, logger: Logger, outputs: Out
   const metricsUrl = await metricsApp?.listen({ host, port: Number(metricsPort) })
   const url = await app.listen({ host, port })
   // The operator must be warned that authentication is disabled, even if LOG_LEVEL is error.
-  endWarnings = logWarnings(config, callers.unreachable(), logger.child({}, { level: 'warn' }))
+  ends.push(logWarnings(config, callers.unreachable(), logger.child({}, { level: 'warn' })))
   return {
     app,
     url,

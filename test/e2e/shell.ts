@@ -51,8 +51,10 @@ export interface Shell {
 
 const timeoutMs = 180_000
 
-/** Starts bash in a folder with this environment and nothing else of ours. */
-export function startShell (cwd: string, env: Record<string, string>): Shell {
+/** Starts bash in a folder with only this environment. */
+export function startShell (cwd: string, environment: Record<string, string>): Shell {
+  // tsx compiles src in its own way, which would mix with the coverage of the other tests.
+  const env = { ...environment, _TAPJS_PROCESSINFO_COVERAGE_: '0' }
   // Each in a process group of its own, which also ends what npm starts.
   const options = { cwd, env, detached: true, stdio: 'pipe' } as const
   const bash = spawn('bash', ['--norc'], options)

@@ -163,6 +163,8 @@ t.test('toChangedXml adds new members in the form of the stored document', async
       `<Filter><And a="1">${tagXml}<Tag><Key>l</Key><Value></Value></Tag></And></Filter>`],
     ['', { Filter: { Prefix: 'q' }, Schedule: { Frequency: 'Daily' } },
       '<Filter><Prefix>q</Prefix></Filter><Schedule><Frequency>Daily</Frequency></Schedule>'],
+    ['', { Destination: { COSBucketDestination: { Bucket: 'b', Format: 'CSV' } } },
+      '<Destination><COSBucketDestination><Format>CSV</Format><Bucket>b</Bucket></COSBucketDestination></Destination>'],
     ['<New n="1">x</New>', { OptionalFields: { Field: ['Size'] }, Newer: 'y' },
       '<OptionalFields><Field>Size</Field></OptionalFields><New n="1">x</New><Newer>y</Newer>'],
     ['<New n="1">x</New>', { New: { Deep: 'z' } }, '<New n="1"><Deep>z</Deep></New>'],
