@@ -61,8 +61,11 @@ const harmless: ReadonlyMap<string, readonly string[]> = new Map([
   ['COSBucketDestination/Encryption/SSECOS', [textMember]]
 ])
 
-/** Members whose own members are looked up in {@link harmless}. */
-const nested = new Set(['COSBucketDestination/Encryption', 'COSBucketDestination/Encryption/SSECOS'])
+/** Members whose own members are looked up in {@link harmless}, by their parent. */
+const nested: ReadonlyMap<string, readonly string[]> = new Map([
+  ['COSBucketDestination', ['Encryption']],
+  ['COSBucketDestination/Encryption', ['SSECOS']]
+])
 
 /**
  * Returns the buckets that a body names as destinations, each once. These are all texts under `Destination`, except
@@ -94,8 +97,9 @@ export function destinationsOf (body: unknown): string[] {
     for (const member of Object.keys(value)) {
       const each = (value as Record<string, unknown>)[member]
       const isHarmless = typeof each === 'string' && harmless.get(name)?.includes(member) === true
-      const path = `${name}/${member}`
-      look(each, nested.has(path) ? path : member, (isDestination && !isHarmless) || destinationName.test(member))
+      // The path of any member would take quadratic time when a long name has many members.
+      const isNested = nested.get(name)?.includes(member) === true
+      look(each, isNested ? `${name}/${member}` : member, (isDestination && !isHarmless) || destinationName.test(member))
     }
   }
   return [...found]

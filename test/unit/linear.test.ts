@@ -49,6 +49,14 @@ for (const [subject, read, malicious] of table) {
   })
 }
 
+t.test('destinationsOf takes linear time when a long name has many members', async t => {
+  const bodyOf = (length: number) => ({
+    ['~'.repeat(length)]: Object.fromEntries(Array.from({ length: length / 20 }, (_, index) => [`m${index}`, null]))
+  })
+  const bodies = new Map([size, 4 * size].map(length => [length, bodyOf(length)]))
+  t.ok(growsLinearly(length => destinationsOf(bodies.get(length) ?? bodyOf(length)), size))
+})
+
 t.test('parser of X-Forwarded-For takes linear time when the input is malicious', async t => {
   const app = await createBareApp(t, { trustProxy: ['10.0.0.0/8', '127.0.0.1', 'fc00::/7'] })
   app.get('/', async ({ context }) => context.clientAddress)
