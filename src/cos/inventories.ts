@@ -17,6 +17,7 @@ import { UpstreamError } from './upstream-error.ts'
 import { createDocumentReader } from './xml/cos-document.ts'
 import type { CosDocument, CosPage } from './xml/cos-document.ts'
 import { fromJobXml, toChangedXml, toConfigurationXml } from './xml/inventory-xml.ts'
+import { textLengthOf } from './xml/json.ts'
 import { XmlError } from './xml/parser.ts'
 
 export type { Outcome }
@@ -134,7 +135,11 @@ export function createInventories (config: Config['cos'], { attempts }: Dependen
       return toXml(id, input, stored)
     },
 
-    sizeError: (id, input, stored) => sizeErrorOf(xmlOf(id, input, stored))
+    sizeError (id, input, stored) {
+      // A set can have a text of a million characters. Escaping it takes 100 ms.
+      if (textLengthOf(input) > maxConfigurationXmlBytes) return tooLarge(`more than ${maxConfigurationXmlBytes}`)
+      return sizeErrorOf(xmlOf(id, input, stored))
+    }
   }
 }
 
@@ -192,6 +197,10 @@ function xmlOf (id: string, input: object, stored: string | undefined): string {
 function sizeErrorOf (xml: string): string | undefined {
   const bytes = Buffer.byteLength(xml)
   if (bytes <= maxConfigurationXmlBytes) return undefined
+  return tooLarge(String(bytes))
+}
+
+function tooLarge (bytes: string): string {
   return `becomes ${bytes} bytes of XML; the maximum is ${maxConfigurationXmlBytes}`
 }
 

@@ -152,6 +152,10 @@ t.test('PUT, POST and PATCH return 400 when the XML would exceed 256 KiB', async
     t.match(rejected, { status: 400, json: { code: 'ValidationFailed', errors } }, `${method} ${path}`)
     t.equal(rejected.json.errors.length, pointers.length)
   }
+  const million = { InventoryConfigurations: [{ ...configuration, Id: 'b', Filter: { StorageClass: '<'.repeat(1_000_000) } }] }
+  t.match((await call('PUT', collection, million)).json.errors, [
+    { pointer: '/InventoryConfigurations/0', detail: 'becomes more than 262144 bytes of XML; the maximum is 262144' }
+  ])
   t.strictSame(emulator.requests, [])
   for (const query of ['', '?dry-run=true']) {
     t.match(await patch(running, JSON.stringify(tooLarge), query), { status: 400, json: { code: 'ValidationFailed', errors: [{ pointer: '', detail }] } })

@@ -413,6 +413,9 @@ export const counterexamples: Record<string, Request> = {
   'PUT of a long name with a list of nulls': inHole('PUT', 'body', 'long name of a list of nulls', 250_000),
   'PUT of a long name with members': inHole('PUT', 'body', 'long name of members', 250_000),
   'PUT of long names at each level': inHole('PUT', 'body', 'long names at each level', 250_000),
+  'set with a text of less-than signs': request('PUT', collection, [], setOf(
+    fillHole(holes['Filter.StorageClass'] as string, (values['text of less-than signs'] as Text)(1_000_000, Math.random))
+      .replace('{', '{"Id":"a",'))),
   'PATCH of a list of numbers': inHole('PATCH', 'body', 'list of numbers', 250_000),
   'PATCH of many members': inHole('PATCH', 'body', 'members', 250_000),
   'PATCH of members with escaped names': inHole('PATCH', 'body', 'members with escaped names', 250_000),

@@ -42,6 +42,17 @@ export function merge (object: JsonObject, name: string, value: Json): void {
   else if (canonicalForm(present) !== canonicalForm(value)) set(object, name, [present, value].flat())
 }
 
+/** Returns the characters of all texts in a value, names not included. The value may nest deeper than the stack. */
+export function textLengthOf (value: unknown): number {
+  let length = 0
+  const places = [value]
+  for (const each of places) {
+    if (typeof each === 'string') length += each.length
+    else if (typeof each === 'object' && each !== null) for (const member of Object.values(each)) places.push(member)
+  }
+  return length
+}
+
 /** Tells whether a value is an object. */
 export function isObject (value: Json | undefined): value is JsonObject {
   return typeof value === 'object' && !Array.isArray(value)
