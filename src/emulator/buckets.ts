@@ -1,5 +1,5 @@
 import type { Reply } from './response.ts'
-import { CosError } from './cos-error.ts'
+import { readMaxKeys } from './paging.ts'
 import { escapeXml } from './xml.ts'
 
 /** An existing bucket: its name with the APPID, and its region. */
@@ -20,7 +20,7 @@ export function listBuckets (
   buckets: EmulatorBucket[], parameters: Partial<Record<string, string>>, region = parameters['region']
 ): Reply {
   const marker = parameters['marker'] ?? ''
-  const limit = readMaxKeys(parameters['max-keys'])
+  const limit = readMaxKeys(parameters['max-keys'], maxKeys)
   const all = buckets
     .filter(bucket => bucket.name > marker && (!region || bucket.region === region))
     .sort((one, other) => one.name < other.name ? -1 : 1)
@@ -36,13 +36,4 @@ export function listBuckets (
       `<Marker>${escapeXml(marker)}</Marker>` +
       `<NextMarker>${isTruncated ? page.at(-1)?.name : ''}</NextMarker></ListAllMyBucketsResult>`
   }
-}
-
-function readMaxKeys (value: string | undefined): number {
-  if (!value) return maxKeys
-  const number = /^\d{1,4}$/.test(value) ? Number(value) : 0
-  if (number < 1 || number > maxKeys) {
-    throw new CosError('InvalidArgument', `The parameter max-keys must be 1 to ${maxKeys}.`)
-  }
-  return number
 }

@@ -1,6 +1,6 @@
 /**
  * All errors that the emulator returns without an injected fault: status and message. The message is that of COS where
- * it is known. Codes and statuses are from COS documents 7730 and 46869. `README.md` states the cause of each error.
+ * it is known. Codes and statuses are from COS documents 7730, 7753 and 46869. `README.md` states the cause of each.
  */
 export const cosErrors = {
   AccessDenied: [403, 'Access Denied.'],
@@ -14,6 +14,8 @@ export const cosErrors = {
   InvalidArgument: [400, 'Invalid Argument.'],
   InvalidBucketName: [400, 'The specified bucket is not valid.'],
   InvalidDigest: [400, 'The Content-MD5 you specified is not valid.'],
+  InvalidObjectState: [403, 'The operation is not valid for the current state of the object.'],
+  InvalidRange: [416, 'The requested range cannot be satisfied.'],
   InvalidRegionName: [400, 'The specified region is not valid.'],
   InvalidRequest: [400, 'Invalid Request.'],
   InvalidURI: [400, 'Could not parse the specified URI.'],
@@ -24,7 +26,9 @@ export const cosErrors = {
   MissingContentLength: [411, 'You must provide the Content-Length HTTP header.'],
   MissingRequestBodyError: [400, 'Request body is empty.'],
   NoSuchBucket: [404, 'The specified bucket does not exist.'],
+  NoSuchKey: [404, 'The specified key does not exist.'],
   NotImplemented: [501, 'The functionality you requested is not emulated.'],
+  PreconditionFailed: [412, 'The precondition on the object does not hold.'],
   RequestTimeTooSkewed: [403, 'The difference between the request time and the current time is too large.'],
   ServiceUnavailable: [503, 'The request bodies in flight are too large together. Please try again.'],
   SignatureDoesNotMatch: [403, 'The Signature you specified is invalid.'],

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
-import type { Socket } from 'node:net'
 import { type Duplex, Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { type Bytes, chunksOf, partOf, sizeOf } from './content.ts'
 import { type CosResponse, toClosingHead, toErrorResponse, toResponse } from './response.ts'
 import type { ResponseFault, ErrorFault, RawFault } from './faults.ts'
 
@@ -41,10 +41,10 @@ export async function deliver (
   }
   switch (fault?.kind) {
     case 'cut':
-      end(socket, toBeginning(response, fault.bytes))
-      return
+      return await sendAndEnd(socket, response, fault.bytes)
     case 'reset-mid-answer':
-      socket.write(toBeginning(response), () => socket.resetAndDestroy())
+      await sendBeginning(socket, response)
+      socket.resetAndDestroy()
       return
     case 'drip':
       return await drip(socket, response, fault.ms)
@@ -53,50 +53,70 @@ export async function deliver (
   }
 }
 
-async function send (outgoing: ServerResponse, { status, headers, body, repeat }: CosResponse): Promise<void> {
+async function send (outgoing: ServerResponse, { status, headers, body }: CosResponse): Promise<void> {
   outgoing.sendDate = false
   outgoing.writeHead(status, headers)
-  if (repeat === undefined) {
+  if (Buffer.isBuffer(body)) {
     outgoing.end(body)
     return
   }
   try {
-    await pipeline(Readable.from(repeated(body, repeat), { objectMode: false }), outgoing)
+    await pipeline(Readable.from(body.read(), { objectMode: false }), outgoing)
   } catch {
     // The client has closed the connection, as it may for a long body.
   }
 }
 
-function * repeated (body: Buffer, times: number): Generator<Buffer> {
-  for (let sent = 0; sent < times; sent++) yield body
+/**
+ * Sends the beginning of a response, then ends the connection.
+ *
+ * @param bytes of the body, or of the head when there is no body; half when absent
+ */
+export async function sendAndEnd (socket: Duplex, response: CosResponse, bytes?: number): Promise<void> {
+  await sendBeginning(socket, response, bytes)
+  end(socket)
 }
 
-async function drip (socket: Socket, response: CosResponse, ms: number): Promise<void> {
-  const { whole, broken } = toBytes(response)
-  socket.write(whole)
-  for (const byte of broken) {
-    if (!socket.writable) return
-    socket.write(Buffer.of(byte))
-    await sleep(ms, undefined, { ref: false })
+async function sendBeginning (socket: Duplex, response: CosResponse, bytes?: number): Promise<void> {
+  const { whole, broken } = toParts(response)
+  const size = sizeOf(broken)
+  const beginning = partOf(broken, 0, Math.min(bytes ?? Math.floor(size / 2), size))
+  let isOpen = await write(socket, whole)
+  for await (const chunk of chunksOf(beginning)) {
+    if (!isOpen) return
+    isOpen = await write(socket, chunk)
+  }
+}
+
+async function drip (socket: Duplex, response: CosResponse, ms: number): Promise<void> {
+  const { whole, broken } = toParts(response)
+  await write(socket, whole)
+  for await (const chunk of chunksOf(broken)) {
+    for (const byte of chunk) {
+      if (!await write(socket, Buffer.of(byte))) return
+      await sleep(ms, undefined, { ref: false })
+    }
   }
   end(socket)
 }
 
-/** Ends a connection on both sides. Otherwise a client that keeps its side open would keep the socket forever. */
-export function end (socket: Duplex, bytes: Buffer = Buffer.alloc(0)): void {
-  socket.end(bytes, () => { socket.destroy() })
+/** Resolves when the system has taken the bytes; to false when the connection is closed. */
+async function write (socket: Duplex, bytes: Buffer): Promise<boolean> {
+  return socket.writable && await new Promise(resolve => {
+    socket.write(bytes, error => { resolve(error == null) })
+  })
 }
 
-function toBeginning (response: CosResponse, bytes?: number): Buffer {
-  const { whole, broken } = toBytes(response)
-  return Buffer.concat([whole, broken.subarray(0, bytes ?? broken.length >> 1)])
+// Otherwise a client that keeps its side open would keep the socket forever.
+function end (socket: Duplex): void {
+  socket.end(() => { socket.destroy() })
 }
 
 // A response breaks in its body. A response without a body breaks in its head.
-function toBytes (response: CosResponse): { whole: Buffer, broken: Buffer } {
+function toParts (response: CosResponse): { whole: Buffer, broken: Bytes } {
   const head = toClosingHead(response)
-  if (response.body.length === 0) return { whole: Buffer.alloc(0), broken: head }
-  return { whole: head, broken: response.body }
+  const isEmpty = sizeOf(response.body) === 0
+  return isEmpty ? { whole: Buffer.alloc(0), broken: head } : { whole: head, broken: response.body }
 }
 
 function toFaultResponse (fault: ErrorFault, resource: string, nowMs: number): CosResponse {
@@ -141,7 +161,14 @@ function gatewayHeaders (body: Buffer, type?: string): Record<string, string> {
 
 function toRawResponse ({ status, headers = {}, body = '', repeat }: RawFault): CosResponse {
   const bytes = Buffer.from(body)
+  if (repeat !== undefined) {
+    return { status, headers, body: { size: bytes.length * repeat, read: () => repeated(bytes, repeat) } }
+  }
   const isFramed = Object.keys(headers).some(name => /^(content-length|transfer-encoding)$/i.test(name))
-  const length = isFramed || repeat !== undefined ? {} : { 'Content-Length': String(bytes.length) }
-  return { status, headers: { ...headers, ...length }, body: bytes, ...(repeat !== undefined && { repeat }) }
+  const length = isFramed ? {} : { 'Content-Length': String(bytes.length) }
+  return { status, headers: { ...headers, ...length }, body: bytes }
+}
+
+function * repeated (bytes: Buffer, times: number): Generator<Buffer> {
+  for (let sent = 0; sent < times; sent++) yield bytes
 }

@@ -1,11 +1,13 @@
-import type { Addressee } from './host.ts'
-import type { Parameter } from './request.ts'
+import { listingParameters } from './bucket-listing.ts'
 import { CosError } from './cos-error.ts'
+import type { Addressee } from './host.ts'
+import { objectParameters } from './object-reply.ts'
+import type { Parameter } from './request.ts'
 import { isSignatureParameter } from './verify-signature.ts'
 
 export const operations = [
   'PutBucketInventory', 'GetBucketInventory', 'ListBucketInventory', 'DeleteBucketInventory',
-  'PostBucketInventory', 'GetService', 'HeadBucket', 'Unknown'
+  'PostBucketInventory', 'GetService', 'HeadBucket', 'GetBucket', 'GetObject', 'HeadObject', 'Unknown'
 ] as const
 
 export type Operation = typeof operations[number]
@@ -17,6 +19,9 @@ const inventoryOperations: Partial<Record<string, Operation>> = {
   POST: 'PostBucketInventory'
 }
 
+const bucketOperations: Partial<Record<string, 'GetBucket' | 'HeadBucket'>> = { GET: 'GetBucket', HEAD: 'HeadBucket' }
+const objectOperations: Partial<Record<string, 'GetObject' | 'HeadObject'>> = { GET: 'GetObject', HEAD: 'HeadObject' }
+
 const allowedParameters: Record<Exclude<Operation, 'Unknown'>, string[]> = {
   PutBucketInventory: ['inventory', 'id'],
   GetBucketInventory: ['inventory', 'id'],
@@ -24,26 +29,45 @@ const allowedParameters: Record<Exclude<Operation, 'Unknown'>, string[]> = {
   DeleteBucketInventory: ['inventory', 'id'],
   PostBucketInventory: ['inventory', 'id'],
   GetService: ['max-keys', 'marker', 'region'],
-  HeadBucket: []
+  HeadBucket: [],
+  GetBucket: listingParameters,
+  GetObject: objectParameters,
+  HeadObject: []
 }
 
 /**
  * Returns the operation of a request. COS routes by the first query parameter, so `inventory` must precede all others
  * except those of a signature in the query. A request that is not in the tables is 'Unknown'. It never becomes another
- * operation, because a PUT or DELETE without `inventory` would mean the bucket itself.
+ * operation, because a PUT or DELETE without `inventory` would mean the bucket or the object itself.
  */
 export function detectOperation (
   addressee: Addressee, method: string, path: string, parameters: Parameter[]
 ): Operation {
-  if (path !== '/') return 'Unknown'
-  if (addressee.kind === 'service') return method === 'GET' ? 'GetService' : 'Unknown'
+  if (addressee.kind === 'service') return path === '/' && method === 'GET' ? 'GetService' : 'Unknown'
   const asked = parameters.filter(({ name }) => !isSignatureParameter(name))
   const [first] = asked
-  if (first === undefined) return method === 'HEAD' ? 'HeadBucket' : 'Unknown'
-  if (first.name !== 'inventory') return 'Unknown'
-  const operation = inventoryOperations[method] ?? 'Unknown'
-  const hasId = asked.some(({ name }) => name.toLowerCase() === 'id')
-  return operation === 'GetBucketInventory' && !hasId ? 'ListBucketInventory' : operation
+  if (path === '/' && first?.name === 'inventory') {
+    const operation = inventoryOperations[method] ?? 'Unknown'
+    const hasId = asked.some(({ name }) => name.toLowerCase() === 'id')
+    return operation === 'GetBucketInventory' && !hasId ? 'ListBucketInventory' : operation
+  }
+  const operation = (meansBucket(path) ? bucketOperations : objectOperations)[method]
+  if (operation === undefined) return 'Unknown'
+  const isKnown = first === undefined || allowedParameters[operation].includes(first.name)
+  return isKnown ? operation : 'Unknown'
+}
+
+/**
+ * Tells whether a path means the bucket. COS resolves empty segments, `.` and `..`, so that GET Object of a key such as
+ * `a/..` becomes GET Bucket. SDKs reject such keys for this reason.
+ */
+function meansBucket (path: string): boolean {
+  let depth = 0
+  for (const segment of path.split('/')) {
+    if (segment === '..') depth = Math.max(0, depth - 1)
+    else if (segment !== '' && segment !== '.') depth += 1
+  }
+  return depth === 0
 }
 
 /** Returns the rejection of an 'Unknown' operation, which names the requested one. */
@@ -57,7 +81,7 @@ export function rejectUnknown (
   if (path === '/' && first?.name === 'inventory') return new CosError('MethodNotAllowed')
   return new CosError('NotImplemented', path === '/' && first !== undefined
     ? `${method} of ?${first.name} is not emulated; inventory must be the first query parameter.`
-    : `${method} of a bucket or an object is not emulated; only ?inventory is.`)
+    : `${method} of this bucket or object is not emulated; only ?inventory, GET and HEAD are.`)
 }
 
 /**

@@ -3,10 +3,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { deliver, replaceResponse } from './deliver.ts'
 import type { Emulator, EmulatorOptions } from './emulator.ts'
 import { createEndpoint, identify } from './endpoint.ts'
-import { createFaultQueue, parseFault } from './faults.ts'
+import { type FaultQueue, createFaultQueue, parseFault } from './faults.ts'
 import { createInventories } from './inventories.ts'
 import { createJournal } from './journal.ts'
+import { createObjectStore, toStoredObject } from './objects.ts'
 import type { Body, CosRequest } from './request.ts'
+import { toHeadResponse } from './response.ts'
 import { createStateFile, volatileState } from './state-file.ts'
 
 /** Reads the body of a request; undefined when the client disconnected. */
@@ -34,7 +36,10 @@ export function createEmulatedCos (options: EmulatorOptions): EmulatedCos {
   const journal = createJournal()
   const faults = createFaultQueue()
   const inventories = createInventories(stateFile === undefined ? volatileState : createStateFile(stateFile))
-  const endpoint = createEndpoint({ buckets, inventories, credentials: () => credentials, now, lenient, strict })
+  const objects = createObjectStore()
+  const endpoint = createEndpoint({
+    buckets, inventories, objects, credentials: () => credentials, now, lenient, strict
+  })
 
   return {
     now,
@@ -52,29 +57,36 @@ export function createEmulatedCos (options: EmulatorOptions): EmulatedCos {
       if (latencyMs > 0) await sleep(latencyMs, undefined, { ref: false })
       // A slow response arrives, so its change is made. A lost one has a fault that states whether the change is made.
       const withEffect = fault === undefined || fault.kind === 'drip' || fault.after === 'effect'
-      const response = endpoint.respond(request, body, withEffect)
-      const sent = replaceResponse(fault, response, host + rawPath, now())
-      received.status = sent?.status ?? 0
-      await deliver(outgoing, fault, sent)
+      const replaced = replaceResponse(fault, endpoint.respond(request, body, withEffect), host + rawPath, now())
+      received.status = replaced?.status ?? 0
+      await deliver(outgoing, fault, method === 'HEAD' && replaced !== undefined ? toHeadResponse(replaced) : replaced)
     },
 
     controls: {
       requests: journal.requests,
-      addFault (fault) {
-        const parsed = parseFault(fault)
-        if ('errors' in parsed) throw new TypeError(`not a fault: ${parsed.errors.join('; ')}`)
-        return faults.add(parsed.fault)
-      },
-      faults: faults.list,
-      clearFaults: faults.clear,
+      ...faultControls(faults),
       setClockOffset (ms) { clockOffsetMs = ms },
       setCredentials (next) { credentials = next },
       configurations: inventories.documents,
+      putObject (object) { objects.put(toStoredObject(object, now())) },
       reset () {
         inventories.reset()
+        objects.clear()
         faults.clear()
         journal.requests.length = 0
       }
     }
+  }
+}
+
+function faultControls (faults: FaultQueue): Pick<Emulator, 'addFault' | 'faults' | 'clearFaults'> {
+  return {
+    addFault (fault) {
+      const parsed = parseFault(fault)
+      if ('errors' in parsed) throw new TypeError(`not a fault: ${parsed.errors.join('; ')}`)
+      return faults.add(parsed.fault)
+    },
+    faults: faults.list,
+    clearFaults: faults.clear
   }
 }

@@ -1,5 +1,6 @@
 import type { EmulatorBucket } from './buckets.ts'
 import type { Fault, QueuedFault } from './faults.ts'
+import type { PlacedObject } from './objects.ts'
 import type { EmulatorCredential } from './verify-signature.ts'
 
 /** Names of checks that can be switched off, because COS accepts such requests. */
@@ -70,7 +71,9 @@ export interface Emulator {
   setCredentials (credentials: EmulatorCredential[]): void
   /** Returns the stored documents of a bucket in the order of their creation. */
   configurations (bucket: string): string[]
-  /** Removes configurations, jobs, faults and requests. */
+  /** Puts an object into a bucket, in place of one with the same key. */
+  putObject (object: PlacedObject): void
+  /** Removes configurations, jobs, objects, faults and requests. */
   reset (): void
   /** Stops the emulator and closes every connection immediately. */
   close (): Promise<void>

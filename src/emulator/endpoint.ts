@@ -1,17 +1,21 @@
 import { createHash } from 'node:crypto'
 import { type CosResponse, type Reply, toErrorResponse, toResponse } from './response.ts'
+import { listObjects } from './bucket-listing.ts'
 import { type EmulatorBucket, listBuckets } from './buckets.ts'
 import { CosError } from './cos-error.ts'
 import { type Operation, checkParameters, detectOperation, rejectUnknown } from './detect.ts'
 import type { LenientSwitch, StrictSwitch } from './emulator.ts'
 import { type Addressee, parseHost } from './host.ts'
 import type { Inventories } from './inventories.ts'
+import { toObjectReply } from './object-reply.ts'
+import type { ObjectStore } from './objects.ts'
 import { type Body, type CosRequest, decodePath, maxBodyBytes, parseQuery } from './request.ts'
 import { type EmulatorCredential, verifySignature } from './verify-signature.ts'
 
 export interface EndpointDependencies {
   buckets: EmulatorBucket[]
   inventories: Inventories
+  objects: ObjectStore
   credentials: () => EmulatorCredential[]
   /** Milliseconds since 1970. */
   now: () => number
@@ -30,6 +34,8 @@ export interface Endpoint {
 interface CheckedRequest {
   addressee: Addressee
   operation: Operation
+  /** Percent-decoded. */
+  path: string
   parameters: ReturnType<typeof checkParameters>
 }
 
@@ -39,7 +45,7 @@ export function createEndpoint (dependencies: EndpointDependencies): Endpoint {
   return {
     respond (request, body, withEffect) {
       try {
-        const reply = perform(check(request, body, dependencies), body, dependencies)
+        const reply = perform(check(request, body, dependencies), request, body, dependencies)
         if (withEffect) reply.effect?.()
         return toResponse(reply, now())
       } catch (error) {
@@ -71,13 +77,14 @@ function check (
   checkPermission(credential, operation)
   const parameters = checkParameters(operation, query)
   checkBody(request, body, operation, strict.includes('content-md5'))
-  return { addressee, operation, parameters }
+  return { addressee, operation, path, parameters }
 }
 
 function perform (
-  { addressee, operation, parameters }: CheckedRequest,
+  { addressee, operation, path, parameters }: CheckedRequest,
+  { method, headers }: CosRequest,
   { bytes }: Body,
-  { buckets, inventories, now }: EndpointDependencies
+  { buckets, inventories, objects, now }: EndpointDependencies
 ): Reply {
   if (addressee.kind === 'service') return listBuckets(buckets, parameters, addressee.region)
   const place = { ...addressee, id: parameters['id'] as string }
@@ -92,6 +99,11 @@ function perform (
       return inventories.delete(place)
     case 'PostBucketInventory':
       return inventories.post(place, bytes, now())
+    case 'GetBucket':
+      return listObjects(addressee, parameters, objects, now())
+    case 'GetObject':
+    case 'HeadObject':
+      return toObjectReply(objects.get(place.bucket, path.slice(1)), { method, headers, parameters })
     default: // HeadBucket
       return { status: 200, body: '', headers: { 'x-cos-bucket-region': place.region } }
   }

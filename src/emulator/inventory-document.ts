@@ -1,6 +1,6 @@
 import { CosError } from './cos-error.ts'
 import { isBucketName } from './host.ts'
-import { type XmlElement, parseXml, writeXml } from './xml.ts'
+import { type XmlElement, elementsAt, parseXml, textAt, writeXml } from './xml.ts'
 
 interface Rule { min: 0 | 1, max: number, text?: RegExp, children?: Grammar }
 type Grammar = Record<string, Rule>
@@ -136,15 +136,6 @@ function checkDestination (root: XmlElement, region: string): void {
   if (ofRegion !== region) {
     throw new CosError('TargetBucketNameInvalid', 'The destination must be in the region of the source bucket.')
   }
-}
-
-function elementsAt (element: XmlElement, ...path: string[]): XmlElement[] {
-  return path.reduce((elements, name) =>
-    elements.flatMap(({ children }) => children.filter(child => child.name === name)), [element])
-}
-
-function textAt (element: XmlElement, ...path: string[]): string | undefined {
-  return elementsAt(element, ...path)[0]?.text
 }
 
 function unfit (issue: string): CosError {

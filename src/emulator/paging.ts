@@ -26,6 +26,20 @@ export function toPage (bucket: string, stored: StoredInventory[], token: string
   return `<${root}>${elements.join('')}</${root}>`
 }
 
+/**
+ * Returns the value of the parameter max-keys; the most when it is absent or empty.
+ *
+ * @throws CosError InvalidArgument when it is not 1 to the most
+ */
+export function readMaxKeys (value: string | undefined, most: number): number {
+  if (!value) return most
+  const number = /^\d{1,4}$/.test(value) ? Number(value) : 0
+  if (number < 1 || number > most) {
+    throw new CosError('InvalidArgument', `The parameter max-keys must be 1 to ${most}.`)
+  }
+  return number
+}
+
 // The first three bytes make each token begin with +/+/, and the length of 23 makes it end with =. A client that does
 // not percent-encode a token therefore never gets a second page.
 function makeToken (bucket: string, sequence: number): string {

@@ -102,6 +102,12 @@ export function parseQuery (rawQuery: string): Parameter[] {
   })
 }
 
+/** Returns a text with every byte of its UTF-8 percent-encoded, except A-Z a-z 0-9 - _ . ~ (COS document 7778). */
+export function percentEncode (text: string): string {
+  return encodeURIComponent(text)
+    .replace(/[!'()*]/g, character => '%' + character.charCodeAt(0).toString(16).toUpperCase())
+}
+
 function decode (text: string): string {
   try {
     return decodeURIComponent(text)

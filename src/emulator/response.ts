@@ -1,16 +1,15 @@
 import { randomBytes } from 'node:crypto'
 import { STATUS_CODES } from 'node:http'
-import { escapeXml } from './xml.ts'
+import { type Bytes, sizeOf } from './content.ts'
+import { toXmlText } from './xml.ts'
 
-// Messages quote percent-decoded names and paths, which may contain any character.
-const notInXml = /[^\t\n\r\u0020-\uFFFD]/g
 const prolog = "<?xml version='1.0' encoding='utf-8' ?>\n"
 
 /** The result of an operation. */
 export interface Reply {
   status: number
-  /** An XML document; '' for an empty body; undefined for no body. */
-  body?: string
+  /** An XML document or the bytes of an object; '' for an empty body; undefined for no body. */
+  body?: string | Bytes
   headers?: Record<string, string>
   /** Makes the change of the operation. */
   effect?: () => void
@@ -23,9 +22,7 @@ export interface Rejection { status: number, code: string, message: string, deta
 export interface CosResponse {
   status: number
   headers: Record<string, string>
-  body: Buffer
-  /** The number of times the body is sent; 1 when absent. */
-  repeat?: number
+  body: Bytes
 }
 
 /**
@@ -33,8 +30,8 @@ export interface CosResponse {
  * declaration, because the SDK for C reads nothing after one.
  */
 export function toResponse ({ status, body, headers }: Reply, nowMs: number): CosResponse {
-  const bytes = Buffer.from(body ?? '')
-  const entity = { 'Content-Type': 'application/xml', 'Content-Length': String(bytes.length) }
+  const bytes = typeof body === 'object' ? body : Buffer.from(body ?? '')
+  const entity = { 'Content-Type': 'application/xml', 'Content-Length': String(sizeOf(bytes)) }
   return {
     status,
     headers: {
@@ -58,9 +55,14 @@ export function toErrorResponse (rejection: Rejection, resource: string, nowMs: 
   const ids = { RequestId: makeId(nowMs), TraceId: makeId(nowMs) }
   const elements = { Code: code, Message: message, ...details, Resource: resource, ...ids }
   const lines = Object.entries(elements)
-    .map(([name, text]) => `\t<${name}>${escapeXml(text.replace(notInXml, '?'))}</${name}>\n`)
+    .map(([name, text]) => `\t<${name}>${toXmlText(text)}</${name}>\n`)
   const headers = { 'x-cos-request-id': ids.RequestId, 'x-cos-trace-id': ids.TraceId }
   return toResponse({ status, body: `${prolog}<Error>\n${lines.join('')}</Error>\n`, headers }, nowMs)
+}
+
+/** Returns a response to HEAD: the headers, of which Content-Length is that of GET, and no body. */
+export function toHeadResponse (response: CosResponse): CosResponse {
+  return { ...response, body: Buffer.alloc(0) }
 }
 
 /** Returns status line and headers of a response that ends its connection, as bytes. */

@@ -2,17 +2,20 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { respondToAdmin, isAdminRequest } from './admin.ts'
-import { toClosingHead, toErrorResponse } from './response.ts'
+import { toErrorResponse } from './response.ts'
 import type { EmulatorBucket } from './buckets.ts'
 import { CosError } from './cos-error.ts'
-import { deliver, end } from './deliver.ts'
+import { deliver, sendAndEnd } from './deliver.ts'
 import { createEmulatedCos } from './emulated-cos.ts'
 import type { Emulator, EmulatorOptions, ReceivedRequest } from './emulator.ts'
 import type { Fault } from './faults.ts'
+import type { PlacedObject } from './objects.ts'
 import { readBody, readHead } from './request.ts'
 import type { EmulatorCredential } from './verify-signature.ts'
 
-export type { Emulator, EmulatorBucket, EmulatorCredential, EmulatorOptions, Fault, ReceivedRequest }
+export type {
+  Emulator, EmulatorBucket, EmulatorCredential, EmulatorOptions, Fault, PlacedObject, ReceivedRequest
+}
 
 /** The most connections at the same time. The server closes further ones at once. */
 const maxConnections = 4096
@@ -87,8 +90,7 @@ function createHttpServer (
     handle(incoming, outgoing).catch(() => incoming.socket.destroy())
   })
   server.on('clientError', (_error, socket) => {
-    const response = toErrorResponse(new CosError('BadRequest'), '/', now())
-    end(socket, Buffer.concat([toClosingHead(response), response.body]))
+    void sendAndEnd(socket, toErrorResponse(new CosError('BadRequest'), '/', now()), Infinity)
   })
   return server
 }

@@ -1,6 +1,6 @@
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
 import { CosError } from './cos-error.ts'
-import type { CosRequest, Parameter } from './request.ts'
+import { type CosRequest, type Parameter, percentEncode } from './request.ts'
 
 const fieldNames = [
   'q-sign-algorithm', 'q-ak', 'q-sign-time', 'q-key-time', 'q-header-list', 'q-url-param-list', 'q-signature'
@@ -171,11 +171,6 @@ function checkToken (credential: EmulatorCredential, request: CosRequest, parame
 
 function splitList (list: string): string[] {
   return list === '' ? [] : list.split(';')
-}
-
-function percentEncode (text: string): string {
-  return encodeURIComponent(text)
-    .replace(/[!'()*]/g, character => '%' + character.charCodeAt(0).toString(16).toUpperCase())
 }
 
 function malformed (issue: string): CosError {

@@ -59,6 +59,22 @@ export function escapeXml (text: string): string {
     .replaceAll('\r', '&#13;')
 }
 
+/** Escapes a text of any characters, such as a percent-decoded name. A question mark replaces those XML forbids. */
+export function toXmlText (text: string): string {
+  return escapeXml(text.replace(/[^\t\n\r\u0020-\uFFFD]/g, '?'))
+}
+
+/** Returns the elements at a path of names below an element, in order. */
+export function elementsAt (element: XmlElement, ...path: string[]): XmlElement[] {
+  return path.reduce((elements, name) =>
+    elements.flatMap(({ children }) => children.filter(child => child.name === name)), [element])
+}
+
+/** Returns the text of the first element at a path of names below an element. */
+export function textAt (element: XmlElement, ...path: string[]): string | undefined {
+  return elementsAt(element, ...path)[0]?.text
+}
+
 function decodeUtf8 (bytes: Buffer): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes)

@@ -121,10 +121,11 @@ export interface Signable {
 
 /** Returns the Authorization value with all given headers and all parameters signed (COS document 7778). */
 export function toAuthorization ({ method, target, headers, credential, keyTime }: Signable): string {
-  const url = new URL(target, 'http://cos')
-  const params = toPairs([...url.searchParams])
+  // A URL would resolve the dots of a path.
+  const [path = '', query = ''] = target.split('?')
+  const params = toPairs([...new URLSearchParams(query)])
   const heads = toPairs(Object.entries(headers))
-  const httpString = [method.toLowerCase(), decodeURIComponent(url.pathname), params.text, heads.text, ''].join('\n')
+  const httpString = [method.toLowerCase(), decodeURIComponent(path), params.text, heads.text, ''].join('\n')
   const stringToSign = `sha1\n${keyTime}\n${createHash('sha1').update(httpString).digest('hex')}\n`
   const signature = hmac(hmac(credential.secretKey, keyTime), stringToSign)
   return `q-sign-algorithm=sha1&q-ak=${credential.secretId}&q-sign-time=${keyTime}&q-key-time=${keyTime}` +

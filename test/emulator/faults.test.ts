@@ -235,7 +235,8 @@ t.test('addFault throws with all validation errors when a fault is invalid', asy
     [{ kind: 'hang', times: 0, match: [] }, 'match must be an object; times must be a whole number from 1'],
     [{ kind: 'hang', match: { operation: 'Put', path: '/' } },
       'match.path is not known; match.operation must be one of PutBucketInventory, GetBucketInventory, ' +
-      'ListBucketInventory, DeleteBucketInventory, PostBucketInventory, GetService, HeadBucket, Unknown'],
+      'ListBucketInventory, DeleteBucketInventory, PostBucketInventory, GetService, HeadBucket, GetBucket, ' +
+      'GetObject, HeadObject, Unknown'],
     [{ kind: 'error', status: 99, code: 'a b', headers: { 'a b': 'c' } },
       'status must be a whole number from 200 to 599; code must be a code of letters and digits; ' +
       'headers must be an object of header names and values'],
@@ -312,7 +313,7 @@ t.test('admin paths return 403 to pages in browsers, and COS errors to COS reque
     t.equal((await send(emulator, admin('/_emulator/requests', { headers }))).status, 403)
   }
   const asCos = await send(emulator, { target: '/_emulator/requests' })
-  t.strictSame(errorOf(asCos), [501, 'NotImplemented'])
+  t.strictSame(errorOf(asCos), [404, 'NoSuchKey'])
   t.equal(emulator.requests.length, 1)
   const unsigned = await send(emulator, { target: '/_emulator/health', credential: null })
   t.strictSame(errorOf(unsigned), [403, 'AccessDenied'])

@@ -28,7 +28,7 @@ const { vectors } = JSON.parse(
 // The result of each vector's operation after the signature was accepted.
 const outcomes: Record<string, [number, string | undefined]> = {
   'official-put-object': [501, 'NotImplemented'],
-  'official-get-object': [501, 'NotImplemented'],
+  'official-get-object': [404, 'NoSuchKey'],
   'inventory-put': [200, undefined],
   'inventory-get-with-security-token': [404, 'InventoryConfigurationNotFoundError'],
   'inventory-list': [200, undefined],
