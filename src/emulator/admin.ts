@@ -3,11 +3,13 @@ import type { CosResponse } from './response.ts'
 import type { Emulator } from './emulator.ts'
 import { parseFault } from './faults.ts'
 import { isBucketName, isCosHost } from './host.ts'
-import type { Body, CosRequest } from './request.ts'
+import type { ReportOrder } from './reports/order.ts'
+import type { ReportRejection } from './reports/rejection.ts'
+import { type Body, type CosRequest, maxBodyBytes } from './request.ts'
 
 interface AdminRequest { query: URLSearchParams, value: unknown }
 interface AdminReply { status: number, value?: unknown }
-type Handler = (emulator: Emulator, request: AdminRequest) => AdminReply
+type Handler = (emulator: Emulator, request: AdminRequest) => AdminReply | Promise<AdminReply>
 
 const handlers: Record<string, Record<string, Handler>> = {
   '/_emulator/health': {
@@ -30,6 +32,7 @@ const handlers: Record<string, Record<string, Handler>> = {
     GET: emulator => ({ status: 200, value: emulator.requests })
   },
   '/_emulator/configurations': { GET: listConfigurations },
+  '/_emulator/reports': { POST: deliverReport },
   '/_emulator/reset': {
     POST: emulator => {
       emulator.reset()
@@ -48,9 +51,9 @@ export function isAdminRequest ({ host, rawPath }: CosRequest): boolean {
  *
  * @param allowedHosts more names for the Host, without port
  */
-export function respondToAdmin (
+export async function respondToAdmin (
   emulator: Emulator, request: CosRequest, body: Body, allowedHosts: readonly string[]
-): CosResponse {
+): Promise<CosResponse> {
   const { method, headers } = request
   if (!isAdminHost(request.host, emulator.host, allowedHosts)) {
     return toJson(rejection(403, 'the Host must be loopback, such as localhost, or the address in EMULATOR_HOST; ' +
@@ -67,8 +70,9 @@ export function respondToAdmin (
     return toJson(rejection(403, 'not for pages in a browser'))
   }
   if (!body.isWhole) return toJson(rejection(503, 'the request bodies in flight are too large together'))
+  if (body.length > maxBodyBytes) return toJson(rejection(413, 'the body must have at most 1 MiB'))
   const value = parseJson(body.bytes)
-  return toJson(handler(emulator, { query: new URLSearchParams(request.rawQuery), value }))
+  return toJson(await handler(emulator, { query: new URLSearchParams(request.rawQuery), value }))
 }
 
 function addFault (emulator: Emulator, { value }: AdminRequest): AdminReply {
@@ -78,6 +82,15 @@ function addFault (emulator: Emulator, { value }: AdminRequest): AdminReply {
     return { status: 201, value: { id: emulator.addFault(parsed.fault) } }
   } catch (error) {
     return rejection(409, (error as RangeError).message)
+  }
+}
+
+async function deliverReport (emulator: Emulator, { value }: AdminRequest): Promise<AdminReply> {
+  try {
+    return { status: 201, value: await emulator.deliverReport(value as ReportOrder) }
+  } catch (error) {
+    const { status, errors } = error as ReportRejection
+    return rejection(status, ...errors)
   }
 }
 

@@ -9,6 +9,7 @@ import { createJournal } from './journal.ts'
 import { createObjectStore, toStoredObject } from './objects.ts'
 import type { Body, CosRequest } from './request.ts'
 import { toHeadResponse } from './response.ts'
+import { createReports } from './reports/reports.ts'
 import { createStateFile, volatileState } from './state-file.ts'
 
 /** Reads the body of a request; undefined when the client disconnected. */
@@ -21,6 +22,8 @@ export interface EmulatedCos {
   /** Returns the time of COS, in milliseconds since 1970. */
   now (): number
   controls: Omit<Emulator, 'host' | 'port' | 'address' | 'connections' | 'close'>
+  /** Ends the deliveries of reports. */
+  stop (): void
 }
 
 /**
@@ -37,6 +40,7 @@ export function createEmulatedCos (options: EmulatorOptions): EmulatedCos {
   const faults = createFaultQueue()
   const inventories = createInventories(stateFile === undefined ? volatileState : createStateFile(stateFile))
   const objects = createObjectStore()
+  const reports = createReports({ buckets, inventories, objects, now })
   const endpoint = createEndpoint({
     buckets, inventories, objects, credentials: () => credentials, now, lenient, strict
   })
@@ -68,14 +72,18 @@ export function createEmulatedCos (options: EmulatorOptions): EmulatedCos {
       setClockOffset (ms) { clockOffsetMs = ms },
       setCredentials (next) { credentials = next },
       configurations: inventories.documents,
+      deliverReport: reports.deliver,
       putObject (object) { objects.put(toStoredObject(object, now())) },
       reset () {
         inventories.reset()
+        reports.reset()
         objects.clear()
         faults.clear()
         journal.requests.length = 0
       }
-    }
+    },
+
+    stop: reports.reset
   }
 }
 

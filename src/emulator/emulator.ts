@@ -1,6 +1,8 @@
 import type { EmulatorBucket } from './buckets.ts'
 import type { Fault, QueuedFault } from './faults.ts'
 import type { PlacedObject } from './objects.ts'
+import type { ReportOrder } from './reports/order.ts'
+import type { DeliveredReport } from './reports/write-report.ts'
 import type { EmulatorCredential } from './verify-signature.ts'
 
 /** Names of checks that can be switched off, because COS accepts such requests. */
@@ -73,6 +75,14 @@ export interface Emulator {
   configurations (bucket: string): string[]
   /** Puts an object into a bucket, in place of one with the same key. */
   putObject (object: PlacedObject): void
+  /**
+   * Makes the report of a configuration or a one-time job, and puts it into the destination bucket. Resolves when all
+   * is written; the emulator goes on serving meanwhile.
+   *
+   * @throws ReportRejection with status 400 for a malformed order and all its issues; 404 when there is no such job;
+   *   409 when the job is disabled or not CSV, the destination bucket does not exist, or the emulator is reset
+   */
+  deliverReport (order: ReportOrder): Promise<DeliveredReport>
   /** Removes configurations, jobs, objects, faults and requests. */
   reset (): void
   /** Stops the emulator and closes every connection immediately. */

@@ -1,4 +1,7 @@
 import { operations } from './detect.ts'
+import {
+  type Member, findErrors, isObject, matching, object, oneOf, required, text, wholeNumber
+} from './members.ts'
 
 /** The requests that a fault affects. An absent member matches all. */
 export interface FaultMatch { operation?: string, bucket?: string, method?: string }
@@ -112,33 +115,19 @@ function matches (match: FaultMatch, request: FaultyRequest): boolean {
     (match.method ?? request.method) === request.method
 }
 
-interface Member { required?: true, expected: string, accepts: (value: unknown) => boolean }
-
-const wholeNumber = (least: number, most = Number.MAX_SAFE_INTEGER): Member => ({
-  expected: `a whole number from ${least}${most < Number.MAX_SAFE_INTEGER ? ` to ${most}` : ''}`,
-  accepts: value => Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most
-})
-const oneOf = (...choices: string[]): Member => ({
-  expected: `one of ${choices.join(', ')}`, accepts: value => choices.includes(value as string)
-})
-const text: Member = { expected: 'a string', accepts: value => typeof value === 'string' }
-const token: Member = {
-  expected: 'a code of letters and digits',
-  accepts: value => typeof value === 'string' && /^[\w.-]+$/.test(value)
-}
+const token = matching(/^[\w.-]+$/, 'a code of letters and digits')
 const headers: Member = {
   expected: 'an object of header names and values',
   accepts: value => isObject(value) && Object.entries(value).every(([name, content]) =>
     /^[\w!#$%&'*+.^`|~-]+$/.test(name) && typeof content === 'string' && /^[\t\x20-\x7e]*$/.test(content))
 }
-const required = (member: Member): Member => ({ ...member, required: true })
 
 const matchMembers: Record<string, Member> = {
   operation: oneOf(...operations), bucket: text, method: text
 }
 const anyMembers: Record<string, Member> = {
   kind: text,
-  match: { expected: 'an object', accepts: isObject },
+  match: object,
   times: wholeNumber(1)
 }
 const after = oneOf('before', 'effect')
@@ -172,20 +161,4 @@ export function parseFault (value: unknown): { fault: Fault } | { errors: string
   const errors = findErrors('', value, members)
   if (isObject(value['match'])) errors.push(...findErrors('match.', value['match'], matchMembers))
   return errors.length > 0 ? { errors } : { fault: value as unknown as Fault }
-}
-
-function findErrors (
-  prefix: string, value: Record<string, unknown>, members: Record<string, Member>
-): string[] {
-  const unknown = Object.keys(value).filter(name => !Object.hasOwn(members, name))
-  return [
-    ...unknown.map(name => `${prefix}${name} is not known`),
-    ...Object.entries(members)
-      .filter(([name, member]) => value[name] === undefined ? member.required : !member.accepts(value[name]))
-      .map(([name, { expected }]) => `${prefix}${name} must be ${expected}`)
-  ]
-}
-
-function isObject (value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -24,6 +24,8 @@ export interface Inventories {
   post (place: InventoryPlace, body: Buffer, nowMs: number): Reply
   /** Returns the stored documents of a bucket in the order of their creation. */
   documents (bucket: string): string[]
+  /** Returns the document of a configuration, or of a one-time job whose id is still blocked. */
+  find (bucket: string, id: string): string | undefined
   reset (): void
 }
 
@@ -71,11 +73,11 @@ export function createInventories (store: StateStore): Inventories {
 
     post (place, body, nowMs) {
       const { bucket, id } = place
-      readOneTimeInventory(body, place)
+      const xml = readOneTimeInventory(body, place)
       const jobs = (state.jobs[bucket] ?? []).filter(job => nowMs < job.createdAtMs + jobIdBlockedMs)
       const isTaken = [...jobs, ...storedIn(bucket)].some(each => each.id === id)
       if (isTaken) throw new CosError('DuplicateInventoryId')
-      const next = { ...state, jobs: { ...state.jobs, [bucket]: [...jobs, { id, createdAtMs: nowMs }] } }
+      const next = { ...state, jobs: { ...state.jobs, [bucket]: [...jobs, { id, createdAtMs: nowMs, xml }] } }
       const jobId = randomBytes(32).toString('base64')
       return {
         status: 200,
@@ -85,6 +87,7 @@ export function createInventories (store: StateStore): Inventories {
     },
 
     documents: bucket => storedIn(bucket).map(({ xml }) => xml),
+    find: (bucket, id) => [...storedIn(bucket), ...state.jobs[bucket] ?? []].find(each => each.id === id)?.xml,
     reset: () => commit(emptyState())
   }
 }

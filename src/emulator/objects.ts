@@ -103,7 +103,7 @@ export function toStoredObject (
 }
 
 /** Returns the time from which LIST contains an object that is put now. Without lag it does so at any time. */
-function listedFrom (nowMs: number, lagMs: number): number | undefined {
+export function listedFrom (nowMs: number, lagMs: number): number | undefined {
   return lagMs === 0 ? undefined : nowMs + lagMs
 }
 

@@ -10,11 +10,16 @@ import { createEmulatedCos } from './emulated-cos.ts'
 import type { Emulator, EmulatorOptions, ReceivedRequest } from './emulator.ts'
 import type { Fault } from './faults.ts'
 import type { PlacedObject } from './objects.ts'
+import type { ReportOrder, ReportedObject } from './reports/order.ts'
+import type { ReportRejection } from './reports/rejection.ts'
+import type { DeliveredReport } from './reports/write-report.ts'
 import { readBody, readHead } from './request.ts'
 import type { EmulatorCredential } from './verify-signature.ts'
 
+export { reportKnobs } from './reports/knobs.ts'
 export type {
-  Emulator, EmulatorBucket, EmulatorCredential, EmulatorOptions, Fault, PlacedObject, ReceivedRequest
+  DeliveredReport, Emulator, EmulatorBucket, EmulatorCredential, EmulatorOptions, Fault, PlacedObject, ReceivedRequest,
+  ReportOrder, ReportRejection, ReportedObject
 }
 
 /** The most connections at the same time. The server closes further ones at once. */
@@ -30,7 +35,7 @@ const maxHeldBytes = 64 * 1024 * 1024
  */
 export async function startEmulator (options: EmulatorOptions): Promise<Emulator> {
   const { host = '127.0.0.1', port = 0, allowedHosts = [] } = options
-  const { serve, now, controls } = createEmulatedCos(options)
+  const { serve, now, controls, stop } = createEmulatedCos(options)
   let connections = 0
   let heldBytes = 0
 
@@ -47,7 +52,9 @@ export async function startEmulator (options: EmulatorOptions): Promise<Emulator
     try {
       if (!isAdminRequest(request)) return await serve(request, outgoing, read)
       const body = await read()
-      if (body !== undefined) await deliver(outgoing, undefined, respondToAdmin(emulator, request, body, allowedHosts))
+      if (body !== undefined) {
+        await deliver(outgoing, undefined, await respondToAdmin(emulator, request, body, allowedHosts))
+      }
     } finally {
       heldBytes -= held
     }
@@ -66,6 +73,7 @@ export async function startEmulator (options: EmulatorOptions): Promise<Emulator
     address: `${host.includes(':') ? `[${host}]` : host}:${bound.port}`,
     get connections () { return connections },
     async close () {
+      stop()
       const closed = new Promise<void>(resolve => server.close(() => resolve()))
       server.closeAllConnections()
       await closed

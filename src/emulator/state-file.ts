@@ -1,7 +1,9 @@
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 
 export interface StoredInventory { id: string, sequence: number, xml: string }
-export interface Job { id: string, createdAtMs: number }
+
+/** A one-time job. */
+export interface Job { id: string, createdAtMs: number, xml: string }
 
 /** The whole state of the emulator by bucket. A sequence is never reused, even after a deletion. */
 export interface State {

@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto'
+import { gunzipSync } from 'node:zlib'
 import COS from 'cos-nodejs-sdk-v5'
 import t from 'tap'
 import { exampleCredential } from '../../src/emulator/examples.ts'
@@ -156,4 +158,42 @@ t.test('SDK lists buckets and finds their regions', async t => {
   const cos = connect(await startForTest(t))
   t.strictSame((await cos.getService({ Region: 'ap-shanghai' })).Buckets.map(({ Name }) => Name), ['logs-1250000000'])
   t.equal((await cos.headBucket(place)).statusCode, 200)
+})
+
+t.test('SDK lists and reads the objects of a report', async t => {
+  const emulator = await startForTest(t)
+  const cos = connect(emulator)
+  await cos.putBucketInventory({ ...place, Id: 'a', InventoryConfiguration: toInventory('a') })
+  const report = await emulator.deliverReport({ bucket: bucketName, id: 'a', count: 3000, form: { rowsPerFile: 1000 } })
+  const destination = { Bucket: 'reports-1250000000', Region: 'ap-guangzhou' }
+
+  const Prefix = 'list1/1250000000/examplebucket/a/'
+  const listed = await cos.getBucket({ ...destination, Prefix })
+  t.strictSame(listed.Contents.map(({ Key }) => Key), [...report.keys].sort())
+  const [folders, page] = [
+    await cos.getBucket({ ...destination, Prefix, Delimiter: '/' }), await cos.getBucket({ ...destination, MaxKeys: 2 })
+  ]
+  t.strictSame(folders.CommonPrefixes.map(each => each.Prefix), [`${Prefix}${report.date}/`])
+  t.strictSame([page.IsTruncated, page.NextMarker, page.Contents.length], ['true', page.Contents[1]?.Key, 2])
+
+  const body = async (Key: string) => (await cos.getObject({ ...destination, Key })).Body
+  const json = await body(report.manifest)
+  const md5 = (bytes: Buffer) => createHash('md5').update(bytes).digest('hex')
+  t.equal((await body(report.checksum)).toString(), md5(json))
+  const { files } = JSON.parse(json.toString()) as { files: Array<{ key: string, size: string, md5Checksum: string }> }
+  t.strictSame(files.map(({ key }) => key), report.files)
+  let rows = 0
+  for (const { key: Key, size, md5Checksum } of files) {
+    const { headers, ETag } = await cos.headObject({ ...destination, Key })
+    t.strictSame([headers?.['content-length'], ETag], [size, `"${md5Checksum}"`])
+    const bytes = await body(Key)
+    t.strictSame([String(bytes.length), md5(bytes)], [size, md5Checksum])
+    rows += gunzipSync(bytes).toString().split('\n').length - 1
+  }
+  t.equal(rows, 3000)
+  const part = await cos.getObject({ ...destination, Key: report.manifest, Range: 'bytes=0-9' })
+  t.strictSame([part.statusCode, part.Body.toString()], [206, json.subarray(0, 10).toString()])
+  t.strictSame(await failure(cos.getObject({ ...destination, Key: 'absent' })), [404, 'NoSuchKey'])
+  t.match(await failure(cos.headObject({ ...destination, Key: 'absent' })), [404])
+  t.strictSame(await failure(cos.deleteObject({ ...destination, Key: report.manifest })), [501, 'NotImplemented'])
 })
