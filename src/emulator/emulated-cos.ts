@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { deliver, replaceResponse } from './deliver.ts'
+import type { Operation } from './detect.ts'
 import type { Emulator, EmulatorOptions } from './emulator.ts'
 import { createEndpoint, identify } from './endpoint.ts'
 import { type FaultQueue, createFaultQueue, parseFault } from './faults.ts'
@@ -11,6 +12,9 @@ import type { Body, CosRequest } from './request.ts'
 import { toHeadResponse } from './response.ts'
 import { createReports } from './reports/reports.ts'
 import { createStateFile, volatileState } from './state-file.ts'
+
+/** The operations that see reports. They wait for those that are due. */
+const objectOperations: Operation[] = ['GetBucket', 'GetObject', 'HeadObject']
 
 /** Reads the body of a request; undefined when the client disconnected. */
 export type BodyReader = () => Promise<Body | undefined>
@@ -49,6 +53,7 @@ export function createEmulatedCos (options: EmulatorOptions): EmulatedCos {
     now,
 
     async serve (request, outgoing, read) {
+      reports.startDue()
       const { method, target, host, headers, rawPath } = request
       const { operation, bucket } = identify(request)
       const received = { method, target, host, headers, body: '', operation, status: 0 }
@@ -61,6 +66,7 @@ export function createEmulatedCos (options: EmulatorOptions): EmulatedCos {
       if (latencyMs > 0) await sleep(latencyMs, undefined, { ref: false })
       // A slow response arrives, so its change is made. A lost one has a fault that states whether the change is made.
       const withEffect = fault === undefined || fault.kind === 'drip' || fault.after === 'effect'
+      if (objectOperations.includes(operation)) await reports.settled()
       const replaced = replaceResponse(fault, endpoint.respond(request, body, withEffect), host + rawPath, now())
       received.status = replaced?.status ?? 0
       await deliver(outgoing, fault, method === 'HEAD' && replaced !== undefined ? toHeadResponse(replaced) : replaced)
@@ -69,7 +75,10 @@ export function createEmulatedCos (options: EmulatorOptions): EmulatedCos {
     controls: {
       requests: journal.requests,
       ...faultControls(faults),
-      setClockOffset (ms) { clockOffsetMs = ms },
+      setClockOffset (ms) {
+        clockOffsetMs = ms
+        reports.startDue()
+      },
       setCredentials (next) { credentials = next },
       configurations: inventories.documents,
       deliverReport: reports.deliver,

@@ -90,7 +90,7 @@ function perform (
   const place = { ...addressee, id: parameters['id'] as string }
   switch (operation) {
     case 'PutBucketInventory':
-      return inventories.put(place, bytes)
+      return inventories.put(place, bytes, now())
     case 'GetBucketInventory':
       return inventories.get(place)
     case 'ListBucketInventory':

@@ -3,7 +3,7 @@ import type { Reply } from './response.ts'
 import { CosError } from './cos-error.ts'
 import { readOneTimeInventory, readPeriodicInventory } from './inventory-document.ts'
 import { toPage } from './paging.ts'
-import { type State, type StateStore, type StoredInventory, emptyState } from './state-file.ts'
+import { type Job, type State, type StateStore, type StoredInventory, emptyState } from './state-file.ts'
 
 const maxConfigurations = 1000
 const jobIdBlockedMs = 24 * 60 * 60 * 1000
@@ -14,7 +14,7 @@ export interface InventoryPlace { bucket: string, region: string, id: string }
 /** The five inventory operations. Each checks the request and responds. Only `effect` makes the change. */
 export interface Inventories {
   /** @throws CosError MalformedXML, InvalidArgument, TargetBucketNameInvalid, InventoryFull */
-  put (place: InventoryPlace, body: Buffer): Reply
+  put (place: InventoryPlace, body: Buffer, nowMs: number): Reply
   /** @throws CosError InventoryConfigurationNotFoundError */
   get (place: InventoryPlace): Reply
   /** @throws CosError InvalidArgument for a token of another bucket or of no page */
@@ -26,6 +26,10 @@ export interface Inventories {
   documents (bucket: string): string[]
   /** Returns the document of a configuration, or of a one-time job whose id is still blocked. */
   find (bucket: string, id: string): string | undefined
+  /** Returns the configurations of all buckets. */
+  configurations (): Array<StoredInventory & { bucket: string }>
+  /** Returns the one-time jobs of all buckets whose ids are still blocked. */
+  jobs (): Array<Job & { bucket: string }>
   reset (): void
 }
 
@@ -45,16 +49,17 @@ export function createInventories (store: StateStore): Inventories {
   }
 
   return {
-    put (place, body) {
+    put (place, body, nowMs) {
       const { bucket, id } = place
       const xml = readPeriodicInventory(body, place)
       const stored = storedIn(bucket)
       const replaces = stored.some(each => each.id === id)
       if (!replaces && stored.length >= maxConfigurations) throw new CosError('InventoryFull')
       const { nextSequence: sequence } = state
+      const put = { xml, putAtMs: nowMs }
       const next = replaces
-        ? withStored(state, bucket, stored.map(each => each.id === id ? { ...each, xml } : each))
-        : { ...withStored(state, bucket, [...stored, { id, sequence, xml }]), nextSequence: sequence + 1 }
+        ? withStored(state, bucket, stored.map(each => each.id === id ? { ...each, ...put } : each))
+        : { ...withStored(state, bucket, [...stored, { id, sequence, ...put }]), nextSequence: sequence + 1 }
       return { status: 200, body: '', effect: () => commit(next) }
     },
 
@@ -88,8 +93,14 @@ export function createInventories (store: StateStore): Inventories {
 
     documents: bucket => storedIn(bucket).map(({ xml }) => xml),
     find: (bucket, id) => [...storedIn(bucket), ...state.jobs[bucket] ?? []].find(each => each.id === id)?.xml,
+    configurations: () => withBuckets(state.configurations),
+    jobs: () => withBuckets(state.jobs),
     reset: () => commit(emptyState())
   }
+}
+
+function withBuckets<T> (byBucket: Record<string, T[]>): Array<T & { bucket: string }> {
+  return Object.entries(byBucket).flatMap(([bucket, all]) => all.map(each => ({ ...each, bucket })))
 }
 
 function withStored (state: State, bucket: string, stored: StoredInventory[]): State {

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 
-export interface StoredInventory { id: string, sequence: number, xml: string }
+/** A configuration. The time of its last PUT is in milliseconds since 1970. */
+export interface StoredInventory { id: string, sequence: number, xml: string, putAtMs: number }
 
 /** A one-time job. */
 export interface Job { id: string, createdAtMs: number, xml: string }

@@ -4,10 +4,11 @@ import type { ObjectStore } from '../objects.ts'
 import { dayOf, midnightOf } from './day.ts'
 import { generateContents } from './generated-contents.ts'
 import type { BucketContents } from './inventory-object.ts'
-import { type ReportJob, readJob } from './job.ts'
-import type { ReportDelivery, ReportForm } from './knobs.ts'
+import { type ReportJob, type Schedule, readJob } from './job.ts'
+import { type ReportDelivery, type ReportForm, reportKnobs, withDefaults } from './knobs.ts'
 import { type ReportOrder, parseOrder } from './order.ts'
 import { ReportRejection } from './rejection.ts'
+import { dueDays } from './schedule.ts'
 import { type DeliveredReport, writeReport } from './write-report.ts'
 
 export interface ReportDependencies {
@@ -22,6 +23,10 @@ export interface ReportDependencies {
 export interface Reports {
   /** @throws ReportRejection */
   deliver (order: ReportOrder): Promise<DeliveredReport>
+  /** Begins the reports that have become due since the last call. */
+  startDue (): void
+  /** Resolves when the reports that were begun by `startDue` are delivered. */
+  settled (): Promise<void>
   /** Ends all deliveries and forgets the contents of the buckets. */
   reset (): void
 }
@@ -37,15 +42,21 @@ interface Run {
   delivery: ReportDelivery
 }
 
+/** COS delivers one-time jobs within about 30 minutes (COS document 46869). The emulator needs exactly these. */
+const oneTimeMs = 30 * 60 * 1000
+
 /** Reports arrive in the early morning (COS document 30622). */
 const deliveryMs = 3 * 60 * 60 * 1000
 
 const defaultContents = generateContents(1000, 1)
+const asDocumented = { form: withDefaults(reportKnobs.form), delivery: withDefaults(reportKnobs.delivery) }
 
 /** Creates the part of COS that makes reports. */
 export function createReports ({ buckets, inventories, objects, now }: ReportDependencies): Reports {
   const contents = new Map<string, BucketContents>()
   let aborter = new AbortController()
+  let due: Promise<unknown> = Promise.resolve()
+  let checkedMs = now()
   let number = 0
 
   async function run (request: Run): Promise<DeliveredReport> {
@@ -57,6 +68,12 @@ export function createReports ({ buckets, inventories, objects, now }: ReportDep
     }
     const source = contents.get(bucket) ?? defaultContents
     return await writeReport({ ...request, contents: source, nowMs: now(), number: number++ }, objects, aborter.signal)
+  }
+
+  /** Adds a report to those that follow each other. COS does not say why a delivery fails. */
+  function queue (request: Run): void {
+    const { signal } = aborter
+    due = due.then(() => signal.aborted ? undefined : run(request)).catch(() => {})
   }
 
   return {
@@ -71,13 +88,39 @@ export function createReports ({ buckets, inventories, objects, now }: ReportDep
       return await run({ bucket, id, job: readJob(xml), day: day ?? dayOf(now()), lastModifiedMs, form, delivery })
     },
 
+    startDue () {
+      const [afterMs, untilMs] = [checkedMs, now()]
+      checkedMs = untilMs
+      for (const request of findDue(inventories, afterMs, untilMs)) queue(request)
+    },
+
+    async settled () { await due },
+
     reset () {
       aborter.abort(new ReportRejection(409, 'the emulator was reset or closed'))
       aborter = new AbortController()
       contents.clear()
+      checkedMs = now()
       number = 0
     }
   }
+}
+
+/** Returns the reports that become due after one time and until another: one-time jobs, then periodic ones by day. */
+function findDue (inventories: Inventories, afterMs: number, untilMs: number): Run[] {
+  const once = inventories.jobs().flatMap(({ bucket, id, xml, createdAtMs }) => {
+    const dueMs = createdAtMs + oneTimeMs
+    if (dueMs <= afterMs || dueMs > untilMs) return []
+    return [{ bucket, id, job: readJob(xml), day: dayOf(createdAtMs), lastModifiedMs: dueMs, ...asDocumented }]
+  })
+  // Every request asks, so documents are read only after a midnight.
+  if (dayOf(afterMs) >= dayOf(untilMs)) return once
+  const periodic = inventories.configurations().flatMap(({ bucket, id, xml, putAtMs }) => {
+    const job = readJob(xml)
+    const days = dueDays(job.schedule as Schedule, putAtMs, afterMs, untilMs)
+    return days.map(day => ({ bucket, id, job, day, lastModifiedMs: arrivalOf(day, untilMs), ...asDocumented }))
+  })
+  return [...once, ...periodic.sort((one, other) => one.day - other.day)]
 }
 
 function arrivalOf (day: number, nowMs: number): number {
