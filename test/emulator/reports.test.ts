@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { buffer } from 'node:stream/consumers'
 import t from 'tap'
+import { deliverExampleReport } from '../../src/emulator/examples.ts'
 import type { Emulator, Fault, ReportOrder, ReportedObject } from '../../src/emulator/server.ts'
 import {
   type Sent, bucketName, element, errorOf, send, sendHead, startForTest, toDestination, toDocument, toJob, toPut
@@ -466,4 +467,12 @@ t.test('report objects need the permission to read them', async t => {
   const response = await send(emulator, { target, host: reportsHost, credential: null })
   t.strictSame(errorOf(response), [403, 'AccessDenied'])
   t.equal(element(response.body, 'Resource'), reportsHost + target)
+})
+
+t.test('example report has 5,000 rows in two data files', async t => {
+  const emulator = await startForTest(t)
+  await putJob(emulator, 'daily-report')
+  const report = await deliverExampleReport(emulator, bucketName, 'daily-report')
+  t.strictSame([report.filterObjectCount, report.files.length], [5000, 2])
+  t.equal((await readReport(emulator, report)).csv.join('').split('\n').length, 5001)
 })
