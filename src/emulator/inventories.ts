@@ -28,8 +28,8 @@ export interface Inventories {
   find (bucket: string, id: string): string | undefined
   /** Returns the configurations of all buckets. */
   configurations (): Array<StoredInventory & { bucket: string }>
-  /** Returns the one-time jobs of all buckets whose ids are still blocked. */
-  jobs (): Array<Job & { bucket: string }>
+  /** Returns the one-time jobs of all buckets that were created after one time and until another. */
+  jobs (afterMs: number, untilMs: number): Array<Job & { bucket: string }>
   reset (): void
 }
 
@@ -93,14 +93,21 @@ export function createInventories (store: StateStore): Inventories {
 
     documents: bucket => storedIn(bucket).map(({ xml }) => xml),
     find: (bucket, id) => [...storedIn(bucket), ...state.jobs[bucket] ?? []].find(each => each.id === id)?.xml,
-    configurations: () => withBuckets(state.configurations),
-    jobs: () => withBuckets(state.jobs),
+    configurations: () => withBuckets(state.configurations, () => true),
+    jobs: (afterMs, untilMs) => withBuckets(state.jobs, isCreatedWithin(afterMs, untilMs)),
     reset: () => commit(emptyState())
   }
 }
 
-function withBuckets<T> (byBucket: Record<string, T[]>): Array<T & { bucket: string }> {
-  return Object.entries(byBucket).flatMap(([bucket, all]) => all.map(each => ({ ...each, bucket })))
+function isCreatedWithin (afterMs: number, untilMs: number): (job: Job) => boolean {
+  return ({ createdAtMs }) => createdAtMs > afterMs && createdAtMs <= untilMs
+}
+
+function withBuckets<T> (
+  byBucket: Record<string, T[]>, isWanted: (each: T) => boolean
+): Array<T & { bucket: string }> {
+  return Object.entries(byBucket)
+    .flatMap(([bucket, all]) => all.filter(isWanted).map(each => ({ ...each, bucket })))
 }
 
 function withStored (state: State, bucket: string, stored: StoredInventory[]): State {

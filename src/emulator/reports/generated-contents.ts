@@ -55,8 +55,8 @@ class GeneratedObject implements InventoryObject {
 
   get Size (): number {
     if (this.IsDeleteMarker) return 0
-    // One object in 16 exceeds 32 bits.
-    return (this.hash & 15) === 0 ? this.hash * 64 : this.hash >>> 12
+    // Some sizes exceed 32 bits.
+    return (this.hash & 15) === 0 ? this.hash * 4 : this.hash >>> 12
   }
 
   get lastModifiedMs (): number {

@@ -108,11 +108,9 @@ export function createReports ({ buckets, inventories, objects, now }: ReportDep
 
 /** Returns the reports that become due after one time and until another: one-time jobs, then periodic ones by day. */
 function findDue (inventories: Inventories, afterMs: number, untilMs: number): Run[] {
-  const once = inventories.jobs().flatMap(({ bucket, id, xml, createdAtMs }) => {
-    const dueMs = createdAtMs + oneTimeMs
-    if (dueMs <= afterMs || dueMs > untilMs) return []
-    return [{ bucket, id, job: readJob(xml), day: dayOf(createdAtMs), lastModifiedMs: dueMs, ...asDocumented }]
-  })
+  const once = inventories.jobs(afterMs - oneTimeMs, untilMs - oneTimeMs).map(({ bucket, id, xml, createdAtMs }) => ({
+    bucket, id, job: readJob(xml), day: dayOf(createdAtMs), lastModifiedMs: createdAtMs + oneTimeMs, ...asDocumented
+  }))
   // Every request asks, so documents are read only after a midnight.
   if (dayOf(afterMs) >= dayOf(untilMs)) return once
   const periodic = inventories.configurations().flatMap(({ bucket, id, xml, putAtMs }) => {
