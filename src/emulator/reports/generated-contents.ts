@@ -23,6 +23,7 @@ const deleteMarkerEvery = 64
 export function generateContents (count: number, seed: number): BucketContents {
   return {
     count,
+    isGenerated: true,
     metadataNames: ['x-cos-meta-owner'],
     at: (index, { keyPrefix, allVersions }) => new GeneratedObject(seed, index, keyPrefix, allVersions)
   }

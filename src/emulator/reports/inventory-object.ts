@@ -23,6 +23,8 @@ export interface InventoryObject {
 export interface BucketContents {
   /** The number of objects, or of versions. */
   readonly count: number
+  /** True when the objects need no memory. */
+  readonly isGenerated: boolean
   /** The headers that an object may have, sorted. */
   readonly metadataNames: readonly string[]
   /**

@@ -143,7 +143,12 @@ function toOrder ({ bucket, id, date, objects, count, seed = 1, form, delivery }
 function listContents (objects: ReportedObject[]): BucketContents {
   const rows = objects.map(toInventoryObject)
   const names = rows.flatMap(({ Metadata = {} }) => Object.keys(Metadata))
-  return { count: rows.length, metadataNames: [...new Set(names)].sort(), at: index => rows[index] as InventoryObject }
+  return {
+    count: rows.length,
+    isGenerated: false,
+    metadataNames: [...new Set(names)].sort(),
+    at: index => rows[index] as InventoryObject
+  }
 }
 
 function toInventoryObject (reported: ReportedObject): InventoryObject {

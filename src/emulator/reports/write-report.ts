@@ -58,8 +58,8 @@ const truncatedBytes = 10
 const addedBytes = Buffer.from('16 bytes longer.')
 
 /**
- * Makes a report and puts it into the destination bucket: data files, manifest, checksum. A data file is not kept. One
- * pass through its bytes finds their number and MD5, and each GET makes them again.
+ * Makes a report and puts it into the destination bucket: data files, manifest, checksum. A data file of generated
+ * objects is not kept. One pass through its bytes finds their number and MD5, and each GET makes them again.
  *
  * @throws the reason of the signal when it is aborted
  */
@@ -120,7 +120,7 @@ type Put = (key: string, bytes: Bytes, md5: string, access: ObjectAccess) => voi
 
 async function writeFiles (
   { rows, columns, folder }: { rows: FileRows[], columns: Column[], folder: string },
-  { form, delivery, number }: ReportRequest,
+  { contents, form, delivery, number }: ReportRequest,
   put: Put,
   signal: AbortSignal
 ): Promise<ListedFile[]> {
@@ -132,7 +132,9 @@ async function writeFiles (
     listed.push({ key, size: file.size, md5: state === 'wrong-md5' ? md5Of(Buffer.from(file.md5)) : file.md5 })
     if (state === 'missing') continue
     const stored = await change(file, state, signal)
-    put(key, stored, stored.md5, state === 'archived' || state === 'redirect' ? state : 'readable')
+    // Listed objects would be kept for as long as the file. The store limits bytes only.
+    const bytes = contents.isGenerated ? stored : await toBuffer(stored)
+    put(key, bytes, stored.md5, state === 'archived' || state === 'redirect' ? state : 'readable')
   }
   return listed
 }
@@ -146,6 +148,12 @@ async function change (file: Measured, state: ReportDelivery['file'], signal: Ab
     default:
       return file
   }
+}
+
+async function toBuffer (content: Content): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  for await (const chunk of content.read()) chunks.push(chunk)
+  return Buffer.concat(chunks)
 }
 
 async function * append (file: Content): AsyncGenerator<Buffer> {
