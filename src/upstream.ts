@@ -10,6 +10,7 @@ import { createTransport } from './cos/client/transport.ts'
 import { createCredentialProvider } from './cos/credentials/provider.ts'
 import { createCredentialSource } from './cos/credentials/source.ts'
 import { createInventories } from './cos/inventories.ts'
+import { createReportObjects } from './cos/report-objects.ts'
 import { createBucketList } from './cos/regions/bucket-list.ts'
 import { createRegions } from './cos/regions/regions.ts'
 import type { Metrics } from './metrics.ts'
@@ -41,10 +42,13 @@ export function createCosClient (
     { maxConcurrency, maxPerHost, queueLimit, maxWaitMs }, { now: steadyNow, onRejection: metrics.shed })
   const transport = createTransport(config, { now: steadyNow, clock, userAgent })
   const budget = createRetryBudget(steadyNow)
-  const attempts = createAttempts(
-    config, { limiter, budget, clock, credentials, observer: metrics, transport, now: steadyNow })
+  const dependencies = { limiter, budget, clock, credentials, observer: metrics, now: steadyNow }
+  const attempts = createAttempts(config, { ...dependencies, transport })
+  // A permit is given back when the head of a stream has arrived.
+  const streams = createAttempts(config, { ...dependencies, transport: { send: transport.open } })
   const listBuckets = createBucketList(config, { attempts, now: steadyNow, isBucketAndRegion })
   const regions = createRegions(config, { listBuckets, log, now: steadyNow })
   const inventories = createInventories(config, { attempts })
-  return { source, credentials, clock, limiter, transport, attempts, regions, inventories }
+  const reportObjects = createReportObjects(config, { attempts, streams })
+  return { source, credentials, clock, limiter, transport, attempts, regions, inventories, reportObjects }
 }

@@ -78,16 +78,16 @@ const emptyPage: CosPage = {
 }
 
 /** Names of CAM for the operations on one configuration, by method. */
-const operations: Record<CosRequest['method'], Operation> = {
+const operations = {
   GET: 'GetBucketInventory', PUT: 'PutBucketInventory', DELETE: 'DeleteBucketInventory', POST: 'PostBucketInventory'
-}
+} as const satisfies Partial<Record<CosRequest['method'], Operation>>
 
 export function createInventories (config: Config['cos'], { attempts }: Dependencies): Inventories {
   const addressOf = createAddressBook(config)
   const reader = createDocumentReader()
 
   async function send<T> (
-    call: Call, method: CosRequest['method'], parameters: InventoryParameters, read: Read<T>, body?: string
+    call: Call, method: keyof typeof operations, parameters: InventoryParameters, read: Read<T>, body?: string
   ): Promise<T> {
     return await attempts.run({
       operation: 'id' in parameters ? operations[method] : 'ListBucketInventory',

@@ -1,10 +1,10 @@
 /** The calls to COS that this service makes, by the names that CAM gives them. */
 export type Operation = 'PutBucketInventory' | 'GetBucketInventory' | 'DeleteBucketInventory' | 'PostBucketInventory' |
-  'ListBucketInventory' | 'GetService'
+  'ListBucketInventory' | 'GetService' | 'GetBucket' | 'GetObject' | 'HeadObject'
 
 /** The success response of an operation. */
 export interface Success {
-  /** The only status that COS documents. Another 2xx, such as 206, is not a whole response. */
+  /** The only status that COS documents for the call. Another 2xx, such as 206, is not a whole response. */
   status: number
   /** The largest body, in bytes. */
   maxBytes: number
@@ -22,7 +22,10 @@ export const maxConfigurationBytes = 512 * kibibyte
 /** The largest page, and the most bytes of all pages together: a thousand configurations of 8 KiB each. */
 export const maxListBytes = 8 * mebibyte
 
-/** Responses of COS by operation (COS documents 30625, 30623, 30626, 46869, 30627, 8291). */
+/** The largest manifest of a report, in bytes: 50,000 files of some 150 bytes each. */
+export const maxManifestBytes = 8 * mebibyte
+
+/** Responses of COS by operation (COS documents 30625, 30623, 30626, 46869, 30627, 8291, 7734, 7753, 7745). */
 export const successes: Readonly<Record<Operation, Success>> = {
   PutBucketInventory: { status: 200, maxBytes: maxErrorBytes },
   GetBucketInventory: { status: 200, maxBytes: maxConfigurationBytes },
@@ -30,5 +33,9 @@ export const successes: Readonly<Record<Operation, Success>> = {
   PostBucketInventory: { status: 200, maxBytes: maxErrorBytes },
   ListBucketInventory: { status: 200, maxBytes: maxListBytes },
   // 2,000 buckets of some 250 bytes each.
-  GetService: { status: 200, maxBytes: 2 * mebibyte }
+  GetService: { status: 200, maxBytes: 2 * mebibyte },
+  // 1,000 objects of some 500 bytes each, with room for long keys.
+  GetBucket: { status: 200, maxBytes: 8 * mebibyte },
+  GetObject: { status: 200, maxBytes: maxManifestBytes },
+  HeadObject: { status: 200, maxBytes: 0 }
 }

@@ -21,6 +21,8 @@ interface UpstreamErrorOptions extends ServiceErrorOptions {
   wasSent?: boolean
   /** True when the attempt had its full time and no response began. */
   isUnresponsive?: boolean
+  /** The status of the response if callers do not get it. */
+  cosStatus?: number | undefined
   /** The wait that COS asks for before another attempt, in milliseconds. */
   waitMs?: number | undefined
   /** The time of COS's clock in the response, in milliseconds since 1970. */
@@ -33,6 +35,7 @@ export class UpstreamError extends ServiceError {
   readonly remedy: Remedy
   readonly wasSent: boolean
   readonly isUnresponsive: boolean
+  readonly cosStatus: number | undefined
   readonly waitMs: number
   readonly cosTime: number | undefined
 
@@ -45,6 +48,7 @@ export class UpstreamError extends ServiceError {
     this.remedy = options.remedy ?? 'none'
     this.wasSent = options.wasSent ?? true
     this.isUnresponsive = options.isUnresponsive ?? false
+    this.cosStatus = options.cosStatus
     this.waitMs = options.waitMs ?? 0
     this.cosTime = options.cosTime
   }

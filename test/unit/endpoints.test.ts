@@ -1,10 +1,12 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { readConfig } from '../../src/config/config.ts'
+import { assertAllowed, assertInventoryTarget } from '../../src/cos/client/allowed-requests.ts'
 import {
-  assertAllowed, assertInventoryTarget, createAddressBook, inventoryTarget, percentEncode, regionOf, serviceAddress,
+  createAddressBook, inventoryTarget, objectPageTarget, objectTarget, percentEncode, regionOf, serviceAddress,
   serviceTarget
 } from '../../src/cos/client/endpoints.ts'
+import { checksumKey, folderOfReports, isFolderOfReports, manifestKey, manifestObjectOf } from '../../src/cos/report-keys.ts'
 import { secrets } from '../start.ts'
 
 t.test('percentEncode encodes every character that is not unreserved', async t => {
@@ -33,7 +35,7 @@ t.test('assertAllowed permits only GET Service at the service host', async t => 
   t.equal(serviceTarget('a-1&b/'), '/?max-keys=2000&marker=a-1%26b%2F')
   const serviceHost = 'service.cos.myqcloud.com'
   const allow = (method: string, host: string, target: string) => {
-    assertAllowed({ method, address: { origin: `https://${host}`, host }, target }, serviceHost)
+    assertAllowed({ method: method as 'GET', address: { host }, target }, serviceHost)
   }
   t.doesNotThrow(() => {
     fc.assert(fc.property(fc.string({ unit: 'binary', minLength: 1 }), marker => { allow('GET', serviceHost, serviceTarget(marker)) }))
@@ -52,6 +54,98 @@ t.test('assertAllowed permits only GET Service at the service host', async t => 
     for (const target of [serviceTarget(), serviceTarget('a-1')]) {
       t.throws(() => { allow('GET', host, target) }, { message: /not an inventory call/ }, host)
     }
+  }
+})
+
+const bucketHost = 'b-1.cos.ap-guangzhou.myqcloud.com'
+const folder = 'list1/1250000000/examplebucket/daily-report'
+
+/** Tells whether a request for reports may be sent. */
+function mayRead (target: string, { method = 'GET', body, reportFolder = folder }: { method?: string, body?: string, reportFolder?: string } = {}): boolean {
+  try {
+    assertAllowed({ method: method as 'GET', address: { host: bucketHost }, target, body, reportFolder }, 'service.cos.myqcloud.com')
+    return true
+  } catch (error) {
+    if (/^request not sent: it is not a read of a report/.test((error as Error).message) || error instanceof URIError) return false
+    throw error
+  }
+}
+
+t.test('assertAllowed permits reads of manifests, checksums, data files and their list', async t => {
+  const hex = '0123456789abcdef0123456789abcdef'
+  for (const key of [manifestKey(folder, '20261120'), checksumKey(folder, '20261120'), `${folder}/${hex}.csv.gz`, `${folder}/a_B-9.csv`]) {
+    t.ok(mayRead(objectTarget(key)), key)
+    t.ok(mayRead(objectTarget(key), { method: 'HEAD' }), key)
+  }
+  const prefix = `${folder}/20`
+  for (const marker of [undefined, `${folder}/20261120`, `${folder}/20261120/manifest.json`]) t.ok(mayRead(objectPageTarget({ prefix, marker })))
+})
+
+t.test('assertAllowed rejects every other request with a folder of reports', async t => {
+  const manifest = objectTarget(manifestKey(folder, '20261120'))
+  const list = objectPageTarget({ prefix: `${folder}/20`, marker: undefined })
+  for (const method of ['PUT', 'POST', 'DELETE', 'OPTIONS', 'get']) {
+    t.notOk(mayRead(manifest, { method }), method)
+    t.notOk(mayRead(list, { method }), method)
+  }
+  t.notOk(mayRead(list, { method: 'HEAD' }), 'HEAD of the bucket')
+  t.notOk(mayRead(manifest, { body: '' }), 'a body')
+  for (const target of [
+    '/', '/?', '', '/?inventory', '/?inventory&id=daily-report', '/?acl', '/?prefix=', '/?prefix=list1%2F', '/?delete',
+    `${list}&delimiter=%2F`, list.replace('max-keys=1000', 'max-keys=999'), list.replace('&encoding-type=url', ''),
+    list.replace('20', '2'), list.replace('%2F', '/'), `${list}#`, `${list}&marker=a`, `/${list}`, list.slice(1),
+    `${manifest}?acl`, `${manifest}?`, `${manifest}#a`, `/${manifest}`, manifest.slice(1), manifest.replace('manifest', '%6Danifest'),
+    manifest.replace('.json', '.txt'), manifest.replace('20261120', '19991231'), manifest.replace('20261120', '2026112'),
+    objectTarget(`${folder}/20261120/../../secret/20261120/manifest.json`), objectTarget(`${folder}/secret.txt`),
+    objectTarget(`${folder}/sub/a.csv.gz`), objectTarget(`${folder}/.csv.gz`), objectTarget(`${folder}/${'a'.repeat(129)}.csv`),
+    objectTarget('other/1250000000/examplebucket/daily-report/20261120/manifest.json'), objectTarget(`${folder}x/20261120/manifest.json`),
+    '/%', '/%2e%2e/', '/.', '/..', '/./', '//', '/%2F'
+  ]) t.notOk(mayRead(target), JSON.stringify(target))
+})
+
+t.test('assertAllowed rejects folders that servers may normalize', async t => {
+  for (const reportFolder of [
+    '', '/', 'a', '1/b', '../1/b/c', './1/b/c', '/1/b/c', 'a//1/b/c', '1/b/..', '1/b/.', 'a/../1/b/c', '1//c', 'x/1/B/c', '1/b/c/', 'a/b/c', '1/b/c d'
+  ]) {
+    t.notOk(isFolderOfReports(reportFolder), reportFolder)
+    t.notOk(mayRead(objectTarget(manifestKey(reportFolder, '20261120')), { reportFolder }), reportFolder)
+    t.notOk(mayRead(objectPageTarget({ prefix: `${reportFolder}/20`, marker: undefined }), { reportFolder }), reportFolder)
+  }
+})
+
+t.test('assertAllowed reads nothing outside of the folder for any prefix, id and key', async t => {
+  const text = fc.oneof(fc.string({ unit: 'binary' }), fc.constantFrom('', '/', '.', '..', 'a/../b', '//', 'a b', '+', '%2F', '?', '#', '清单', 'list1'))
+  const id = fc.stringMatching(/^[A-Za-z0-9._-]{1,20}$/)
+  const tail = fc.oneof(text, fc.constantFrom('20261120/manifest.json', '20261120/manifest.checksum', 'abc.csv.gz', '../20261120/manifest.json'))
+  t.doesNotThrow(() => {
+    fc.assert(fc.property(text, id, tail, fc.constantFrom('GET', 'HEAD', 'PUT', 'DELETE', 'POST'), (prefix, configuration, rest, method) => {
+      const reportFolder = folderOfReports(prefix, 'examplebucket-1250000000', configuration)
+      let target: string
+      try {
+        target = objectTarget(`${reportFolder}/${rest}`)
+      } catch (error) {
+        // A lone surrogate has no percent-encoding.
+        return error instanceof URIError
+      }
+      if (!mayRead(target, { method, reportFolder })) return true
+      const path = new URL(`http://x${target}`).pathname
+      return ['GET', 'HEAD'].includes(method) && path === target && target !== '/' && !/\/\/|\/\.{1,2}(\/|$)/.test(decodeURIComponent(path)) &&
+        decodeURIComponent(path).endsWith(`1250000000/examplebucket/${configuration}/${rest}`) && /\.(json|checksum|csv|csv\.gz)$/.test(rest)
+    }), { numRuns: 2_000 })
+  })
+})
+
+t.test('folderOfReports adds a slash to a prefix that has none', async t => {
+  for (const [prefix, expected] of [
+    ['', '1250000000/b/i'], ['/', '1250000000/b/i'], ['a', 'a/1250000000/b/i'], ['a/', 'a/1250000000/b/i'], ['a/b c', 'a/b c/1250000000/b/i']
+  ] as const) t.equal(folderOfReports(prefix, 'b-1250000000', 'i'), expected, prefix)
+})
+
+t.test('manifestObjectOf finds the day of manifests and checksums', async t => {
+  t.strictSame(manifestObjectOf(`${folder}/20261120/manifest.json`, folder), { date: '20261120', kind: 'json' })
+  t.strictSame(manifestObjectOf(`${folder}/20261120/manifest.checksum`, folder), { date: '20261120', kind: 'checksum' })
+  for (const key of [`${folder}/20abcdef.csv.gz`, `${folder}/20261120/manifest.txt`, `${folder}/20261120/a/manifest.json`, 'x']) {
+    t.equal(manifestObjectOf(key, folder), undefined, key)
   }
 })
 

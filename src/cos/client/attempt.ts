@@ -2,7 +2,7 @@ import type { CancelSignal } from '../../concurrency/cancel-signal.ts'
 import type { Credentials } from '../../config/credentials.ts'
 import type { AttemptTrace, RequestTrace } from '../../tracing/tracing.ts'
 import { successes } from '../operations.ts'
-import type { Operation } from '../operations.ts'
+import type { Operation, Success } from '../operations.ts'
 import { UpstreamError } from '../upstream-error.ts'
 import type { CallObserver, Ending } from './call-observer.ts'
 import type { Permit } from './concurrency-limiter.ts'
@@ -14,9 +14,12 @@ import { cosContext } from './response-headers.ts'
 import type { Transport } from './transport.ts'
 
 /** A call to COS, and the request of a caller that it belongs to. */
-export interface CosCall extends Pick<CosRequest, 'method' | 'target' | 'body' | 'deadlineAt'> {
+export interface CosCall extends
+  Pick<CosRequest, 'method' | 'target' | 'body' | 'reportFolder' | 'range' | 'deadlineAt'> {
   operation: Operation
   address: Address
+  /** The success response, if not that of the operation. */
+  success?: Success
   call: { log: AttemptLog, trace: RequestTrace, signal: CancelSignal, tally: { attempts: number } }
 }
 
@@ -38,8 +41,7 @@ interface Dependencies {
 /** Creates the function that makes one attempt. It sends, reads, releases the permit, counts and traces. */
 export function createAttempt ({ observer, transport, now }: Dependencies): Attempt {
   return async <T>(cosCall: CosCall, read: Read<T>, keys: Credentials, number: number, permit: Permit) => {
-    const { operation, method, target, address, body, deadlineAt, call } = cosCall
-    const success = successes[operation]
+    const { operation, method, target, address, deadlineAt, call, success = successes[operation] } = cosCall
     const startedAt = now()
     let span: AttemptTrace | undefined
     let response: CosResponse | undefined
@@ -51,13 +53,15 @@ export function createAttempt ({ observer, transport, now }: Dependencies): Atte
         method,
         address,
         target,
-        body,
+        body: cosCall.body,
+        reportFolder: cosCall.reportFolder,
+        range: cosCall.range,
         deadlineAt,
         success,
         credentials: keys,
         number,
         traceHeaders: span.headers,
-        signal: method === 'GET' ? call.signal : undefined,
+        signal: isRead(method) ? call.signal : undefined,
         log: call.log
       })
       if (response.status !== success.status || isErrorDocument(response)) throw toUpstreamError(response)
@@ -78,6 +82,11 @@ export function createAttempt ({ observer, transport, now }: Dependencies): Atte
     if (failure === undefined) throw result.error
     return { failure }
   }
+}
+
+/** Tells whether a method changes nothing. */
+export function isRead (method: CosRequest['method']): boolean {
+  return method === 'GET' || method === 'HEAD'
 }
 
 function endingOf (isSuccess: boolean, failure: UpstreamError | undefined): Ending {

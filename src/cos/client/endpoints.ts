@@ -33,32 +33,21 @@ export function serviceTarget (marker?: string): string {
   return marker === undefined ? '/?max-keys=2000' : `/?max-keys=2000&marker=${percentEncode(marker)}`
 }
 
-/**
- * Checks the safety invariant of this service: a bucket host gets only calls of the inventory API. PUT and DELETE of
- * `/` without `?inventory` in front create and delete buckets.
- *
- * @throws {Error} which callers see as an InternalError, before anything is sent
- */
-export function assertInventoryTarget (target: string): void {
-  if (!/^\/\?inventory(&(id|continuation-token)=[A-Za-z0-9._~%-]+)?$/.test(target)) {
-    throw new Error('request not sent: it is not an inventory call')
-  }
+/** A page of objects: those whose key begins with a prefix, after a marker. */
+export interface ObjectPage {
+  prefix: string
+  marker: string | undefined
 }
 
-/**
- * Checks that the host of GET Service gets only GET Service. Any other host gets only calls of the inventory API.
- *
- * @param serviceHost as {@link serviceAddress} returns it
- * @throws {Error} which callers see as an InternalError, before anything is sent
- */
-export function assertAllowed (
-  { method, address: { host }, target }: { method: string, address: Address, target: string }, serviceHost: string
-): void {
-  if (host !== serviceHost) {
-    assertInventoryTarget(target)
-  } else if (method !== 'GET' || !/^\/\?max-keys=2000(&marker=[A-Za-z0-9._~%-]+)?$/.test(target)) {
-    throw new Error('request not sent: it is not GET Service, but goes to its host')
-  }
+/** Returns the request target of GET Bucket for a page of the largest size, with encoded keys (COS document 7734). */
+export function objectPageTarget ({ prefix, marker }: ObjectPage): string {
+  const after = marker === undefined ? '' : `&marker=${percentEncode(marker)}`
+  return `/?prefix=${percentEncode(prefix)}${after}&max-keys=1000&encoding-type=url`
+}
+
+/** Returns the request target of GET Object and HEAD Object (COS documents 7753 and 7745). */
+export function objectTarget (key: string): string {
+  return `/${key.split('/').map(percentEncode).join('/')}`
 }
 
 /**

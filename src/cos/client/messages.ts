@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream'
 import type { CancelSignal } from '../../concurrency/cancel-signal.ts'
 import type { Credentials } from '../../config/credentials.ts'
 import type { Success } from '../operations.ts'
@@ -10,12 +11,16 @@ export interface AttemptLog {
 
 /** One attempt at COS. */
 export interface CosRequest {
-  method: 'GET' | 'PUT' | 'POST' | 'DELETE'
+  method: 'GET' | 'HEAD' | 'PUT' | 'POST' | 'DELETE'
   address: Address
-  /** Request target, see {@link assertAllowed}. */
+  /** Request target, see `assertAllowed`. */
   target: string
   /** XML body of PUT and POST. */
   body?: string | undefined
+  /** The folder of reports that the request reads; undefined for any other request. */
+  reportFolder?: string | undefined
+  /** Bytes of an object to read, as the `Range` header names them. */
+  range?: string | undefined
   /** The key that signs the request. */
   credentials: Credentials
   /** 1 for the first attempt. A header tells COS about retries. */
@@ -35,7 +40,10 @@ export interface CosRequest {
 export interface CosResponse {
   status: number
   headers: Readonly<Record<string, string | string[] | undefined>>
+  /** Empty when the response is a stream. */
   body: Uint8Array
+  /** The body of a data file, which is read while it arrives. */
+  stream?: Readable
   /** Secrets of the request. Texts of the response that quote them must not be passed on. */
   confidential: readonly string[]
 }

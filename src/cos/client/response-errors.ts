@@ -114,7 +114,7 @@ function rejection (response: CosResponse, code: string, said: string, cos: CosC
     return new UpstreamError({ code, status, title }, `${said}${advice.get(code) ?? ''}`, { class: 'caller', remedy, cos })
   }
   return new UpstreamError({ code, status: 502, title: 'Bad Gateway' }, `${said} ${adviceFor(remedy)}`,
-    { class: status >= 500 ? 'server' : 'caller', remedy, waitMs: retryAfterMs(response), cos })
+    { class: status >= 500 ? 'server' : 'caller', remedy, waitMs: retryAfterMs(response), cos, cosStatus: status })
 }
 
 function adviceFor (remedy: Remedy): string {
@@ -151,6 +151,7 @@ function codeless (response: CosResponse, cos: CosContext): UpstreamError {
       class: 'invalid',
       remedy,
       waitMs: retryAfterMs(response),
-      cos
+      cos,
+      cosStatus: status
     })
 }

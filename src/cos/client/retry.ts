@@ -8,7 +8,7 @@ import type { Credentials } from '../../config/credentials.ts'
 import type { CredentialProvider } from '../credentials/provider.ts'
 import { UpstreamError } from '../upstream-error.ts'
 import type { FailureClass, Remedy } from '../upstream-error.ts'
-import { createAttempt } from './attempt.ts'
+import { createAttempt, isRead } from './attempt.ts'
 import type { CosCall, Read } from './attempt.ts'
 import type { CallClass, CallObserver } from './call-observer.ts'
 import type { CosClock } from './clock.ts'
@@ -179,13 +179,13 @@ function createRetryPreparation (
 
 /** Returns the signal that ends a call. A change that was sent runs to its end: the audit records its outcome. */
 function signalOf ({ method, call }: CosCall, { wasSent }: Progress): CancelSignal | undefined {
-  return method !== 'GET' && wasSent ? undefined : call.signal
+  return !isRead(method) && wasSent ? undefined : call.signal
 }
 
 function recordFailure (progress: Progress, failure: UpstreamError, { method }: CosCall): void {
   progress.failure = failure
   progress.wasSent ||= failure.wasSent
-  progress.inDoubt ||= method !== 'GET' && failure.wasSent && unsettled.has(failure.class)
+  progress.inDoubt ||= !isRead(method) && failure.wasSent && unsettled.has(failure.class)
 }
 
 /** Returns the last failure for the caller. Its detail says when an earlier attempt may have been carried out. */

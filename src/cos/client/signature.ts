@@ -4,7 +4,7 @@ import { percentEncode } from './endpoints.ts'
 /** The parts of a request that are signed. */
 export interface SignableRequest {
   method: string
-  /** Decoded path; `/` for every bucket operation. */
+  /** Decoded path: `/` for operations on a bucket, else `/` and the key of an object. */
   path: string
   /** Decoded query parameters; one without a value is the empty string. */
   parameters: Readonly<Record<string, string>>

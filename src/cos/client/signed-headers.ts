@@ -31,7 +31,7 @@ export function createHeaderSigner (
     return signKey
   }
 
-  return ({ method, address, target, body, credentials, number, traceHeaders }) => {
+  return ({ method, address, target, body, range, credentials, number, traceHeaders }) => {
     const { secretId, secretKey, token } = credentials
     const headers: Record<string, string> = { host: address.host }
     if (body !== undefined) {
@@ -39,10 +39,12 @@ export function createHeaderSigner (
       headers['content-length'] = String(Buffer.byteLength(body))
       headers['content-md5'] = hash('md5', body, 'base64')
     }
+    if (range !== undefined) headers['range'] = range
     if (token !== undefined) headers['x-cos-security-token'] = token.reveal()
     // The official SDKs mark retries like this.
     if (number > 1) headers['x-cos-sdk-retry'] = 'true'
-    const signable = { method, path: '/', parameters: parametersOf(target), headers }
+    const [path, query] = target.split('?') as [string, string?]
+    const signable = { method, path: decodeURIComponent(path), parameters: parametersOf(query), headers }
     const keys = { secretId, secretKey: secretKey.reveal() }
     const keyTime = keyTimeAt(clock.now())
     const signature = authorization(signable, keys, keyTime, currentSignKey(secretKey, keyTime).reveal())
@@ -50,10 +52,11 @@ export function createHeaderSigner (
   }
 }
 
-/** Returns the parameters of a request target that {@link assertAllowed} has accepted. */
-function parametersOf (target: string): Record<string, string> {
+/** Returns the decoded parameters of a query that this service has built. */
+function parametersOf (query: string | undefined): Record<string, string> {
   const parameters: Record<string, string> = {}
-  for (const parameter of target.slice('/?'.length).split('&')) {
+  if (query === undefined) return parameters
+  for (const parameter of query.split('&')) {
     const [name, value = ''] = parameter.split('=') as [string, string?]
     parameters[name] = decodeURIComponent(value)
   }

@@ -6,10 +6,12 @@ import type { Dispatcher } from 'undici'
 import type { Config } from '../../config/config.ts'
 import { createProxiedAgent } from '../../outbound/proxied-agent.ts'
 import type { CosClock } from './clock.ts'
-import { assertAllowed, serviceAddress } from './endpoints.ts'
+import { assertAllowed } from './allowed-requests.ts'
+import { serviceAddress } from './endpoints.ts'
 import { exchange } from './exchange.ts'
 import type { BrokenExchange } from './exchange.ts'
 import type { CosRequest, CosResponse } from './messages.ts'
+import { openExchange } from './stream-exchange.ts'
 import { confidentialIn, createHeaderSigner } from './signed-headers.ts'
 import { codeOf, toTimeout, toTransportError } from './transport-errors.ts'
 
@@ -28,9 +30,16 @@ export interface Transport {
    * @throws {Error} when the request is neither an inventory call nor GET Service; nothing is sent then
    */
   send (request: CosRequest): Promise<CosResponse>
+  /**
+   * Sends one attempt and reads the head of the response. A success has its body as a stream, which fails when nothing
+   * arrives for 30 s. Streams have connections of their own. The caller must read or destroy them.
+   *
+   * @throws as {@link Transport.send} does
+   */
+  open (request: CosRequest): Promise<CosResponse>
   /** Counts the connections, except those through a proxy. */
   connections (): Connections
-  /** Waits for requests in flight, then closes every connection. */
+  /** Waits for requests in flight, then closes every connection. Streams are broken off. */
   close (): Promise<void>
 }
 
@@ -41,34 +50,51 @@ interface Dependencies {
   userAgent: string
 }
 
+/** Connections for streams, for each host. */
+const maxStreamConnections = 4
+
+/** Time without a byte after which a stream fails, while its reader waits, in milliseconds. */
+const streamIdleMs = 30_000
+
 /** Creates keep-alive pools, one for each host, with at most `COS_MAX_CONNECTIONS` sockets each. */
 export function createTransport (config: Config['cos'], { now, clock, userAgent }: Dependencies): Transport {
   const { host: serviceHost } = serviceAddress(config)
   const connectTo = config.connectTo?.host
   // The deadline of a new request is already a moment closer.
   const fullTimeMs = 0.9 * Math.min(config.timeoutMs, config.deadlineMs)
-  const agent = createAgent(config)
+  const agent = createAgent(config, { connections: config.maxConnections, bodyTimeout: 0 })
+  let streamAgent: Dispatcher | undefined
   const signedHeaders = createHeaderSigner({ clock, userAgent })
 
+  async function attempt (
+    request: CosRequest,
+    receive: (headers: Record<string, string>, limitMs: number) => Promise<Omit<CosResponse, 'confidential'>>
+  ): Promise<CosResponse> {
+    assertAllowed(request, serviceHost)
+    const { method, address: { host }, number, log } = request
+    const limitMs = Math.min(config.timeoutMs, request.deadlineAt - now())
+    if (limitMs <= 0) throw toTimeout(request, { wasSent: false, isUnresponsive: false })
+    const headers = signedHeaders(request)
+    const startedAt = now()
+    try {
+      const response = await receive(headers, limitMs)
+      log.debug({ method, host, attempt: number, status: response.status, durationMs: Math.round(now() - startedAt) }, 'COS responded')
+      return { ...response, confidential: confidentialIn(headers, request) }
+    } catch (error) {
+      const broken = error as BrokenExchange
+      const fault = codeOf(broken.cause)
+      log.debug({ method, host, attempt: number, fault, durationMs: Math.round(now() - startedAt) }, 'COS did not respond')
+      throw toTransportError(broken, { request, hadFullTime: limitMs >= fullTimeMs, connectTo })
+    }
+  }
+
   return {
-    async send (request) {
-      assertAllowed(request, serviceHost)
-      const { method, address: { host }, number, log } = request
-      const limitMs = Math.min(config.timeoutMs, request.deadlineAt - now())
-      if (limitMs <= 0) throw toTimeout(request, { wasSent: false, isUnresponsive: false })
-      const headers = signedHeaders(request)
-      const startedAt = now()
-      try {
-        const { status, headers: received, body } = await exchange(agent, request, headers, limitMs)
-        log.debug({ method, host, attempt: number, status, durationMs: Math.round(now() - startedAt) }, 'COS responded')
-        return { status, headers: received, body, confidential: confidentialIn(headers, request) }
-      } catch (error) {
-        const broken = error as BrokenExchange
-        const fault = codeOf(broken.cause)
-        log.debug({ method, host, attempt: number, fault, durationMs: Math.round(now() - startedAt) }, 'COS did not respond')
-        throw toTransportError(broken, { request, hadFullTime: limitMs >= fullTimeMs, connectTo })
-      }
-    },
+    send: request => attempt(request, (headers, limitMs) => exchange(agent, request, headers, limitMs)),
+
+    open: request => attempt(request, (headers, limitMs) => {
+      streamAgent ??= createAgent(config, { connections: maxStreamConnections, bodyTimeout: streamIdleMs })
+      return openExchange(streamAgent, request, headers, limitMs)
+    }),
 
     connections () {
       // An agent with proxies does not know its connections.
@@ -77,17 +103,18 @@ export function createTransport (config: Config['cos'], { now, clock, userAgent 
       return { open: sum('connected'), busy: sum('running') }
     },
 
-    close: () => agent.close()
+    async close () {
+      await Promise.all([agent.close(), streamAgent?.destroy()])
+    }
   }
 }
 
-function createAgent (config: Config['cos']): Dispatcher {
+function createAgent (config: Config['cos'], limits: { connections: number, bodyTimeout: number }): Dispatcher {
   const options = {
-    connections: config.maxConnections,
+    ...limits,
     pipelining: 1,
-    // The attempt's own timer bounds connecting, headers and body together.
+    // The attempt's own timer bounds connecting and headers, and the body as well unless it is a stream.
     headersTimeout: 0,
-    bodyTimeout: 0,
     connect: connector(config)
   }
   const { proxies, connectTo, scheme, timeoutMs } = config

@@ -1,0 +1,49 @@
+import type { Dispatcher } from 'undici'
+import { maxErrorBytes } from '../operations.ts'
+import { BrokenExchange, canceledByCaller, timedOut, tooLarge } from './exchange.ts'
+import type { CosRequest, CosResponse } from './messages.ts'
+
+/**
+ * Sends one request and reads the head of its response. The body of a success is a stream. Any other body is read
+ * whole.
+ *
+ * @param limitMs time for connecting, sending and the head, in milliseconds
+ * @throws {BrokenExchange} whose cause is one of the reasons of the service, or an error of undici
+ */
+export async function openExchange (
+  agent: Dispatcher,
+  { address, target, signal, success }: CosRequest,
+  headers: Record<string, string>,
+  limitMs: number
+): Promise<Omit<CosResponse, 'confidential'>> {
+  const aborter = new AbortController()
+  const cancel = () => { aborter.abort(canceledByCaller) }
+  const timer = setTimeout(() => { aborter.abort(timedOut) }, limitMs)
+  let hasResponse = false
+  signal?.addEventListener('abort', cancel)
+  try {
+    const { statusCode: status, headers: received, body } = await agent.request(
+      { origin: address.origin, path: target, method: 'GET', headers, signal: aborter.signal })
+    hasResponse = true
+    if (status === success.status) return { status, headers: received, body: emptyBody, stream: body }
+    return { status, headers: received, body: await readWhole(body) }
+  } catch (error) {
+    throw new BrokenExchange(error, { wasSent: true, hasResponse })
+  } finally {
+    clearTimeout(timer)
+    signal?.removeEventListener('abort', cancel)
+  }
+}
+
+async function readWhole (body: AsyncIterable<Buffer>): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of body) {
+    chunks.push(chunk)
+    bytes += chunk.length
+    if (bytes > maxErrorBytes) throw tooLarge
+  }
+  return Buffer.concat(chunks)
+}
+
+const emptyBody = Buffer.alloc(0)
