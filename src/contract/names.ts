@@ -11,9 +11,12 @@ export const bucketMaxLength = 63
 
 /**
  * A region id such as `ap-guangzhou` (COS document 6224). Only the form is checked, because COS adds regions. The
- * retired `cn-*` ids no longer have hosts.
+ * retired `cn-*` ids no longer have hosts. Not anchored.
  */
-export const regionPattern = '^(?!cn-)[a-z0-9]+(-[a-z0-9]+)+$'
+export const regionName = '(?!cn-)[a-z0-9]+(-[a-z0-9]+)+'
+
+/** {@link regionName}, anchored at both ends. */
+export const regionPattern = `^${regionName}$`
 
 /** COS documents no length limit, so that 128 is one of this service. URL normalization removes `.` and `..`. */
 const idPattern = '^(?!\\.{1,2}$)[A-Za-z0-9._-]{1,128}$'

@@ -17,14 +17,14 @@ export const maxBodyValues = 5_000
 /** The most values of a desired set: 50 for each of 1,000 configurations. A typical configuration has 25. */
 export const maxSetValues = 50_000
 
-const bucket = Type.String({
+export const bucket = Type.String({
   pattern: bucketPattern,
   maxLength: bucketMaxLength,
   description: 'Bucket name with its APPID, in lower case.',
   examples: ['examplebucket-1250000000']
 })
 
-const region = Type.Optional(Type.String({
+export const region = Type.Optional(Type.String({
   pattern: regionPattern,
   maxLength: 63,
   // Swagger UI would send an example, which would override the configured region.

@@ -1,0 +1,132 @@
+/**
+ * Splits CSV into rows while it arrives (RFC 4180). COS does not document the quotes and line ends of its reports, so
+ * every value may be quoted or not, and a row ends with LF or CRLF.
+ */
+import { ServiceError } from '../errors.ts'
+import { corrupt } from './manifest.ts'
+
+/** The longest row in characters. An unclosed quote would otherwise collect the whole file. */
+const maxRowLength = 64 * 1024
+
+/** Splits the text of one file. It is a class because it keeps the begun row between chunks. */
+export class CsvSplitter {
+  readonly #decoder = new TextDecoder('utf-8', { fatal: true })
+  #rest = ''
+
+  /**
+   * Returns the rows that end in this chunk.
+   *
+   * @throws {ServiceError} ReportCorrupt, ReportTooLarge
+   */
+  push (chunk: Uint8Array): string[][] {
+    return this.#split(this.#decode(chunk, true), false)
+  }
+
+  /**
+   * Returns the last row if it has no line end.
+   *
+   * @throws {ServiceError} ReportCorrupt, ReportTooLarge
+   */
+  end (): string[][] {
+    return this.#split(`${this.#decode(new Uint8Array(), false)}\n`, true)
+  }
+
+  /** The decoder drops a byte order mark. */
+  #decode (chunk: Uint8Array, stream: boolean): string {
+    try {
+      return this.#decoder.decode(chunk, { stream })
+    } catch {
+      throw corrupt('a data file is not UTF-8')
+    }
+  }
+
+  #split (chunk: string, isLast: boolean): string[][] {
+    const text = this.#rest + chunk
+    const rows: string[][] = []
+    let at = 0
+    for (;;) {
+      const row = nextRow(text, at)
+      if (row === undefined) break
+      if (row.end - at > maxRowLength) throw tooLong()
+      // An empty line is no row.
+      if (row.values.length > 1 || row.values[0] !== '') rows.push(row.values)
+      at = row.end
+    }
+    this.#rest = text.slice(at)
+    if (this.#rest.length > maxRowLength) throw tooLong()
+    if (isLast && this.#rest !== '') throw corrupt('a data file ends within a quoted value')
+    return rows
+  }
+}
+
+interface Row {
+  values: string[]
+  /** The place behind the row. */
+  end: number
+}
+
+/** Returns the row that begins at a place; undefined when it has no end yet. */
+function nextRow (text: string, at: number): Row | undefined {
+  const lineEnd = text.indexOf('\n', at)
+  if (lineEnd < 0) return undefined
+  const line = text.slice(at, text[lineEnd - 1] === '\r' ? lineEnd - 1 : lineEnd)
+  const values = splitSimple(line)
+  return values === undefined ? splitQuoted(text, at) : { values, end: lineEnd + 1 }
+}
+
+/** Splits a line whose values are all unquoted, or all quoted without quotes in them; undefined for any other. */
+function splitSimple (line: string): string[] | undefined {
+  if (!line.includes('"')) return line.split(',')
+  if (line.length < 2 || !line.startsWith('"') || !line.endsWith('"')) return undefined
+  const values = line.slice(1, -1).split('","')
+  return values.some(value => value.includes('"')) ? undefined : values
+}
+
+/** Splits a row character by character. A quoted value may contain commas, line ends and doubled quotes. */
+function splitQuoted (text: string, from: number): Row | undefined {
+  const values: string[] = []
+  let at = from
+  for (;;) {
+    const value = text[at] === '"' ? quotedValue(text, at) : plainValue(text, at)
+    if (value === undefined) return undefined
+    values.push(value.text)
+    at = value.end
+    if (text[at] === ',') {
+      at += 1
+      continue
+    }
+    if (text[at] === '\r') at += 1
+    if (at >= text.length) return undefined
+    if (text[at] !== '\n') throw corrupt('a data file has text behind a quoted value')
+    return { values, end: at + 1 }
+  }
+}
+
+interface Value {
+  text: string
+  /** The place behind the value, with its quotes. */
+  end: number
+}
+
+function quotedValue (text: string, at: number): Value | undefined {
+  let close = at
+  do {
+    close = text.indexOf('"', close + 1)
+    if (close < 0) return undefined
+    if (text[close + 1] !== '"') return { text: text.slice(at + 1, close).replaceAll('""', '"'), end: close + 1 }
+    close += 1
+  } while (true)
+}
+
+function plainValue (text: string, at: number): Value | undefined {
+  const lineEnd = text.indexOf('\n', at)
+  if (lineEnd < 0) return undefined
+  const comma = text.indexOf(',', at)
+  if (comma >= 0 && comma < lineEnd) return { text: text.slice(at, comma), end: comma }
+  const end = text[lineEnd - 1] === '\r' && lineEnd > at ? lineEnd - 1 : lineEnd
+  return { text: text.slice(at, end), end }
+}
+
+function tooLong (): ServiceError {
+  return new ServiceError('ReportTooLarge', `A row of the report has more than ${maxRowLength} characters. Read the files from COS.`)
+}

@@ -1,0 +1,79 @@
+/** Streams the rows of a report as NDJSON. */
+import type { Readable } from 'node:stream'
+import { nextIteration } from '../concurrency/event-loop.ts'
+import { CsvSplitter } from './csv.ts'
+import { readDataFile } from './data-file.ts'
+import type { DataFile, Manifest } from './manifest.ts'
+import { createRowMapper, isHeader } from './rows.ts'
+import type { RowSelection } from './rows.ts'
+
+/** The rows to stream. */
+export interface RowRequest extends RowSelection {
+  /** The most rows; undefined for all. */
+  limit: number | undefined
+  /** Data files to read. */
+  files: readonly DataFile[]
+  columns: Manifest['fields']
+}
+
+/** The counters of a stream. */
+export interface RowProgress {
+  /** Rows that were sent. */
+  rows: number
+  /** Rows that were read. */
+  read: number
+  /** Bytes of NDJSON that were sent. */
+  bytes: number
+}
+
+/**
+ * Returns the rows as text, one piece for each decompressed chunk. Each chunk is handled in an iteration of the event
+ * loop of its own, so that other requests are served in between.
+ *
+ * @param open opens a data file, with retries; afterwards nothing is retried
+ * @param progress is updated before each piece is returned
+ * @throws {ServiceError} of `open` and of {@link readDataFile}; ReportCorrupt and ReportTooLarge for malformed rows
+ */
+export async function * streamRows (
+  { files, columns, limit = Infinity, ...selection }: RowRequest,
+  open: (file: DataFile) => Promise<Readable>,
+  progress: RowProgress
+): AsyncGenerator<string, undefined> {
+  const toJson = createRowMapper(columns, selection)
+
+  /** Returns the lines of the rows that the caller wants. */
+  function linesOf (rows: string[][]): string {
+    let lines = ''
+    for (const values of rows) {
+      const json = toJson(values)
+      progress.read += 1
+      if (json === undefined) continue
+      lines += `${json}\n`
+      progress.rows += 1
+      if (progress.rows === limit) break
+    }
+    progress.bytes += Buffer.byteLength(lines)
+    return lines
+  }
+
+  for (const file of files) {
+    const splitter = new CsvSplitter()
+    let isBegin = true
+    /** Drops a header line, which COS does not document. */
+    const withoutHeader = (rows: string[][]) => {
+      const [first] = rows
+      if (!isBegin || first === undefined) return rows
+      isBegin = false
+      return isHeader(first, columns) ? rows.slice(1) : rows
+    }
+    for await (const chunk of readDataFile(await open(file), file)) {
+      await nextIteration()
+      const lines = linesOf(withoutHeader(splitter.push(chunk)))
+      if (lines !== '') yield lines
+      if (progress.rows === limit) return
+    }
+    const last = linesOf(withoutHeader(splitter.end()))
+    if (last !== '') yield last
+    if (progress.rows === limit) return
+  }
+}
