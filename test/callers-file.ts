@@ -34,7 +34,7 @@ export function as (name: string): { authorization: string } {
 }
 
 /** Statements that allow every call and destination. */
-export const everything: CallerEntry['allow'] = [{ actions: ['cos:*'], buckets: ['*'], destinations: ['*'] }]
+export const everything: CallerEntry['allow'] = [{ actions: ['cos:*', 'reports:*'], buckets: ['*'], destinations: ['*'] }]
 
 /** Returns a caller that is identified by {@link keyOf} its name. */
 export function withKey (name: string, allow: CallerEntry['allow'], more: Partial<CallerEntry> = {}): CallerEntry {

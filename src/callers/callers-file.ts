@@ -1,7 +1,7 @@
 import { Errors, ValueErrorType } from '@sinclair/typebox/errors'
 import type { ValueError } from '@sinclair/typebox/errors'
 import { ConfigError } from '../config/environment.ts'
-import { actions, CallersFileSchema } from '../contract/callers.ts'
+import { actionsByName, CallersFileSchema } from '../contract/callers.ts'
 import type { Action, CallersFile } from '../contract/callers.ts'
 import { parseSubject } from './certificate.ts'
 import type { CertificateRule } from './certificate.ts'
@@ -130,7 +130,7 @@ function toCaller ({ name, keys = [], jwt, certificate, rateLimitPerMinute, allo
     certificate: certificate as CertificateRule | undefined,
     rateLimitPerMinute,
     allow: allow.map(statement => ({
-      actions: new Set(statement.actions.flatMap(action => action === 'cos:*' ? actions : [action])),
+      actions: new Set(statement.actions.flatMap(name => actionsByName[name])),
       buckets: statement.buckets.map(compileGlob),
       regions: statement.regions && new Set(statement.regions),
       destinations: statement.destinations?.map(compileGlob)

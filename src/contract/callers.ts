@@ -5,13 +5,33 @@ import { closed } from './schema.ts'
 
 // Error messages to the operator consist of "must be" and one of these descriptions.
 
-/** The actions that a statement can allow, with their names in CAM. In a file, `cos:*` means all of them. */
-export const actions = [
+/** Actions on configurations, with their names in CAM. */
+const cosActions = [
   'cos:GetBucketInventory', 'cos:PutBucketInventory', 'cos:DeleteBucketInventory', 'cos:PostBucketInventory'
 ] as const
 
-/** One of {@link actions}. */
-export type Action = typeof actions[number]
+/** Actions on delivered reports. Rows contain the names of objects. */
+const reportActions = ['reports:Read', 'reports:ReadRows'] as const
+
+/** One of the actions of the operations. */
+export type Action = typeof cosActions[number] | typeof reportActions[number]
+
+/**
+ * The actions that a statement can allow by name, and the actions that each means. `cos:*` means no action on reports:
+ * an older statement must not reveal the names of objects.
+ */
+export const actionsByName: Readonly<Record<Action | 'cos:*' | 'reports:*', readonly Action[]>> = {
+  'cos:GetBucketInventory': ['cos:GetBucketInventory'],
+  'cos:PutBucketInventory': ['cos:PutBucketInventory'],
+  'cos:DeleteBucketInventory': ['cos:DeleteBucketInventory'],
+  'cos:PostBucketInventory': ['cos:PostBucketInventory'],
+  'cos:*': cosActions,
+  'reports:Read': ['reports:Read'],
+  'reports:ReadRows': reportActions,
+  'reports:*': reportActions
+}
+
+const actionNames = Object.keys(actionsByName) as Array<keyof typeof actionsByName>
 
 /** The name of a caller. Logs and metrics contain it, so that it has no spaces and needs no escaping. */
 export const callerNamePattern = '^[A-Za-z0-9._-]{1,64}$'
@@ -40,8 +60,8 @@ const Certificate = Type.Object({
   description: 'an object with exactly one of san and subject'
 })
 
-const ActionName = Type.Union([...actions, 'cos:*' as const].map(name => Type.Literal(name)), {
-  description: `one of ${actions.join(', ')}, cos:*`
+const ActionName = Type.Union(actionNames.map(name => Type.Literal(name)), {
+  description: `one of ${actionNames.join(', ')}`
 })
 
 const BucketGlob = Type.String({

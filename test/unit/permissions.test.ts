@@ -34,7 +34,9 @@ const reference = {
     return name[0] === pattern[0] && reference.matches(pattern.slice(1), name.slice(1))
   },
   permits: (rule: Rule, call: Call): boolean => {
-    if (!rule.actions.includes('cos:*') && !rule.actions.includes(call.action)) return false
+    const [family] = call.action.split(':')
+    const isImplied = call.action === 'reports:Read' && rule.actions.includes('reports:ReadRows')
+    if (!rule.actions.includes(`${family}:*`) && !rule.actions.includes(call.action) && !isImplied) return false
     if (!rule.buckets.some(pattern => reference.matches(pattern, call.bucket))) return false
     return rule.regions === undefined || call.region === undefined || rule.regions.includes(call.region)
   },
@@ -46,7 +48,8 @@ const reference = {
 }
 
 const action = fc.constantFrom(
-  'cos:GetBucketInventory', 'cos:PutBucketInventory', 'cos:DeleteBucketInventory', 'cos:PostBucketInventory'
+  'cos:GetBucketInventory', 'cos:PutBucketInventory', 'cos:DeleteBucketInventory', 'cos:PostBucketInventory',
+  'reports:Read', 'reports:ReadRows'
 )
 const region = fc.constantFrom('ap-guangzhou', 'ap-shanghai', 'eu-frankfurt')
 const name = fc.constantFrom(
@@ -57,7 +60,7 @@ const glob = fc.constantFrom(
   'a*a-1*1', 'logs', 'logs-1250000000', '*1', '*-', 'a-1'
 )
 const rule: fc.Arbitrary<Rule> = fc.record({
-  actions: fc.array(fc.oneof(action, fc.constant('cos:*')), { minLength: 1, maxLength: 3 }),
+  actions: fc.array(fc.oneof(action, fc.constantFrom('cos:*', 'reports:*')), { minLength: 1, maxLength: 3 }),
   buckets: fc.array(glob, { minLength: 1, maxLength: 3 }),
   regions: fc.array(region, { minLength: 1, maxLength: 2 }),
   destinations: fc.array(glob, { maxLength: 2 })

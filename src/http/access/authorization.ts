@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import type { Caller } from '../../callers/callers.ts'
 import { destinationsOf, permits, permitsDestination } from '../../callers/permissions.ts'
+import type { Action } from '../../contract/callers.ts'
 import { ServiceError } from '../../errors.ts'
 import type { BucketOperation, RequestContext } from '../context/request-context.ts'
 
@@ -9,6 +10,9 @@ export type RegionOf = (bucket: string, requested: string | undefined) => string
 
 /** Longest name in a detail. Bucket names have 63 characters, but a path can contain any text. */
 const maxNameLength = 100
+
+/** Actions that change nothing. */
+const reads: ReadonlySet<Action> = new Set(['cos:GetBucketInventory', 'reports:Read', 'reports:ReadRows'])
 
 const contact = 'Ask the operator for the permission.'
 
@@ -27,7 +31,7 @@ export function operationOf ({ params, query, routeOptions }: FastifyRequest, re
     bucket,
     id,
     // DELETE has no dry run. Requesting one is rejected, but was an attempt.
-    isChange: action !== 'cos:GetBucketInventory' && (action === 'cos:DeleteBucketInventory' || dryRun !== 'true'),
+    isChange: !reads.has(action) && (action === 'cos:DeleteBucketInventory' || dryRun !== 'true'),
     requestedRegion,
     region: regionOf(bucket, requestedRegion)
   }
@@ -56,6 +60,16 @@ export function authorizeConfiguration (context: RequestContext, configuration: 
   authorize(context)
 }
 
+/**
+ * Authorizes the bucket from which reports are read, and keeps it for the audit log.
+ *
+ * @throws {ServiceError} as {@link authorize} does
+ */
+export function authorizeDestination (context: RequestContext, bucket: string): void {
+  context.destinations = [bucket]
+  authorize(context)
+}
+
 function rejectOperation (caller: Caller, operation: BucketOperation): void {
   const { action, furtherActions, bucket, requestedRegion } = operation
   const denied = [action, ...furtherActions].find(each => !permits(caller, { ...operation, action: each }))
@@ -69,6 +83,8 @@ function rejectOperation (caller: Caller, operation: BucketOperation): void {
 function rejectDestinations (caller: Caller, operation: BucketOperation, destinations: readonly string[]): void {
   const denied = destinations.find(each => !permitsDestination(caller, operation, each))
   if (denied === undefined) return
-  throw new ServiceError('CallerNotAllowed', `${caller.name} may not have reports of ${operation.bucket} written to ` +
-    `${denied.slice(0, maxNameLength)} (${operation.action}). ${contact}`)
+  const { bucket } = operation
+  const deed = operation.action.startsWith('reports:') ? `read reports of ${bucket} from` : `have reports of ${bucket} written to`
+  throw new ServiceError('CallerNotAllowed', `${caller.name} may not ${deed} ${denied.slice(0, maxNameLength)} ` +
+    `(${operation.action}). ${contact}`)
 }
