@@ -5,6 +5,7 @@ import type { Callers } from './callers/callers.ts'
 import type { VersionedInventories } from './changes/versioned-inventories.ts'
 import type { DesiredSets } from './changes/desired-set.ts'
 import type { Regions } from './cos/regions/regions.ts'
+import type { ReportObjects } from './cos/report-objects.ts'
 import {
   DesiredSetSchema, InventoryConfigurationPatchSchema, SetOutcomeSchema, SetProgressSchema
 } from './contract/desired-set.ts'
@@ -13,6 +14,7 @@ import {
   InventoryPageSchema
 } from './contract/inventory.ts'
 import { ProblemSchema } from './contract/problem.ts'
+import { ReportListSchema, ReportRowSchema, ReportSchema, ReportSummarySchema } from './contract/reports.ts'
 import { maxBodyBytes } from './contract/requests.ts'
 import { access } from './http/access/access.ts'
 import { createRateLimiter } from './http/access/rate-limits.ts'
@@ -42,8 +44,13 @@ import { metricsRoute } from './http/metrics-route.ts'
 import { describeRoutes } from './http/openapi-document.ts'
 import { parseQuery } from './http/query.ts'
 import type { Metrics } from './metrics.ts'
+import type { Reports } from './reports/reports.ts'
+import type { StreamSlots } from './reports/stream-slots.ts'
 import { desiredSetRoutes } from './routes/desired-set.ts'
 import { inventoryRoutes } from './routes/inventories.ts'
+import { reportFileRoute } from './routes/report-files.ts'
+import { reportRowRoutes } from './routes/report-rows.ts'
+import { reportRoutes } from './routes/reports.ts'
 import { listRoute } from './routes/list.ts'
 import { probeRoutes } from './routes/probes.ts'
 import type { Tracer } from './tracing/tracing.ts'
@@ -70,6 +77,15 @@ export interface Dependencies {
   now: () => number
   rateLimits: RateLimits
   readOnly: boolean
+  reports: {
+    /** Whether reports are served. */
+    isEnabled: boolean
+    objects: ReportObjects
+    reports: Reports
+    slots: StreamSlots
+    /** Wall clock, in milliseconds since 1970. */
+    now: () => number
+  }
   regions: Regions
   /** Whether this application serves `/metrics`. */
   servesMetrics: boolean
@@ -102,7 +118,7 @@ export async function buildApp (dependencies: Dependencies): Promise<FastifyInst
   for (const schema of [
     InventoryConfigurationSchema, InventoryConfigurationInputSchema, InventoryJobInputSchema, InventoryJobSchema,
     InventoryPageSchema, InventoryConfigurationPatchSchema, DesiredSetSchema, SetOutcomeSchema, SetProgressSchema,
-    ProblemSchema
+    ReportSummarySchema, ReportListSchema, ReportSchema, ReportRowSchema, ProblemSchema
   ]) app.addSchema(schema)
   if (dependencies.documents === undefined) await describeRoutes(app, dependencies.version)
   await addDocumentation(app, dependencies.documents ?? { json: '', yaml: '' })
@@ -125,9 +141,15 @@ async function addBucketRoutes (
   api.addHook('preParsing', inviteBody)
   await api.register(validation)
   await api.register(bucketCall, { bucketCalls, isReadOnly: dependencies.readOnly })
-  await api.register(inventoryRoutes, { bucketCalls, inventories })
+  await api.register(inventoryRoutes, { bucketCalls, inventories, hasReports: dependencies.reports.isEnabled })
   await api.register(listRoute, { bucketCalls, inventories })
   await api.register(desiredSetRoutes, { auditTrail, bucketCalls, desiredSets, lifecycle })
+  const reports = { bucketCalls, inventories, ...dependencies.reports }
+  await api.register(reportRoutes, reports)
+  const { metrics, deadlineMs, now: steadyNow } = dependencies
+  const streams = { ...reports, auditTrail, metrics, deadlineMs, steadyNow }
+  await api.register(reportRowRoutes, streams)
+  await api.register(reportFileRoute, streams)
 }
 
 /** Builds the application that serves `/metrics` on its own port, over plain HTTP. */

@@ -1,10 +1,14 @@
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { collectDefaultMetrics, Registry } from 'prom-client'
 import type { CallObserver } from './cos/client/call-observer.ts'
 import type { Occupation, RejectionReason } from './cos/client/concurrency-limiter.ts'
 import type { Connections as CosConnections } from './cos/client/transport.ts'
 import { problemTable } from './errors.ts'
 import type { ClosingReason } from './http/connections/connection-limits.ts'
 import type { ConnectionRegistry } from './http/connections/connection-registry.ts'
+import { createInstruments } from './metrics/instruments.ts'
+import type { Instruments } from './metrics/instruments.ts'
+import { reportMetrics } from './metrics/report-metrics.ts'
+import type { ReportMetrics } from './metrics/report-metrics.ts'
 
 /** A request that ended with a response, or because its client disconnected. */
 export interface FinishedRequest {
@@ -31,13 +35,15 @@ export interface Readings {
   credentialsError: () => string | undefined
   /** COS's clock minus the clock of this machine, in milliseconds. */
   skewMs: () => number
+  /** Responses with rows or a data file that are being sent. */
+  reportStreams: () => number
   /** Whether Redis counts requests; undefined if Redis is not configured. */
   redisUp: (() => boolean) | undefined
   droppedLogLines: () => number
 }
 
 /** Counts and measures requests and calls. Every label has a bounded number of values. */
-export interface Metrics extends CallObserver {
+export interface Metrics extends CallObserver, ReportMetrics {
   /** Counts a request as in flight, until `finished` is called for it. */
   started (): void
   finished (request: FinishedRequest): void
@@ -59,7 +65,7 @@ const cosCodes = [
   'RequestTimeout', 'UserNetworkTooSlow', 'InventoryFull', 'TooManyConfigurations', 'TargetBucketNameInvalid',
   'InvalidBucketName', 'InvalidRegionName', 'ExpiredToken', 'InvalidToken', 'PaymentRequired', 'InvalidAccessKeyId',
   'SignatureDoesNotMatch', 'RequestTimeTooSkewed', 'RequestExpired', 'AccessDenied', 'InventoryConfigurationNotFoundError',
-  'NoSuchBucket', 'NotFound', 'MethodNotAllowed', 'InvalidBucketState', 'PathConflict', 'QuotaConflict', 'Conflict',
+  'NoSuchBucket', 'NoSuchKey', 'NotFound', 'MethodNotAllowed', 'InvalidObjectState', 'InvalidRange', 'InvalidBucketState', 'PathConflict', 'QuotaConflict', 'Conflict',
   'DuplicateInventoryId', 'MissingContentLength', 'PreconditionFailed', 'UnavailableForLegalReasons', 'InternalError',
   'NotImplemented', 'ServiceUnavailable', 'SlowDown', 'CallerLeft'
 ]
@@ -67,9 +73,6 @@ const knownCodes = new Set([...Object.keys(problemTable), ...cosCodes])
 const known = (code: string) => code === '' || knownCodes.has(code) ? code : 'other'
 
 const methods = new Set(['GET', 'HEAD', 'PUT', 'POST', 'DELETE', 'PATCH', 'OPTIONS'])
-
-/** Upper bounds of histogram buckets in seconds, up to the deadline of a request. */
-const buckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30]
 
 /** Creates the metrics. The first call also starts the metrics of the process. */
 export function createMetrics (version: string): Metrics {
@@ -85,6 +88,7 @@ export function createMetrics (version: string): Metrics {
   return {
     ...requestMetrics(instruments),
     ...callMetrics(instruments),
+    ...reportMetrics(instruments),
     addReadings (readings) { addReadings(instruments, readings) },
     contentType: registry.contentType,
     scrape () {
@@ -93,32 +97,6 @@ export function createMetrics (version: string): Metrics {
     }
   }
 }
-
-/** Creates the functions that add a metric to a registry. Metrics with `read` get their values at each scrape. */
-function createInstruments (registry: Registry) {
-  const registers = [registry]
-  const counter = <T extends string>(
-    name: string, help: string, labelNames: T[], read?: (counter: Counter<T>) => void
-  ) => new Counter({ name, help, labelNames, registers, ...read && { collect () { read(this) } } })
-  const gauge = <T extends string>(
-    name: string, help: string, labelNames: T[], read?: (gauge: Gauge<T>) => void
-  ) => new Gauge({ name, help, labelNames, registers, ...read && { collect () { read(this) } } })
-
-  return {
-    counter,
-    histogram: <T extends string>(name: string, help: string, labelNames: T[]) =>
-      new Histogram({ name, help, labelNames, buckets, registers }),
-    gauge,
-    /** Adds a gauge without labels that is read at each scrape; absent while it has no value. */
-    reading: (name: string, help: string, read: () => number | undefined) => gauge(name, help, [], each => {
-      const value = read()
-      if (value === undefined) each.remove()
-      else each.set(value)
-    })
-  }
-}
-
-type Instruments = ReturnType<typeof createInstruments>
 
 /** Creates the metrics of clients: their requests and connections. */
 function requestMetrics (
@@ -180,7 +158,8 @@ function callMetrics ({ counter, histogram }: Instruments): CallObserver & Pick<
 }
 
 function addReadings ({ counter, gauge, reading }: Instruments, {
-  occupation, connections, backlog, credentialsExpireAt, credentialsError, skewMs, redisUp, droppedLogLines
+  occupation, connections, backlog, credentialsExpireAt, credentialsError, skewMs, reportStreams, redisUp,
+  droppedLogLines
 }: Readings): void {
   reading('http_requests_waiting', 'Pipelined requests that wait for earlier ones of their connection.', () => backlog().waiting)
   reading('http_response_unsent_bytes', 'Bytes of response bodies that clients have not read yet.', () => backlog().unsentBytes)
@@ -193,6 +172,7 @@ function addReadings ({ counter, gauge, reading }: Instruments, {
     return expiresAt === undefined ? undefined : expiresAt / 1000
   })
   reading('cos_clock_skew_seconds', "COS's clock minus the clock of this machine; 0 until COS rejects a time.", () => skewMs() / 1000)
+  reading('report_streams', 'Responses with rows or a data file of a report that are being sent.', reportStreams)
   if (redisUp !== undefined) {
     reading('redis_up', '1 while Redis counts requests for the rate limit, else 0.', () => redisUp() ? 1 : 0)
   }

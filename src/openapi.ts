@@ -28,6 +28,7 @@ const app = await buildApp({
   servesMetrics: true,
   rateLimits: { perMinute: 0, byAddress: false, redis: undefined },
   readOnly: false,
+  reports: unused,
   credentialsError: unused,
   tls: undefined,
   tracer: createPassingTracer(),

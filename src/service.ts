@@ -30,6 +30,7 @@ import type { RedisCounters } from './outbound/redis.ts'
 import { createReloader } from './files/reload.ts'
 import type { Reloader } from './files/reload.ts'
 import { readTextFile } from './files/text-file.ts'
+import { createReporting } from './reporting.ts'
 import { createPassingTracer, withoutPropagation } from './tracing/tracing.ts'
 import type { Tracer } from './tracing/tracing.ts'
 import { logWarnings } from './logging/warnings.ts'
@@ -61,7 +62,8 @@ export const version = (JSON.parse(
  * @throws {Error} of the operating system if the service cannot listen on the address, such as EADDRINUSE
  */
 export async function startService (config: Config, logger: Logger, outputs: Outputs): Promise<Service> {
-  const { app, metricsApp, callers, connections, cos, lifecycle, reloader } = await assemble(config, logger, outputs)
+  const { app, metricsApp, callers, connections, cos, lifecycle, reloader, reporting } =
+    await assemble(config, logger, outputs)
   const ends: Array<() => void> = []
   app.addHook('onClose', async () => { for (const end of ends) end() })
   const firstLoad = cos.credentials.start()
@@ -72,6 +74,7 @@ export async function startService (config: Config, logger: Logger, outputs: Out
   const metricsUrl = await metricsApp?.listen({ host, port: Number(metricsPort) })
   const url = await app.listen({ host, port })
   // The operator must be warned that authentication is disabled, even if LOG_LEVEL is error.
+  ends.push(reporting.watch())
   ends.push(logWarnings(config, callers.unreachable(), logger.child({}, { level: 'warn' })))
   return {
     app,
@@ -102,7 +105,8 @@ async function assemble (config: Config, logger: Logger, outputs: Outputs) {
   const lifecycle = createLifecycle()
   const { perMinute, redisUrl } = config.rateLimit
   const redis = redisUrl && await connectRedis(redisUrl, logger)
-  metrics.addReadings(readingsOf(cos, connections, redis, outputs))
+  const reporting = createReporting(config, cos, { metrics, log: logger, steadyNow })
+  metrics.addReadings(readingsOf(cos, connections, redis, outputs, reporting.slots.taken))
   const app = await buildApp({
     ...createChanges(config.cos, cos, audit, steadyNow),
     allowedHosts: config.allowedHosts,
@@ -118,6 +122,7 @@ async function assemble (config: Config, logger: Logger, outputs: Outputs) {
     now: steadyNow,
     rateLimits: { perMinute, byAddress: config.auth === 'none', redis },
     readOnly: config.readOnly,
+    reports: reporting,
     regions: cos.regions,
     servesMetrics: config.metricsPort === undefined,
     tls,
@@ -137,7 +142,7 @@ async function assemble (config: Config, logger: Logger, outputs: Outputs) {
     await cos.attempts.settled()
     await Promise.all([cos.transport.close(), tracer.close(), metricsApp?.close()])
   })
-  return { app, metricsApp, callers, connections, cos, lifecycle, reloader }
+  return { app, metricsApp, callers, connections, cos, lifecycle, reloader, reporting }
 }
 
 interface FileDependencies {
@@ -184,7 +189,7 @@ function createChanges (
 
 function readingsOf (
   { clock, credentials, limiter, transport }: CosClient, connections: ConnectionRegistry,
-  redis: RedisCounters | undefined, { stdout, stderr }: Outputs
+  redis: RedisCounters | undefined, { stdout, stderr }: Outputs, reportStreams: () => number
 ): Readings {
   return {
     occupation: limiter.occupation,
@@ -193,6 +198,7 @@ function readingsOf (
     credentialsExpireAt: credentials.expiresAt,
     credentialsError: credentials.unavailableReason,
     skewMs: clock.skewMs,
+    reportStreams,
     redisUp: redis?.isUp,
     droppedLogLines: () => stdout.droppedLines() + stderr.droppedLines()
   }

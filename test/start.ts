@@ -158,6 +158,6 @@ async function callOver (
     body: body === undefined ? null : raw ? body : JSON.stringify(body)
   })
   const text = await response.body.text()
-  const isJson = String(response.headers['content-type']).includes('json')
+  const isJson = /^application\/([a-z]+\+)?json/.test(String(response.headers['content-type']))
   return { status: response.statusCode, headers: response.headers, text, json: isJson && text !== '' ? JSON.parse(text) : undefined }
 }

@@ -65,6 +65,14 @@ export interface Config {
     /** Calls that may wait for a permit. */
     queueLimit: number
   }
+  reports: {
+    isEnabled: boolean
+    /** Rows and data files that are sent at the same time. */
+    maxStreams: number
+    /** Configurations whose latest report is checked, each with an id or `*`. */
+    watched: Array<{ bucket: string, id: string }>
+    watchSeconds: number
+  }
   /** Separate port for `/metrics`; undefined if it is on `port`. */
   metricsPort: number | undefined
   /** How traces are encoded; undefined without traces. The OpenTelemetry SDK reads all other settings itself. */
@@ -119,6 +127,7 @@ export function readConfig (environment: Environment): Config {
       maxConcurrency: reader.read('COS_MAX_CONCURRENCY'),
       queueLimit: reader.read('COS_QUEUE_LIMIT')
     },
+    reports: readReports(reader),
     metricsPort: readMetricsPort(reader, port),
     traces: readTraces(reader, unsupported),
     propagation: readPropagation(reader, unsupported),
@@ -197,6 +206,15 @@ function readMetricsPort (reader: EnvironmentReader, port: number): number | und
   // 0 selects a different free port for each.
   if (own !== 0 && own === port) reader.issues.push('METRICS_PORT equals PORT: unset it to serve /metrics on PORT')
   return own
+}
+
+function readReports (reader: EnvironmentReader): Config['reports'] {
+  const isEnabled = reader.read('REPORTS')
+  const watched = reader.read('REPORTS_WATCH')
+  if (!isEnabled && watched.length > 0) reader.issues.push('REPORTS_WATCH needs REPORTS=true')
+  return {
+    isEnabled, watched, maxStreams: reader.read('REPORTS_MAX_STREAMS'), watchSeconds: reader.read('REPORTS_WATCH_SECONDS')
+  }
 }
 
 function ineffectiveNames (reader: EnvironmentReader, auth: AuthConfig): VariableName[] {

@@ -1,4 +1,5 @@
 import { cos, credentials, limits } from './cos-variables.ts'
+import { reports } from './report-variables.ts'
 import { access, observability, serving } from './service-variables.ts'
 import { traces } from './trace-variables.ts'
 import type { Variables } from './variable-types.ts'
@@ -10,6 +11,7 @@ export const sections: Array<{ title: string, note?: string, variables: Variable
   { title: 'COS', variables: cos },
   { title: 'Limits of COS calls', variables: limits },
   { title: 'Credentials for COS', variables: credentials },
+  { title: 'Delivered reports', variables: reports },
   { title: 'Logs and metrics', variables: observability },
   {
     title: 'Traces',
@@ -21,5 +23,5 @@ export const sections: Array<{ title: string, note?: string, variables: Variable
 
 /** The same variables by name. */
 export const variables = {
-  ...serving, ...access, ...cos, ...limits, ...credentials, ...observability, ...traces
+  ...serving, ...access, ...cos, ...limits, ...credentials, ...reports, ...observability, ...traces
 } satisfies Variables

@@ -52,11 +52,15 @@ function end (metrics: Metrics, request: FastifyRequest, reply: FastifyReply): v
   const isSent = reply.raw.writableFinished
   const durationMs = reply.elapsedTime
   const [code, caller] = [context.problem?.code, context.caller?.name]
-  metrics.finished({
-    method, route, status: isSent ? reply.statusCode : clientClosedRequest, code, caller, seconds: durationMs / 1000
-  })
+  const status = isSent ? reply.statusCode : brokenStatusOf(request, reply)
+  metrics.finished({ method, route, status, code, caller, seconds: durationMs / 1000 })
   context.trace.end({ status: isSent ? reply.statusCode : undefined, code, caller })
   log(request, reply, isSent, durationMs)
+}
+
+/** Returns the status of a response that was not sent completely. A problem after a success head broke it. */
+function brokenStatusOf ({ context: { problem } }: FastifyRequest, { statusCode }: FastifyReply): number {
+  return problem !== undefined && statusCode < 400 ? problem.status : clientClosedRequest
 }
 
 function log (request: FastifyRequest, reply: FastifyReply, isSent: boolean, elapsedMs: number): void {
@@ -73,7 +77,8 @@ function log (request: FastifyRequest, reply: FastifyReply, isSent: boolean, ela
   // Rounds to a tenth of a millisecond.
   const durationMs = Math.round(elapsedMs * 10) / 10
   if (!isSent) {
-    request.log.info({ ...fields, durationMs }, 'caller disconnected')
+    if (brokenStatusOf(request, reply) === clientClosedRequest) request.log.info({ ...fields, durationMs }, 'caller disconnected')
+    else request.log.info({ ...fields, code: context.problem?.code, durationMs }, 'response broken')
     return
   }
   // A spread is slower. Node 20 creates a new hidden class for each property behind one: 2 KB of long-lived garbage per

@@ -24,6 +24,7 @@ export async function describeRoutes (app: FastifyInstance, version: string): Pr
       },
       tags: [
         { name: 'inventories', description: 'Inventory configurations of a bucket.' },
+        { name: 'reports', description: 'Delivered reports, their rows and their data files. Needs REPORTS=true.' },
         { name: 'probes', description: 'Liveness, readiness and metrics.' },
         { name: 'documentation', description: 'This document.' }
       ],

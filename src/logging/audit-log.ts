@@ -8,7 +8,7 @@ import type { Output } from './output.ts'
 /** The result of an attempted change. `unknown`: COS may have made the change without confirming it. */
 export type AuditOutcome = 'success' | 'denied' | 'failure' | 'unknown'
 
-/** One attempted change and its result. It contains no body and no secret. */
+/** One attempted change, or one read of rows, and its result. It contains no body, no object name and no secret. */
 export interface AuditRecord {
   requestId: string
   /** Name of the caller; null if it is unknown. */
@@ -19,8 +19,14 @@ export interface AuditRecord {
   /** Null for a set of configurations that was rejected as a whole. */
   id: string | null
   region: string | undefined
-  /** Buckets that the body names as destinations of reports. */
+  /** Buckets that the body names as destinations of reports, or from which rows are read. */
   destinations: string[]
+  /** Day of the report whose rows are read. */
+  date?: string | undefined
+  /** Rows that were sent. */
+  rows?: number | undefined
+  /** Bytes of rows or of a data file that were sent. */
+  bytes?: number | undefined
   outcome: AuditOutcome
   status: number | undefined
   /** Code of the problem document; undefined if the response is not one. */
@@ -28,7 +34,7 @@ export interface AuditRecord {
   cosRequestId: string | undefined
 }
 
-/** A log of attempted changes. */
+/** A log of attempted changes and of reads of rows. */
 export interface AuditLog {
   record (record: AuditRecord): void
   /** Returns whether a line can be written at the moment. */
@@ -51,11 +57,14 @@ export function createAuditLog (target: string, outputs: Outputs, log: Pick<Logg
     ? outputs[target]
     : openAuditFile(target, log)
   const audit = pino({ level: 'audit', customLevels: { audit: auditLevel }, useOnlyCustomLevels: true, base: { type: 'audit' } }, { write })
-  return { record (record) { audit.audit(record, 'change') }, isWritable: takesAudit }
+  return {
+    record (record) { audit.audit(record, record.action.startsWith('reports:') ? 'read' : 'change') },
+    isWritable: takesAudit
+  }
 }
 
 /**
- * Rejects a change that could not be recorded. Must be called before anything is sent to COS.
+ * Rejects a change or a read of rows that could not be recorded. Must be called before anything is sent to COS.
  *
  * @throws {ServiceError} AuditLogUnavailable
  */

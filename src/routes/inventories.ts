@@ -21,6 +21,7 @@ import { mergePatchMediaType, rejectPatchResult } from '../http/body/validation.
 import type { BucketCalls } from '../http/bucket-call.ts'
 import { commonCosProblems, cosProblems, problemResponses } from '../http/errors/problem-responses.ts'
 import { addWarnings, preflightHeader } from './preflight.ts'
+import { linkHeader, linkToReport } from './report-link.ts'
 import {
   content, etagHeader, json, noBody, problemsOfAll, problemsOfBodies, problemsOfChanges, sendResult, sendXml, tags,
   xmlSchema
@@ -29,6 +30,8 @@ import {
 interface Options {
   bucketCalls: BucketCalls
   inventories: VersionedInventories
+  /** Whether reports are served. */
+  hasReports: boolean
 }
 
 type Scope = Parameters<FastifyPluginAsyncTypebox>[0]
@@ -202,7 +205,7 @@ function addDelete (app: Scope, { bucketCalls, inventories }: Options): void {
   })
 }
 
-function addPost (app: Scope, { bucketCalls, inventories }: Options): void {
+function addPost (app: Scope, { bucketCalls, inventories, hasReports }: Options): void {
   app.post(path, {
     ...validated('cos:PostBucketInventory'),
     onRequest: [rejectPreconditions],
@@ -216,7 +219,7 @@ function addPost (app: Scope, { bucketCalls, inventories }: Options): void {
       body: refTo(InventoryJobInputSchema),
       response: {
         200: xmlPreview,
-        202: json('COS accepted the job.', refTo(InventoryJobSchema), preflightHeader),
+        202: json('COS accepted the job.', refTo(InventoryJobSchema), { ...preflightHeader, ...linkHeader }),
         ...problemResponses([...problemsOfChanges, ...problemsOfBodies], [
           ...commonCosProblems, cosProblems.InvalidArgument, cosProblems.TargetBucketNameInvalid,
           cosProblems.DuplicateInventoryId
@@ -228,7 +231,9 @@ function addPost (app: Scope, { bucketCalls, inventories }: Options): void {
     return await bucketCalls.run(request, async call => {
       await addWarnings(inventories, call, request, reply)
       if (query['dry-run'] === 'true') return sendXml(reply, inventories.previewPost(call, id, body))
-      return sendResult(reply.code(202), await inventories.post(call, id, body))
+      const accepted = await inventories.post(call, id, body)
+      if (hasReports) reply.header('link', linkToReport(request.params, body.Destination.COSBucketDestination, query.region))
+      return sendResult(reply.code(202), accepted)
     })
   })
 }

@@ -276,6 +276,7 @@ t.test('GET returns 500 without the cause, which is logged, when a handler throw
     },
     desiredSets: { plan: fail, apply: fail },
     regions: { known: () => undefined, resolve: fail, moved: fail, find: undefined },
+    reports: { isEnabled: false, objects: {} as never, reports: {} as never, slots: {} as never, now: Date.now },
     deadlineMs: 1000,
     documents: { json: '{}', yaml: '' },
     now: Date.now,

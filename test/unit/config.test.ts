@@ -100,6 +100,7 @@ t.test('readConfig returns the documented defaults when optional variables are u
       maxConcurrency: 256,
       queueLimit: 1024
     },
+    reports: { isEnabled: false, maxStreams: 4, watched: [], watchSeconds: 900 },
     metricsPort: undefined,
     traces: undefined,
     propagation: true,

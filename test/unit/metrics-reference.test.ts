@@ -14,6 +14,9 @@ function measuredMetrics () {
   metrics.waited(1)
   metrics.shed('waited')
   metrics.connectionClosed('stalled')
+  metrics.rowsSent({ rows: 1, bytes: 1 })
+  metrics.reportChecked('b-1', 'a', { deliveredAt: 1, objects: 1, bytes: 1, isStale: true })
+  metrics.reportCheckFailed('b-1')
   metrics.addReadings({
     occupation: () => ({ inFlight: 1, waiting: 1, unresponsiveHosts: 1 }),
     connections: () => ({ open: 1, busy: 1 }),
@@ -21,6 +24,7 @@ function measuredMetrics () {
     credentialsExpireAt: () => 1,
     credentialsError: () => undefined,
     skewMs: () => 1,
+    reportStreams: () => 1,
     redisUp: () => true,
     droppedLogLines: () => 1
   })

@@ -13,6 +13,8 @@ export interface Exchange {
   request: FastifyRequest | undefined
   hasEnded: boolean
   unsentBytes: number
+  /** Milliseconds for which the client may read nothing, if longer than the limit of all connections. */
+  stalledMs: number
   readonly listeners: Array<() => void>
 }
 
@@ -62,7 +64,9 @@ export function newConnection (socket: Socket): Connection {
 export function newExchange (
   message: IncomingMessage, response: ServerResponse, connection: Connection | undefined
 ): Exchange {
-  return { message, response, connection, request: undefined, hasEnded: false, unsentBytes: 0, listeners: [] }
+  return {
+    message, response, connection, request: undefined, hasEnded: false, unsentBytes: 0, stalledMs: 0, listeners: []
+  }
 }
 
 /**
@@ -94,14 +98,15 @@ export function shouldPause ({ waiting, isSending }: Connection): boolean {
 /**
  * Updates whether the client still has to read bytes. Starts or ends the time limit of a stalled client.
  *
- * @param stalledMs the limit, in milliseconds
+ * @param limitMs the limit of all connections, in milliseconds
  */
-export function updateSending (connection: Connection, stalledMs: number): void {
+export function updateSending (connection: Connection, limitMs: number): void {
   const { exchanges, socket } = connection
   const isSending = socket.writableLength > 0
   if (exchanges.size === 0 || isSending === connection.isSending) return
   connection.isSending = isSending
   // The timer of Node restarts with every byte that the client reads. Data from the client would restart it, too.
+  const stalledMs = Math.max(limitMs, ...[...exchanges].map(each => each.stalledMs))
   socket.setTimeout(isSending ? stalledMs : 0)
   if (isSending) socket.pause()
   else if (!shouldPause(connection)) socket.resume()

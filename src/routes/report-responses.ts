@@ -1,0 +1,71 @@
+/** Reports in the form of responses. */
+import type { Report, ReportSummary } from '../contract/reports.ts'
+import { commonCosProblems, cosProblems, problemResponses } from '../http/errors/problem-responses.ts'
+import type { ReportSource } from '../reports/destination.ts'
+import type { Manifest } from '../reports/manifest.ts'
+import { ageSecondsOf, stalenessOf } from '../reports/reports.ts'
+import type { VerifiedReport } from '../reports/reports.ts'
+import type { ListedReport } from '../cos/report-objects.ts'
+import { problemsOfAll } from './responses.ts'
+
+/** The tag of the operations in the OpenAPI document. */
+export const reportTags = ['reports']
+
+const fromCos = [...commonCosProblems, cosProblems.InventoryConfigurationNotFoundError]
+
+/** Responses of errors of the list of reports. */
+export const problemsOfList = problemResponses(
+  [...problemsOfAll, 'ReportsDisabled', 'ReportUnsupported', 'ReportTooLarge'], fromCos)
+
+/** Responses of errors of operations on one report. */
+export const problemsOfReport = problemResponses([
+  ...problemsOfAll, 'ReportsDisabled', 'ReportNotFound', 'ReportIncomplete', 'ReportCorrupt', 'ReportUnsupported', 'ReportTooLarge'
+], fromCos)
+
+/** Returns a report as a list has it. @param nowMs milliseconds since 1970 */
+export function toSummary (
+  { date, manifest, hasChecksum }: ListedReport, source: ReportSource, nowMs: number
+): ReportSummary {
+  const { id, bucket, region, folder } = source
+  const key = `${folder}/${date}/manifest.json`
+  const staleness = stalenessOf(manifest, source, nowMs)
+  return {
+    Id: id,
+    Date: date,
+    DeliveredAt: new Date(manifest.modifiedAt).toISOString(),
+    AgeSeconds: ageSecondsOf(manifest, nowMs),
+    ...staleness && { Stale: staleness.isStale, StaleAfterSeconds: staleness.afterSeconds },
+    IsComplete: hasChecksum,
+    Manifest: {
+      Bucket: bucket,
+      ...region !== undefined && { Region: region, Resource: `qcs::cos:${region}::${bucket}/${key}` },
+      Key: key,
+      ETag: manifest.etag,
+      Size: manifest.size
+    }
+  }
+}
+
+/** Returns one report. @param nowMs milliseconds since 1970 */
+export function toReport (report: VerifiedReport, source: ReportSource, nowMs: number): Report {
+  const { content } = report
+  return {
+    ...toSummary(report, source, nowMs),
+    IsVerified: true,
+    ...toCounts(content),
+    FileFormat: content.fileFormat,
+    Fields: content.fields,
+    Files: content.files.map(({ key, size, md5 }) => ({
+      Key: key, ...size !== undefined && { Size: size }, ...md5 !== undefined && { MD5: md5 }
+    }))
+  }
+}
+
+function toCounts ({ listObjectCount, listStorageSize, filterObjectCount, filterStorageSize }: Manifest) {
+  return {
+    ...listObjectCount !== undefined && { ListObjectCount: listObjectCount },
+    ...listStorageSize !== undefined && { ListStorageSize: listStorageSize },
+    ...filterObjectCount !== undefined && { FilterObjectCount: filterObjectCount },
+    ...filterStorageSize !== undefined && { FilterStorageSize: filterStorageSize }
+  }
+}

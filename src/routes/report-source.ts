@@ -1,0 +1,86 @@
+/** Finds where a request reads reports, and whether its caller may. */
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { VersionedInventories } from '../changes/versioned-inventories.ts'
+import type { Call } from '../cos/inventories.ts'
+import { ServiceError } from '../errors.ts'
+import { authorizeDestination } from '../http/access/authorization.ts'
+import type { BucketCalls } from '../http/bucket-call.ts'
+import { namedSource, sourceOf } from '../reports/destination.ts'
+import type { ReportSource } from '../reports/destination.ts'
+
+export interface SourceOptions {
+  bucketCalls: BucketCalls
+  inventories: VersionedInventories
+  /** Whether `REPORTS` is true. */
+  isEnabled: boolean
+}
+
+/** A source, and the call that reads it. */
+export interface Target {
+  source: ReportSource
+  call: Call
+}
+
+type ReportRequest = FastifyRequest<{
+  Params: { bucket: string, id: string }
+  Querystring: { destination?: string, prefix?: string }
+}>
+
+/**
+ * Rejects requests while reports are disabled, and a destination in the query that the caller may not read. This is an
+ * onRequest hook, so that COS is not called.
+ *
+ * @throws {ServiceError} ReportsDisabled, CallerNotAllowed
+ */
+export function createSourceCheck ({ isEnabled }: Pick<SourceOptions, 'isEnabled'>) {
+  return async (request: FastifyRequest, _: FastifyReply): Promise<void> => {
+    if (!isEnabled) {
+      throw new ServiceError('ReportsDisabled', 'The service runs without REPORTS=true. Contact the operator to enable reports.')
+    }
+    const { destination } = request.query as Record<string, unknown>
+    if (typeof destination === 'string') authorizeDestination(request.context, destination)
+  }
+}
+
+/**
+ * Returns the source that the query names, or that of the stored configuration.
+ *
+ * @throws {ServiceError} CallerNotAllowed, ReportUnsupported, and the errors of GET of a configuration
+ */
+export async function findTarget (
+  request: ReportRequest, { bucketCalls, inventories }: SourceOptions
+): Promise<Target> {
+  const { params: { bucket, id }, query: { destination, prefix = '' }, context } = request
+  const call = context.call as Call
+  const source = destination === undefined
+    ? sourceOf({ bucket, id }, await bucketCalls.run(request, each => inventories.get(each, id))
+      .then(({ value }) => value.configuration, (error: unknown) => { throw withJobAdvice(error) }))
+    : namedSource({ bucket, id }, { bucket: destination, prefix, region: call.region })
+  authorizeDestination(context, source.bucket)
+  return { source, call: { ...call, bucket: source.bucket, region: source.region } }
+}
+
+/** Adds to the error of an unknown configuration where the reports of other jobs are. */
+function withJobAdvice (error: unknown): unknown {
+  if (!(error instanceof ServiceError) || error.code !== 'InventoryConfigurationNotFoundError') return error
+  return new ServiceError(error, `${error.detail} COS does not store one-time jobs: name the destination of a one-time or ` +
+    'deleted job in the query parameters destination and prefix.', error)
+}
+
+/**
+ * Adds to an error of the destination which permission the credentials of the service need.
+ *
+ * @throws {ServiceError} the error
+ */
+export async function withPermissionAdvice<T> ({ source }: Target, result: Promise<T>): Promise<T> {
+  return await result.catch((error: unknown) => {
+    if (!(error instanceof ServiceError)) throw error
+    const { code, detail } = error
+    const { bucket, region = '*', folder } = source
+    if (code === 'NoSuchBucket') throw new ServiceError(error, `The destination bucket ${bucket} does not exist in ${region}. ${detail}`, error)
+    if (error.status !== 403) throw error
+    const resource = `qcs::cos:${region}:uid/${bucket.slice(bucket.lastIndexOf('-') + 1)}:${bucket}/${folder}/*`
+    throw new ServiceError(error, `${detail} The credentials of this service need cos:GetBucket, cos:GetObject and cos:HeadObject ` +
+      `on ${resource}.`, error)
+  })
+}

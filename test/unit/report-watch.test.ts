@@ -1,0 +1,91 @@
+import t from 'tap'
+import { ServiceError } from '../../src/errors.ts'
+import { createReportCheck, watchReports } from '../../src/reports/report-watch.ts'
+
+const bucket = 'examplebucket-1250000000'
+const nowMs = Date.UTC(2026, 10, 20, 12)
+
+function configurationOf (Id: string, Frequency = 'Daily') {
+  return {
+    Id,
+    IsEnabled: true,
+    Schedule: { Frequency },
+    Destination: { COSBucketDestination: { Bucket: 'qcs::cos:ap-guangzhou::reports-1250000000', Format: 'CSV' } }
+  }
+}
+
+/** Returns the dependencies of a check, and what it published. */
+function setUp (ids: () => string[], fail: (id: string) => Error | undefined = () => undefined) {
+  const published: unknown[] = []
+  const lines: object[] = []
+  const manifest = { etag: '"a"', size: 1, modifiedAt: nowMs - 3_600_000 }
+  const report = { date: '20261120', manifest, hasChecksum: true }
+  const content = { filterObjectCount: 5, filterStorageSize: '18446744073709551616', fields: [], files: [], fileFormat: 'CSV', listObjectCount: 5, listStorageSize: undefined }
+  const failing = (id: string) => {
+    const error = fail(id)
+    if (error !== undefined) throw error
+  }
+  const dependencies = {
+    inventories: {
+      get: async (_: unknown, id: string) => ({ value: { configuration: configurationOf(id) }, cos: {} }),
+      listAll: async () =>
+        ({ value: { documents: ids().map(id => ({ configuration: configurationOf(id) })) }, cos: {} })
+    },
+    regions: { resolve: async () => { failing('region'); return { region: 'ap-guangzhou', isLookedUp: false } } },
+    reports: {
+      list: async () => ({ value: [report], cos: {} }),
+      latest: async (_: unknown, { id }: { id: string }) => { failing(id); return { value: report, cos: {} } },
+      read: async () => ({ value: { ...report, content }, cos: {} })
+    },
+    metrics: {
+      reportChecked: (...args: unknown[]) => { published.push(args) },
+      reportCheckFailed: (of: string) => { published.push(`failed ${of}`) }
+    },
+    log: { debug () {}, warn (fields: object) { lines.push(fields) } },
+    deadlineMs: 1_000,
+    steadyNow: () => 0,
+    now: () => nowMs
+  }
+  return { dependencies: dependencies as unknown as Parameters<typeof createReportCheck>[0], published, lines }
+}
+
+const values = { deliveredAt: nowMs - 3_600_000, objects: 5, bytes: 18446744073709552000, isStale: false }
+
+t.test('a check publishes the latest report of a configuration', async t => {
+  const { dependencies, published } = setUp(() => [])
+  await createReportCheck(dependencies)({ bucket, id: 'daily' })
+  t.strictSame(published, [[bucket, 'daily', values]])
+})
+
+t.test('a check of all configurations goes on after a failure and forgets deleted ones', async t => {
+  let ids = ['a', 'b', 'c']
+  const { dependencies, published, lines } = setUp(() => ids, id => id === 'b'
+    ? new ServiceError('ReportNotFound', 'There is no report.')
+    : undefined)
+  const check = createReportCheck(dependencies)
+  await check({ bucket, id: '*' })
+  t.strictSame(published, [[bucket, 'a', values], `failed ${bucket}`, [bucket, 'c', values]])
+  t.strictSame(lines, [{ bucket, id: 'b', code: 'ReportNotFound', detail: 'There is no report.' }])
+  published.length = 0
+  ids = ['c']
+  await check({ bucket, id: '*' })
+  t.strictSame(published, [[bucket, 'a', undefined], [bucket, 'b', undefined], [bucket, 'c', values]])
+})
+
+t.test('a check that cannot find the bucket fails once', async t => {
+  const { dependencies, published, lines } = setUp(() => ['a'], id => id === 'region' ? new Error('no region') : undefined)
+  await createReportCheck(dependencies)({ bucket, id: '*' })
+  t.strictSame(published, [`failed ${bucket}`])
+  t.match(lines, [{ code: 'InternalError', detail: /no region/ }])
+})
+
+t.test('watchReports checks at once and ends when it is told to', async t => {
+  const { dependencies, published } = setUp(() => [])
+  const stop = watchReports([{ bucket, id: 'a' }, { bucket, id: 'b' }], 3_600, {
+    ...dependencies,
+    metrics: { ...dependencies.metrics, reportChecked: (...args) => { published.push(args); stop() } }
+  })
+  while (published.length === 0) await new Promise(resolve => { setImmediate(resolve) })
+  for (let turn = 0; turn < 10; turn++) await new Promise(resolve => { setImmediate(resolve) })
+  t.equal(published.length, 1, 'the second is not checked')
+})
