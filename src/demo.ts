@@ -3,7 +3,7 @@ import './inspector-off.ts'
 import { pino } from 'pino'
 import { readConfig } from './config/config.ts'
 import { configurationExample } from './contract/inventory.ts'
-import { exampleBuckets, exampleCredential } from './emulator/examples.ts'
+import { deliverExampleReport, exampleBuckets, exampleCredential } from './emulator/examples.ts'
 import { startEmulator } from './emulator/server.ts'
 import { openOutputs } from './logging/log.ts'
 import { startService } from './service.ts'
@@ -12,6 +12,7 @@ const { PORT, LOG_LEVEL } = process.env
 
 async function main (): Promise<void> {
   const emulator = await startEmulator({ credentials: [exampleCredential], buckets: exampleBuckets })
+  await deliverExampleReport(emulator)
   const config = readConfig({
     AUTH: 'none',
     PORT,
@@ -20,7 +21,8 @@ async function main (): Promise<void> {
     COS_SECRET_KEY: exampleCredential.secretKey,
     COS_SCHEME: 'http',
     COS_CONNECT_TO: emulator.address,
-    COS_REGION_DISCOVERY: 'true'
+    COS_REGION_DISCOVERY: 'true',
+    REPORTS: 'true'
   })
   const outputs = await openOutputs()
   const service = await startService(config, pino({ level: config.logLevel }, outputs.stdout), outputs)
@@ -31,6 +33,7 @@ async function main (): Promise<void> {
   process.once('SIGINT', stop)
 
   const inventories = `${service.url}/buckets/examplebucket-1250000000/inventories`
+  const reports = `${service.url}/buckets/logs-1250000000/inventories/all-objects/reports`
   const { Id: id, ...configuration } = configurationExample
   console.log(`
 cos-inventory-proxy is at ${service.url}, its documentation at ${service.url}/docs
@@ -39,6 +42,11 @@ It talks to a COS emulator at ${emulator.address} that forgets everything when y
 curl -i -X PUT ${inventories}/${id} -H 'content-type: application/json' -d '${JSON.stringify(configuration)}'
 curl -i ${inventories}/${id}
 curl -i '${inventories}?all=true'
+
+A bucket has a delivered report:
+
+curl ${reports}/latest
+curl -s ${reports}/latest/rows | head -3
 `)
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The browser test needs Chromium, which it looks up by the same names. Other tests need a real Redis, a real nginx,
-# faketime, curl for the examples of the documentation, and promtool, which Debian has in prometheus.
+# faketime, curl and jq for the examples of the documentation, and promtool, which Debian has in prometheus.
 set -euo pipefail
 
 missing=()
@@ -10,6 +10,7 @@ for name in "${CHROMIUM_PATH:-}" chromium chromium-browser google-chrome google-
 done
 [ -n "$found" ] || missing+=(chromium)
 command -v curl >/dev/null || missing+=(curl)
+command -v jq >/dev/null || missing+=(jq)
 command -v redis-server >/dev/null || missing+=(redis-server)
 command -v faketime >/dev/null || missing+=(faketime)
 command -v promtool >/dev/null || missing+=(prometheus)

@@ -5,7 +5,8 @@ import type { Operation } from './detect.ts'
 import type { Emulator, EmulatorOptions } from './emulator.ts'
 import { createEndpoint, identify } from './endpoint.ts'
 import { type FaultQueue, createFaultQueue, parseFault } from './faults.ts'
-import { createInventories } from './inventories.ts'
+import type { EmulatorBucket } from './buckets.ts'
+import { type Inventories, createInventories } from './inventories.ts'
 import { createJournal } from './journal.ts'
 import { createObjectStore, toStoredObject } from './objects.ts'
 import type { Body, CosRequest } from './request.ts'
@@ -40,8 +41,7 @@ export function createEmulatedCos (options: EmulatorOptions): EmulatedCos {
   let { credentials } = options
   let clockOffsetMs = 0
   const now = () => trueNow() + clockOffsetMs
-  const journal = createJournal()
-  const faults = createFaultQueue()
+  const [journal, faults] = [createJournal(), createFaultQueue()]
   const inventories = createInventories(stateFile === undefined ? volatileState : createStateFile(stateFile))
   const objects = createObjectStore()
   const reports = createReports({ buckets, inventories, objects, now })
@@ -81,8 +81,9 @@ export function createEmulatedCos (options: EmulatorOptions): EmulatedCos {
       },
       setCredentials (next) { credentials = next },
       configurations: inventories.documents,
+      putConfiguration: createPut(buckets, inventories, now),
       deliverReport: reports.deliver,
-      putObject (object) { objects.put(toStoredObject(object, now())) },
+      putObject: object => { objects.put(toStoredObject(object, now())) },
       reset () {
         inventories.reset()
         reports.reset()
@@ -93,6 +94,15 @@ export function createEmulatedCos (options: EmulatorOptions): EmulatedCos {
     },
 
     stop: reports.reset
+  }
+}
+
+function createPut (
+  buckets: EmulatorBucket[], inventories: Inventories, now: () => number
+): Emulator['putConfiguration'] {
+  return (bucket, id, xml) => {
+    const region = buckets.find(({ name }) => name === bucket)?.region ?? ''
+    inventories.put({ bucket, region, id }, Buffer.from(xml), now()).effect?.()
   }
 }
 

@@ -73,6 +73,12 @@ export interface Emulator {
   setCredentials (credentials: EmulatorCredential[]): void
   /** Returns the stored documents of a bucket in the order of their creation. */
   configurations (bucket: string): string[]
+  /**
+   * Stores a configuration, as a PUT with this body does.
+   *
+   * @throws CosError as PUT does
+   */
+  putConfiguration (bucket: string, id: string, xml: string): void
   /** Puts an object into a bucket, in place of one with the same key. */
   putObject (object: PlacedObject): void
   /**

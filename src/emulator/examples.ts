@@ -16,15 +16,25 @@ export const exampleBuckets: EmulatorBucket[] = [
   { name: 'logs-1250000000', region: 'ap-shanghai' }
 ]
 
+const reportedBucket = 'logs-1250000000'
+const reportedId = 'all-objects'
+
+/** The configuration of the example report. */
+const reportedXml = `<InventoryConfiguration><Id>${reportedId}</Id><IsEnabled>true</IsEnabled>` +
+  '<IncludedObjectVersions>Current</IncludedObjectVersions><OptionalFields><Field>Size</Field>' +
+  '<Field>LastModifiedDate</Field><Field>ETag</Field><Field>StorageClass</Field></OptionalFields>' +
+  '<Schedule><Frequency>Daily</Frequency></Schedule><Destination><COSBucketDestination>' +
+  `<Bucket>qcs::cos:ap-shanghai::${reportedBucket}</Bucket><Format>CSV</Format><Prefix>inventory</Prefix>` +
+  '</COSBucketDestination></Destination></InventoryConfiguration>'
+
 /**
- * Delivers a report of 5,000 generated objects in two data files, which are the contents of the bucket from then on.
- *
- * @param bucket the source bucket
- * @param id of a stored configuration or a one-time job
- * @throws ReportRejection when there is no such job, or it cannot have a report
+ * Stores a configuration in one of the example buckets, and delivers its report of 5,000 generated objects in two data
+ * files, which are the contents of the bucket from then on.
  */
 export async function deliverExampleReport (
-  emulator: Pick<Emulator, 'deliverReport'>, bucket: string, id: string
+  emulator: Pick<Emulator, 'putConfiguration' | 'deliverReport'>
 ): Promise<DeliveredReport> {
-  return await emulator.deliverReport({ bucket, id, count: 5000, seed: 1, form: { rowsPerFile: 3000 } })
+  emulator.putConfiguration(reportedBucket, reportedId, reportedXml)
+  return await emulator.deliverReport(
+    { bucket: reportedBucket, id: reportedId, count: 5000, seed: 1, form: { rowsPerFile: 3000 } })
 }

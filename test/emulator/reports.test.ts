@@ -4,7 +4,8 @@ import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { buffer } from 'node:stream/consumers'
 import t from 'tap'
-import { deliverExampleReport } from '../../src/emulator/examples.ts'
+import { deliverExampleReport, exampleBuckets, exampleCredential } from '../../src/emulator/examples.ts'
+import { startEmulator } from '../../src/emulator/server.ts'
 import type { Emulator, Fault, ReportOrder, ReportedObject } from '../../src/emulator/server.ts'
 import {
   type Sent, bucketName, element, errorOf, send, sendHead, startForTest, toDestination, toDocument, toJob, toPut
@@ -470,9 +471,9 @@ t.test('report objects need the permission to read them', async t => {
 })
 
 t.test('example report has 5,000 rows in two data files', async t => {
-  const emulator = await startForTest(t)
-  await putJob(emulator, 'daily-report')
-  const report = await deliverExampleReport(emulator, bucketName, 'daily-report')
+  const emulator = await startEmulator({ credentials: [exampleCredential], buckets: exampleBuckets })
+  t.teardown(() => emulator.close())
+  const report = await deliverExampleReport(emulator)
   t.strictSame([report.filterObjectCount, report.files.length], [5000, 2])
   t.equal((await readReport(emulator, report)).csv.join('').split('\n').length, 5001)
 })
