@@ -1,4 +1,4 @@
-import { bucket, start } from '../start.ts'
+import { bucket, configuration, startTestEmulator, startTestService } from '../start.ts'
 import type { Test } from '../start.ts'
 
 /** Names of series with their labels. */
@@ -9,8 +9,15 @@ export const targetLabels = ['job', 'instance']
 
 /** Returns the series of a real `/metrics` after traffic that updates all of them. */
 export async function measuredSeries (t: Test): Promise<Series> {
-  const { call, emulator } = await start(t, { environment: { COS_MAX_ATTEMPTS: '2' } })
+  const emulator = await startTestEmulator(t)
   const path = `/buckets/${bucket}/inventories`
+  const { call: prepare } = await startTestService(t, emulator.address)
+  await prepare('PUT', `${path}/daily`, configuration)
+  await emulator.deliverReport({ bucket, id: 'daily', count: 1 })
+  const { call } = await startTestService(t, emulator.address,
+    { COS_MAX_ATTEMPTS: '2', REPORTS: 'true', REPORTS_WATCH: `${bucket}/daily,${bucket}/missing` })
+  let checked = ''
+  while (!/^cos_inventory_report_check_failures_total\{/m.test(checked)) checked = (await call('GET', '/metrics')).text
   emulator.addFault({ kind: 'error', status: 503, code: 'SlowDown', times: 1 })
   await call('GET', path)
   await call('GET', `${path}/missing`)
