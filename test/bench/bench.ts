@@ -21,6 +21,8 @@ export interface Lengths {
   starts: number
   /** Last request of each section that is measured after a start, in ascending order. */
   firstRequests: number[]
+  /** Rows of the report that is streamed. */
+  reportRows: number
   /** Milliseconds after the start until the memory of an idle server is measured. */
   idleMs: number
 }
@@ -36,6 +38,7 @@ export const fullLengths: Lengths = {
   watchedPages: 50,
   starts: 8,
   firstRequests: [1_000, 5_000],
+  reportRows: 500_000,
   idleMs: 2_000
 }
 
@@ -50,6 +53,7 @@ export const shortLengths: Lengths = {
   watchedPages: 3,
   starts: 1,
   firstRequests: [20, 100],
+  reportRows: 1_000,
   idleMs: 200
 }
 

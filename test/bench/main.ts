@@ -14,6 +14,7 @@ import { eventLoop } from './parts/event-loop.ts'
 import { latency } from './parts/latency.ts'
 import { memory, memoryOver, measureMemory } from './parts/memory.ts'
 import { replicas } from './parts/replicas.ts'
+import { rows } from './parts/rows.ts'
 import { slow } from './parts/slow.ts'
 import { start } from './parts/start.ts'
 import { throughput } from './parts/throughput.ts'
@@ -34,9 +35,9 @@ const parts: Record<string, Part> = {
   getAfterStart: afterStart('get', 'GET of one configuration, of 1,000 that do not change'),
   changedAfterStart: afterStart('changed', 'GET of one configuration that changes every time'),
   putAfterStart: afterStart('put', 'PUT of one configuration'),
-  listAfterStart: afterStart('list', 'LIST of 100 configurations, of 1,000 that do not change'),
   slow,
-  replicas
+  replicas,
+  rows
 }
 const partNames = [...Object.keys(parts), 'memory']
 

@@ -131,6 +131,7 @@ function createServiceStart (): Kind['start'] {
         COS_SCHEME: 'http',
         LOG_LEVEL: 'info',
         PORT: '0',
+        REPORTS: 'true',
         // Requests are counted, and the limit is never reached.
         RATE_LIMIT_PER_MINUTE: '10000000'
       },

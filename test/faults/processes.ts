@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { request } from 'undici'
 import type { Dispatcher } from 'undici'
-import type { EmulatorBucket, Fault } from '../../src/emulator/server.ts'
+import type { EmulatorBucket, Fault, ReportOrder } from '../../src/emulator/server.ts'
 import { secret } from '../secrets.ts'
 import { secrets } from '../start.ts'
 import { startProgram } from '../e2e/program.ts'
@@ -25,6 +25,7 @@ export interface EmulatorProcess {
   clearFaults (): Promise<void>
   /** Sets the clock of the emulator ahead by this time. */
   setClockOffset (ms: number): Promise<void>
+  deliverReport (order: ReportOrder): Promise<void>
   /** Returns the documents stored in a bucket. */
   configurations (bucket: string): Promise<string[]>
   /** Stops the emulator and closes its connections. */
@@ -76,6 +77,7 @@ export async function startEmulatorProcess (t: Test, buckets: EmulatorBucket[]):
     address,
     addFault: async fault => { await admin('POST', 'faults', fault) },
     clearFaults: async () => { await admin('DELETE', 'faults') },
+    deliverReport: async order => { await admin('POST', 'reports', order) },
     setClockOffset: async offsetMs => { await admin('PUT', 'clock', { offsetMs }) },
     configurations: async bucket => await admin('GET', `configurations?bucket=${bucket}`) as string[],
     async stop () {
