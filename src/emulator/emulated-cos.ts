@@ -10,7 +10,7 @@ import { type Inventories, createInventories } from './inventories.ts'
 import { createJournal } from './journal.ts'
 import { createObjectStore, toStoredObject } from './objects.ts'
 import type { Body, CosRequest } from './request.ts'
-import { toHeadResponse } from './response.ts'
+import { type Reply, toHeadResponse } from './response.ts'
 import { createReports } from './reports/reports.ts'
 import { createStateFile, volatileState } from './state-file.ts'
 
@@ -101,8 +101,9 @@ function createPut (
   buckets: EmulatorBucket[], inventories: Inventories, now: () => number
 ): Emulator['putConfiguration'] {
   return (bucket, id, xml) => {
-    const region = buckets.find(({ name }) => name === bucket)?.region ?? ''
-    inventories.put({ bucket, region, id }, Buffer.from(xml), now()).effect?.()
+    const { region } = buckets.find(({ name }) => name === bucket) as EmulatorBucket
+    const { effect } = inventories.put({ bucket, region, id }, Buffer.from(xml), now()) as Required<Reply>
+    effect()
   }
 }
 

@@ -62,9 +62,10 @@ export async function findTarget (
 
 /** Adds to the error of an unknown configuration where the reports of other jobs are. */
 function withJobAdvice (error: unknown): unknown {
-  if (!(error instanceof ServiceError) || error.code !== 'InventoryConfigurationNotFoundError') return error
-  return new ServiceError(error, `${error.detail} COS does not store one-time jobs: name the destination of a one-time or ` +
-    'deleted job in the query parameters destination and prefix.', error)
+  const known = error as ServiceError
+  if (known.code !== 'InventoryConfigurationNotFoundError') return error
+  return new ServiceError(known, `${known.detail} COS does not store one-time jobs: name the destination of a one-time ` +
+    'or deleted job in the query parameters destination and prefix.', known)
 }
 
 /**
@@ -74,13 +75,15 @@ function withJobAdvice (error: unknown): unknown {
  */
 export async function withPermissionAdvice<T> ({ source }: Target, result: Promise<T>): Promise<T> {
   return await result.catch((error: unknown) => {
-    if (!(error instanceof ServiceError)) throw error
-    const { code, detail } = error
+    const known = error as ServiceError
+    const { code, detail, status } = known
     const { bucket, region = '*', folder } = source
-    if (code === 'NoSuchBucket') throw new ServiceError(error, `The destination bucket ${bucket} does not exist in ${region}. ${detail}`, error)
-    if (error.status !== 403) throw error
+    if (code === 'NoSuchBucket') {
+      throw new ServiceError(known, `The destination bucket ${bucket} does not exist in ${region}. ${detail}`, known)
+    }
+    if (status !== 403) throw error
     const resource = `qcs::cos:${region}:uid/${bucket.slice(bucket.lastIndexOf('-') + 1)}:${bucket}/${folder}/*`
-    throw new ServiceError(error, `${detail} The credentials of this service need cos:GetBucket, cos:GetObject and cos:HeadObject ` +
-      `on ${resource}.`, error)
+    throw new ServiceError(known, `${detail} The credentials of this service need cos:GetBucket, cos:GetObject and ` +
+      `cos:HeadObject on ${resource}.`, known)
   })
 }

@@ -387,3 +387,40 @@ t.test('REPORTS_WATCH needs REPORTS and valid names', async t => {
   }
   t.throws(() => readConfig({ AUTH: 'none', COS_SECRET_ID: 'a', COS_SECRET_KEY: 'b', REPORTS_WATCH: `${bucket}/*` }), { message: /REPORTS_WATCH needs REPORTS=true/ })
 })
+
+t.test('a report without the column Key has no key to filter by', async t => {
+  const { call, deliver, emulator } = await startReports(t)
+  const { manifest, checksum } = await deliver({ date: '20261120' })
+  const body = JSON.stringify({ fileSchema: 'Size', files: [] })
+  emulator.putObject({ bucket: reports, key: manifest, body })
+  emulator.putObject({ bucket: reports, key: checksum, body: createHash('md5').update(body).digest('hex') })
+  const rejected = await call('GET', `${path}/reports/20261120/rows?key-prefix=a`)
+  t.match(rejected.json, { code: 'ValidationFailed', errors: [{ in: 'query', pointer: '/key-prefix', detail: /needs the column Key/ }] })
+  t.match(await call('GET', `${path}/reports/20261120/rows`), { status: 200, text: '' })
+  const { json } = await call('GET', `${path}/reports/20261120`)
+  t.strictSame([json.ListObjectCount, json.Files], [undefined, []])
+})
+
+t.test('errors of the configuration and unknown regions stay as they are', async t => {
+  const { call, emulator } = await startReports(t)
+  emulator.addFault({ kind: 'error', status: 403, code: 'AccessDenied', match: { operation: 'GetBucketInventory' }, times: 1 })
+  t.notMatch((await call('GET', `${path}/reports/latest`)).json.detail, /one-time|cos:GetObject/)
+  const { startTestService } = await import('../start.ts')
+  const { call: lost } = await startTestService(t, emulator.address, { REPORTS: 'true', COS_REGION: '', COS_BUCKET_REGIONS: '' })
+  t.match((await lost('GET', `${path}/reports?destination=${reports}`)).json, { code: 'ValidationFailed', errors: [{ pointer: '/region' }] })
+})
+
+t.test('a range of a generated data file is passed on', async t => {
+  const { deliver, url } = await startReports(t)
+  await deliver({ date: '20261120', count: 5_000, objects: undefined as never })
+  const place = `${url}${path}/reports/20261120/files/0`
+  const bytes = Buffer.from(await (await fetch(place)).arrayBuffer())
+  const part = await fetch(place, { headers: { range: 'bytes=10-99' } })
+  t.strictSame(Buffer.from(await part.arrayBuffer()), bytes.subarray(10, 100))
+})
+
+t.test('an upstream failure of a data file is a problem before the first byte', async t => {
+  const { call, deliver } = await startReports(t)
+  await deliver({ date: '20261120', delivery: { file: 'archived' } })
+  t.match((await call('GET', `${path}/reports/20261120/rows`)).json, { status: 403, code: 'InvalidObjectState' })
+})
