@@ -50,6 +50,9 @@ export async function sendPieces (
     } catch (error) {
       // After the client has disconnected, the source fails because it was closed.
       if (!reply.raw.destroyed) breakOff(toServiceError(error))
+      // The error keeps the body from ending, which would end the response. A destroyed body does not emit it.
+      body.destroy()
+      throw error
     }
   }
 
