@@ -45,8 +45,8 @@ curl -i '${inventories}?all=true'
 
 A bucket has a delivered report:
 
-curl ${reports}/latest
-curl -s ${reports}/latest/rows | head -3
+curl -i ${reports}/latest
+curl -i '${reports}/latest/rows?limit=3'
 `)
 }
 

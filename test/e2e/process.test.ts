@@ -328,17 +328,20 @@ t.test('COS_CONNECT_TO changes only the address of the connection over TLS', asy
 
 t.test('demo starts without configuration, and its printed curl commands work', async t => {
   const demo = startProgram(t, 'demo', { PORT: '0' })
-  await demo.until(/\?all=true'\n/)
+  await demo.until(/\?limit=3'\n/)
   const [, url, docs] = /is at (\S+), its documentation at (\S+)\n/.exec(demo.stdout()) ?? []
   t.match(url, /^http:\/\/127\.0\.0\.1:\d+$/)
   t.equal((await fetch(`${docs}`)).status, 200)
 
   const commands = demo.stdout().match(/^curl .*$/gm) ?? []
-  t.equal(commands.length, 3)
-  const [created, read, listed] = await inOrder(commands, runCurl)
+  t.equal(commands.length, 5)
+  const [created, read, listed, report, rows] = await inOrder(commands, runCurl)
   t.equal(created?.status, 204)
   t.strictSame([read?.status, (read?.json as { Id: string }).Id], [200, 'daily-report'])
   t.strictSame([listed?.status, listed?.json], [200, { InventoryConfigurations: [read?.json], IsTruncated: false }])
+
+  t.match(report?.json, { Id: 'all-objects', IsVerified: true, FilterObjectCount: 5000 })
+  t.strictSame([rows?.status, rows?.text.split('\n').length], [200, 4], 'three rows')
 
   demo.process.kill('SIGINT')
   t.strictSame([await demo.exit, demo.stderr()], [0, ''])
@@ -444,7 +447,7 @@ async function untilClosing ({ port }: StartedService): Promise<void> {
 }
 
 /** Sends the request of a curl command. A shell parses the command, because curl may not be installed. */
-async function runCurl (command: string): Promise<{ status: number, json: unknown }> {
+async function runCurl (command: string): Promise<{ status: number, text: string, json: unknown }> {
   const script = `curl () { printf '%s\\0' "$@"; }\n${command}`
   const words = execFileSync('sh', ['-c', script], { encoding: 'utf8' }).split('\0').slice(0, -1)
   const { values: { request = 'GET', header = [], data = null }, positionals: [url = ''] } = parseArgs({
@@ -459,8 +462,9 @@ async function runCurl (command: string): Promise<{ status: number, json: unknow
   })
   const headers = header.map(line => line.split(/: (.*)/).slice(0, 2) as [string, string])
   const response = await fetch(url, { method: request, headers, body: data })
-  const body = await response.text()
-  return { status: response.status, json: body === '' ? undefined : JSON.parse(body) as unknown }
+  const text = await response.text()
+  const isJson = response.headers.get('content-type')?.startsWith('application/json') === true
+  return { status: response.status, text, json: isJson ? JSON.parse(text) as unknown : undefined }
 }
 
 async function inOrder<T, R> (values: T[], act: (value: T) => Promise<R>): Promise<R[]> {

@@ -96,7 +96,7 @@ t.test('parseCallers throws when the document is not an object with a callers ar
 
 t.test('parseCallers throws one error with its JSON pointer when a property is invalid', async t => {
   const action = 'one of cos:GetBucketInventory, cos:PutBucketInventory, cos:DeleteBucketInventory, ' +
-    'cos:PostBucketInventory, cos:*'
+    'cos:PostBucketInventory, cos:*, reports:Read, reports:ReadRows, reports:*'
   const statement = { actions: ['cos:*'], buckets: ['*'] }
   const hash = 'must be sha256: and 64 lower-case hex digits'
   const cases: Array<[object, ...string[]]> = [

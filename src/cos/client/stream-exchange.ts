@@ -21,18 +21,21 @@ export async function openExchange (
   const timer = setTimeout(() => { aborter.abort(timedOut) }, limitMs)
   let hasResponse = false
   signal?.addEventListener('abort', cancel)
-  try {
+
+  async function receive (): Promise<Omit<CosResponse, 'confidential'>> {
     const { statusCode: status, headers: received, body } = await agent.request(
       { origin: address.origin, path: target, method: 'GET', headers, signal: aborter.signal })
     hasResponse = true
     if (status === success.status) return { status, headers: received, body: emptyBody, stream: body }
     return { status, headers: received, body: await readWhole(body) }
-  } catch (error) {
-    throw new BrokenExchange(error, { wasSent: true, hasResponse })
-  } finally {
-    clearTimeout(timer)
-    signal?.removeEventListener('abort', cancel)
   }
+
+  return await receive()
+    .catch((error: unknown) => { throw new BrokenExchange(error, { wasSent: true, hasResponse }) })
+    .finally(() => {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', cancel)
+    })
 }
 
 async function readWhole (body: AsyncIterable<Buffer>): Promise<Buffer> {
