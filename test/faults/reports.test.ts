@@ -76,7 +76,7 @@ async function readAt (
 }
 
 t.test('memory stays flat whatever the length of the report and the speed of its reader', async t => {
-  const count = isFull ? 5_000_000 : 300_000
+  const count = isFull ? 5_000_000 : 150_000
   const { service, call } = await start(t, { count })
   await call('GET', `${rows}?limit=20000`)
   const idle = residentMiB(service.pid)
@@ -99,7 +99,7 @@ t.test('memory stays flat whatever the length of the report and the speed of its
 })
 
 t.test('a caller that disconnects closes the connection to COS', async t => {
-  const { service, gateway } = await start(t, { count: 1_000_000 })
+  const { service, gateway } = await start(t, { count: 200_000 })
   const { body } = await request(service.url + rows)
   await once(body, 'readable')
   t.equal(gateway.reading(), 1)
@@ -112,7 +112,7 @@ t.test('a caller that disconnects closes the connection to COS', async t => {
 })
 
 t.test('four streams at once leave time for other requests', async t => {
-  const { service, call } = await start(t, { count: isFull ? 4_000_000 : 1_500_000 })
+  const { service, call } = await start(t, { count: isFull ? 4_000_000 : 600_000 })
   // With AUTH=none, streams are limited by address.
   const streams = ['127.0.0.1', '127.0.0.1', '127.0.0.2', '127.0.0.2'].map(localAddress => ({ localAddress }))
   async function latencies (): Promise<number[]> {
@@ -155,7 +155,7 @@ t.test('a bomb, an endless line and a false size end the response at once', asyn
 })
 
 t.test('SIGTERM breaks a stream at the end of the grace period, with exit code 0', async t => {
-  const { service } = await start(t, { count: 1_000_000 }, { SHUTDOWN_GRACE_MS: '500' })
+  const { service } = await start(t, { count: 200_000 }, { SHUTDOWN_GRACE_MS: '500' })
   const { body } = await request(service.url + rows)
   await once(body, 'readable')
   service.process.kill('SIGTERM')
