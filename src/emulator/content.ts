@@ -37,6 +37,6 @@ async function * slice (
     const piece = chunk.subarray(Math.max(0, start - position), Math.max(0, end - position))
     position += chunk.length
     if (piece.length > 0) yield piece
-    if (position >= end) return
+    if (position >= end) break
   }
 }
