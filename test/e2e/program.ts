@@ -44,7 +44,14 @@ export function build (): void {
 export function startProgram (
   t: Test, name: string, environment: Record<string, string>, stdout: 'pipe' | number = 'pipe'
 ): Program {
-  const child = spawn(process.execPath, [fileURLToPath(new URL(`dist/${name}.js`, builtPackage))], {
+  return startNode(t, [fileURLToPath(new URL(`dist/${name}.js`, builtPackage))], environment, stdout)
+}
+
+/** Runs Node as {@link startProgram} runs a built program. */
+export function startNode (
+  t: Test, args: string[], environment: Record<string, string>, stdout: 'pipe' | number = 'pipe'
+): Program {
+  const child = spawn(process.execPath, args, {
     env: { ...environment, PATH: process.env['PATH'] },
     stdio: ['ignore', stdout, 'pipe']
   })
@@ -76,7 +83,7 @@ export function startProgram (
       for (;;) {
         const found = pattern.exec(written.stdout)
         if (found !== null) return found
-        if (ended) throw new Error(`${name} ended without ${String(pattern)}:\n${written.stdout}${written.stderr}`)
+        if (ended) throw new Error(`${args.join(' ')} ended without ${String(pattern)}:\n${written.stdout}${written.stderr}`)
         await once(news, 'news')
       }
     },
