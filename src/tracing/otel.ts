@@ -147,9 +147,12 @@ function attemptAttributes ({ method, origin, target, number }: AttemptFields): 
   }
 }
 
-/** Redacts all values except the id. Continuation tokens are secret, and COS accepts signatures in the query. */
+/**
+ * Redacts all values except the id, and the keys of objects. Continuation tokens are secret, COS accepts signatures in
+ * the query, and keys of reports name buckets of others.
+ */
 function withoutValues (target: string): string {
-  return target.replace(/([?&](?!id=)[^=&?]*=)[^&]*/g, '$1REDACTED')
+  return target.replace(/^\/[^?]+/, '/REDACTED').replace(/([?&](?!id=)[^=&?]*=)[^&]*/g, '$1REDACTED')
 }
 
 function bounded<T extends string | undefined> (text: T): T {
