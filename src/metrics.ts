@@ -65,9 +65,9 @@ const cosCodes = [
   'RequestTimeout', 'UserNetworkTooSlow', 'InventoryFull', 'TooManyConfigurations', 'TargetBucketNameInvalid',
   'InvalidBucketName', 'InvalidRegionName', 'ExpiredToken', 'InvalidToken', 'PaymentRequired', 'InvalidAccessKeyId',
   'SignatureDoesNotMatch', 'RequestTimeTooSkewed', 'RequestExpired', 'AccessDenied', 'InventoryConfigurationNotFoundError',
-  'NoSuchBucket', 'NoSuchKey', 'NotFound', 'MethodNotAllowed', 'InvalidObjectState', 'InvalidRange', 'InvalidBucketState', 'PathConflict', 'QuotaConflict', 'Conflict',
+  'NoSuchBucket', 'NoSuchKey', 'NotFound', 'MethodNotAllowed', 'InvalidObjectState', 'InvalidBucketState', 'PathConflict', 'QuotaConflict', 'Conflict',
   'DuplicateInventoryId', 'MissingContentLength', 'PreconditionFailed', 'UnavailableForLegalReasons', 'InternalError',
-  'NotImplemented', 'ServiceUnavailable', 'SlowDown', 'CallerLeft'
+  'NotImplemented', 'ServiceUnavailable', 'SlowDown', 'CallerLeft', 'ResponseTimeLimit'
 ]
 const knownCodes = new Set([...Object.keys(problemTable), ...cosCodes])
 const known = (code: string) => code === '' || knownCodes.has(code) ? code : 'other'

@@ -38,7 +38,7 @@ export const reports = {
     description: 'Configurations whose latest report is published as metrics. It needs `REPORTS=true`.'
   },
   REPORTS_WATCH_SECONDS: {
-    type: integer(10, 86_400),
+    type: integer(10, 3_600),
     default: '900',
     unit: 's',
     description: 'Interval of these checks.'

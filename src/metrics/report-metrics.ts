@@ -2,12 +2,12 @@ import type { Instruments } from './instruments.ts'
 
 /** The latest report of a configuration. */
 export interface CheckedReport {
-  /** Milliseconds since 1970. */
-  deliveredAt: number
+  /** Milliseconds since 1970; undefined when there is no report. */
+  deliveredAt: number | undefined
   objects: number | undefined
   bytes: number | undefined
-  /** Undefined without a schedule. */
-  isStale: boolean | undefined
+  /** Called at each scrape. */
+  isStale: () => boolean
 }
 
 /** Counts what is sent of delivered reports, and publishes how old they are. */
@@ -28,7 +28,11 @@ export function reportMetrics ({ counter, gauge }: Instruments): ReportMetrics {
   const delivered = gauge('cos_inventory_report_delivered_timestamp_seconds', 'When the latest report was delivered.', labels)
   const objects = gauge('cos_inventory_report_objects', 'Objects in the latest report.', labels)
   const bytes = gauge('cos_inventory_report_bytes', 'Bytes of the objects in the latest report.', labels)
-  const stale = gauge('cos_inventory_report_stale', '1 while the latest report is stale, else 0.', labels)
+  const checked = new Map<string, { name: { bucket: string, id: string }, isStale: () => boolean }>()
+  gauge('cos_inventory_report_stale', '1 while the latest report is stale, or none was delivered in time, else 0.', labels, stale => {
+    stale.reset()
+    for (const { name, isStale } of checked.values()) stale.set(name, Number(isStale()))
+  })
   const failures = counter('cos_inventory_report_check_failures_total', 'Checks of REPORTS_WATCH that failed.', ['bucket'])
   const set = (each: typeof delivered, name: { bucket: string, id: string }, value: number | undefined) => {
     if (value === undefined) each.remove(name)
@@ -42,10 +46,11 @@ export function reportMetrics ({ counter, gauge }: Instruments): ReportMetrics {
     },
     reportChecked (bucket, id, report) {
       const name = { bucket, id }
-      set(delivered, name, report && report.deliveredAt / 1000)
+      set(delivered, name, report?.deliveredAt && report.deliveredAt / 1000)
       set(objects, name, report?.objects)
       set(bytes, name, report?.bytes)
-      set(stale, name, report?.isStale === undefined ? undefined : Number(report.isStale))
+      if (report === undefined) checked.delete(`${bucket}/${id}`)
+      else checked.set(`${bucket}/${id}`, { name, isStale: report.isStale })
     },
     reportCheckFailed (bucket) { failures.inc({ bucket }) }
   }

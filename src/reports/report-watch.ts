@@ -5,12 +5,15 @@ import type { Call, Inventories } from '../cos/inventories.ts'
 import type { Regions } from '../cos/regions/regions.ts'
 import type { InventoryConfiguration } from '../contract/inventory.ts'
 import { CancelSource } from '../concurrency/cancel-signal.ts'
+import type { CancelSignal } from '../concurrency/cancel-signal.ts'
 import { ServiceError } from '../errors.ts'
 import type { ReportMetrics } from '../metrics/report-metrics.ts'
 import { untraced } from '../tracing/tracing.ts'
 import { sourceOf } from './destination.ts'
-import { stalenessOf } from './reports.ts'
-import type { Reports } from './reports.ts'
+import type { ReportSource } from './destination.ts'
+import type { Reports, VerifiedReport } from './reports.ts'
+import { scheduleOf } from './schedule.ts'
+import type { ReportSchedule } from './schedule.ts'
 
 /** A configuration, or with the id `*` all configurations of a bucket. */
 export interface Watched {
@@ -36,71 +39,138 @@ interface Dependencies {
  */
 export function watchReports (watched: readonly Watched[], seconds: number, dependencies: Dependencies): () => void {
   const aborter = new AbortController()
-  const check = createReportCheck(dependencies)
+  const ended = new CancelSource()
+  const check = createReportCheck(dependencies, ended)
 
   async function run (): Promise<void> {
-    while (!aborter.signal.aborted) {
-      for (const each of watched) if (!aborter.signal.aborted) await check(each)
+    while (!ended.aborted) {
+      for (const each of watched) await check(each)
       await sleep(seconds * 1000, undefined, { signal: aborter.signal, ref: false }).catch(() => {})
     }
   }
 
   void run()
-  return () => { aborter.abort() }
+  return () => {
+    ended.cancel()
+    aborter.abort()
+  }
 }
 
-/** Creates the function that checks a configuration, or all of a bucket, and publishes what it finds. Never rejects. */
+/**
+ * Creates the function that checks a configuration, or all of a bucket, and publishes the latest reports. It never
+ * rejects. Disabled configurations and those without a known schedule are not published.
+ *
+ * @param ended ends a check; it then publishes and logs nothing more
+ */
 export function createReportCheck (
-  { inventories, regions, reports, metrics, log, deadlineMs, steadyNow, now }: Dependencies
+  dependencies: Dependencies, ended: CancelSignal
 ): (watched: Watched) => Promise<void> {
-  /** Ids that were published, by bucket. */
-  const published = new Map<string, Set<string>>()
-  const signal = new CancelSource()
-  const callTo = (bucket: string, region: string | undefined): Call =>
-    ({ bucket, region, deadlineAt: steadyNow() + deadlineMs, log, trace: untraced, signal, tally: { attempts: 0 } })
+  const { metrics, log, now } = dependencies
+  const { configurationsOf, latestOf } = createReads(dependencies, ended)
+  const { publish, keepOnly } = createPublication(metrics, now)
 
-  async function regionOf (bucket: string): Promise<string | undefined> {
-    return (await regions.resolve(bucket, undefined, callTo(bucket, undefined))).region
-  }
-
-  /** Publishes the latest report of a configuration. One without any report is published as never delivered. */
-  async function publish (bucket: string, configuration: InventoryConfiguration): Promise<void> {
-    const source = sourceOf({ bucket, id: configuration.Id }, configuration)
-    const call = callTo(source.bucket, source.region)
-    const { value: { date } } = await reports.latest(call, source)
-    const { value: { manifest, content } } = await reports.read(call, source, date)
-    metrics.reportChecked(bucket, configuration.Id, {
-      deliveredAt: manifest.modifiedAt,
-      objects: content.filterObjectCount,
-      bytes: content.filterStorageSize === undefined ? undefined : Number(content.filterStorageSize),
-      isStale: stalenessOf(manifest, source, now())?.isStale
-    })
-  }
-
+  /** Does a part of a check. A failure is counted and logged. */
   async function attempt (bucket: string, id: string, work: () => Promise<void>): Promise<void> {
     try {
-      await work()
+      if (!ended.aborted) await work()
     } catch (error) {
+      if (ended.aborted) return
       const { code, detail } = error instanceof ServiceError ? error : new ServiceError('InternalError', String(error))
       metrics.reportCheckFailed(bucket)
       log.warn({ bucket, id, code, detail }, 'check of reports failed')
     }
   }
 
-  async function configurationsOf ({ bucket, id }: Watched): Promise<InventoryConfiguration[]> {
-    const call = callTo(bucket, await regionOf(bucket))
-    if (id !== '*') return [(await inventories.get(call, id)).value.configuration]
-    return (await inventories.listAll(call)).value.documents.map(({ configuration }) => configuration)
-  }
-
   return async watched => {
     const { bucket, id } = watched
     await attempt(bucket, id, async () => {
-      const configurations = await configurationsOf(watched)
-      const ids = new Set(configurations.map(({ Id }) => Id))
-      for (const gone of [...published.get(`${bucket}/${id}`) ?? []].filter(each => !ids.has(each))) metrics.reportChecked(bucket, gone, undefined)
-      published.set(`${bucket}/${id}`, ids)
-      for (const each of configurations) await attempt(bucket, each.Id, () => publish(bucket, each))
+      const configurations = await configurationsOf(watched).catch((error: unknown) => {
+        if (hasCode(error, 'InventoryConfigurationNotFoundError')) keepOnly(watched, new Set())
+        throw error
+      })
+      keepOnly(watched, new Set(configurations.map(({ Id }) => Id)))
+      for (const each of configurations) {
+        await attempt(bucket, each.Id, async () => {
+          const source = sourceOf({ bucket, id: each.Id }, each)
+          const report = await latestOf(source)
+          if (!ended.aborted) publish(bucket, source, report)
+        })
+      }
     })
   }
+}
+
+/** Creates the reads of a check. */
+function createReads (
+  { inventories, regions, reports, log, deadlineMs, steadyNow }: Dependencies, ended: CancelSignal
+) {
+  const callTo = (bucket: string, region: string | undefined): Call => ({
+    bucket, region, deadlineAt: steadyNow() + deadlineMs, log, trace: untraced, signal: ended, tally: { attempts: 0 }
+  })
+
+  return {
+    /** Returns the watched configurations that deliver reports. */
+    async configurationsOf ({ bucket, id }: Watched): Promise<InventoryConfiguration[]> {
+      const { region } = await regions.resolve(bucket, undefined, callTo(bucket, undefined))
+      const call = callTo(bucket, region)
+      const configurations = id === '*'
+        ? (await inventories.listAll(call)).value.documents.map(({ configuration }) => configuration)
+        : [(await inventories.get(call, id)).value.configuration]
+      return configurations.filter(each => scheduleOf(each) !== undefined)
+    },
+
+    /** Returns the latest report; undefined when there is none. */
+    async latestOf (source: ReportSource): Promise<VerifiedReport | undefined> {
+      const call = callTo(source.bucket, source.region)
+      try {
+        const { value: { date } } = await reports.latest(call, source)
+        return (await reports.read(call, source, date)).value
+      } catch (error) {
+        if (hasCode(error, 'ReportNotFound')) return undefined
+        throw error
+      }
+    }
+  }
+}
+
+/** Creates the functions that publish reports and forget them. @param now wall clock, in milliseconds since 1970 */
+function createPublication (metrics: Pick<ReportMetrics, 'reportChecked'>, now: () => number) {
+  /** Ids that were published, by the watched entry. */
+  const published = new Map<string, Set<string>>()
+  /** When a check first found that a configuration has no report, in milliseconds since 1970. */
+  const missingSince = new Map<string, number>()
+
+  return {
+    /** Publishes the latest report of a configuration with a schedule. */
+    publish (bucket: string, { id, schedule }: ReportSource, report: VerifiedReport | undefined): void {
+      const key = `${bucket}/${id}`
+      if (report === undefined) missingSince.set(key, missingSince.get(key) ?? now())
+      else missingSince.delete(key)
+      const deliveredAt = report?.manifest.modifiedAt
+      const since = deliveredAt ?? missingSince.get(key) as number
+      const staleAt = since + (schedule as ReportSchedule).staleAfterSeconds * 1000
+      const { filterObjectCount: objects, filterStorageSize } = report?.content ?? {}
+      metrics.reportChecked(bucket, id, {
+        deliveredAt,
+        objects,
+        bytes: filterStorageSize === undefined ? undefined : Number(filterStorageSize),
+        // Later checks may fail, and the report still becomes stale.
+        isStale: () => now() > staleAt
+      })
+    },
+
+    /** Forgets the configurations of an entry, except these. */
+    keepOnly ({ bucket, id }: Watched, ids: Set<string>): void {
+      for (const each of published.get(`${bucket}/${id}`) ?? []) {
+        if (ids.has(each)) continue
+        metrics.reportChecked(bucket, each, undefined)
+        missingSince.delete(`${bucket}/${each}`)
+      }
+      published.set(`${bucket}/${id}`, ids)
+    }
+  }
+}
+
+function hasCode (error: unknown, code: string): boolean {
+  return error instanceof ServiceError && error.code === code
 }

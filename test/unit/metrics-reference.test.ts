@@ -15,8 +15,8 @@ function measuredMetrics () {
   metrics.shed('waited')
   metrics.connectionClosed('stalled')
   metrics.rowsSent({ rows: 1, bytes: 1 })
-  metrics.reportChecked('b-1', 'a', { deliveredAt: 1, objects: 1, bytes: 1, isStale: true })
-  metrics.reportChecked('b-1', 'gone', { deliveredAt: 1, objects: undefined, bytes: 1, isStale: undefined })
+  metrics.reportChecked('b-1', 'a', { deliveredAt: 1, objects: 1, bytes: 1, isStale: () => true })
+  metrics.reportChecked('b-1', 'gone', { deliveredAt: 1, objects: undefined, bytes: 1, isStale: () => true })
   metrics.reportChecked('b-1', 'gone', undefined)
   metrics.reportCheckFailed('b-1')
   metrics.addReadings({

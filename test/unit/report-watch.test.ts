@@ -1,5 +1,10 @@
+import { Registry } from 'prom-client'
 import t from 'tap'
+import { CancelSource } from '../../src/concurrency/cancel-signal.ts'
 import { ServiceError } from '../../src/errors.ts'
+import { createInstruments } from '../../src/metrics/instruments.ts'
+import { reportMetrics } from '../../src/metrics/report-metrics.ts'
+import type { CheckedReport } from '../../src/metrics/report-metrics.ts'
 import { createReportCheck, watchReports } from '../../src/reports/report-watch.ts'
 
 const bucket = 'examplebucket-1250000000'
@@ -40,7 +45,9 @@ function setUp (
       read: async () => ({ value: { ...report, content }, cos: {} })
     },
     metrics: {
-      reportChecked: (...args: unknown[]) => { published.push(args) },
+      reportChecked (of: string, id: string, checked: CheckedReport | undefined) {
+        published.push([of, id, checked && { ...checked, isStale: checked.isStale() }])
+      },
       reportCheckFailed: (of: string) => { published.push(`failed ${of}`) }
     },
     log: { debug () {}, warn (fields: object) { lines.push(fields) } },
@@ -51,34 +58,87 @@ function setUp (
   return { dependencies: dependencies as unknown as Parameters<typeof createReportCheck>[0], published, lines }
 }
 
-const values = { deliveredAt: nowMs - 3_600_000, objects: 5, bytes: undefined, isStale: false }
+const deliveredAt = nowMs - 3_600_000
+const twoDaysMs = 2 * 86_400_000
+const values = { deliveredAt, objects: 5, bytes: undefined, isStale: false }
 
 t.test('a check publishes the latest report of a configuration', async t => {
   const { dependencies, published } = setUp(() => [], undefined, '18446744073709551616')
-  await createReportCheck(dependencies)({ bucket, id: 'daily' })
+  await createReportCheck(dependencies, new CancelSource())({ bucket, id: 'daily' })
   t.strictSame(published, [[bucket, 'daily', { ...values, bytes: 18446744073709552000 }]])
 })
 
 t.test('a check of all configurations goes on after a failure and forgets deleted ones', async t => {
   let ids = ['a', 'b', 'c']
   const { dependencies, published, lines } = setUp(() => ids, id => id === 'b'
-    ? new ServiceError('ReportNotFound', 'There is no report.')
+    ? new ServiceError('ReportCorrupt', 'The report cannot be used.')
     : undefined)
-  const check = createReportCheck(dependencies)
+  const check = createReportCheck(dependencies, new CancelSource())
   await check({ bucket, id: '*' })
   t.strictSame(published, [[bucket, 'a', values], `failed ${bucket}`, [bucket, 'c', values]])
-  t.strictSame(lines, [{ bucket, id: 'b', code: 'ReportNotFound', detail: 'There is no report.' }])
+  t.strictSame(lines, [{ bucket, id: 'b', code: 'ReportCorrupt', detail: 'The report cannot be used.' }])
   published.length = 0
   ids = ['c']
   await check({ bucket, id: '*' })
   t.strictSame(published, [[bucket, 'a', undefined], [bucket, 'b', undefined], [bucket, 'c', values]])
 })
 
+t.test('a configuration without a report becomes stale when one was due', async t => {
+  let [atMs, isMissing] = [nowMs, true]
+  const { dependencies, published, lines } = setUp(() => [], id => isMissing && id === 'a'
+    ? new ServiceError('ReportNotFound', 'There is no report.')
+    : undefined)
+  const check = createReportCheck({ ...dependencies, now: () => atMs }, new CancelSource())
+  const missing = { deliveredAt: undefined, objects: undefined, bytes: undefined, isStale: false }
+  await check({ bucket, id: 'a' })
+  atMs += twoDaysMs + 1
+  await check({ bucket, id: 'a' })
+  isMissing = false
+  await check({ bucket, id: 'a' })
+  t.strictSame(published, [
+    [bucket, 'a', missing], [bucket, 'a', { ...missing, isStale: true }], [bucket, 'a', { ...values, isStale: true }]
+  ])
+  t.strictSame(lines, [])
+})
+
+t.test('a disabled configuration is not checked, and a deleted one is forgotten', async t => {
+  let [isEnabled, isDeleted] = [true, false]
+  const { dependencies, published } = setUp(() => [])
+  const get = async (_: unknown, id: string) => {
+    if (isDeleted) throw new ServiceError({ code: 'InventoryConfigurationNotFoundError', status: 404, title: 'Not Found' }, '')
+    return { value: { configuration: { ...configurationOf(id), IsEnabled: isEnabled } }, cos: {} }
+  }
+  const check = createReportCheck({ ...dependencies, inventories: { get } as never }, new CancelSource())
+  await check({ bucket, id: 'a' })
+  isEnabled = false
+  await check({ bucket, id: 'a' })
+  isEnabled = true
+  await check({ bucket, id: 'a' })
+  isDeleted = true
+  await check({ bucket, id: 'a' })
+  t.strictSame(published, [
+    [bucket, 'a', values], [bucket, 'a', undefined], [bucket, 'a', values], [bucket, 'a', undefined], `failed ${bucket}`
+  ])
+})
+
 t.test('a check that cannot find the bucket fails once', async t => {
   const { dependencies, published, lines } = setUp(() => ['a'], id => id === 'region' ? new Error('no region') : undefined)
-  await createReportCheck(dependencies)({ bucket, id: '*' })
+  await createReportCheck(dependencies, new CancelSource())({ bucket, id: '*' })
   t.strictSame(published, [`failed ${bucket}`])
   t.match(lines, [{ code: 'InternalError', detail: /no region/ }])
+})
+
+t.test('a check that is ended publishes and logs nothing more', async t => {
+  for (const fails of [false, true]) {
+    const ended = new CancelSource()
+    const { dependencies, published, lines } = setUp(() => ['a', 'b'], id => {
+      if (id !== 'a') return undefined
+      ended.cancel()
+      return fails ? new Error('closed') : undefined
+    })
+    await createReportCheck(dependencies, ended)({ bucket, id: '*' })
+    t.strictSame([published, lines], [[], []])
+  }
 })
 
 t.test('watchReports checks at once and ends when it is told to', async t => {
@@ -90,4 +150,17 @@ t.test('watchReports checks at once and ends when it is told to', async t => {
   while (published.length === 0) await new Promise(resolve => { setImmediate(resolve) })
   for (let turn = 0; turn < 10; turn++) await new Promise(resolve => { setImmediate(resolve) })
   t.equal(published.length, 1, 'the second is not checked')
+})
+
+t.test('cos_inventory_report_stale is read at each scrape', async t => {
+  const registry = new Registry()
+  let isStale = false
+  const { reportChecked } = reportMetrics(createInstruments(registry))
+  const read = async () => /^cos_inventory_report_stale\{.*\} (\d)$/m.exec(await registry.metrics())?.[1]
+  reportChecked(bucket, 'a', { ...values, isStale: () => isStale })
+  t.equal(await read(), '0')
+  isStale = true
+  t.equal(await read(), '1')
+  reportChecked(bucket, 'a', undefined)
+  t.equal(await read(), undefined)
 })
