@@ -146,8 +146,8 @@ async function addBucketRoutes (
   await api.register(desiredSetRoutes, { auditTrail, bucketCalls, desiredSets, lifecycle })
   const reports = { bucketCalls, inventories, ...dependencies.reports }
   await api.register(reportRoutes, reports)
-  const { metrics, deadlineMs, now: steadyNow } = dependencies
-  const streams = { ...reports, auditTrail, metrics, deadlineMs, steadyNow }
+  const { metrics, deadlineMs, now: steadyNow, rateLimits: { byAddress } } = dependencies
+  const streams = { ...reports, auditTrail, metrics, deadlineMs, steadyNow, byAddress }
   await api.register(reportRowRoutes, streams)
   await api.register(reportFileRoute, streams)
 }

@@ -70,3 +70,6 @@ export class ServiceError extends Error {
     this.mayHaveTakenEffect = options.mayHaveTakenEffect ?? false
   }
 }
+
+/** The kind of an error whose caller disconnected. Only the log, the metrics and the audit show it. */
+export const callerLeft = { code: 'CallerLeft', status: 499, title: 'Client Closed Request' }

@@ -105,6 +105,12 @@ export const problemTable = {
     meaning: 'The body is not application/json, or a patch not application/merge-patch+json, in UTF-8, or it is compressed.',
     action: 'Set `Content-Type`, and send the body without compression.'
   },
+  InvalidRange: {
+    status: 416,
+    title: 'Range Not Satisfiable',
+    meaning: 'The range begins behind the end of the data file.',
+    action: 'Read `Size` of the file in `Files`.'
+  },
   RateLimited: {
     status: 429,
     title: 'Too Many Requests',

@@ -22,7 +22,7 @@ export function createReporting (
 ) {
   // COS dates its objects with its own clock.
   const { now } = clock
-  const reports = createReports({ objects, now })
+  const reports = createReports({ objects, now, steadyNow })
   return {
     isEnabled,
     objects,

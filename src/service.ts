@@ -100,7 +100,8 @@ async function assemble (config: Config, logger: Logger, outputs: Outputs) {
   const scheme = tls === undefined ? 'http' : 'https'
   const tracer = await openTracer(config, { version, steadyNow, log: logger, scheme })
   const userAgent = `cos-inventory-proxy/${version}`
-  const cos = createCosClient(config.cos, { fetcher, log: logger, metrics, now, steadyNow, userAgent })
+  const maxStreams = config.reports.isEnabled ? config.reports.maxStreams : undefined
+  const cos = createCosClient(config.cos, { fetcher, log: logger, metrics, now, steadyNow, userAgent, maxStreams })
   const connections = new ConnectionRegistry({ onClosed: metrics.connectionClosed })
   const lifecycle = createLifecycle()
   const { perMinute, redisUrl } = config.rateLimit

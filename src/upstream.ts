@@ -25,6 +25,8 @@ interface Dependencies {
   /** Monotonic clock, in milliseconds. */
   steadyNow: () => number
   userAgent: string
+  /** Streams of data files at once; undefined while reports are disabled. */
+  maxStreams: number | undefined
 }
 
 /** The parts that call COS. */
@@ -32,7 +34,7 @@ export type CosClient = ReturnType<typeof createCosClient>
 
 /** Creates the client of COS with its credentials, limits and regions. It sends no request yet. */
 export function createCosClient (
-  config: Config['cos'], { fetcher, log, metrics, now, steadyNow, userAgent }: Dependencies
+  config: Config['cos'], { fetcher, log, metrics, now, steadyNow, userAgent, maxStreams }: Dependencies
 ) {
   const source = createCredentialSource(config.credentials, now, fetcher)
   const credentials = createCredentialProvider(source, { now, steadyNow, log })
@@ -40,7 +42,7 @@ export function createCosClient (
   const { maxConcurrency, maxConnections: maxPerHost, queueLimit, timeoutMs: maxWaitMs } = config
   const limiter = createConcurrencyLimiter(
     { maxConcurrency, maxPerHost, queueLimit, maxWaitMs }, { now: steadyNow, onRejection: metrics.shed })
-  const transport = createTransport(config, { now: steadyNow, clock, userAgent })
+  const transport = createTransport(config, { now: steadyNow, clock, userAgent, maxStreams })
   const budget = createRetryBudget(steadyNow)
   const dependencies = { limiter, budget, clock, credentials, observer: metrics, now: steadyNow }
   const attempts = createAttempts(config, { ...dependencies, transport })

@@ -16,7 +16,7 @@ const commonMembers = {
     description: 'Whether AgeSeconds exceeds StaleAfterSeconds. Absent if the configuration is disabled or unknown.'
   })),
   StaleAfterSeconds: Type.Optional(Type.Integer({ description: 'The interval of the schedule plus one day.' })),
-  IsComplete: Type.Boolean({ description: 'Whether manifest.checksum exists, which COS writes last.' }),
+  IsComplete: Type.Boolean({ description: 'Whether manifest.checksum exists. Always true for one report, which is read only then.' }),
   Manifest: Type.Object({
     Bucket: Type.String({ description: 'The destination bucket.' }),
     Region: Type.Optional(Type.String()),
@@ -59,7 +59,7 @@ export const ReportListSchema = Type.Object({
 /** Response of GET on one report. */
 export const ReportSchema = Type.Object({
   ...commonMembers,
-  IsVerified: Type.Boolean({ description: 'Whether the MD5 of the manifest is that of manifest.checksum.' }),
+  IsVerified: Type.Boolean({ description: 'Always true: the MD5 of the manifest is that of manifest.checksum. A report with another is ReportCorrupt.' }),
   ListObjectCount: Type.Optional(Type.Integer({ description: 'Objects in the bucket.' })),
   ListStorageSize: Type.Optional(Digits),
   FilterObjectCount: Type.Optional(Type.Integer({ description: 'Objects in the report.' })),
@@ -74,7 +74,7 @@ export const ReportSchema = Type.Object({
 }, {
   ...closed,
   $id: 'Report',
-  description: 'A delivered report with what its manifest says. Sizes are bytes as strings, because they can exceed 2^53.',
+  description: 'A delivered report with what its manifest says. ListStorageSize and FilterStorageSize are bytes as strings, because they can exceed 2^53.',
   examples: [{
     ...commonExample,
     IsVerified: true,
@@ -162,6 +162,6 @@ export const RowsQuerySchema = Type.Object({
   })),
   file: Type.Optional(Type.String({
     pattern: '^(0|[1-9][0-9]{0,4})$',
-    description: 'Index of the only data file to read, from 0. Several clients can read a report in parallel.'
+    description: 'Index of the only data file to read, from 0. Several clients can read the report of a day in parallel.'
   }))
 }, needsDestination)

@@ -88,6 +88,11 @@ const condition = (description: string) => Type.Optional(Type.String({
 export const ReadHeadersSchema = Type.Object({
   'if-none-match': condition('The response is 304 if the configuration has one of these tags.')
 })
+/** Headers of reads of a data file (RFC 9110, section 14.2). */
+export const RangeHeadersSchema = Type.Object({
+  range: Type.Optional(Type.String({ description: 'One range of bytes. Any other value is ignored.', examples: ['bytes=0-1023'] })),
+  'if-range': Type.Optional(Type.String({ description: 'The range is ignored, because the service cannot check the condition.' }))
+})
 /** Headers of changes (RFC 9110, section 13.1). */
 export const ChangeHeadersSchema = Type.Object({
   'if-match': condition('The response is 412 unless the configuration has one of these tags.'),

@@ -22,8 +22,14 @@ export const maxConfigurationBytes = 512 * kibibyte
 /** The largest page, and the most bytes of all pages together: a thousand configurations of 8 KiB each. */
 export const maxListBytes = 8 * mebibyte
 
+/** The largest page of objects, in bytes: 1,000 percent-encoded keys of 850 bytes, with 500 bytes of other elements. */
+export const maxObjectPageBytes = 4 * mebibyte
+
 /** The largest manifest of a report, in bytes: 50,000 files of some 150 bytes each. */
 export const maxManifestBytes = 8 * mebibyte
+
+/** The largest checksum of a manifest, in bytes. */
+export const maxChecksumBytes = kibibyte
 
 /** Responses of COS by operation (COS documents 30625, 30623, 30626, 46869, 30627, 8291, 7734, 7753, 7745). */
 export const successes: Readonly<Record<Operation, Success>> = {
@@ -34,8 +40,7 @@ export const successes: Readonly<Record<Operation, Success>> = {
   ListBucketInventory: { status: 200, maxBytes: maxListBytes },
   // 2,000 buckets of some 250 bytes each.
   GetService: { status: 200, maxBytes: 2 * mebibyte },
-  // 1,000 objects of some 500 bytes each, with room for long keys.
-  GetBucket: { status: 200, maxBytes: 8 * mebibyte },
+  GetBucket: { status: 200, maxBytes: maxObjectPageBytes },
   GetObject: { status: 200, maxBytes: maxManifestBytes },
   HeadObject: { status: 200, maxBytes: 0 }
 }

@@ -1,9 +1,8 @@
 /** The keys of delivered reports (COS documents 30622, 33702 and 83382). */
 
 const date = '20[0-9]{6}'
-const dataFile = '[0-9A-Za-z_-]{1,128}\\.csv(\\.gz)?'
-const ofReport = new RegExp(`^((${date})/manifest\\.(json|checksum)|${dataFile})$`)
 const manifestObject = new RegExp(`^(${date})/manifest\\.(json|checksum)$`)
+const dataFileName = /^[0-9A-Za-z_-]{1,128}\.csv(\.gz)?$/
 
 /**
  * Returns the folder of the reports of a configuration: `[{prefix}/]{APPID}/{bucket without APPID}/{id}`.
@@ -29,7 +28,12 @@ export function isFolderOfReports (key: string): boolean {
 
 /** Tells whether a key is that of a manifest, a checksum or a data file in a folder of reports. */
 export function isReportObject (key: string, folder: string): boolean {
-  return key.startsWith(`${folder}/`) && ofReport.test(key.slice(folder.length + 1))
+  return isDataFile(key, folder) || manifestObjectOf(key, folder) !== undefined
+}
+
+/** Tells whether a key is that of a data file in a folder of reports. */
+export function isDataFile (key: string, folder: string): boolean {
+  return key.startsWith(`${folder}/`) && dataFileName.test(key.slice(folder.length + 1))
 }
 
 /** Returns the date and the kind of a manifest or checksum in a folder of reports; undefined for any other key. */
@@ -38,6 +42,11 @@ export function manifestObjectOf (
 ): { date: string, kind: 'json' | 'checksum' } | undefined {
   const [, day, kind] = key.startsWith(`${folder}/`) ? manifestObject.exec(key.slice(folder.length + 1)) ?? [] : []
   return day === undefined ? undefined : { date: day, kind: kind as 'json' | 'checksum' }
+}
+
+/** Returns a key behind all keys of a day. @param day `YYYYMMDD` */
+export function lastKeyOf (folder: string, day: string): string {
+  return `${folder}/${day}/~`
 }
 
 /** Returns the key of the manifest of a day. @param day `YYYYMMDD` */

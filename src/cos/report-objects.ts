@@ -7,12 +7,12 @@ import { createAddressBook, objectPageTarget, objectTarget } from './client/endp
 import { tooLarge } from './client/exchange.ts'
 import type { CosResponse } from './client/messages.ts'
 import { cosContext, headerText } from './client/response-headers.ts'
-import { reading } from './client/results.ts'
+import { invalidResponse, reading } from './client/results.ts'
 import type { Outcome } from './client/results.ts'
 import type { Attempts } from './client/retry.ts'
 import type { Call } from './inventories.ts'
-import { manifestObjectOf } from './report-keys.ts'
-import { UpstreamError } from './upstream-error.ts'
+import { lastKeyOf, manifestObjectOf } from './report-keys.ts'
+import { retryAdvice, UpstreamError } from './upstream-error.ts'
 import { fromObjectListXml, quoted } from './xml/object-list.ts'
 import type { ListedObject, ObjectList } from './xml/object-list.ts'
 
@@ -37,6 +37,8 @@ export interface OpenObject {
   stream: Readable
   /** 200, or 206 for a range. */
   status: number
+  /** Bytes of the stream; undefined when COS does not say. */
+  length: number | undefined
   headers: CosResponse['headers']
 }
 
@@ -49,8 +51,9 @@ export interface ReportObjects {
    * Returns the reports of a folder, the oldest first. COS may omit the latest ones for some seconds.
    *
    * @param from the first day, `YYYYMMDD`; undefined for all
+   * @param to the last day, `YYYYMMDD`
    */
-  list (call: Call, folder: string, from: string | undefined): Promise<Outcome<ListedReport[]>>
+  list (call: Call, folder: string, days: { from: string | undefined, to: string }): Promise<Outcome<ListedReport[]>>
   /** Returns the state of an object; undefined when it does not exist. */
   head (call: Call, folder: string, key: string): Promise<Outcome<ObjectState | undefined>>
   /** Returns a small object; undefined when it does not exist. @throws {ServiceError} ReportTooLarge */
@@ -65,7 +68,10 @@ interface Dependencies {
   streams: Pick<Attempts, 'run'>
 }
 
-/** More pages than any folder has: 20,000 objects are 27 years of daily reports. */
+/**
+ * The most pages of a list. A report has two objects here, and 1 of 256 data files, whose names are hexadecimal, begins
+ * with `20`.
+ */
 const maxPages = 20
 
 /** Creates the reads of reports. */
@@ -86,16 +92,21 @@ export function createReportObjects (config: Config['cos'], { attempts, streams 
     reading(fromObjectListXml))
 
   return {
-    async list (call, folder, from) {
+    async list (call, folder, { from, to }) {
       const reports = new Map<string, Partial<ListedReport>>()
       let marker = from === undefined ? undefined : `${folder}/${from}`
       for (let page = 0; page < maxPages; page++) {
         const { value, cos }: Outcome<ObjectList> = await readPage(call, folder, marker)
-        for (const object of value.objects) addTo(reports, object, folder)
+        for (const object of value.objects) addTo(reports, object, folder, to)
         if (value.nextMarker === undefined) return { value: complete(reports), cos }
-        marker = inFolder(value.nextMarker, folder)
+        const next = inFolder(value.nextMarker, folder)
+        if (next === undefined || next <= (marker ?? '')) {
+          throw invalidResponse(`COS returned a page with a malformed NextMarker. ${retryAdvice}`, { cos })
+        }
+        if (next > lastKeyOf(folder, to)) return { value: complete(reports), cos }
+        marker = next
       }
-      throw new ServiceError('ReportTooLarge', 'The folder of the reports has too many objects. Name a later day in from.')
+      throw new ServiceError('ReportTooLarge', 'The folder of the reports has too many objects. Name a later day in `from`.')
     },
 
     head: (call, folder, key) => orAbsent(attempts.run(
@@ -106,7 +117,10 @@ export function createReportObjects (config: Config['cos'], { attempts, streams 
       const success = { status: 200, maxBytes }
       const object = attempts.run(
         toCosCall(call, folder, { operation: 'GetObject', method: 'GET', target: objectTarget(key), success }),
-        response => ({ value: { ...stateOf(response), bytes: response.body }, cos: cosContext(response) }))
+        response => {
+          const { body: bytes } = response
+          return { value: { ...stateOf(response, bytes.length), bytes }, cos: cosContext(response) }
+        })
       return await orAbsent(object.catch((error: unknown) => { throw isTooLarge(error) ? beyond(maxBytes) : error }))
     },
 
@@ -123,11 +137,11 @@ export function createReportObjects (config: Config['cos'], { attempts, streams 
 }
 
 function addTo (
-  reports: Map<string, Partial<ListedReport>>, { key: written, ...object }: ListedObject, folder: string
+  reports: Map<string, Partial<ListedReport>>, { key: written, ...object }: ListedObject, folder: string, to: string
 ): void {
   const key = inFolder(written, folder)
   const { date, kind } = (key && manifestObjectOf(key, folder)) || {}
-  if (date === undefined) return
+  if (date === undefined || date > to) return
   const report = reports.get(date) ?? { date }
   if (kind === 'json') report.manifest = object
   else report.hasChecksum = true
@@ -145,16 +159,24 @@ function inFolder (key: string, folder: string): string | undefined {
   return [key, key.replaceAll('+', ' ')].find(each => each.startsWith(`${folder}/`))
 }
 
-function stateOf ({ headers }: CosResponse): ObjectState {
-  return {
-    etag: quoted(headerText(headers['etag'])),
-    size: Number(headerText(headers['content-length'])),
-    modifiedAt: Date.parse(headerText(headers['last-modified']))
+/** @throws {UpstreamError} UpstreamInvalidResponse for a response without the headers of an object */
+function stateOf (response: CosResponse, size = lengthOf(response)): ObjectState {
+  const { headers } = response
+  const modifiedAt = Date.parse(headerText(headers['last-modified']))
+  if (size === undefined || Number.isNaN(modifiedAt)) {
+    throw invalidResponse(`COS returned an object without a valid Last-Modified or Content-Length. ${retryAdvice}`,
+      { cos: cosContext(response) })
   }
+  return { etag: quoted(headerText(headers['etag'])), size, modifiedAt }
+}
+
+function lengthOf ({ headers }: Pick<CosResponse, 'headers'>): number | undefined {
+  const text = headerText(headers['content-length'])
+  return /^[0-9]{1,15}$/.test(text) ? Number(text) : undefined
 }
 
 function toOpenObject ({ status, headers, stream }: CosResponse): OpenObject {
-  return { stream: stream as Readable, status, headers }
+  return { stream: stream as Readable, status, length: lengthOf({ headers }), headers }
 }
 
 /** Returns undefined for an object that does not exist. A redirect leads to the origin of the bucket. */
@@ -180,8 +202,8 @@ function isBeyondEnd (error: unknown): error is UpstreamError {
   return error instanceof UpstreamError && error.cosStatus === 416
 }
 
-function unsatisfiable ({ code, cos }: UpstreamError): ServiceError {
-  return new ServiceError({ code, status: 416, title: 'Range Not Satisfiable' },
+function unsatisfiable ({ cos }: UpstreamError): ServiceError {
+  return new ServiceError('InvalidRange',
     'The range begins behind the end of the data file. Size in Files is its length.', { cos })
 }
 

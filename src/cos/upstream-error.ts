@@ -1,4 +1,4 @@
-import { ServiceError } from '../errors.ts'
+import { callerLeft, ServiceError } from '../errors.ts'
 import type { ProblemCode, ServiceErrorOptions } from '../errors.ts'
 
 /**
@@ -55,11 +55,10 @@ export class UpstreamError extends ServiceError {
 }
 
 /**
- * Creates the error of a call whose caller disconnected. Only the log, the metrics and the audit show it.
+ * Creates the error of a call whose caller disconnected.
  *
  * @param wasSent whether anything of the call was written to a socket
  */
 export function canceled (wasSent = false): UpstreamError {
-  return new UpstreamError({ code: 'CallerLeft', status: 499, title: 'Client Closed Request' },
-    'The caller disconnected before the response.', { class: 'cancelled', wasSent })
+  return new UpstreamError(callerLeft, 'The caller disconnected before the response.', { class: 'cancelled', wasSent })
 }

@@ -141,7 +141,7 @@ export function createAuditTrail (audit: AuditLog, lifecycle: Lifecycle): AuditT
       inFlight.set(request, () => { recordRequest(request, { ...failed, ...sentOf(stream) }) })
     },
     endStream (request, reply) {
-      inFlight.delete(request)
+      if (!inFlight.delete(request)) return
       recordRequest(request, resultOf(streams.get(request) as Stream, request, reply))
     },
     split (request) {

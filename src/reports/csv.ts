@@ -2,16 +2,22 @@
  * Splits CSV into rows while it arrives (RFC 4180). COS does not document the quotes and line ends of its reports, so
  * every value may be quoted or not, and a row ends with LF or CRLF.
  */
-import { ServiceError } from '../errors.ts'
-import { corrupt } from './manifest.ts'
+import type { ServiceError } from '../errors.ts'
+import { corrupt, tooLarge } from './manifest.ts'
 
 /** The longest row in characters. An unclosed quote would otherwise collect the whole file. */
 const maxRowLength = 64 * 1024
 
 /** Splits the text of one file. It is a class because it keeps the begun row between chunks. */
 export class CsvSplitter {
+  readonly #columns: number
   readonly #decoder = new TextDecoder('utf-8', { fatal: true })
   #rest = ''
+
+  /** @param columns the number of values that each row must have */
+  constructor (columns: number) {
+    this.#columns = columns
+  }
 
   /**
    * Returns the rows that end in this chunk.
@@ -45,15 +51,18 @@ export class CsvSplitter {
     const rows: string[][] = []
     let at = 0
     for (;;) {
-      const row = nextRow(text, at)
+      const row = nextRow(text, at, this.#columns)
       if (row === undefined) break
-      if (row.end - at > maxRowLength) throw tooLong()
+      if (row.end - at > maxRowLength) throw tooLarge(`a row of more than ${maxRowLength} characters`)
       // An empty line is no row.
-      if (row.values.length > 1 || row.values[0] !== '') rows.push(row.values)
+      if (row.values.length > 1 || row.values[0] !== '') {
+        if (row.values.length !== this.#columns) throw wrongColumns()
+        rows.push(row.values)
+      }
       at = row.end
     }
     this.#rest = text.slice(at)
-    if (this.#rest.length > maxRowLength) throw tooLong()
+    if (this.#rest.length > maxRowLength) throw tooLarge(`a row of more than ${maxRowLength} characters`)
     if (isLast && this.#rest !== '') throw corrupt('a data file ends within a quoted value')
     return rows
   }
@@ -66,12 +75,12 @@ interface Row {
 }
 
 /** Returns the row that begins at a place; undefined when it has no end yet. */
-function nextRow (text: string, at: number): Row | undefined {
+function nextRow (text: string, at: number, columns: number): Row | undefined {
   const lineEnd = text.indexOf('\n', at)
   if (lineEnd < 0) return undefined
   const line = text.slice(at, text[lineEnd - 1] === '\r' ? lineEnd - 1 : lineEnd)
   const values = splitSimple(line)
-  return values === undefined ? splitQuoted(text, at) : { values, end: lineEnd + 1 }
+  return values === undefined ? splitQuoted(text, at, columns) : { values, end: lineEnd + 1 }
 }
 
 /** Splits a line whose values are all unquoted, or all quoted without quotes in them; undefined for any other. */
@@ -82,11 +91,15 @@ function splitSimple (line: string): string[] | undefined {
   return values.some(value => value.includes('"')) ? undefined : values
 }
 
-/** Splits a row character by character. A quoted value may contain commas, line ends and doubled quotes. */
-function splitQuoted (text: string, from: number): Row | undefined {
+/**
+ * Splits a row value by value. A quoted value may contain commas, line ends and doubled quotes. Each search ends with
+ * the row, so that the time grows with the length of the row only.
+ */
+function splitQuoted (text: string, from: number, columns: number): Row | undefined {
   const values: string[] = []
   let at = from
   for (;;) {
+    if (values.length === columns) throw wrongColumns()
     const value = text[at] === '"' ? quotedValue(text, at) : plainValue(text, at)
     if (value === undefined) return undefined
     values.push(value.text)
@@ -118,15 +131,17 @@ function quotedValue (text: string, at: number): Value | undefined {
   } while (true)
 }
 
+const valueEnd = /[,\n]/g
+
 function plainValue (text: string, at: number): Value | undefined {
-  const lineEnd = text.indexOf('\n', at)
-  if (lineEnd < 0) return undefined
-  const comma = text.indexOf(',', at)
-  if (comma >= 0 && comma < lineEnd) return { text: text.slice(at, comma), end: comma }
-  const end = text[lineEnd - 1] === '\r' && lineEnd > at ? lineEnd - 1 : lineEnd
-  return { text: text.slice(at, end), end }
+  valueEnd.lastIndex = at
+  const end = valueEnd.exec(text)?.index
+  if (end === undefined) return undefined
+  const isLast = text[end] === '\n'
+  const behind = isLast && end > at && text[end - 1] === '\r' ? end - 1 : end
+  return { text: text.slice(at, behind), end: behind }
 }
 
-function tooLong (): ServiceError {
-  return new ServiceError('ReportTooLarge', `A row of the report has more than ${maxRowLength} characters. Read the files from COS.`)
+function wrongColumns (): ServiceError {
+  return corrupt('a row has another number of columns than fileSchema')
 }

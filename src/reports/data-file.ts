@@ -4,11 +4,18 @@ import { pipeline } from 'node:stream'
 import type { Readable } from 'node:stream'
 import { createGunzip } from 'node:zlib'
 import { ServiceError } from '../errors.ts'
-import { corrupt, unsupported } from './manifest.ts'
+import { corrupt, tooLarge, unsupported } from './manifest.ts'
 import type { DataFile } from './manifest.ts'
 
 /** Bytes of one decompressed chunk. A larger one is faster, but delays other requests longer. */
 const chunkBytes = 64 * 1024
+
+/** The received part of a file. */
+interface Received {
+  bytes: number
+  /** Whether the file has ended, with the size and the MD5 of the manifest. */
+  isVerified: boolean
+}
 
 /** Decompressed bytes for each compressed one, after the first MiB. Reports have about 6. */
 const maxExpansion = 200
@@ -21,7 +28,7 @@ const freeBytes = 1024 * 1024
  * @throws {ServiceError} ReportCorrupt, ReportUnsupported, ReportTooLarge, UpstreamUnreachable
  */
 export async function * readDataFile (stream: Readable, file: DataFile): AsyncGenerator<Buffer, undefined> {
-  const received = { bytes: 0 }
+  const received: Received = { bytes: 0, isVerified: false }
   const chunks = verifiedChunks(stream, file, received)
   try {
     const first = await firstBytes(chunks)
@@ -29,6 +36,8 @@ export async function * readDataFile (stream: Readable, file: DataFile): AsyncGe
     const isGzip = first[0] === 0x1F && first[1] === 0x8B
     if (!isGzip && file.key.endsWith('.gz')) throw unsupported('A data file is not gzip.')
     yield * isGzip ? decompressed(first, chunks, received) : withFirst(first, chunks)
+    // Node ends the decompression at a zero byte behind the compressed data, whatever follows.
+    if (!received.isVerified) throw corrupt('a data file has bytes behind its compressed data')
   } finally {
     stream.destroy()
   }
@@ -41,20 +50,20 @@ export async function * readDataFile (stream: Readable, file: DataFile): AsyncGe
  * @throws {ServiceError} ReportCorrupt, UpstreamUnreachable
  */
 export async function * readVerbatim (stream: Readable, file: DataFile): AsyncGenerator<Buffer, undefined> {
-  let held: Buffer | undefined
+  let previous: Buffer | undefined
   try {
-    for await (const chunk of verifiedChunks(stream, file, { bytes: 0 })) {
-      if (held !== undefined) yield held
-      held = chunk
+    for await (const chunk of verifiedChunks(stream, file, { bytes: 0, isVerified: false })) {
+      if (previous !== undefined) yield previous
+      previous = chunk
     }
-    if (held !== undefined) yield held
+    if (previous !== undefined) yield previous
   } finally {
     stream.destroy()
   }
 }
 
 async function * verifiedChunks (
-  stream: Readable, { size, md5 }: DataFile, received: { bytes: number }
+  stream: Readable, { size, md5 }: DataFile, received: Received
 ): AsyncGenerator<Buffer, undefined> {
   const hash = createHash('md5')
   try {
@@ -69,6 +78,7 @@ async function * verifiedChunks (
   }
   if (size !== undefined && received.bytes < size) throw corrupt('a data file is shorter than the manifest says')
   if (md5 !== undefined && hash.digest('hex') !== md5) throw corrupt('a data file has another MD5 than the manifest says')
+  received.isVerified = true
 }
 
 /** Returns the first chunks until they have the two bytes that every gzip file begins with. */
@@ -88,7 +98,7 @@ async function * withFirst (first: Buffer, others: AsyncIterable<Buffer>): Async
 }
 
 async function * decompressed (
-  first: Buffer, others: AsyncIterable<Buffer>, received: { bytes: number }
+  first: Buffer, others: AsyncIterable<Buffer>, received: Readonly<Received>
 ): AsyncGenerator<Buffer, undefined> {
   const gunzip = createGunzip({ chunkSize: chunkBytes })
   // The iteration below gets every error.
@@ -98,7 +108,7 @@ async function * decompressed (
     for await (const chunk of gunzip as AsyncIterable<Buffer>) {
       bytes += chunk.length
       if (bytes > freeBytes && bytes > maxExpansion * received.bytes) {
-        throw new ServiceError('ReportTooLarge', `A data file expands more than ${maxExpansion}-fold. Read the files from COS.`)
+        throw tooLarge(`a data file that expands more than ${maxExpansion}-fold`)
       }
       yield chunk
     }

@@ -2,6 +2,7 @@
 import type { InventoryConfiguration } from '../contract/inventory.ts'
 import { bucketMaxLength, bucketName, regionName } from '../contract/names.ts'
 import { folderOfReports, isFolderOfReports } from '../cos/report-keys.ts'
+import { ServiceError } from '../errors.ts'
 import { unsupported } from './manifest.ts'
 import { scheduleOf } from './schedule.ts'
 import type { ReportSchedule } from './schedule.ts'
@@ -41,24 +42,27 @@ export function sourceOf ({ bucket: ofObjects, id }: Inventory, configuration: I
   if (region === undefined || bucket.length > bucketMaxLength) {
     throw unsupported('The destination of the configuration is not qcs::cos:<region>::<BucketName-APPID>.')
   }
+  const folder = folderOfReports(prefix, ofObjects, id)
+  if (!isFolderOfReports(folder)) throw unsupported(`The prefix of the destination must have ${noSegments}.`)
   const schedule = scheduleOf(configuration)
-  return { ...place(ofObjects, id, prefix), id, bucket, region, schedule, isEnabled: configuration.IsEnabled === true }
+  return { folder, id, bucket, region, schedule, isEnabled: configuration.IsEnabled === true }
 }
 
 /**
  * Returns the source that a caller names, in the region of the configuration's bucket, which COS requires.
  *
- * @throws {ServiceError} ReportUnsupported for a prefix that cannot be read
+ * @throws {ServiceError} ValidationFailed for a prefix that cannot be read
  */
 export function namedSource (
   { bucket: ofObjects, id }: Inventory, destination: { bucket: string, prefix: string, region: string | undefined }
 ): ReportSource {
   const { bucket, prefix, region } = destination
-  return { ...place(ofObjects, id, prefix), id, bucket, region, schedule: undefined, isEnabled: undefined }
+  const folder = folderOfReports(prefix, ofObjects, id)
+  if (!isFolderOfReports(folder)) {
+    throw new ServiceError('ValidationFailed', 'The query parameter prefix cannot be the prefix of a destination. Correct it.',
+      { errors: [{ in: 'query', pointer: '/prefix', detail: `must have ${noSegments}` }] })
+  }
+  return { folder, id, bucket, region, schedule: undefined, isEnabled: undefined }
 }
 
-function place (ofObjects: string, id: string, prefix: string): { folder: string } {
-  const folder = folderOfReports(prefix, ofObjects, id)
-  if (isFolderOfReports(folder)) return { folder }
-  throw unsupported('The prefix of the destination has an empty segment, . or .., which servers may normalize.')
-}
+const noSegments = 'no empty segment, . or .., which servers may normalize'

@@ -1,4 +1,6 @@
 /** Reads manifests of reports (COS document 30622). Undocumented forms that older pages show are accepted. */
+import { hasMoreValues } from '../contract/json-extent.ts'
+import { isDataFile } from '../cos/report-keys.ts'
 import { ServiceError } from '../errors.ts'
 
 /** A data file of a report. */
@@ -26,10 +28,12 @@ export interface Manifest {
 /** The most data files of a report. */
 const maxFiles = 50_000
 
-/** The most columns of a report. */
-const maxColumns = 128
+/** The most values of a manifest: eight for each data file. Parsing more would delay other requests. */
+const maxValues = 8 * maxFiles
 
-const dataFileName = /^[0-9A-Za-z_-]{1,128}\.csv(\.gz)?$/
+/** The most columns of a report, and the longest name of one. Rows have the names in each line. */
+const maxColumns = 128
+const maxColumnName = 128
 
 /** Data files of buckets with metadata acceleration (COS document 74437). */
 const acceleratedLayout = /(^|\/)[0-9]{4}-[0-9]{2}-[0-9]{2}-[0-9]{2}\/Data\//
@@ -46,7 +50,7 @@ export function readManifest (bytes: Uint8Array, folder: string): Manifest {
     throw unsupported('Its format is not CSV.')
   }
   if (!Array.isArray(files)) throw corrupt('it has no list of files')
-  if (files.length > maxFiles) throw new ServiceError('ReportTooLarge', `The report has more than ${maxFiles} data files. Read the files from COS.`)
+  if (files.length > maxFiles) throw tooLarge(`more than ${maxFiles} data files`)
   return {
     listObjectCount: countOf(members['listObjectCount']),
     listStorageSize: digitsOf(members['listStorageSize']),
@@ -76,6 +80,11 @@ export function corrupt (reason: string): ServiceError {
     'or start a one-time job.')
 }
 
+/** Returns the error of a report that exceeds a limit. @param what what it has, without a subject */
+export function tooLarge (what: string): ServiceError {
+  return new ServiceError('ReportTooLarge', `The report has ${what}. Read the files from COS.`)
+}
+
 /** Returns the error of a report in a form that this service does not read. */
 export function unsupported (reason: string): ServiceError {
   return new ServiceError('ReportUnsupported', `This service does not read the report. ${reason} Read the files from COS.`)
@@ -85,6 +94,7 @@ export function unsupported (reason: string): ServiceError {
 const bareNumbers = /("(?:listObjectCount|listStorageSize|filterObjectCount|filterStorageSize)"\s*:\s*)([0-9]+)/g
 
 function parse (bytes: Uint8Array): Record<string, unknown> {
+  if (hasMoreValues(bytes, maxValues)) throw tooLarge('a manifest with too many values')
   try {
     // The decoder drops a byte order mark.
     const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
@@ -98,8 +108,9 @@ function parse (bytes: Uint8Array): Record<string, unknown> {
 
 function readFields (schema: unknown): string[] {
   const fields = typeof schema === 'string' ? schema.split(',').map(each => each.trim()) : []
-  if (fields.length > maxColumns) {
-    throw new ServiceError('ReportTooLarge', `The report has more than ${maxColumns} columns. Read the files from COS.`)
+  if (fields.length > maxColumns) throw tooLarge(`more than ${maxColumns} columns`)
+  if (fields.some(each => each.length > maxColumnName)) {
+    throw tooLarge(`a column whose name has more than ${maxColumnName} characters`)
   }
   if (fields.length === 0 || fields.includes('') || new Set(fields).size < fields.length) {
     throw corrupt('fileSchema does not name the columns')
@@ -111,10 +122,7 @@ function readFile (file: unknown, folder: string): DataFile {
   const { key, size, md5Checksum, MD5checksum: olderName } = (file ?? {}) as Record<string, unknown>
   if (typeof key !== 'string') throw corrupt('a data file has no key')
   if (acceleratedLayout.test(key)) throw unsupported('It has the layout of buckets with metadata acceleration.')
-  const name = key.slice(key.lastIndexOf('/') + 1)
-  if (key !== `${folder}/${name}` || !dataFileName.test(name)) {
-    throw corrupt('a data file is outside of the folder of the report')
-  }
+  if (!isDataFile(key, folder)) throw corrupt('a data file is outside of the folder of the report')
   const md5 = md5Checksum ?? olderName
   if (md5 !== undefined && !(typeof md5 === 'string' && /^[0-9a-f]{32}$/i.test(md5))) throw corrupt('an MD5 is malformed')
   return { key, size: countOf(size), md5: md5?.toLowerCase() }
@@ -130,7 +138,7 @@ function countOf (value: unknown): number | undefined {
 
 function digitsOf (value: unknown): string | undefined {
   if (value === undefined || value === null || value === '') return undefined
-  const text = String(value)
-  if (!/^[0-9]{1,30}$/.test(text)) throw corrupt('a number is malformed')
+  const text = typeof value === 'number' ? String(value) : value
+  if (typeof text !== 'string' || !/^[0-9]{1,30}$/.test(text)) throw corrupt('a number is malformed')
   return text
 }

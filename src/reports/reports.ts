@@ -4,12 +4,13 @@ import type { Call } from '../cos/inventories.ts'
 import type { Outcome } from '../cos/client/results.ts'
 import { checksumKey, manifestKey } from '../cos/report-keys.ts'
 import type { ListedReport, ObjectState, ReportObjects } from '../cos/report-objects.ts'
-import { maxManifestBytes } from '../cos/operations.ts'
+import { maxChecksumBytes, maxManifestBytes } from '../cos/operations.ts'
 import { ServiceError } from '../errors.ts'
 import type { ReportSource } from './destination.ts'
+import { createManifestLocks } from './manifest-locks.ts'
 import { corrupt, readChecksum, readManifest } from './manifest.ts'
 import type { Manifest } from './manifest.ts'
-import { dayBeforeAnyInterval, isNewerDue, recentDays } from './schedule.ts'
+import { dayBeforeAnyInterval, isNewerDue, lastDay, recentDays } from './schedule.ts'
 
 /** A report with its manifest, which equals its checksum. */
 export interface VerifiedReport extends ListedReport {
@@ -45,13 +46,14 @@ interface Dependencies {
   objects: ReportObjects
   /** Wall clock, in milliseconds since 1970. */
   now: () => number
+  /** Monotonic clock, in milliseconds. */
+  steadyNow: () => number
 }
 
-/** The longest checksum file, in bytes. */
-const maxChecksumBytes = 1024
-
 /** Creates the reads of reports. */
-export function createReports ({ objects, now }: Dependencies): Reports {
+export function createReports ({ objects, now, steadyNow }: Dependencies): Reports {
+  const manifestLocks = createManifestLocks(steadyNow)
+
   async function stateOf (call: Call, { folder }: ReportSource, date: string): Promise<ListedReport | undefined> {
     const { value: manifest } = await objects.head(call, folder, manifestKey(folder, date))
     if (manifest === undefined) return undefined
@@ -73,17 +75,18 @@ export function createReports ({ objects, now }: Dependencies): Reports {
   }
 
   return {
-    async list (call, { folder }, { from, to }) {
-      const { value, cos } = await objects.list(call, folder, from)
-      return { value: value.filter(({ date }) => to === undefined || date <= to).reverse(), cos }
+    async list (call, { folder }, { from, to = lastDay(now()) }) {
+      const { value, cos } = await objects.list(call, folder, { from, to })
+      return { value: value.reverse(), cos }
     },
 
     async latest (call, source) {
       const { folder } = source
-      const recent = await objects.list(call, folder, dayBeforeAnyInterval(now()))
+      const to = lastDay(now())
+      const recent = await objects.list(call, folder, { from: dayBeforeAnyInterval(now()), to })
       const listed = recent.value.at(-1)
       const report = await unlisted(call, source, listed) ?? listed ??
-        (await objects.list(call, folder, undefined)).value.at(-1)
+        (await objects.list(call, folder, { from: undefined, to })).value.at(-1)
       if (report === undefined) throw notFound(source, undefined)
       if (report.hasChecksum) return { value: report, cos: recent.cos }
       const { value: checksum } = await objects.head(call, folder, checksumKey(folder, report.date))
@@ -92,7 +95,8 @@ export function createReports ({ objects, now }: Dependencies): Reports {
 
     async read (call, source, date) {
       // A second report of a day may have replaced the manifest between the two reads.
-      const report = await readVerified(objects, call, source, date) ?? await readVerified(objects, call, source, date)
+      const attempt = () => readVerified(objects, call, source, date)
+      const report = await manifestLocks.run(call, source.folder, async () => await attempt() ?? await attempt())
       if (report === undefined) throw corrupt('the MD5 of manifest.json is not that of manifest.checksum')
       return report
     }

@@ -30,8 +30,8 @@ export interface RowProgress {
 }
 
 /**
- * Returns the rows as text, in pieces. Each piece is made in an iteration of the event loop of its own, so that other
- * requests are served in between.
+ * Returns the rows as text, in pieces. A piece is empty when the caller wants none of its rows. Each piece is made
+ * in an iteration of the event loop of its own, so that other requests are served in between.
  *
  * @param open opens a data file, with retries; afterwards nothing is retried
  * @param progress is updated before each piece is returned
@@ -60,7 +60,7 @@ export async function * streamRows (
   }
 
   for (const file of files) {
-    const splitter = new CsvSplitter()
+    const splitter = new CsvSplitter(columns.length)
     let isBegin = true
     /** Drops a header line, which COS does not document. */
     const withoutHeader = (rows: string[][]) => {
@@ -72,13 +72,11 @@ export async function * streamRows (
     for await (const chunk of readDataFile(await open(file), file)) {
       for (let at = 0; at < chunk.length; at += sliceBytes) {
         await nextIteration()
-        const lines = linesOf(withoutHeader(splitter.push(chunk.subarray(at, at + sliceBytes))))
-        if (lines !== '') yield lines
+        yield linesOf(withoutHeader(splitter.push(chunk.subarray(at, at + sliceBytes))))
         if (progress.rows === limit) return
       }
     }
-    const last = linesOf(withoutHeader(splitter.end()))
-    if (last !== '') yield last
+    yield linesOf(withoutHeader(splitter.end()))
     if (progress.rows === limit) return
   }
 }

@@ -18,8 +18,8 @@ export type RowMapper = (values: readonly string[]) => string | undefined
 /**
  * Creates the translation for the columns of a report.
  *
- * @param columns names in the order of the values
- * @throws {ServiceError} ReportCorrupt, from the returned function, for a row of other columns
+ * @param columns names in the order of the values, of which each row has as many
+ * @throws {ServiceError} ReportCorrupt, from the returned function, for a malformed Size
  */
 export function createRowMapper (columns: readonly string[], { fields, keyPrefix }: RowSelection): RowMapper {
   const keyAt = columns.indexOf('Key')
@@ -28,7 +28,6 @@ export function createRowMapper (columns: readonly string[], { fields, keyPrefix
     : [{ at, name: `${JSON.stringify(name)}:`, toJson: conversionOf(name) }])
 
   return values => {
-    if (values.length !== columns.length) throw corrupt('a row has another number of columns than fileSchema')
     if (keyPrefix !== undefined && !decodeKey(values[keyAt] as string).key.startsWith(keyPrefix)) return undefined
     let json = ''
     for (const { at, name, toJson } of members) json += `${json === '' ? '{' : ','}${name}${toJson(values[at] as string)}`

@@ -4,7 +4,7 @@ import type { InventoryConfiguration } from '../contract/inventory.ts'
 const daySeconds = 86_400
 const dayMs = daySeconds * 1000
 
-/** COS names days in the time zone of China. This is not documented, so callers also try UTC. */
+/** COS probably names days in the time zone of China. This is not documented, so callers also try UTC. */
 const chinaOffsetMs = 8 * 3_600_000
 
 /** Hour of the day, in China, before which the report of a day need not have arrived. */
@@ -37,6 +37,11 @@ function dayOf (atMs: number, offsetMs: number): string {
 export function recentDays (nowMs: number): string[] {
   const days = [0, dayMs].flatMap(agoMs => [chinaOffsetMs, 0].map(offsetMs => dayOf(nowMs - agoMs, offsetMs)))
   return [...new Set(days)].sort().reverse()
+}
+
+/** Returns tomorrow. A report of a later day is none of COS. */
+export function lastDay (nowMs: number): string {
+  return dayOf(nowMs + dayMs, chinaOffsetMs)
 }
 
 /** Returns a day that is older than the latest report of any schedule that is kept. */

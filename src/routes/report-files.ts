@@ -2,18 +2,19 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyRequest } from 'fastify'
 import { ReportFilePathSchema, ReportQuerySchema } from '../contract/reports.ts'
+import { RangeHeadersSchema } from '../contract/requests.ts'
 import type { OpenObject } from '../cos/report-objects.ts'
 import { ServiceError } from '../errors.ts'
 import { rejectBody } from '../http/body/json-body.ts'
 import { cosHeaders } from '../http/errors/problem-replies.ts'
-import { sendPieces } from '../http/report-stream.ts'
+import { sendPieces } from '../http/long-response.ts'
 import { readVerbatim } from '../reports/data-file.ts'
 import type { DataFile } from '../reports/manifest.ts'
 import type { Reports } from '../reports/reports.ts'
-import { problemsOfReport, reportTags } from './report-responses.ts'
-import { createSourceCheck, findTarget, withPermissionAdvice } from './report-source.ts'
+import { problemsOfFile, reportTags } from './report-responses.ts'
+import { createSourceCheck, findTarget, withDestinationAdvice } from './report-source.ts'
 import type { SourceOptions } from './report-source.ts'
-import { beginStream, createFiles } from './report-stream.ts'
+import { beginStream, createFiles, takeSlot } from './report-stream.ts'
 import type { StreamOptions } from './report-stream.ts'
 import { content } from './responses.ts'
 
@@ -40,13 +41,21 @@ export const reportFileRoute: FastifyPluginAsyncTypebox<Options> = async (app, o
         'compared for whole files only.',
       params: ReportFilePathSchema,
       querystring: ReportQuerySchema,
-      response: { 200: content('The file.', gzip), 206: content('The range.', gzip), ...problemsOfReport }
+      headers: RangeHeadersSchema,
+      response: {
+        200: content('The file.', gzip),
+        206: content('The range.', gzip, {
+          'content-range': { type: 'string', description: 'The range and the length of the file.' }
+        }),
+        ...problemsOfFile
+      }
     }
   }, async (request, reply) => {
     const { date, file: index } = request.params
+    takeSlot(request, options)
     const target = await findTarget(request, options)
     const { value: { content: { files } } } =
-      await withPermissionAdvice(target, reports.read(target.call, target.source, date))
+      await withDestinationAdvice(target, reports.read(target.call, target.source, date))
     const file = files[Number(index)]
     if (file === undefined) {
       throw new ServiceError('ReportNotFound', `The report has ${files.length} data files, counted from 0. Name one of them.`)
@@ -54,7 +63,7 @@ export const reportFileRoute: FastifyPluginAsyncTypebox<Options> = async (app, o
     const progress = beginStream(request, reply, date, options)
     const { open, close } = createFiles(target, options)
     const { value: { status, headers, stream }, cos } =
-      await withPermissionAdvice(target, open(file, rangeOf(request)))
+      await withDestinationAdvice(target, open(file, rangeOf(request)))
     async function * pieces (): AsyncGenerator<Buffer, undefined> {
       // A range has no checksum.
       const part = status === 200 ? file as DataFile : { ...file as DataFile, size: undefined, md5: undefined }
@@ -63,9 +72,11 @@ export const reportFileRoute: FastifyPluginAsyncTypebox<Options> = async (app, o
         yield chunk
       }
     }
-    cosHeaders(reply, cos)
-    reply.code(status as 200 | 206).headers(passedOn(headers)).type('application/gzip')
-    return await sendPieces(request, reply, pieces(), { close })
+    const onBegin = () => {
+      cosHeaders(reply, cos)
+      reply.code(status as 200 | 206).headers(passedOn(headers)).type('application/gzip')
+    }
+    return await sendPieces(request, reply, pieces(), { onBegin, close })
   })
 }
 

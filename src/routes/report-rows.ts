@@ -4,18 +4,19 @@ import type { TSchema } from '@sinclair/typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { ReportPathSchema, ReportRowSchema, ReportsPathSchema, RowsQuerySchema } from '../contract/reports.ts'
 import { refTo } from '../contract/schema.ts'
-import { ServiceError } from '../errors.ts'
+import type { ValidationIssue } from '../errors.ts'
 import { rejectBody } from '../http/body/json-body.ts'
+import { rejectIssues } from '../http/body/validation-issues.ts'
 import { cosHeaders } from '../http/errors/problem-replies.ts'
-import { sendPieces } from '../http/report-stream.ts'
+import { sendPieces } from '../http/long-response.ts'
 import type { Manifest } from '../reports/manifest.ts'
 import type { Reports } from '../reports/reports.ts'
 import { streamRows } from '../reports/row-stream.ts'
 import type { RowProgress, RowRequest } from '../reports/row-stream.ts'
-import { problemsOfReport, reportTags } from './report-responses.ts'
-import { createSourceCheck, findTarget, withPermissionAdvice } from './report-source.ts'
+import { problemsOfRows, reportTags } from './report-responses.ts'
+import { createSourceCheck, findTarget, withDestinationAdvice } from './report-source.ts'
 import type { SourceOptions } from './report-source.ts'
-import { beginStream, createFiles } from './report-stream.ts'
+import { beginStream, createFiles, takeSlot } from './report-stream.ts'
 import type { StreamOptions } from './report-stream.ts'
 import { content } from './responses.ts'
 
@@ -56,7 +57,7 @@ export const reportRowRoutes: FastifyPluginAsyncTypebox<Options> = async (app, o
       'error closes the connection, so that an incomplete response cannot pass as a complete one.',
     params,
     querystring: RowsQuerySchema,
-    response: { 200: content('The rows.', { 'application/x-ndjson': refTo(ReportRowSchema) }), ...problemsOfReport }
+    response: { 200: content('The rows.', { 'application/x-ndjson': refTo(ReportRowSchema) }), ...problemsOfRows }
   })
   const ofLatest = schemaOf('getLatestReportRows', 'Read the rows of the latest report', ReportsPathSchema)
   const ofDay = schemaOf('getReportRows', 'Read the rows of the report of a day', ReportPathSchema)
@@ -67,10 +68,11 @@ export const reportRowRoutes: FastifyPluginAsyncTypebox<Options> = async (app, o
 function createHandler (options: Options) {
   const { reports } = options
   return async (request: RowsRequest, reply: FastifyReply): Promise<FastifyReply> => {
+    takeSlot(request, options)
     const target = await findTarget(request, options)
     const { call, source } = target
-    const date = request.params.date ?? (await withPermissionAdvice(target, reports.latest(call, source))).value.date
-    const { value: report, cos } = await withPermissionAdvice(target, reports.read(call, source, date))
+    const date = request.params.date ?? (await withDestinationAdvice(target, reports.latest(call, source))).value.date
+    const { value: report, cos } = await withDestinationAdvice(target, reports.read(call, source, date))
     const rows = rowRequestOf(request.query, report.content)
     const progress = beginStream(request, reply, date, options)
     const { open, close } = createFiles(target, options)
@@ -78,9 +80,11 @@ function createHandler (options: Options) {
       yield * streamRows(rows, async file => (await open(file)).value.stream, progress)
       warnOfCount(request, report.content, rows, progress)
     }
-    cosHeaders(reply, cos)
-    reply.type('application/x-ndjson')
-    return await withPermissionAdvice(target, sendPieces(request, reply, pieces(), { close }))
+    const onBegin = () => {
+      cosHeaders(reply, cos)
+      reply.type('application/x-ndjson')
+    }
+    return await withDestinationAdvice(target, sendPieces(request, reply, pieces(), { onBegin, close }))
   }
 }
 
@@ -94,20 +98,17 @@ function rowRequestOf (
 ): RowRequest {
   const fields = names?.split(',').map(each => each.trim())
   const at = Number(file)
-  const issues = (fields ?? []).filter(each => !columns.includes(each)).map(each => ({
-    pointer: '/fields',
-    detail: `${JSON.stringify(each.slice(0, 64))} is not a column of this report: ${columns.join(', ')}`
-  }))
-  if (file !== undefined && at >= files.length) {
-    issues.push({ pointer: '/file', detail: `must be less than ${files.length}, the number of data files` })
+  const issues: ValidationIssue[] = []
+  const reject = (pointer: string, detail: string) => { issues.push({ in: 'query', pointer, detail }) }
+  const unknown = fields?.find(each => !columns.includes(each))
+  if (unknown !== undefined) {
+    reject('/fields', `${JSON.stringify(unknown.slice(0, 64))} is not a column of this report: ${columns.join(', ')}`)
   }
+  if (file !== undefined && at >= files.length) reject('/file', `must be less than ${files.length}, the number of data files`)
   if (keyPrefix !== undefined && !columns.includes('Key')) {
-    issues.push({ pointer: '/key-prefix', detail: 'needs the column Key, which this report does not have' })
+    reject('/key-prefix', 'needs the column Key, which this report does not have')
   }
-  if (issues.length > 0) {
-    throw new ServiceError('ValidationFailed', 'The query does not fit this report; errors names each issue. Correct the query.',
-      { errors: issues.map(each => ({ in: 'query', ...each })) })
-  }
+  rejectIssues(issues)
   return {
     fields,
     keyPrefix,

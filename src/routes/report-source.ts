@@ -69,21 +69,24 @@ function withJobAdvice (error: unknown): unknown {
 }
 
 /**
- * Adds to an error of the destination which permission the credentials of the service need.
+ * Adds to an error of the destination what is wrong with it: a missing bucket, an archived object, or the permission
+ * that the credentials of the service need.
  *
  * @throws {ServiceError} the error
  */
-export async function withPermissionAdvice<T> ({ source }: Target, result: Promise<T>): Promise<T> {
+export async function withDestinationAdvice<T> ({ source }: Target, result: Promise<T>): Promise<T> {
   return await result.catch((error: unknown) => {
     const known = error as ServiceError
-    const { code, detail, status } = known
+    const { code, detail } = known
     const { bucket, region = '*', folder } = source
+    const withDetail = (text: string) => new ServiceError(known, text, known)
     if (code === 'NoSuchBucket') {
-      throw new ServiceError(known, `The destination bucket ${bucket} does not exist in ${region}. ${detail}`, known)
+      throw withDetail(`The destination bucket ${bucket} does not exist in ${region}. Check the destination of the configuration.`)
     }
-    if (status !== 403) throw error
+    if (code === 'InvalidObjectState') throw withDetail(`${detail} COS has archived the object: restore it first.`)
+    if (code !== 'AccessDenied') throw error
     const resource = `qcs::cos:${region}:uid/${bucket.slice(bucket.lastIndexOf('-') + 1)}:${bucket}/${folder}/*`
-    throw new ServiceError(known, `${detail} The credentials of this service need cos:GetBucket, cos:GetObject and ` +
-      `cos:HeadObject on ${resource}.`, known)
+    throw withDetail(`${detail} The credentials of this service need cos:GetBucket, cos:GetObject and ` +
+      `cos:HeadObject on ${resource}.`)
   })
 }

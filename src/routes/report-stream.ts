@@ -7,16 +7,20 @@ import type { AuditTrail } from '../http/audit-trail.ts'
 import { onExchangeEnd } from '../http/connections/connection.ts'
 import type { Metrics } from '../metrics.ts'
 import type { DataFile } from '../reports/manifest.ts'
+import { corrupt } from '../reports/manifest.ts'
 import { incomplete } from '../reports/reports.ts'
 import type { RowProgress } from '../reports/row-stream.ts'
 import type { StreamSlots } from '../reports/stream-slots.ts'
 import type { Target } from './report-source.ts'
 
+/** The parts that responses with rows and data files need. */
 export interface StreamOptions {
   auditTrail: AuditTrail
   metrics: Pick<Metrics, 'rowsSent'>
   objects: ReportObjects
   slots: StreamSlots
+  /** Whether callers differ by address only, because authentication is disabled. */
+  byAddress: boolean
   /** Time for opening a data file, in milliseconds. */
   deadlineMs: number
   /** Monotonic clock, in milliseconds. */
@@ -38,7 +42,7 @@ export function createFiles (
   let current: Readable | undefined
   let isClosed = false
   return {
-    async open ({ key }, range) {
+    async open ({ key, size }, range) {
       // A later file is opened long after the deadline of the request.
       const opening = { ...call, deadlineAt: steadyNow() + deadlineMs }
       const { value, cos } = await objects.open(opening, source.folder, key, range)
@@ -46,6 +50,10 @@ export function createFiles (
       current = value.stream
       // The client may have disconnected while the file was opened.
       if (isClosed) current.destroy()
+      if (range === undefined && size !== undefined && value.length !== undefined && value.length !== size) {
+        current.on('error', () => {}).destroy()
+        throw corrupt('a data file has another size than the manifest says')
+      }
       return { value, cos }
     },
     close () {
@@ -56,22 +64,28 @@ export function createFiles (
 }
 
 /**
- * Takes a slot, and records the response when it has ended.
+ * Takes a slot until the response has ended. The manifest is read in a slot, too, because it can be large.
+ *
+ * @throws {ServiceError} Overloaded
+ */
+export function takeSlot (
+  { context: { caller, clientAddress, exchange } }: FastifyRequest, { slots, byAddress }: StreamOptions
+): void {
+  onExchangeEnd(exchange, slots.take(`${caller?.name} ${byAddress ? clientAddress : ''}`))
+}
+
+/**
+ * Records the response when it has ended.
  *
  * @param date day of the report
  * @returns the counters that the response must keep up to date
- * @throws {ServiceError} Overloaded
  */
 export function beginStream (
-  request: FastifyRequest, reply: FastifyReply, date: string, { auditTrail, metrics, slots }: StreamOptions
+  request: FastifyRequest, reply: FastifyReply, date: string, { auditTrail, metrics }: StreamOptions
 ): RowProgress {
-  const { context: { caller, clientAddress, exchange } } = request
   const progress: RowProgress = { rows: 0, read: 0, bytes: 0 }
-  // Callers without authentication differ by address only.
-  const release = slots.take(`${caller?.name} ${caller?.name === 'anyone' ? clientAddress : ''}`)
   auditTrail.beginStream(request, { date, progress })
-  onExchangeEnd(exchange, () => {
-    release()
+  onExchangeEnd(request.context.exchange, () => {
     metrics.rowsSent(progress)
     auditTrail.endStream(request, reply)
   })

@@ -15,10 +15,10 @@ import { rejectBody } from '../http/body/json-body.ts'
 import { preconditionsOf } from '../http/body/preconditions.ts'
 import { incomplete, reportTag } from '../reports/reports.ts'
 import type { Reports } from '../reports/reports.ts'
-import { problemsOfList, problemsOfReport, reportTags, toReport, toSummary } from './report-responses.ts'
-import { createSourceCheck, findTarget, withPermissionAdvice } from './report-source.ts'
+import { problemsOfList, problemsOfReport, reportTagHeader, reportTags, toReport, toSummary } from './report-responses.ts'
+import { createSourceCheck, findTarget, withDestinationAdvice } from './report-source.ts'
 import type { SourceOptions, Target } from './report-source.ts'
-import { etagHeader, json, noBody, sendResult } from './responses.ts'
+import { json, noBody, sendResult } from './responses.ts'
 
 interface Options extends SourceOptions {
   reports: Reports
@@ -59,7 +59,7 @@ function addList (app: Scope, options: Options): void {
     const { from, to, limit = defaultLimit } = request.query
     rejectReversed(from, to)
     const target = await findTarget(request, options)
-    const { value, cos } = await withPermissionAdvice(target, reports.list(target.call, target.source, { from, to }))
+    const { value, cos } = await withDestinationAdvice(target, reports.list(target.call, target.source, { from, to }))
     const page = value.slice(0, Number(limit))
     const summaries = page.map(each => toSummary(each, target.source, now()))
     return sendResult(reply, { value: { Reports: summaries, IsTruncated: page.length < value.length }, cos })
@@ -82,12 +82,12 @@ function addReport (app: Scope, options: Options): void {
     headers: ReadHeadersSchema,
     response: {
       200: success,
-      304: noBody('The report matches If-None-Match.', etagHeader),
+      304: noBody('The report matches If-None-Match.', reportTagHeader),
       ...problemsOfReport
     }
   })
-  const exists = noBody('The report exists.', etagHeader)
-  const report = json('The report.', refTo(ReportSchema), etagHeader)
+  const exists = noBody('The report exists.', reportTagHeader)
+  const report = json('The report.', refTo(ReportSchema), reportTagHeader)
   const head = { ...common, config: { ...common.config, swagger: { exposeHeadRoute: true } } }
   app.head(`${path}/latest`,
     { ...head, schema: schemaOf('headLatestReport', 'Check for a report', ReportsPathSchema, exists) }, sendLatest)
@@ -115,7 +115,7 @@ function createHandlers (options: Options) {
   async function sendReport (
     request: ReportRequest, reply: FastifyReply, target: Target, date: string
   ): Promise<FastifyReply> {
-    const report = await withPermissionAdvice(target, reports.read(target.call, target.source, date))
+    const report = await withDestinationAdvice(target, reports.read(target.call, target.source, date))
     if (isUnchanged(request, report, target)) return sendUnchanged(reply, report, target)
     const { value, cos } = report
     return sendResult(reply, { value: toReport(value, target.source, now()), cos, etag: tagOf(report, target) })
@@ -124,7 +124,7 @@ function createHandlers (options: Options) {
   return {
     async sendLatest (request: ReportRequest, reply: FastifyReply): Promise<FastifyReply> {
       const target = await findTarget(request, options)
-      const latest = await withPermissionAdvice(target, reports.latest(target.call, target.source))
+      const latest = await withDestinationAdvice(target, reports.latest(target.call, target.source))
       // A poll of an unchanged report does not read its manifest.
       if (isUnchanged(request, latest, target)) return sendUnchanged(reply, latest, target)
       if (!latest.value.hasChecksum) throw incomplete('Its checksum does not exist yet.')

@@ -45,7 +45,7 @@ async function startList (
   })
   const log = pino({ level: 'silent' })
   const clock = createCosClock({ now: Date.now, steadyNow: Date.now, log })
-  const transport = createTransport(cos, { now, clock, userAgent: 'test' })
+  const transport = createTransport(cos, { now, clock, userAgent: 'test', maxStreams: undefined })
   t.teardown(() => transport.close())
   const { maxConcurrency, maxConnections: maxPerHost, queueLimit, timeoutMs: maxWaitMs } = cos
   const observer = createMetrics('test')

@@ -46,6 +46,7 @@ const expectations: Record<string, Expected> = {
   'compression=none': { rows: 'ReportUnsupported' },
   'compression=truncated': { rows: 'ReportCorrupt broken' },
   'compression=trailing-bytes': { rows: 'ReportCorrupt broken' },
+  'compression=zero-padding': { rows: 'ReportCorrupt broken' },
   // EncodedKey then says what the report has.
   'blank=+': { rows: 'other' },
   'compression=bomb': { rows: 'ReportTooLarge broken' },

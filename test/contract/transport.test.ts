@@ -58,7 +58,7 @@ t.test('the transport sends only inventory calls to buckets and GET Service to i
     COS_CONNECT_TO: emulator.address,
     COS_REGION: 'ap-guangzhou'
   })
-  const transport = createTransport(cos, { now: Date.now, clock: Date, userAgent: 'test' })
+  const transport = createTransport(cos, { now: Date.now, clock: Date, userAgent: 'test', maxStreams: undefined })
   t.teardown(() => transport.close())
   const bucketAddress = createAddressBook(cos)(bucket, undefined)
   const send = (method: 'PUT' | 'DELETE' | 'GET', target: string, leftMs = 1000, address = bucketAddress) => transport.send({
@@ -107,7 +107,7 @@ t.test('a call is never sent on a late connection when it was reported as not se
     COS_REGION: 'ap-guangzhou',
     COS_MAX_CONNECTIONS: '1'
   })
-  const transport = createTransport(cos, { now: Date.now, clock: Date, userAgent: 'test' })
+  const transport = createTransport(cos, { now: Date.now, clock: Date, userAgent: 'test', maxStreams: undefined })
   t.teardown(() => transport.close())
   const send = (method: 'PUT' | 'GET', leftMs: number) => transport.send({
     method,

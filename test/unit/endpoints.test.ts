@@ -35,7 +35,7 @@ t.test('assertAllowed permits only GET Service at the service host', async t => 
   t.equal(serviceTarget('a-1&b/'), '/?max-keys=2000&marker=a-1%26b%2F')
   const serviceHost = 'service.cos.myqcloud.com'
   const allow = (method: string, host: string, target: string) => {
-    assertAllowed({ method: method as 'GET', address: { host }, target }, serviceHost)
+    assertAllowed({ method: method as 'GET', address: { host }, target }, { serviceHost, readsReports: true })
   }
   t.doesNotThrow(() => {
     fc.assert(fc.property(fc.string({ unit: 'binary', minLength: 1 }), marker => { allow('GET', serviceHost, serviceTarget(marker)) }))
@@ -61,12 +61,17 @@ const bucketHost = 'b-1.cos.ap-guangzhou.myqcloud.com'
 const folder = 'list1/1250000000/examplebucket/daily-report'
 
 /** Tells whether a request for reports may be sent. */
-function mayRead (target: string, { method = 'GET', body, reportFolder = folder }: { method?: string, body?: string, reportFolder?: string } = {}): boolean {
+function mayRead (
+  target: string,
+  { method = 'GET', body, reportFolder = folder, readsReports = true }:
+  { method?: string, body?: string, reportFolder?: string, readsReports?: boolean } = {}
+): boolean {
   try {
-    assertAllowed({ method: method as 'GET', address: { host: bucketHost }, target, body, reportFolder }, 'service.cos.myqcloud.com')
+    const allowed = { serviceHost: 'service.cos.myqcloud.com', readsReports }
+    assertAllowed({ method: method as 'GET', address: { host: bucketHost }, target, body, reportFolder }, allowed)
     return true
   } catch (error) {
-    if (/^request not sent: it is not a read of a report/.test((error as Error).message) || error instanceof URIError) return false
+    if (/^request not sent: (it is not a read of a report|reports are disabled)/.test((error as Error).message) || error instanceof URIError) return false
     throw error
   }
 }
@@ -90,6 +95,7 @@ t.test('assertAllowed rejects every other request with a folder of reports', asy
   }
   t.notOk(mayRead(list, { method: 'HEAD' }), 'HEAD of the bucket')
   t.notOk(mayRead(manifest, { body: '' }), 'a body')
+  for (const target of [manifest, list]) t.notOk(mayRead(target, { readsReports: false }), 'without REPORTS')
   for (const target of [
     '/', '/?', '', '/?inventory', '/?inventory&id=daily-report', '/?acl', '/?prefix=', '/?prefix=list1%2F', '/?delete',
     `${list}&delimiter=%2F`, list.replace('max-keys=1000', 'max-keys=999'), list.replace('&encoding-type=url', ''),

@@ -81,6 +81,9 @@ t.test('readManifest rejects manifests that cannot be trusted', async t => {
     ['a format that is no text', { ...sample, fileFormat: 1 }, 'ReportUnsupported'],
     ['the layout of metadata acceleration', withFile({ key: 'a/2026-11-20-00/Data/1.csv' }), 'ReportUnsupported'],
     ['50,001 files', { ...sample, files: Array(50_001).fill(file) }, 'ReportTooLarge'],
+    ['a long column', { ...sample, fileSchema: `Key,${'a'.repeat(129)}` }, 'ReportTooLarge'],
+    ['many values', { ...sample, more: Array(400_001).fill(0) }, 'ReportTooLarge'],
+    ['a count that is no text', { ...sample, listObjectCount: { toString: 1 } }, 'ReportCorrupt'],
     ['129 columns', { ...sample, fileSchema: Array.from({ length: 129 }, (_, at) => `c${at}`).join() }, 'ReportTooLarge']
   ] as const) t.equal(codeOf(() => read(manifest)), code, name)
   t.equal(codeOf(() => readManifest(Buffer.from('{'), folder)), 'ReportCorrupt', 'malformed JSON')

@@ -6,21 +6,28 @@ import type { CosRequest } from './messages.ts'
 
 type CheckedRequest = Pick<CosRequest, 'method' | 'target' | 'body' | 'reportFolder'> & { address: Pick<Address, 'host'> }
 
+interface Allowed {
+  /** As {@link serviceAddress} returns it. */
+  serviceHost: string
+  /** Whether reads of reports are allowed. */
+  readsReports: boolean
+}
+
 /**
  * Checks that the host of GET Service gets only GET Service. A bucket host gets only calls of the inventory API, and
- * reads of reports in the folder that the request names.
+ * with `REPORTS=true` reads of reports in the folder that the request names.
  *
- * @param serviceHost as {@link serviceAddress} returns it
  * @throws {Error} which callers see as an InternalError, before anything is sent
  */
-export function assertAllowed (request: CheckedRequest, serviceHost: string): void {
+export function assertAllowed (request: CheckedRequest, { serviceHost, readsReports }: Allowed): void {
   const { method, address: { host }, target, reportFolder } = request
   if (host === serviceHost) {
     if (method === 'GET' && /^\/\?max-keys=2000(&marker=[A-Za-z0-9._~%-]+)?$/.test(target)) return
     throw new Error('request not sent: it is not GET Service, but goes to its host')
   }
   if (reportFolder === undefined) assertInventoryTarget(target)
-  else assertReportRead(request, reportFolder)
+  else if (readsReports) assertReportRead(request, reportFolder)
+  else throw new Error('request not sent: reports are disabled')
 }
 
 /**

@@ -46,6 +46,7 @@ export function isBlank (body: Uint8Array): boolean {
   return body.every(byte => byte === 0x20 || byte === 0x09 || byte === 0x0A || byte === 0x0D)
 }
 
-function invalidResponse (detail: string, more: { cause?: unknown, cos: CosContext }): UpstreamError {
+/** Returns the error of a response that is not one of COS. */
+export function invalidResponse (detail: string, more: { cause?: unknown, cos: CosContext }): UpstreamError {
   return new UpstreamError('UpstreamInvalidResponse', detail, { class: 'invalid', remedy: 'retry', ...more })
 }

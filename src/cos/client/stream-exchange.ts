@@ -17,8 +17,17 @@ export async function openExchange (
   limitMs: number
 ): Promise<Omit<CosResponse, 'confidential'>> {
   const aborter = new AbortController()
-  const cancel = () => { aborter.abort(canceledByCaller) }
-  const timer = setTimeout(() => { aborter.abort(timedOut) }, limitMs)
+  let cancel = () => {}
+  let timer: NodeJS.Timeout | undefined
+  // undici reports an abort of a request that waits for a connection only when it gets one.
+  const broken = new Promise<never>((_resolve, reject) => {
+    const breakOff = (reason: Error) => {
+      aborter.abort(reason)
+      reject(reason)
+    }
+    cancel = () => { breakOff(canceledByCaller) }
+    timer = setTimeout(() => { breakOff(timedOut) }, limitMs)
+  })
   let hasResponse = false
   signal?.addEventListener('abort', cancel)
 
@@ -30,7 +39,7 @@ export async function openExchange (
     return { status, headers: received, body: await readWhole(body) }
   }
 
-  return await receive()
+  return await Promise.race([receive(), broken])
     .catch((error: unknown) => { throw new BrokenExchange(error, { wasSent: true, hasResponse }) })
     .finally(() => {
       clearTimeout(timer)

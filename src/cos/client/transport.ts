@@ -27,7 +27,7 @@ export interface Transport {
    *
    * @throws {UpstreamError} UpstreamTimeout, UpstreamUnreachable, or UpstreamInvalidResponse for a response that
    *   is too large or not HTTP; `cancelled` when the signal ended the attempt
-   * @throws {Error} when the request is neither an inventory call nor GET Service; nothing is sent then
+   * @throws {Error} when the request is not one that {@link assertAllowed} allows; nothing is sent then
    */
   send (request: CosRequest): Promise<CosResponse>
   /**
@@ -48,16 +48,15 @@ interface Dependencies {
   now: () => number
   clock: Pick<CosClock, 'now'>
   userAgent: string
+  /** Streams of data files at once; undefined while reports are disabled, whose requests are rejected then. */
+  maxStreams: number | undefined
 }
-
-/** Connections for streams, for each host. */
-const maxStreamConnections = 4
 
 /** Time without a byte after which a stream fails, while its reader waits, in milliseconds. */
 const streamIdleMs = 30_000
 
 /** Creates keep-alive pools, one for each host, with at most `COS_MAX_CONNECTIONS` sockets each. */
-export function createTransport (config: Config['cos'], { now, clock, userAgent }: Dependencies): Transport {
+export function createTransport (config: Config['cos'], { now, clock, userAgent, maxStreams }: Dependencies): Transport {
   const { host: serviceHost } = serviceAddress(config)
   const connectTo = config.connectTo?.host
   // The deadline of a new request is already a moment closer.
@@ -70,7 +69,7 @@ export function createTransport (config: Config['cos'], { now, clock, userAgent 
     request: CosRequest,
     receive: (headers: Record<string, string>, limitMs: number) => Promise<Omit<CosResponse, 'confidential'>>
   ): Promise<CosResponse> {
-    assertAllowed(request, serviceHost)
+    assertAllowed(request, { serviceHost, readsReports: maxStreams !== undefined })
     const { method, address: { host }, number, log } = request
     const limitMs = Math.min(config.timeoutMs, request.deadlineAt - now())
     if (limitMs <= 0) throw toTimeout(request, { wasSent: false, isUnresponsive: false })
@@ -92,7 +91,7 @@ export function createTransport (config: Config['cos'], { now, clock, userAgent 
     send: request => attempt(request, (headers, limitMs) => exchange(agent, request, headers, limitMs)),
 
     open: request => attempt(request, (headers, limitMs) => {
-      streamAgent ??= createAgent(config, { connections: maxStreamConnections, bodyTimeout: streamIdleMs })
+      streamAgent ??= createAgent(config, { connections: maxStreams as number, bodyTimeout: streamIdleMs })
       return openExchange(streamAgent, request, headers, limitMs)
     }),
 

@@ -1,5 +1,7 @@
 /** Reads the response of GET Bucket (COS documents 7734 and 30614). */
-import { childText, childrenNamed, parseXml, XmlError } from './parser.ts'
+import { nextIteration } from '../../concurrency/event-loop.ts'
+import { maxObjectPageBytes } from '../operations.ts'
+import { childText, decodeUtf8, parseInParts, XmlError } from './parser.ts'
 import type { Extent, XmlElement } from './parser.ts'
 
 /** An object as a page lists it. */
@@ -22,30 +24,36 @@ export interface ObjectList {
 }
 
 /** A page: 1,000 objects of 9 elements each. */
-const objectPageExtent: Extent = { maxLength: 8 * 1024 * 1024, maxElements: 15_000 }
+const objectPageExtent: Extent = { maxLength: maxObjectPageBytes, maxElements: 15_000 }
 
 /**
- * Reads a page whose keys are percent-encoded, as `encoding-type=url` asks for.
+ * Reads a page whose keys are percent-encoded, as `encoding-type=url` asks for. An object whose key is malformed is
+ * skipped, because reports have no such keys.
  *
  * @throws {XmlError} when the bytes are not such a page
  */
-export function fromObjectListXml (bytes: Uint8Array): ObjectList {
-  const root = parseXml(bytes, objectPageExtent)
+export async function fromObjectListXml (bytes: Uint8Array): Promise<ObjectList> {
+  const objects: ListedObject[] = []
+  const root = await parseInParts(decodeUtf8(bytes), objectPageExtent, element => {
+    if (element.name !== 'Contents') return true
+    const key = decodeKey(childText(element, 'Key'))
+    if (key !== undefined) objects.push(toObject(element, key))
+    return false
+  }, nextIteration)
   if (root.name !== 'ListBucketResult') throw new XmlError('the root element is not ListBucketResult')
-  const objects = childrenNamed(root, 'Contents').map(toObject)
   const isTruncated = childText(root, 'IsTruncated').trim().toLowerCase()
   if (isTruncated !== 'true' && isTruncated !== 'false') throw new XmlError('IsTruncated is missing')
   if (isTruncated === 'false') return { objects, nextMarker: undefined }
   const nextMarker = decodeKey(childText(root, 'NextMarker'))
-  if (nextMarker === '') throw new XmlError('the document is truncated without a marker')
+  if (!nextMarker) throw new XmlError('the document is truncated without a marker')
   return { objects, nextMarker }
 }
 
-function toObject (element: XmlElement): ListedObject {
+function toObject (element: XmlElement, key: string): ListedObject {
   const [size, modifiedAt] = [childText(element, 'Size').trim(), Date.parse(childText(element, 'LastModified').trim())]
   if (!/^[0-9]{1,15}$/.test(size) || Number.isNaN(modifiedAt)) throw new XmlError('an object has no size or no date')
   return {
-    key: decodeKey(childText(element, 'Key')),
+    key,
     etag: quoted(childText(element, 'ETag').trim()),
     size: Number(size),
     // Last-Modified of a response has seconds only.
@@ -58,10 +66,11 @@ export function quoted (etag: string): string {
   return etag.startsWith('"') ? etag : `"${etag}"`
 }
 
-function decodeKey (encoded: string): string {
+/** Returns undefined when the text is not percent-encoded. */
+function decodeKey (encoded: string): string | undefined {
   try {
     return decodeURIComponent(encoded)
   } catch {
-    throw new XmlError('a key is not percent-encoded')
+    return undefined
   }
 }

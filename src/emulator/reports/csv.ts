@@ -34,7 +34,9 @@ export function writeFile (
     case 'truncated':
       return withoutLast(gzip(csv))
     case 'trailing-bytes':
-      return withTrailer(gzip(csv))
+      return withTrailer(gzip(csv), Buffer.from('no gzip member'))
+    case 'zero-padding':
+      return withTrailer(gzip(csv), Buffer.alloc(4 * 1024 * 1024))
     case 'none':
       return csv
   }
@@ -129,7 +131,7 @@ async function * withoutLast (chunks: AsyncIterable<Buffer>): AsyncGenerator<Buf
   }
 }
 
-async function * withTrailer (chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+async function * withTrailer (chunks: AsyncIterable<Buffer>, trailer: Buffer): AsyncGenerator<Buffer> {
   yield * chunks
-  yield Buffer.from('no gzip member')
+  yield trailer
 }

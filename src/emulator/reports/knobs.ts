@@ -44,8 +44,8 @@ export const reportKnobs = {
     header: { values: [false, true], about: 'a first line with the names of the columns' },
     bom: { values: [false, true], about: 'a byte order mark before the CSV' },
     compression: {
-      values: ['gzip', 'two-members', 'none', 'truncated', 'trailing-bytes', 'bomb'],
-      about: 'two gzip members, no gzip, a gzip member that breaks off or has bytes after it, or 128 MiB of rows of ' +
+      values: ['gzip', 'two-members', 'none', 'truncated', 'trailing-bytes', 'zero-padding', 'bomb'],
+      about: 'two gzip members, no gzip, a gzip member that breaks off, has bytes or 4 MiB of zeros after it, or 128 MiB of rows of ' +
         '24 KiB that compress 500:1 or more'
     },
     rowsPerFile: {
