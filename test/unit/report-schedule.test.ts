@@ -95,18 +95,20 @@ const item = (key: string, more = '<ETag>"a"</ETag>') =>
   `<Contents><Key>${key}</Key><LastModified>2026-11-20T02:41:07.000Z</LastModified>${more}<Size>10</Size></Contents>`
 
 t.test('fromObjectListXml reads pages of GET Bucket', async t => {
-  t.strictSame(fromObjectListXml(page(item('a%20b%2Fc') + item('d+e', '<ETag>b</ETag>'))), {
+  t.strictSame(await fromObjectListXml(page(item('a%20b%2Fc') + item('d+e', '<ETag>b</ETag>'))), {
     objects: [
       { key: 'a b/c', etag: '"a"', size: 10, modifiedAt: Date.UTC(2026, 10, 20, 2, 41, 7) },
       { key: 'd+e', etag: '"b"', size: 10, modifiedAt: Date.UTC(2026, 10, 20, 2, 41, 7) }
     ],
     nextMarker: undefined
   })
-  t.strictSame(fromObjectListXml(page('', '<IsTruncated>True</IsTruncated><NextMarker>a%2Fb</NextMarker>')), { objects: [], nextMarker: 'a/b' })
+  t.strictSame(await fromObjectListXml(page('', '<IsTruncated>True</IsTruncated><NextMarker>a%2Fb</NextMarker>')), { objects: [], nextMarker: 'a/b' })
   for (const [name, xml] of [
-    ['no end', page('', '')], ['no marker', page('', '<IsTruncated>true</IsTruncated>')], ['a key', page(item('%'))],
+    ['no end', page('', '')], ['no marker', page('', '<IsTruncated>true</IsTruncated>')],
+    ['a marker', page('', '<IsTruncated>true</IsTruncated><NextMarker>%</NextMarker>')],
     ['a size', page(item('a').replace('10', 'x'))], ['a date', page(item('a').replace('2026', 'x'))], ['a root', Buffer.from('<A/>')]
-  ] as const) t.throws(() => fromObjectListXml(xml), { name: 'XmlError' }, name)
+  ] as const) await t.rejects(fromObjectListXml(xml), { name: 'XmlError' }, name)
+  t.strictSame(await fromObjectListXml(page(item('%zz') + item('d'))), await fromObjectListXml(page(item('d'))), 'a malformed key')
 })
 
 t.test('linkToReport names the destination of a one-time job', async t => {

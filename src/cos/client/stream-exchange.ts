@@ -17,19 +17,7 @@ export async function openExchange (
   limitMs: number
 ): Promise<Omit<CosResponse, 'confidential'>> {
   const aborter = new AbortController()
-  let cancel = () => {}
-  let timer: NodeJS.Timeout | undefined
-  // undici reports an abort of a request that waits for a connection only when it gets one.
-  const broken = new Promise<never>((_resolve, reject) => {
-    const breakOff = (reason: Error) => {
-      aborter.abort(reason)
-      reject(reason)
-    }
-    cancel = () => { breakOff(canceledByCaller) }
-    timer = setTimeout(() => { breakOff(timedOut) }, limitMs)
-  })
   let hasResponse = false
-  signal?.addEventListener('abort', cancel)
 
   async function receive (): Promise<Omit<CosResponse, 'confidential'>> {
     const { statusCode: status, headers: received, body } = await agent.request(
@@ -39,12 +27,21 @@ export async function openExchange (
     return { status, headers: received, body: await readWhole(body) }
   }
 
-  return await Promise.race([receive(), broken])
-    .catch((error: unknown) => { throw new BrokenExchange(error, { wasSent: true, hasResponse }) })
-    .finally(() => {
+  return await new Promise((resolve, reject) => {
+    const fail = (cause: unknown) => { reject(new BrokenExchange(cause, { wasSent: true, hasResponse })) }
+    // undici reports an abort of a request that waits for a connection only when it gets one.
+    const breakOff = (reason: Error) => {
+      aborter.abort(reason)
+      fail(reason)
+    }
+    const cancel = () => { breakOff(canceledByCaller) }
+    const timer = setTimeout(() => { breakOff(timedOut) }, limitMs)
+    signal?.addEventListener('abort', cancel)
+    void receive().then(resolve, fail).finally(() => {
       clearTimeout(timer)
       signal?.removeEventListener('abort', cancel)
     })
+  })
 }
 
 async function readWhole (body: AsyncIterable<Buffer>): Promise<Buffer> {
