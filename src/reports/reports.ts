@@ -118,6 +118,11 @@ async function readVerified (
   return { value: { date, manifest: state, hasChecksum: true, content }, cos: manifest.cos }
 }
 
+/** Returns the key of the manifest of a day. @param date `YYYYMMDD` */
+export function manifestKeyOf ({ folder }: ReportSource, date: string): string {
+  return manifestKey(folder, date)
+}
+
 /** Returns the error of a report whose objects are not all there. */
 export function incomplete (reason: string): ServiceError {
   return new ServiceError('ReportIncomplete', `COS has not delivered the whole report. ${reason} Retry in 60 s.`, { retryAfterSeconds: 60 })

@@ -1,12 +1,11 @@
 /** Reports in the form of responses. */
 import type { Report, ReportSummary } from '../contract/reports.ts'
-import { manifestKey } from '../cos/report-keys.ts'
 import type { ListedReport } from '../cos/report-objects.ts'
 import type { ProblemCode } from '../errors.ts'
 import { commonCosProblems, cosProblems, problemResponses } from '../http/errors/problem-responses.ts'
 import type { ReportSource } from '../reports/destination.ts'
 import type { Manifest } from '../reports/manifest.ts'
-import { ageSecondsOf, stalenessOf } from '../reports/reports.ts'
+import { ageSecondsOf, manifestKeyOf, stalenessOf } from '../reports/reports.ts'
 import type { VerifiedReport } from '../reports/reports.ts'
 import { problemsOfAll } from './responses.ts'
 
@@ -42,8 +41,8 @@ export const reportTagHeader = {
 export function toSummary (
   { date, manifest, hasChecksum }: ListedReport, source: ReportSource, nowMs: number
 ): ReportSummary {
-  const { id, bucket, region, folder } = source
-  const key = manifestKey(folder, date)
+  const { id, bucket, region } = source
+  const key = manifestKeyOf(source, date)
   const staleness = stalenessOf(manifest, source, nowMs)
   return {
     Id: id,
