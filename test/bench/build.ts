@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { cpSync, readFileSync, rmSync } from 'node:fs'
+import { cpSync, rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
@@ -25,11 +25,6 @@ export async function build (): Promise<void> {
     compile('test/bench', '--noResolve')
   ])
 }
-
-const { scripts } = JSON.parse(readFileSync(new URL('package.json', root), 'utf8')) as { scripts: { start: string } }
-
-/** The V8 flags of `npm start` and of the image. */
-export const productionFlags = scripts.start.split(' ').filter(word => word.startsWith('--'))
 
 /**
  * Returns the command that runs a compiled program, such as `service/dist/server` or `peers/http-proxy`.

@@ -3,6 +3,7 @@ import { EventEmitter, once } from 'node:events'
 import { cpSync, rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { endWithThisProcess } from '../child-guard.ts'
+import { productionFlags } from '../production-flags.ts'
 import { refuseSecrets } from '../secrets.ts'
 
 interface Test {
@@ -37,14 +38,16 @@ export function build (): void {
 }
 
 /**
- * Runs a built program with only this environment. It is killed at the end of the test or of this process.
+ * Runs a built program with only this environment, and the service with the flags of `npm start`. It is killed at the
+ * end of the test or of this process.
  *
  * @param stdout a descriptor for its stdout; by default a pipe that is read
  */
 export function startProgram (
   t: Test, name: string, environment: Record<string, string>, stdout: 'pipe' | number = 'pipe'
 ): Program {
-  return startNode(t, [fileURLToPath(new URL(`dist/${name}.js`, builtPackage))], environment, stdout)
+  const flags = name === 'server' ? productionFlags : []
+  return startNode(t, [...flags, fileURLToPath(new URL(`dist/${name}.js`, builtPackage))], environment, stdout)
 }
 
 /** Runs Node as {@link startProgram} runs a built program. */
