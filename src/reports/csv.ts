@@ -20,11 +20,11 @@ export class CsvSplitter {
   }
 
   /**
-   * Returns the rows that end in this chunk.
+   * Returns the rows that end in this chunk, one after another. An error follows the rows before it.
    *
    * @throws {ServiceError} ReportCorrupt, ReportTooLarge
    */
-  push (chunk: Uint8Array): string[][] {
+  push (chunk: Uint8Array): Generator<string[], undefined> {
     return this.#split(this.#decode(chunk, true), false)
   }
 
@@ -33,7 +33,7 @@ export class CsvSplitter {
    *
    * @throws {ServiceError} ReportCorrupt, ReportTooLarge
    */
-  end (): string[][] {
+  end (): Generator<string[], undefined> {
     return this.#split(`${this.#decode(new Uint8Array(), false)}\n`, true)
   }
 
@@ -46,9 +46,8 @@ export class CsvSplitter {
     }
   }
 
-  #split (chunk: string, isLast: boolean): string[][] {
+  * #split (chunk: string, isLast: boolean): Generator<string[], undefined> {
     const text = this.#rest + chunk
-    const rows: string[][] = []
     let at = 0
     for (;;) {
       const row = nextRow(text, at, this.#columns)
@@ -57,14 +56,13 @@ export class CsvSplitter {
       // An empty line is no row.
       if (row.values.length > 1 || row.values[0] !== '') {
         if (row.values.length !== this.#columns) throw wrongColumns()
-        rows.push(row.values)
+        yield row.values
       }
       at = row.end
     }
     this.#rest = text.slice(at)
     if (this.#rest.length > maxRowLength) throw tooLarge(`a row of more than ${maxRowLength} characters`)
     if (isLast && this.#rest !== '') throw corrupt('a data file ends within a quoted value')
-    return rows
   }
 }
 

@@ -13,8 +13,6 @@ const chunkBytes = 64 * 1024
 /** The received part of a file. */
 interface Received {
   bytes: number
-  /** Whether the file has ended, with the size and the MD5 of the manifest. */
-  isVerified: boolean
 }
 
 /** Decompressed bytes for each compressed one, after the first MiB. Reports have about 6. */
@@ -28,7 +26,7 @@ const freeBytes = 1024 * 1024
  * @throws {ServiceError} ReportCorrupt, ReportUnsupported, ReportTooLarge, UpstreamUnreachable
  */
 export async function * readDataFile (stream: Readable, file: DataFile): AsyncGenerator<Buffer, undefined> {
-  const received: Received = { bytes: 0, isVerified: false }
+  const received: Received = { bytes: 0 }
   const chunks = verifiedChunks(stream, file, received)
   try {
     const first = await firstBytes(chunks)
@@ -36,8 +34,6 @@ export async function * readDataFile (stream: Readable, file: DataFile): AsyncGe
     const isGzip = first[0] === 0x1F && first[1] === 0x8B
     if (!isGzip && file.key.endsWith('.gz')) throw unsupported('A data file is not gzip.')
     yield * isGzip ? decompressed(first, chunks, received) : withFirst(first, chunks)
-    // Node ends the decompression at a zero byte behind the compressed data, whatever follows.
-    if (!received.isVerified) throw corrupt('a data file has bytes behind its compressed data')
   } finally {
     stream.destroy()
   }
@@ -52,7 +48,7 @@ export async function * readDataFile (stream: Readable, file: DataFile): AsyncGe
 export async function * readVerbatim (stream: Readable, file: DataFile): AsyncGenerator<Buffer, undefined> {
   let previous: Buffer | undefined
   try {
-    for await (const chunk of verifiedChunks(stream, file, { bytes: 0, isVerified: false })) {
+    for await (const chunk of verifiedChunks(stream, file, { bytes: 0 })) {
       if (previous !== undefined) yield previous
       previous = chunk
     }
@@ -78,7 +74,6 @@ async function * verifiedChunks (
   }
   if (size !== undefined && received.bytes < size) throw corrupt('a data file is shorter than the manifest says')
   if (md5 !== undefined && hash.digest('hex') !== md5) throw corrupt('a data file has another MD5 than the manifest says')
-  received.isVerified = true
 }
 
 /** Returns the first chunks until they have the two bytes that every gzip file begins with. */
@@ -115,6 +110,8 @@ async function * decompressed (
   } catch (error) {
     throw error instanceof ServiceError ? error : corrupt('a data file is not valid gzip')
   }
+  // Node ends the decompression at a zero byte behind the compressed data, whatever follows.
+  if (gunzip.bytesWritten !== received.bytes) throw corrupt('a data file has bytes behind its compressed data')
 }
 
 /** Returns the error of a stream that ended early. */

@@ -44,10 +44,16 @@ export async function * streamRows (
 ): AsyncGenerator<string, undefined> {
   const toJson = createRowMapper(columns, selection)
 
+  let isBegin = true
+
   /** Returns the lines of the rows that the caller wants. */
-  function linesOf (rows: string[][]): string {
+  function linesOf (rows: Iterable<string[]>): string {
     let lines = ''
     for (const values of rows) {
+      // COS does not document a header line.
+      const isDropped = isBegin && isHeader(values, columns)
+      isBegin = false
+      if (isDropped) continue
       const json = toJson(values)
       progress.read += 1
       if (json === undefined) continue
@@ -61,22 +67,15 @@ export async function * streamRows (
 
   for (const file of files) {
     const splitter = new CsvSplitter(columns.length)
-    let isBegin = true
-    /** Drops a header line, which COS does not document. */
-    const withoutHeader = (rows: string[][]) => {
-      const [first] = rows
-      if (!isBegin || first === undefined) return rows
-      isBegin = false
-      return isHeader(first, columns) ? rows.slice(1) : rows
-    }
+    isBegin = true
     for await (const chunk of readDataFile(await open(file), file)) {
       for (let at = 0; at < chunk.length; at += sliceBytes) {
         await nextIteration()
-        yield linesOf(withoutHeader(splitter.push(chunk.subarray(at, at + sliceBytes))))
+        yield linesOf(splitter.push(chunk.subarray(at, at + sliceBytes)))
         if (progress.rows === limit) return
       }
     }
-    yield linesOf(withoutHeader(splitter.end()))
+    yield linesOf(splitter.end())
     if (progress.rows === limit) return
   }
 }

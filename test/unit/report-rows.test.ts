@@ -156,6 +156,9 @@ t.test('streamRows reads all files in order', async t => {
   t.equal(all.text, '{"Key":"a","Size":1}\n{"Key":"b","Size":2}\n{"Key":"c","Size":3}\n{"Key":"d","Size":4}\n')
   t.strictSame(all.progress, { rows: 4, read: 4, bytes: all.text.length })
   for (const limit of [1, 3, 4]) t.equal((await readAll(files, { limit })).progress.rows, limit)
+  const malformed = gzipSync('a,1\nb\n')
+  t.match(await readAll([[malformed, fileOf(malformed)]], { limit: 1 }), { text: '{"Key":"a","Size":1}\n', code: 'none' })
+  t.match(await readAll([[malformed, fileOf(malformed)]]), { code: 'ReportCorrupt' })
   t.match(await readAll(files, { keyPrefix: 'd' }), { text: '{"Key":"d","Size":4}\n', progress: { rows: 1, read: 4 } })
   t.match(await readAll([]), { text: '', code: 'none' })
 })
@@ -176,8 +179,9 @@ t.test('streamRows accepts several gzip members, plain CSV, empty files, a lone 
 t.test('streamRows never ends as if complete when a file differs from its manifest', async t => {
   const bytes = gzipSync(csv)
   const bomb = gzipSync(Buffer.alloc(8 * 1024 * 1024))
-  // Node ends the decompression at the first zero, before all bytes have arrived.
+  // Node ends the decompression at the first zero, even when all bytes have arrived and are verified.
   const padded = Buffer.concat([bytes, Buffer.alloc(4 * 1024 * 1024)])
+  const [zero, behindZero] = [Buffer.concat([bytes, Buffer.alloc(1)]), Buffer.concat([bytes, Buffer.alloc(1), bytes])]
   for (const [name, sent, file, code] of [
     ['another MD5', bytes, fileOf(bytes, { md5: '0'.repeat(32) }), 'ReportCorrupt'],
     ['shorter', bytes, fileOf(bytes, { size: bytes.length + 1 }), 'ReportCorrupt'],
@@ -186,7 +190,9 @@ t.test('streamRows never ends as if complete when a file differs from its manife
     ['damaged gzip', Buffer.concat([bytes.subarray(0, 12), Buffer.from('????')]), fileOf(Buffer.concat([bytes.subarray(0, 12), Buffer.from('????')])), 'ReportCorrupt'],
     ['not gzip', Buffer.from(csv), fileOf(Buffer.from(csv)), 'ReportUnsupported'],
     ['a bomb', bomb, fileOf(bomb), 'ReportTooLarge'],
-    ['zeros behind the gzip data', padded, fileOf(padded, { md5: '0'.repeat(32) }), 'ReportCorrupt']
+    ['zeros behind the gzip data', padded, fileOf(padded, { md5: '0'.repeat(32) }), 'ReportCorrupt'],
+    ['a zero behind the gzip data', zero, fileOf(zero), 'ReportCorrupt'],
+    ['a gzip member behind a zero', behindZero, fileOf(behindZero), 'ReportCorrupt']
   ] as Array<[string, Buffer, DataFile, string]>) t.equal((await readAll([[sent, file]])).code, code, name)
 })
 
