@@ -17,7 +17,7 @@ import { fromObjectListXml, quoted } from './xml/object-list.ts'
 import type { ListedObject, ObjectList } from './xml/object-list.ts'
 
 /** The state of an object as COS has it. */
-export type ObjectState = Omit<ListedObject, 'key'>
+export type ObjectState = Omit<ListedObject, 'keys'>
 
 /** An object that was read whole. */
 export interface SmallObject extends ObjectState {
@@ -137,9 +137,9 @@ export function createReportObjects (config: Config['cos'], { attempts, streams 
 }
 
 function addTo (
-  reports: Map<string, Partial<ListedReport>>, { key: written, ...object }: ListedObject, folder: string, to: string
+  reports: Map<string, Partial<ListedReport>>, { keys, ...object }: ListedObject, folder: string, to: string
 ): void {
-  const key = inFolder(written, folder)
+  const key = inFolder(keys, folder)
   const { date, kind } = (key && manifestObjectOf(key, folder)) || {}
   if (date === undefined || date > to) return
   const report = reports.get(date) ?? { date }
@@ -154,9 +154,9 @@ function complete (reports: Map<string, Partial<ListedReport>>): ListedReport[] 
     manifest === undefined ? [] : [{ date: date as string, manifest, hasChecksum }])
 }
 
-/** Returns the reading of a key that is in the folder. COS may write a blank as a plus. */
-function inFolder (key: string, folder: string): string | undefined {
-  return [key, key.replaceAll('+', ' ')].find(each => each.startsWith(`${folder}/`))
+/** Returns the key that is in the folder. */
+function inFolder (keys: readonly string[], folder: string): string | undefined {
+  return keys.find(key => key.startsWith(`${folder}/`))
 }
 
 /** @throws {UpstreamError} UpstreamInvalidResponse for a response without the headers of an object */

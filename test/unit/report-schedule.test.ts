@@ -97,12 +97,12 @@ const item = (key: string, more = '<ETag>"a"</ETag>') =>
 t.test('fromObjectListXml reads pages of GET Bucket', async t => {
   t.strictSame(await fromObjectListXml(page(item('a%20b%2Fc') + item('d+e', '<ETag>b</ETag>'))), {
     objects: [
-      { key: 'a b/c', etag: '"a"', size: 10, modifiedAt: Date.UTC(2026, 10, 20, 2, 41, 7) },
-      { key: 'd+e', etag: '"b"', size: 10, modifiedAt: Date.UTC(2026, 10, 20, 2, 41, 7) }
+      { keys: ['a b/c', 'a b/c'], etag: '"a"', size: 10, modifiedAt: Date.UTC(2026, 10, 20, 2, 41, 7) },
+      { keys: ['d+e', 'd e'], etag: '"b"', size: 10, modifiedAt: Date.UTC(2026, 10, 20, 2, 41, 7) }
     ],
     nextMarker: undefined
   })
-  t.strictSame(await fromObjectListXml(page('', '<IsTruncated>True</IsTruncated><NextMarker>a%2Fb</NextMarker>')), { objects: [], nextMarker: 'a/b' })
+  t.strictSame(await fromObjectListXml(page('', '<IsTruncated>True</IsTruncated><NextMarker>a%2Fb</NextMarker>')), { objects: [], nextMarker: ['a/b', 'a/b'] })
   for (const [name, xml] of [
     ['no end', page('', '')], ['no marker', page('', '<IsTruncated>true</IsTruncated>')],
     ['a marker', page('', '<IsTruncated>true</IsTruncated><NextMarker>%</NextMarker>')],

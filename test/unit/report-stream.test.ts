@@ -9,6 +9,7 @@ import { Agent } from 'undici'
 import { CancelSource } from '../../src/concurrency/cancel-signal.ts'
 import { openExchange } from '../../src/cos/client/stream-exchange.ts'
 import type { CosCall } from '../../src/cos/client/attempt.ts'
+import type { CosResponse } from '../../src/cos/client/messages.ts'
 import { confidentialIn } from '../../src/cos/client/signed-headers.ts'
 import { createReportObjects } from '../../src/cos/report-objects.ts'
 import { ServiceError } from '../../src/errors.ts'
@@ -124,7 +125,7 @@ t.test('a list of reports ends after twenty pages', async t => {
   const attempts = {
     async run () {
       pages += 1
-      return { value: { objects: [], nextMarker: `${folder}/20${pages + 10}0101/a` }, cos: {} } as never
+      return { value: { objects: [], nextMarker: [`${folder}/20${pages + 10}0101/a`] }, cos: {} } as never
     }
   }
   const { list } = createReportObjects(config, { attempts, streams: attempts })
@@ -138,7 +139,8 @@ function listWith (nextMarkers: string[]) {
   const attempts = {
     async run ({ target }: CosCall) {
       targets.push(target)
-      return { value: { objects: [], nextMarker: nextMarkers[targets.length - 1] }, cos: {} } as never
+      const marker = nextMarkers[targets.length - 1]
+      return { value: { objects: [], nextMarker: marker && [marker] }, cos: {} } as never
     }
   }
   return { targets, list: createReportObjects(config, { attempts, streams: attempts }).list }
@@ -156,17 +158,25 @@ t.test('a marker outside of the folder, or one that does not advance, is not fol
   }
 })
 
-t.test('a marker with a plus for a blank goes on in the folder', async t => {
+t.test('a plus in a key or marker is the character that the folder has there', async t => {
+  const encoded = 'a%2Bb+c%2F1%2Fc%2Fd%2F20261119%2F'
+  const item = `<Contents><Key>${encoded}manifest.json</Key>` +
+    '<LastModified>2026-11-20T02:41:07.000Z</LastModified><Size>1</Size></Contents>'
+  const pages = [
+    `<ListBucketResult>${item}<IsTruncated>true</IsTruncated><NextMarker>${encoded}x</NextMarker></ListBucketResult>`,
+    '<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>'
+  ]
   const targets: string[] = []
   const attempts = {
-    async run ({ target }: CosCall) {
+    async run ({ target }: CosCall, read: (response: CosResponse) => unknown) {
       targets.push(target)
-      const nextMarker = targets.length === 1 ? 'a+b/1/c/d/20261120' : undefined
-      return { value: { objects: [], nextMarker }, cos: {} } as never
+      const body = Buffer.from(pages.shift() as string)
+      return await read({ status: 200, headers: {}, body, confidential: [] }) as never
     }
   }
-  await createReportObjects(config, { attempts, streams: attempts }).list(call, 'a b/1/c/d', days)
-  t.match(targets[1], /marker=a%20b%2F1%2Fc%2Fd%2F20261120&/)
+  const { value } = await createReportObjects(config, { attempts, streams: attempts }).list(call, 'a+b c/1/c/d', days)
+  t.match(value, [{ date: '20261119', hasChecksum: false }])
+  t.match(targets[1], /marker=a%2Bb%20c%2F1%2Fc%2Fd%2F20261119%2Fx&/)
 })
 
 t.test('a redirect is an object that does not exist, also without ids of COS', async t => {

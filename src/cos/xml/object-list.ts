@@ -6,8 +6,8 @@ import type { Extent, XmlElement } from './parser.ts'
 
 /** An object as a page lists it. */
 export interface ListedObject {
-  /** Percent-decoded. A plus is kept: it may stand for a blank. */
-  key: string
+  /** The keys that the text of COS can stand for. A plus can stand for a blank. */
+  keys: readonly string[]
   /** In double quotes, as in a header. */
   etag: string
   /** Bytes. */
@@ -19,8 +19,8 @@ export interface ListedObject {
 /** A page of objects in UTF-8 order of their keys. */
 export interface ObjectList {
   objects: ListedObject[]
-  /** The marker of the next page, in the form of a key; undefined for the last one. */
-  nextMarker: string | undefined
+  /** The keys that the marker of the next page can stand for; undefined for the last page. */
+  nextMarker: readonly string[] | undefined
 }
 
 /** A page: 1,000 objects of 9 elements each. */
@@ -36,24 +36,24 @@ export async function fromObjectListXml (bytes: Uint8Array): Promise<ObjectList>
   const objects: ListedObject[] = []
   const root = await parseInParts(decodeUtf8(bytes), objectPageExtent, element => {
     if (element.name !== 'Contents') return true
-    const key = decodeKey(childText(element, 'Key'))
-    if (key !== undefined) objects.push(toObject(element, key))
+    const keys = keysOf(childText(element, 'Key'))
+    if (keys.length > 0) objects.push(toObject(element, keys))
     return false
   }, nextIteration)
   if (root.name !== 'ListBucketResult') throw new XmlError('the root element is not ListBucketResult')
   const isTruncated = childText(root, 'IsTruncated').trim().toLowerCase()
   if (isTruncated !== 'true' && isTruncated !== 'false') throw new XmlError('IsTruncated is missing')
   if (isTruncated === 'false') return { objects, nextMarker: undefined }
-  const nextMarker = decodeKey(childText(root, 'NextMarker'))
-  if (!nextMarker) throw new XmlError('the document is truncated without a marker')
+  const nextMarker = keysOf(childText(root, 'NextMarker'))
+  if (!nextMarker[0]) throw new XmlError('the document is truncated without a marker')
   return { objects, nextMarker }
 }
 
-function toObject (element: XmlElement, key: string): ListedObject {
+function toObject (element: XmlElement, keys: string[]): ListedObject {
   const [size, modifiedAt] = [childText(element, 'Size').trim(), Date.parse(childText(element, 'LastModified').trim())]
   if (!/^[0-9]{1,15}$/.test(size) || Number.isNaN(modifiedAt)) throw new XmlError('an object has no size or no date')
   return {
-    key,
+    keys,
     etag: quoted(childText(element, 'ETag').trim()),
     size: Number(size),
     // Last-Modified of a response has seconds only.
@@ -66,11 +66,11 @@ export function quoted (etag: string): string {
   return etag.startsWith('"') ? etag : `"${etag}"`
 }
 
-/** Returns undefined when the text is not percent-encoded. */
-function decodeKey (encoded: string): string | undefined {
+/** Returns the keys that a percent-encoded text can stand for; none when it is malformed. */
+function keysOf (encoded: string): string[] {
   try {
-    return decodeURIComponent(encoded)
+    return [encoded, encoded.replaceAll('+', '%20')].map(decodeURIComponent)
   } catch {
-    return undefined
+    return []
   }
 }
