@@ -1,43 +1,32 @@
 /** Bounds the memory of manifests, which any client with access to a destination can make large. */
-import { createHash } from 'node:crypto'
-import { createKeyedMutex } from '../concurrency/keyed-mutex.ts'
-import type { KeyedMutex } from '../concurrency/keyed-mutex.ts'
+import { createConcurrencyLimiter } from '../cos/client/concurrency-limiter.ts'
 import type { Call } from '../cos/inventories.ts'
-import { canceled } from '../cos/upstream-error.ts'
-import { ServiceError } from '../errors.ts'
 
-/** Manifests that are read and parsed at once. One needs up to 50 MiB. */
-const lanes = 4
+/** A manifest needs up to 50 MiB. While a destination does not respond, two of the four reads remain for others. */
+const limits = { maxConcurrency: 4, maxPerHost: 2, queueLimit: 200, maxWaitMs: Infinity }
 
-/** Most reads that may wait. */
-const queueLimit = 200
-
-/** Runs reads of manifests. */
-export interface ManifestLocks {
+export interface ManifestLimiter {
   /**
-   * Runs a read when few others run. Reads of the same folder run one after another, so that a destination that does
-   * not respond delays few others.
+   * Runs a read of a manifest when few others run. Destination buckets take turns.
    *
-   * @throws {ServiceError} Overloaded; CallerLeft when the caller disconnected
+   * @param call a call to the destination bucket
+   * @throws {UpstreamError} Overloaded; CallerLeft when the caller disconnected
    */
-  run<T> (call: Call, folder: string, read: () => Promise<T>): Promise<T>
+  run<T> (call: Pick<Call, 'bucket' | 'deadlineAt' | 'signal'>, read: () => Promise<T>): Promise<T>
 }
 
-/** Creates the locks. @param now monotonic clock, in milliseconds */
-export function createManifestLocks (now: () => number): ManifestLocks {
-  const mutex: KeyedMutex = createKeyedMutex({
-    queueLimit,
-    reserveMs: 0,
-    now,
-    toError: reason => reason === 'canceled'
-      ? canceled()
-      : new ServiceError('Overloaded', 'The service reads too many manifests at present. Retry in 1 s.', { retryAfterSeconds: 1 })
-  })
+/** Creates the limiter of a service. @param now monotonic clock, in milliseconds */
+export function createManifestLimiter (now: () => number): ManifestLimiter {
+  const limiter = createConcurrencyLimiter(limits, { now, onRejection () {} })
   return {
-    run: (call, folder, read) => mutex.run(laneOf(folder), call, read)
+    async run ({ bucket, deadlineAt, signal }, read) {
+      const permit = await limiter.acquire({ host: bucket, region: '' }, deadlineAt, signal)
+      try {
+        return await read()
+      } finally {
+        // A read has several calls, whose own limiter knows whether the host responds.
+        permit.release('other')
+      }
+    }
   }
-}
-
-function laneOf (folder: string): string {
-  return String(createHash('md5').update(folder).digest().readUInt32BE() % lanes)
 }

@@ -7,7 +7,7 @@ import type { ListedReport, ObjectState, ReportObjects } from '../cos/report-obj
 import { maxChecksumBytes, maxManifestBytes } from '../cos/operations.ts'
 import { ServiceError } from '../errors.ts'
 import type { ReportSource } from './destination.ts'
-import { createManifestLocks } from './manifest-locks.ts'
+import { createManifestLimiter } from './manifest-limiter.ts'
 import { corrupt, readChecksum, readManifest } from './manifest.ts'
 import type { Manifest } from './manifest.ts'
 import { dayBeforeAnyInterval, isNewerDue, lastDay, recentDays } from './schedule.ts'
@@ -52,7 +52,7 @@ interface Dependencies {
 
 /** Creates the reads of reports. */
 export function createReports ({ objects, now, steadyNow }: Dependencies): Reports {
-  const manifestLocks = createManifestLocks(steadyNow)
+  const manifestLimiter = createManifestLimiter(steadyNow)
 
   async function stateOf (call: Call, { folder }: ReportSource, date: string): Promise<ListedReport | undefined> {
     const { value: manifest } = await objects.head(call, folder, manifestKey(folder, date))
@@ -96,7 +96,7 @@ export function createReports ({ objects, now, steadyNow }: Dependencies): Repor
     async read (call, source, date) {
       // A second report of a day may have replaced the manifest between the two reads.
       const attempt = () => readVerified(objects, call, source, date)
-      const report = await manifestLocks.run(call, source.folder, async () => await attempt() ?? await attempt())
+      const report = await manifestLimiter.run(call, async () => await attempt() ?? await attempt())
       if (report === undefined) throw corrupt('the MD5 of manifest.json is not that of manifest.checksum')
       return report
     }

@@ -1,42 +1,49 @@
 import t from 'tap'
 import { CancelSource } from '../../src/concurrency/cancel-signal.ts'
-import type { Call } from '../../src/cos/inventories.ts'
-import { createManifestLocks } from '../../src/reports/manifest-locks.ts'
+import { createManifestLimiter } from '../../src/reports/manifest-limiter.ts'
 
-/** Returns the part of a call that a lock needs. */
-function callOf (signal = new CancelSource()): Call {
-  return { deadlineAt: Infinity, signal } as Partial<Call> as Call
-}
+const callTo = (bucket: string, signal = new CancelSource()) => ({ bucket, deadlineAt: 60_000, signal })
+const forever = () => new Promise<never>(() => {})
 
-t.test('reads of the same folder run one after another, and few of all folders', async t => {
-  const { run } = createManifestLocks(() => 0)
-  const [running, ended]: Array<Set<string>> = [new Set(), new Set()]
-  let most = 0
+t.test('few manifests are read at once, and fewer of one bucket', async t => {
+  const { run } = createManifestLimiter(() => 0)
+  const running: string[] = []
   const ends: Array<() => void> = []
-  const reads = Array.from({ length: 40 }, (_, at) => `folder-${at % 20}`).map((folder, at) => run(callOf(), folder, async () => {
-    t.notOk(running?.has(folder))
-    running?.add(folder)
-    most = Math.max(most, running?.size as number)
+  let [most, mostOfBucket, ended] = [0, 0, 0]
+  const reads = Array.from({ length: 40 }, (_, at) => `bucket-${at % 3}`).map(bucket => run(callTo(bucket), async () => {
+    running.push(bucket)
+    most = Math.max(most, running.length)
+    mostOfBucket = Math.max(mostOfBucket, running.filter(each => each === bucket).length)
     await new Promise<void>(resolve => { ends.push(resolve) })
-    running?.delete(folder)
-    ended?.add(String(at))
+    running.splice(running.indexOf(bucket), 1)
+    ended += 1
   }))
-  while (ended?.size as number < reads.length) {
+  while (ended < reads.length) {
     ends.shift()?.()
     await new Promise(resolve => { setImmediate(resolve) })
   }
   await Promise.all(reads)
-  t.ok(most > 1 && most <= 4, `${most} at once`)
+  t.equal(most, 4)
+  t.equal(mostOfBucket, 2)
 })
 
-t.test('a read that waits ends with its caller, and too many are rejected', async t => {
-  const { run } = createManifestLocks(() => 0)
-  const forever = () => new Promise<never>(() => {})
-  void run(callOf(), 'folder', forever)
+t.test('an unresponsive bucket delays no other, even when its reads fill the queue', async t => {
+  const { run } = createManifestLimiter(() => 0)
+  const rejected: unknown[] = []
+  for (let count = 0; count < 202; count++) run(callTo('slow'), forever).catch((error: unknown) => { rejected.push(error) })
+  t.equal(await run(callTo('other'), async () => 'read'), 'read')
+  await t.rejects(run(callTo('slow'), forever), { code: 'Overloaded', retryAfterSeconds: 1 })
+  t.strictSame(rejected, [])
+})
+
+t.test('a waiting read ends with its caller, and a failed read makes room', async t => {
+  const { run } = createManifestLimiter(() => 0)
+  void run(callTo('slow'), forever)
+  const failing = run(callTo('slow'), async () => { throw new Error('no manifest') })
   const signal = new CancelSource()
-  const canceled = run(callOf(signal), 'folder', forever)
+  const canceled = run(callTo('slow', signal), forever)
   signal.cancel()
   await t.rejects(canceled, { code: 'CallerLeft' })
-  for (let waiting = 0; waiting < 200; waiting++) void run(callOf(), 'folder', forever)
-  await t.rejects(run(callOf(), 'folder', forever), { code: 'Overloaded', retryAfterSeconds: 1 })
+  await t.rejects(failing, { message: 'no manifest' })
+  t.equal(await run(callTo('slow'), async () => 'read'), 'read')
 })
