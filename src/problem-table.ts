@@ -210,7 +210,7 @@ export const problemTable = {
   HTTPVersionNotSupported: {
     status: 505,
     title: 'HTTP Version Not Supported',
-    meaning: 'The version of the request is neither HTTP/1.1 nor HTTP/1.0.',
+    meaning: 'The version of the request is neither HTTP/1.1 nor HTTP/1.0. Rows and data files need HTTP/1.1.',
     action: 'Use HTTP/1.1.'
   }
 } as const

@@ -38,7 +38,7 @@ export async function sendPieces (
   const breakOff = (error: ServiceError) => {
     context.problem = error
     logProblem(request.log, error)
-    breakResponse(request, reply)
+    reply.raw.destroy()
   }
   const timer = setTimeout(() => { breakOff(beyondTimeLimit()) }, limitMs)
   onExchangeEnd(context.exchange, () => {
@@ -46,36 +46,27 @@ export async function sendPieces (
     close()
   })
 
-  async function * guarded (first: IteratorResult<string | Buffer>): AsyncGenerator<string | Buffer, undefined> {
+  async function * guarded (first: string | Buffer): AsyncGenerator<string | Buffer, undefined> {
     // The head says that the report exists, although the first row that the caller wants may come late.
     reply.raw.flushHeaders()
     try {
-      for (let next = first; next.done !== true; next = await pieces.next()) if (next.value !== '') yield next.value
+      if (first !== '') yield first
+      for await (const piece of pieces) if (piece !== '') yield piece
     } catch (error) {
       // After the client has disconnected, the source fails because it was closed.
       if (!reply.raw.destroyed) breakOff(toServiceError(error))
       // The error keeps the body from ending, which would end the response. A destroyed body does not emit it.
       body.destroy()
       throw error
-    } finally {
-      await pieces.return(undefined)
     }
   }
 
-  const first = await pieces.next().catch((error: unknown) => { throw reply.raw.destroyed ? left(error) : error })
+  const { value: first = '' } =
+    await pieces.next().catch((error: unknown) => { throw reply.raw.destroyed ? left(error) : error })
   onBegin()
   const body = Readable.from(guarded(first), { objectMode: false, highWaterMark: bufferBytes })
   context.exchange.stalledMs = callerIdleMs
   return reply.send(body)
-}
-
-/**
- * Closes the connection so that the response is incomplete. A response to HTTP/1.0 ends with its connection, so the
- * connection is reset. TLS tells the two ends apart (RFC 8446, section 6.1).
- */
-function breakResponse ({ raw: { httpVersion, socket } }: FastifyRequest, { raw }: FastifyReply): void {
-  if (httpVersion === '1.0' && !('encrypted' in socket)) socket.resetAndDestroy()
-  else raw.destroy()
 }
 
 /** Returns the error of a response whose source failed because the client disconnected. */

@@ -8,6 +8,7 @@ import { onExchangeEnd } from '../http/connections/connection.ts'
 import type { Metrics } from '../metrics.ts'
 import type { DataFile } from '../reports/manifest.ts'
 import { corrupt } from '../reports/manifest.ts'
+import { ServiceError } from '../errors.ts'
 import { incomplete } from '../reports/reports.ts'
 import type { RowProgress } from '../reports/row-stream.ts'
 import type { StreamSlots } from '../reports/stream-slots.ts'
@@ -66,11 +67,15 @@ export function createFiles (
 /**
  * Takes a slot until the response has ended. The manifest is read in a slot, too, because it can be large.
  *
- * @throws {ServiceError} Overloaded
+ * @throws {ServiceError} Overloaded; HTTPVersionNotSupported for HTTP/1.0, where an incomplete response looks complete
  */
 export function takeSlot (
-  { context: { caller, clientAddress, exchange } }: FastifyRequest, { slots, byAddress }: StreamOptions
+  { raw, context: { caller, clientAddress, exchange } }: FastifyRequest, { slots, byAddress }: StreamOptions
 ): void {
+  if (raw.httpVersion === '1.0') {
+    throw new ServiceError('HTTPVersionNotSupported', 'Rows and data files need HTTP/1.1, because an incomplete ' +
+      'response to HTTP/1.0 looks complete. In nginx, set proxy_http_version 1.1.')
+  }
   onExchangeEnd(exchange, slots.take(`${caller?.name} ${byAddress ? clientAddress : ''}`))
 }
 

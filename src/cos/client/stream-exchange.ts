@@ -28,19 +28,21 @@ export async function openExchange (
   }
 
   return await new Promise((resolve, reject) => {
+    const end = () => {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', cancel)
+    }
     const fail = (cause: unknown) => { reject(new BrokenExchange(cause, { wasSent: true, hasResponse })) }
     // undici reports an abort of a request that waits for a connection only when it gets one.
     const breakOff = (reason: Error) => {
+      end()
       aborter.abort(reason)
       fail(reason)
     }
     const cancel = () => { breakOff(canceledByCaller) }
     const timer = setTimeout(() => { breakOff(timedOut) }, limitMs)
     signal?.addEventListener('abort', cancel)
-    void receive().then(resolve, fail).finally(() => {
-      clearTimeout(timer)
-      signal?.removeEventListener('abort', cancel)
-    })
+    void receive().then(resolve, fail).finally(end)
   })
 }
 
