@@ -57,9 +57,10 @@ interface CallersOptions {
  */
 export function createCallers ({ read, verifier, tls }: CallersOptions): Callers {
   let callers = readCallers(read)
+  let owners = keyOwnersOf(callers)
 
   async function byBearer (token: string): Promise<Caller | undefined> {
-    const byKey = ownerOf(token, callers)
+    const byKey = ownerOf(token, owners)
     if (byKey !== undefined || verifier === undefined || !isJwt(token)) return byKey
     const payload = await verifier.verify(token)
     return payload && callers.find(({ claims }) => claims !== undefined && hasClaims(payload, claims))
@@ -76,6 +77,7 @@ export function createCallers ({ read, verifier, tls }: CallersOptions): Callers
     },
     reload () {
       callers = readCallers(read)
+      owners = keyOwnersOf(callers)
     },
     unreachable () {
       return callers.filter(({ keys, claims, certificate }) => {
@@ -99,19 +101,23 @@ function readCallers (read: () => string): Caller[] {
 /** RFC 6750, section 2.1. RFC 9110, section 11, allows several spaces and any letter case. */
 const bearer = /^Bearer +([A-Za-z0-9._~+/-]+=*)$/i
 
+/** The owners of keys, by the first half of the digest. */
+type KeyOwners = ReadonlyMap<string, { digest: Buffer, caller: Caller }>
+
+const firstHalf = (digest: Buffer) => digest.toString('latin1', 0, digest.length / 2)
+
+function keyOwnersOf (callers: readonly Caller[]): KeyOwners {
+  return new Map(callers.flatMap(caller => caller.keys.map(digest => [firstHalf(digest), { digest, caller }])))
+}
+
 /**
- * Returns the caller that owns a bearer token. Comparing hashes makes the duration independent of the key. Comparing
- * all of them makes it independent of the position in the file.
+ * Returns the caller that owns a bearer token. The time of the look-up can only say something about the first half of a
+ * digest, from which no key can be computed. The other half is compared in constant time.
  */
-function ownerOf (token: string, callers: readonly Caller[]): Caller | undefined {
+function ownerOf (token: string, owners: KeyOwners): Caller | undefined {
   const digest = hash('sha256', token, 'buffer')
-  let owner: Caller | undefined
-  for (const caller of callers) {
-    for (const key of caller.keys) {
-      if (timingSafeEqual(key, digest)) owner = caller
-    }
-  }
-  return owner
+  const owner = owners.get(firstHalf(digest))
+  return owner !== undefined && timingSafeEqual(owner.digest, digest) ? owner.caller : undefined
 }
 
 /**

@@ -1,10 +1,10 @@
 import { readFileSync, statSync } from 'node:fs'
 
-/** Far more than callers, certificates or keys need. A file of this size is read within milliseconds. */
-const maxBytes = 4 * 1024 * 1024
+/** Enough for some 50,000 callers, and far more than certificates or keys need. */
+const maxBytes = 16 * 1024 * 1024
 
 /**
- * Reads a text file of the operator: UTF-8, at most 4 MiB. Removes a byte order mark and white space around the text.
+ * Reads a text file of the operator: UTF-8, at most 16 MiB. Removes a byte order mark and white space around the text.
  * Rejects a pipe, which would block the process until another process writes.
  *
  * @throws {Error} whose `code` is shown after "cannot be read:". It contains neither path nor content.
@@ -12,7 +12,7 @@ const maxBytes = 4 * 1024 * 1024
 export function readTextFile (path: string): string {
   const stats = statSync(path)
   if (!stats.isFile()) throw unreadable('not a file')
-  if (stats.size > maxBytes) throw unreadable('larger than 4 MiB')
+  if (stats.size > maxBytes) throw unreadable('larger than 16 MiB')
   const bytes = readFileSync(path)
   if (isUtf16(bytes)) throw unreadable('it is UTF-16; save it as UTF-8')
   // A byte order mark is white space to trim().

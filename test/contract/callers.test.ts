@@ -200,10 +200,10 @@ t.test('the start fails with every error when CALLERS_FILE is invalid or unreada
     { message: /2 errors:\n.*CALLERS_FILE cannot be read: ENOENT\n.*AUDIT_LOG: ENOENT/ })
 })
 
-t.test('the start fails when CALLERS_FILE is larger than 4 MiB', async t => {
+t.test('the start fails when CALLERS_FILE is larger than 16 MiB', async t => {
   const { environment } = callersFile(t, [])
-  truncateSync(environment.CALLERS_FILE, 4 * 1024 * 1024 + 1)
-  await t.rejects(start(t, { environment }), { message: /CALLERS_FILE cannot be read: larger than 4 MiB/ })
+  truncateSync(environment.CALLERS_FILE, 16 * 1024 * 1024 + 1)
+  await t.rejects(start(t, { environment }), { message: /CALLERS_FILE cannot be read: larger than 16 MiB/ })
 })
 
 t.test('PUT returns 204 when the JWT has the claims of a caller, 401 otherwise', async t => {
