@@ -1,7 +1,7 @@
 import { collectDefaultMetrics, Registry } from 'prom-client'
 import type { CallObserver } from './cos/client/call-observer.ts'
 import type { Occupation, RejectionReason } from './cos/client/concurrency-limiter.ts'
-import type { Connections as CosConnections } from './cos/client/transport.ts'
+import type { Connections as CosConnections } from './cos/client/connection-cache.ts'
 import { problemTable } from './errors.ts'
 import type { ClosingReason } from './http/connections/connection-limits.ts'
 import type { ConnectionRegistry } from './http/connections/connection-registry.ts'

@@ -60,6 +60,7 @@ export interface Config {
     maxAttempts: number
     /** Connections and concurrent calls for each bucket host. */
     maxConnections: number
+    maxIdleConnections: number
     /** Concurrent calls to all hosts. */
     maxConcurrency: number
     /** Calls that may wait for a permit. */
@@ -124,6 +125,7 @@ export function readConfig (environment: Environment): Config {
       deadlineMs: reader.read('COS_DEADLINE_MS'),
       maxAttempts: reader.read('COS_MAX_ATTEMPTS'),
       maxConnections: reader.read('COS_MAX_CONNECTIONS'),
+      maxIdleConnections: reader.read('COS_MAX_IDLE_CONNECTIONS'),
       maxConcurrency: reader.read('COS_MAX_CONCURRENCY'),
       queueLimit: reader.read('COS_QUEUE_LIMIT')
     },

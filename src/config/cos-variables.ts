@@ -68,6 +68,12 @@ export const limits = {
     default: '64',
     description: 'Connections and concurrent calls for each bucket host.'
   },
+  COS_MAX_IDLE_CONNECTIONS: {
+    type: integer(0, 100_000),
+    default: '1000',
+    description: 'Connections without a request that are kept open for 60 s, to all hosts together. Over TLS, each ' +
+      'takes some 40 KiB.'
+  },
   COS_MAX_CONCURRENCY: {
     type: integer(1, 10_000),
     default: '256',

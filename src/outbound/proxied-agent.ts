@@ -1,5 +1,5 @@
 import { EnvHttpProxyAgent, Pool } from 'undici'
-import type { buildConnector, Dispatcher } from 'undici'
+import type { Agent, buildConnector, Dispatcher } from 'undici'
 import type { Secret } from '../secret.ts'
 
 /** An HTTP proxy, and the hosts that are reached without it. */
@@ -22,15 +22,14 @@ export class ProxyError extends Error {
   }
 }
 
-type Options = NonNullable<ConstructorParameters<typeof Pool>[1]>
-
 /**
  * Creates an agent that reaches its targets through a proxy. Failed connection attempts are {@link ProxyError}s.
  *
  * @param timeoutMs limit of a connection attempt through the proxy, in milliseconds
  */
-export function createProxiedAgent ({ url, except }: Proxy, timeoutMs: number, options: Options): Dispatcher {
+export function createProxiedAgent ({ url, except }: Proxy, timeoutMs: number, options: Agent.Options): Dispatcher {
   const href = url.reveal()
+  const { factory: createPool = (origin, poolOptions) => new Pool(origin, poolOptions) } = options
   return new EnvHttpProxyAgent({
     ...options,
     httpProxy: href,
@@ -42,7 +41,7 @@ export function createProxiedAgent ({ url, except }: Proxy, timeoutMs: number, o
     factory (origin, poolOptions) {
       const { connect } = poolOptions as { connect?: unknown }
       const isDirect = connect === options.connect || typeof connect !== 'function'
-      return new Pool(origin, isDirect
+      return createPool(origin, isDirect
         ? poolOptions
         : { ...poolOptions, connect: bounded(connect as buildConnector.connector, timeoutMs) })
     }

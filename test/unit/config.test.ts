@@ -97,6 +97,7 @@ t.test('readConfig returns the documented defaults when optional variables are u
       deadlineMs: 15_000,
       maxAttempts: 3,
       maxConnections: 64,
+      maxIdleConnections: 1000,
       maxConcurrency: 256,
       queueLimit: 1024
     },

@@ -7,6 +7,8 @@ import type { Config } from '../../config/config.ts'
 import { createProxiedAgent } from '../../outbound/proxied-agent.ts'
 import type { CosClock } from './clock.ts'
 import { assertAllowed } from './allowed-requests.ts'
+import { createConnectionCache } from './connection-cache.ts'
+import type { ConnectionCache } from './connection-cache.ts'
 import { serviceAddress } from './endpoints.ts'
 import { exchange } from './exchange.ts'
 import type { BrokenExchange } from './exchange.ts'
@@ -14,12 +16,6 @@ import type { CosRequest, CosResponse } from './messages.ts'
 import { openExchange } from './stream-exchange.ts'
 import { confidentialIn, createHeaderSigner } from './signed-headers.ts'
 import { codeOf, toTimeout, toTransportError } from './transport-errors.ts'
-
-/** The number of open connections to COS, and of those with a request. */
-export interface Connections {
-  open: number
-  busy: number
-}
 
 export interface Transport {
   /**
@@ -37,8 +33,8 @@ export interface Transport {
    * @throws as {@link Transport.send} does
    */
   open (request: CosRequest): Promise<CosResponse>
-  /** Counts the connections, except those through a proxy. */
-  connections (): Connections
+  /** Counts the connections, except those of `COS_SCHEME=http` to a proxy. */
+  connections: ConnectionCache['count']
   /** Waits for requests in flight, then closes every connection. Streams are broken off. */
   close (): Promise<void>
 }
@@ -55,13 +51,20 @@ interface Dependencies {
 /** Time without a byte after which a stream fails, while its reader waits, in milliseconds. */
 const streamIdleMs = 30_000
 
-/** Creates keep-alive pools, one for each host, with at most `COS_MAX_CONNECTIONS` sockets each. */
+/** Time without a request after which a connection is closed, in milliseconds. COS can close it earlier. */
+const keepAliveMs = 60_000
+
+/**
+ * Creates keep-alive pools, one for each host, with at most `COS_MAX_CONNECTIONS` sockets each. Together they keep at
+ * most `COS_MAX_IDLE_CONNECTIONS` without a request.
+ */
 export function createTransport (config: Config['cos'], { now, clock, userAgent, maxStreams }: Dependencies): Transport {
   const { host: serviceHost } = serviceAddress(config)
   const connectTo = config.connectTo?.host
   // The deadline of a new request is already a moment closer.
   const fullTimeMs = 0.9 * Math.min(config.timeoutMs, config.deadlineMs)
-  const agent = createAgent(config, { connections: config.maxConnections, bodyTimeout: 0 })
+  const cache = createConnectionCache(config.maxIdleConnections)
+  const agent = createAgent(config, cache, { connections: config.maxConnections, bodyTimeout: 0 })
   let streamAgent: Dispatcher | undefined
   const signedHeaders = createHeaderSigner({ clock, userAgent })
 
@@ -91,16 +94,11 @@ export function createTransport (config: Config['cos'], { now, clock, userAgent,
     send: request => attempt(request, (headers, limitMs) => exchange(agent, request, headers, limitMs)),
 
     open: request => attempt(request, (headers, limitMs) => {
-      streamAgent ??= createAgent(config, { connections: maxStreams as number, bodyTimeout: streamIdleMs })
+      streamAgent ??= createAgent(config, cache, { connections: maxStreams as number, bodyTimeout: streamIdleMs })
       return openExchange(streamAgent, request, headers, limitMs)
     }),
 
-    connections () {
-      // An agent with proxies does not know its connections.
-      const pools = agent instanceof Agent ? Object.values(agent.stats) : []
-      const sum = (what: 'connected' | 'running') => pools.reduce((total, pool) => total + Number(pool[what]), 0)
-      return { open: sum('connected'), busy: sum('running') }
-    },
+    connections: cache.count,
 
     async close () {
       await Promise.all([agent.close(), streamAgent?.destroy()])
@@ -108,10 +106,15 @@ export function createTransport (config: Config['cos'], { now, clock, userAgent,
   }
 }
 
-function createAgent (config: Config['cos'], limits: { connections: number, bodyTimeout: number }): Dispatcher {
+function createAgent (
+  config: Config['cos'], { createPool }: ConnectionCache, limits: { connections: number, bodyTimeout: number }
+): Dispatcher {
   const options = {
     ...limits,
     pipelining: 1,
+    keepAliveTimeout: keepAliveMs,
+    keepAliveMaxTimeout: keepAliveMs,
+    factory: createPool,
     // The attempt's own timer bounds connecting and headers, and the body as well unless it is a stream.
     headersTimeout: 0,
     connect: connector(config)
