@@ -18,6 +18,7 @@ import { rows } from './parts/rows.ts'
 import { slow } from './parts/slow.ts'
 import { start } from './parts/start.ts'
 import { throughput } from './parts/throughput.ts'
+import { tls } from './parts/tls.ts'
 import { hasNginx, kinds, service, startUpstream } from './servers.ts'
 import type { Kind, Server } from './servers.ts'
 
@@ -37,7 +38,8 @@ const parts: Record<string, Part> = {
   putAfterStart: afterStart('put', 'PUT of one configuration'),
   slow,
   replicas,
-  rows
+  rows,
+  tls
 }
 const partNames = [...Object.keys(parts), 'memory']
 

@@ -6,10 +6,11 @@ import {
 import type { Server } from './servers.ts'
 
 /**
- * Kinds of requests. `slow` is the `get` of a slow bucket, `rich` a `list` of large configurations. `changed` and
- * `changedList` read configurations that are different each time.
+ * Kinds of requests. `slow` is the `get` of a slow bucket, `everyBucket` that of a bucket for each id, `rich` a `list`
+ * of large configurations. `changed` and `changedList` read configurations that are different each time.
  */
-export type Operation = 'get' | 'changed' | 'slow' | 'put' | 'list' | 'changedList' | 'rich' | 'livez'
+export type Operation =
+  'get' | 'changed' | 'slow' | 'put' | 'list' | 'changedList' | 'rich' | 'livez' | 'everyBucket'
 
 /** A request and the expected response. */
 export interface Exchange {
@@ -41,6 +42,7 @@ function shapeOf (operation: Operation, { format }: Server, id: string): Shape {
     case 'changed': return { method: 'GET', path: `/buckets/${changingBucket}/inventories/${id}` }
     case 'changedList': return { method: 'GET', path: `/buckets/${changingBucket}/inventories` }
     case 'slow': return { method: 'GET', path: `/buckets/${slowBucket}/inventories/${id}` }
+    case 'everyBucket': return { method: 'GET', path: `/buckets/${id}-1250000000/inventories/${id}` }
     case 'rich': return { method: 'GET', path: `/buckets/${richBucket}/inventories` }
     case 'livez': return { method: 'GET', path: '/livez' }
   }
@@ -48,7 +50,7 @@ function shapeOf (operation: Operation, { format }: Server, id: string): Shape {
 
 /** Number of configurations in a response. */
 const configurationsIn: Record<Operation, number> = {
-  get: 1, changed: 1, slow: 1, put: 0, list: pageSize, changedList: pageSize, rich: pageSize, livez: 0
+  get: 1, changed: 1, slow: 1, put: 0, list: pageSize, changedList: pageSize, rich: pageSize, livez: 0, everyBucket: 1
 }
 
 /**

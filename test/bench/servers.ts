@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { spawnSync } from 'node:child_process'
 import { as, callersFile, everything, withKey } from '../callers-file.ts'
+import { createAuthority } from '../certificates.ts'
 import { freePort } from '../free-port.ts'
 import { productionFlags } from '../production-flags.ts'
 import { commandOf } from './build.ts'
@@ -49,7 +50,7 @@ export const service: Kind = {
   name: 'service',
   description: 'this service as in production: five callers with keys, rate limit, log, audit log, metrics, all limits',
   format: 'json',
-  start: createServiceStart()
+  start: (upstream, cores) => startService(upstream, cores)
 }
 
 /** All measured servers, the service first. */
@@ -120,9 +121,33 @@ function environment (upstream: string): Record<string, string> {
   }
 }
 
-function createServiceStart (): Kind['start'] {
+/** Starts the upstream double with TLS for the hosts of all buckets. `certificateFile` has its authority. */
+export async function startTlsUpstream (
+  cores: string | undefined
+): Promise<{ upstream: Running, certificateFile: string }> {
+  const folder = mkdtempSync(join(tmpdir(), 'bench-tls-'))
+  onExit(() => { rmSync(folder, { recursive: true, force: true }) })
+  const authority = await createAuthority()
+  const { cert, key } = await authority.issue(`*.cos.${region}.myqcloud.com`)
+  const write = (name: string, text: string) => {
+    const path = join(folder, name)
+    writeFileSync(path, text)
+    return path
+  }
+  const [TLS_CERTIFICATE, TLS_KEY] = [write('cert.pem', cert), write('key.pem', key)]
+  const certificateFile = write('ca.pem', authority.cert)
+  const upstream = await start({
+    command: commandOf('upstream'), environment: { TLS_CERTIFICATE, TLS_KEY }, cores, ready: /listening at http:\/\/(\S+)/
+  })
+  return { upstream, certificateFile }
+}
+
+/** Starts the service with further variables. */
+export const startService = createServiceStart()
+
+function createServiceStart (): (...args: [...Parameters<Kind['start']>, more?: Record<string, string>]) => Promise<Server> {
   let callers: Record<string, string> | undefined
-  return async (upstream, cores) => {
+  return async (upstream, cores, more) => {
     callers ??= callersFile(lifetime, callerNames.map(name => withKey(name, everything))).environment
     const running = await start({
       command: commandOf('service/dist/server', productionFlags),
@@ -134,7 +159,8 @@ function createServiceStart (): Kind['start'] {
         PORT: '0',
         REPORTS: 'true',
         // Requests are counted, and the limit is never reached.
-        RATE_LIMIT_PER_MINUTE: '10000000'
+        RATE_LIMIT_PER_MINUTE: '10000000',
+        ...more
       },
       cores,
       ready: listening

@@ -2,8 +2,10 @@
  * The double of COS for the measurements. It shares a core with the load, so it does little work. It parses HTTP with
  * regular expressions and prepares its documents. It checks no requests; the emulator does.
  */
+import { readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
+import { createServer as createTlsServer } from 'node:tls'
 import {
   changingBucket, configurationXml, ids, owner, pageSize, revision, richBucket, richConfigurationXml, slowBucket, slowMs
 } from './documents.ts'
@@ -60,7 +62,7 @@ function lengthOfFirst (received: string): number | undefined {
   return received.length < length ? undefined : length
 }
 
-const server = createServer({ noDelay: true }, socket => {
+function serve (socket: Socket): void {
   let received = ''
   socket.setEncoding('latin1')
   socket.on('data', (chunk: string) => {
@@ -76,7 +78,12 @@ const server = createServer({ noDelay: true }, socket => {
   })
   // A client that is killed resets its connections.
   socket.on('error', () => {})
-})
+}
+
+const { TLS_CERTIFICATE, TLS_KEY = '' } = process.env
+const server = TLS_CERTIFICATE === undefined
+  ? createServer({ noDelay: true }, serve)
+  : createTlsServer({ noDelay: true, cert: readFileSync(TLS_CERTIFICATE), key: readFileSync(TLS_KEY) }, serve)
 
 server.listen(0, '127.0.0.1', () => {
   console.log(`listening at http://127.0.0.1:${(server.address() as AddressInfo).port}`)
