@@ -13,7 +13,8 @@ const dataFileName = /^[0-9A-Za-z_-]{1,128}\.csv(\.gz)?$/
 export function folderOfReports (prefix: string, bucket: string, id: string): string {
   const dash = bucket.lastIndexOf('-')
   const folder = `${bucket.slice(dash + 1)}/${bucket.slice(0, dash)}/${id}`
-  const begin = prefix.replace(/\/+$/, '')
+  // Without the lookbehind, each slash of a long row of slashes would begin a search of its own.
+  const begin = prefix.replace(/(?<!\/)\/+$/, '')
   return begin === '' ? folder : `${begin}/${folder}`
 }
 

@@ -3,6 +3,8 @@ import { compileGlob } from '../../src/callers/glob.ts'
 import { destinationsOf } from '../../src/callers/permissions.ts'
 import { bucketPattern, regionPattern } from '../../src/contract/names.ts'
 import { ChangeHeadersSchema } from '../../src/contract/requests.ts'
+import { firstRoleOf } from '../../src/cos/credentials/cvm-role.ts'
+import { folderOfReports, isFolderOfReports } from '../../src/cos/report-keys.ts'
 import { pathOf } from '../../src/http/context/path-of.ts'
 import { preconditionsOf } from '../../src/http/body/preconditions.ts'
 import { readTraceContext } from '../../src/tracing/tracing.ts'
@@ -35,6 +37,13 @@ const table: Array<[string, (text: string) => unknown, Array<(length: number) =>
   ['preconditions', text => preconditionsOf({ headers: { 'if-match': text, 'if-none-match': text } }), [
     length => repeated('"a",', length), length => `"${repeated('W/', length)}`, length => repeated('W/"', length)
   ]],
+  ['prefixes of reports', text => folderOfReports(text, 'b-1250000000', 'i'), [
+    length => `${'/'.repeat(length)}x`, length => `x${'/'.repeat(length)}`
+  ]],
+  ['folders of reports', isFolderOfReports, [
+    length => `${repeated('1/', length)}!`, length => `${repeated('1/a/b/', length)}!`, length => `${'1'.repeat(length)}/!`
+  ]],
+  ['roles of an instance', firstRoleOf, [length => `a${' '.repeat(length)}b`, length => `a${'\n'.repeat(length)}b`]],
   ['path', text => pathOf({ url: text }), [length => 'a'.repeat(length), length => `a://${'a'.repeat(length)}`]],
   ['trace context', text => readTraceContext(`00-${'1'.repeat(32)}-${'1'.repeat(16)}-01`, text), [
     length => `${' '.repeat(length)}x`, length => repeated('a=b,', length)

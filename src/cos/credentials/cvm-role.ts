@@ -12,12 +12,18 @@ import type { SourcedCredentials } from './sourced-credentials.ts'
  */
 export async function fromInstanceRole (metadataEndpoint: string, now: () => number): Promise<SourcedCredentials> {
   const roles = new URL('/latest/meta-data/cam/security-credentials/', metadataEndpoint)
-  const [role = ''] = (await directFetcher.fetchText(roles.href).catch(noneIfNotFound)).trim().split(/\s*\n\s*/)
+  const role = firstRoleOf(await directFetcher.fetchText(roles.href).catch(noneIfNotFound))
   if (role === '') throw new CredentialSourceError(`${roles.host} returned no role; bind a role to this instance`)
   const document = await directFetcher.fetchJson(roles.href + encodeURIComponent(role))
   const code = fieldsOf(document).get('code')
   if (code !== 'Success') throw new CredentialSourceError(`${roles.host} returned ${codeOf(code)} instead of Success`)
   return fromDocument(document, { origin: roles.host, temporary: true, now: now() })
+}
+
+/** Returns the first line that has text, without blanks around it; an empty text when there is none. */
+export function firstRoleOf (lines: string): string {
+  const [first = ''] = lines.trim().split('\n', 1)
+  return first.trim()
 }
 
 function noneIfNotFound (error: Error): string {
