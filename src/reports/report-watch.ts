@@ -11,9 +11,9 @@ import type { ReportMetrics } from '../metrics/report-metrics.ts'
 import { untraced } from '../tracing/tracing.ts'
 import { sourceOf } from './destination.ts'
 import type { ReportSource } from './destination.ts'
+import { stalenessOf } from './reports.ts'
 import type { Reports, VerifiedReport } from './reports.ts'
 import { scheduleOf } from './schedule.ts'
-import type { ReportSchedule } from './schedule.ts'
 
 /** A configuration, or with the id `*` all configurations of a bucket. */
 export interface Watched {
@@ -137,25 +137,27 @@ function createReads (
 function createPublication (metrics: Pick<ReportMetrics, 'reportChecked'>, now: () => number) {
   /** Ids that were published, by the watched entry. */
   const published = new Map<string, Set<string>>()
-  /** When a check first found that a configuration has no report, in milliseconds since 1970. */
-  const missingSince = new Map<string, number>()
+  /**
+   * When the last known report of a configuration was delivered, else when a check first found none, in milliseconds
+   * since 1970.
+   */
+  const since = new Map<string, number>()
 
   return {
     /** Publishes the latest report of a configuration with a schedule. */
-    publish (bucket: string, { id, schedule }: ReportSource, report: VerifiedReport | undefined): void {
+    publish (bucket: string, source: ReportSource, report: VerifiedReport | undefined): void {
+      const { id } = source
       const key = `${bucket}/${id}`
-      if (report === undefined) missingSince.set(key, missingSince.get(key) ?? now())
-      else missingSince.delete(key)
       const deliveredAt = report?.manifest.modifiedAt
-      const since = deliveredAt ?? missingSince.get(key) as number
-      const staleAt = since + (schedule as ReportSchedule).staleAfterSeconds * 1000
+      const modifiedAt = deliveredAt ?? since.get(key) ?? now()
+      since.set(key, modifiedAt)
       const { filterObjectCount: objects, filterStorageSize } = report?.content ?? {}
       metrics.reportChecked(bucket, id, {
         deliveredAt,
         objects,
         bytes: filterStorageSize === undefined ? undefined : Number(filterStorageSize),
         // Later checks may fail, and the report still becomes stale.
-        isStale: () => now() > staleAt
+        isStale: () => stalenessOf({ modifiedAt }, source, now())?.isStale === true
       })
     },
 
@@ -164,7 +166,7 @@ function createPublication (metrics: Pick<ReportMetrics, 'reportChecked'>, now: 
       for (const each of published.get(`${bucket}/${id}`) ?? []) {
         if (ids.has(each)) continue
         metrics.reportChecked(bucket, each, undefined)
-        missingSince.delete(`${bucket}/${each}`)
+        since.delete(`${bucket}/${each}`)
       }
       published.set(`${bucket}/${id}`, ids)
     }

@@ -142,7 +142,7 @@ function notFound ({ bucket, folder, schedule, isEnabled }: ReportSource, date: 
 
 /** Returns whether a report is stale, and after how many seconds; undefined without a schedule. */
 export function stalenessOf (
-  { modifiedAt }: ObjectState, { schedule }: ReportSource, nowMs: number
+  { modifiedAt }: Pick<ObjectState, 'modifiedAt'>, { schedule }: ReportSource, nowMs: number
 ): { isStale: boolean, afterSeconds: number } | undefined {
   if (schedule === undefined) return undefined
   const { staleAfterSeconds: afterSeconds } = schedule

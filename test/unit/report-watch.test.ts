@@ -91,7 +91,7 @@ t.test('a configuration without a report becomes stale when one was due', async 
   const check = createReportCheck({ ...dependencies, now: () => atMs }, new CancelSource())
   const missing = { deliveredAt: undefined, objects: undefined, bytes: undefined, isStale: false }
   await check({ bucket, id: 'a' })
-  atMs += twoDaysMs + 1
+  atMs += twoDaysMs + 1_000
   await check({ bucket, id: 'a' })
   isMissing = false
   await check({ bucket, id: 'a' })
@@ -99,6 +99,22 @@ t.test('a configuration without a report becomes stale when one was due', async 
     [bucket, 'a', missing], [bucket, 'a', { ...missing, isStale: true }], [bucket, 'a', { ...values, isStale: true }]
   ])
   t.strictSame(lines, [])
+})
+
+t.test('a report that is deleted after it became stale stays stale', async t => {
+  let [atMs, isMissing] = [deliveredAt + twoDaysMs + 1_000, false]
+  const { dependencies, published } = setUp(() => [], id => isMissing && id === 'a'
+    ? new ServiceError('ReportNotFound', 'There is no report.')
+    : undefined)
+  const check = createReportCheck({ ...dependencies, now: () => atMs }, new CancelSource())
+  await check({ bucket, id: 'a' })
+  isMissing = true
+  atMs += 900_000
+  await check({ bucket, id: 'a' })
+  t.strictSame(published, [
+    [bucket, 'a', { ...values, isStale: true }],
+    [bucket, 'a', { deliveredAt: undefined, objects: undefined, bytes: undefined, isStale: true }]
+  ])
 })
 
 t.test('a disabled configuration is not checked, and a deleted one is forgotten', async t => {
