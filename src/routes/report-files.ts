@@ -80,10 +80,15 @@ export const reportFileRoute: FastifyPluginAsyncTypebox<Options> = async (app, o
   })
 }
 
-/** Returns the Range header if it has one range. Servers may ignore others (RFC 9110, section 14.2). */
+/**
+ * Returns the Range header if it has one valid range. A range that ends before it begins is invalid (RFC 9110, section
+ * 14.1.1). Servers may ignore any other value (section 14.2).
+ */
 function rangeOf ({ headers }: FastifyRequest): string | undefined {
   const { range = '', 'if-range': condition } = headers
-  return condition === undefined && /^bytes=([0-9]+-[0-9]*|-[0-9]+)$/.test(range) ? range : undefined
+  const [oneRange, first = '', last = ''] = /^bytes=(?:([0-9]+)-([0-9]*)|-[0-9]+)$/.exec(range) ?? []
+  const isReversed = last !== '' && BigInt(last) < BigInt(first)
+  return condition === undefined && !isReversed ? oneRange : undefined
 }
 
 /** Returns the headers of COS that describe the bytes. */
