@@ -35,6 +35,9 @@ interface RowsQuery {
 
 type RowsRequest = FastifyRequest<{ Params: { bucket: string, id: string, date?: string }, Querystring: RowsQuery }>
 
+/** The most unknown columns that an issue names. */
+const maxNamed = 10
+
 const path = '/buckets/:bucket/inventories/:id/reports'
 
 /** Adds the rows of the latest report and of that of a day. */
@@ -100,10 +103,8 @@ function rowRequestOf (
   const at = Number(file)
   const issues: ValidationIssue[] = []
   const reject = (pointer: string, detail: string) => { issues.push({ in: 'query', pointer, detail }) }
-  const unknown = fields?.find(each => !columns.includes(each))
-  if (unknown !== undefined) {
-    reject('/fields', `${JSON.stringify(unknown.slice(0, 64))} is not a column of this report: ${columns.join(', ')}`)
-  }
+  const unknown = new Set(fields?.filter(each => !columns.includes(each)))
+  if (unknown.size > 0) reject('/fields', `has unknown columns: ${named([...unknown])}. This report has ${columns.join(', ')}`)
   if (file !== undefined && at >= files.length) reject('/file', `must be less than ${files.length}, the number of data files`)
   if (keyPrefix !== undefined && !columns.includes('Key')) {
     reject('/key-prefix', 'needs the column Key, which this report does not have')
@@ -116,6 +117,12 @@ function rowRequestOf (
     files: file === undefined ? files : files.slice(at, at + 1),
     columns
   }
+}
+
+/** Returns the first of some names, each cut to 64 characters. */
+function named (names: string[]): string {
+  const first = names.slice(0, maxNamed).map(each => JSON.stringify(each.slice(0, 64))).join(', ')
+  return names.length > maxNamed ? `${first} and ${names.length - maxNamed} more` : first
 }
 
 function warnOfCount (
