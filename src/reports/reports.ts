@@ -57,8 +57,11 @@ export function createReports ({ objects, now, steadyNow }: Dependencies): Repor
   async function stateOf (call: Call, { folder }: ReportSource, date: string): Promise<ListedReport | undefined> {
     const { value: manifest } = await objects.head(call, folder, manifestKey(folder, date))
     if (manifest === undefined) return undefined
-    const { value: checksum } = await objects.head(call, folder, checksumKey(folder, date))
-    return { date, manifest, hasChecksum: checksum !== undefined }
+    return { date, manifest, hasChecksum: await exists(call, folder, checksumKey(folder, date)) }
+  }
+
+  async function exists (call: Call, folder: string, key: string): Promise<boolean> {
+    return (await objects.head(call, folder, key)).value !== undefined
   }
 
   /** Returns the latest report of the last days; undefined when COS lists the latest one already. */
@@ -84,13 +87,14 @@ export function createReports ({ objects, now, steadyNow }: Dependencies): Repor
       const { folder } = source
       const to = lastDay(now())
       const recent = await objects.list(call, folder, { from: dayBeforeAnyInterval(now()), to })
-      const listed = recent.value.at(-1)
-      const report = await unlisted(call, source, listed) ?? listed ??
-        (await objects.list(call, folder, { from: undefined, to })).value.at(-1)
-      if (report === undefined) throw notFound(source, undefined)
-      if (report.hasChecksum) return { value: report, cos: recent.cos }
-      const { value: checksum } = await objects.head(call, folder, checksumKey(folder, report.date))
-      return { value: { ...report, hasChecksum: checksum !== undefined }, cos: recent.cos }
+      const latestListed = recent.value.at(-1)
+      const found = await unlisted(call, source, latestListed)
+      if (found !== undefined) return { value: found, cos: recent.cos }
+      const listed = latestListed ?? (await objects.list(call, folder, { from: undefined, to })).value.at(-1)
+      if (listed === undefined) throw notFound(source, undefined)
+      // COS may list the manifest some seconds before the checksum.
+      const hasChecksum = listed.hasChecksum || await exists(call, folder, checksumKey(folder, listed.date))
+      return { value: { ...listed, hasChecksum }, cos: recent.cos }
     },
 
     async read (call, source, date) {

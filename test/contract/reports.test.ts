@@ -127,6 +127,23 @@ t.test('the latest report is found although COS does not list it yet', async t =
   t.equal((await call('GET', `${path}/reports/latest`)).json.Date, '20240101', 'a report of years ago')
 })
 
+t.test('GET of the latest report sends at most four HEAD to COS', async t => {
+  const { call, deliver, emulator } = await startReports(t)
+  const headsOf = async () => {
+    const before = emulator.requests.length
+    const { status } = await call('GET', `${path}/reports/latest`)
+    return [status, emulator.requests.slice(before).filter(({ operation }) => operation === 'HeadObject').length]
+  }
+  t.strictSame(await headsOf(), [404, 3], 'there is no report')
+  // It is the 20th in China and the 19th in UTC, so the service looks for the 20th, the 19th and the 18th.
+  await deliver({ date: '20261118', delivery: { listLagMs: 86_400_000, writes: 'manifest' } })
+  t.strictSame(await headsOf(), [409, 4], 'COS lists neither manifest nor checksum')
+  await deliver({ date: '20261120', delivery: { writes: 'manifest' } })
+  t.strictSame(await headsOf(), [409, 1], 'COS lists a manifest only')
+  await deliver({ date: '20261120' })
+  t.strictSame(await headsOf(), [200, 0], 'COS lists a report')
+})
+
 t.test('the list has bounds, pages of LIST and other objects of the folder', async t => {
   const { call, emulator, deliver } = await startReports(t)
   const { manifest } = await deliver({ date: '20261101' })
