@@ -172,7 +172,7 @@ function addReadings ({ counter, gauge, reading }: Instruments, {
     return expiresAt === undefined ? undefined : expiresAt / 1000
   })
   reading('cos_clock_skew_seconds', "COS's clock minus the clock of this machine; 0 until COS rejects a time.", () => skewMs() / 1000)
-  reading('report_streams', 'Responses with rows or a data file of a report that are being sent.', reportStreams)
+  reading('report_streams', 'Requests for rows or a data file of a report in progress.', reportStreams)
   if (redisUp !== undefined) {
     reading('redis_up', '1 while Redis counts requests for the rate limit, else 0.', () => redisUp() ? 1 : 0)
   }

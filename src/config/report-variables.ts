@@ -30,7 +30,7 @@ export const reports = {
   REPORTS_MAX_STREAMS: {
     type: integer(1, 64),
     default: '4',
-    description: 'Rows and data files that are sent at the same time. Each can use a whole core.'
+    description: 'Most requests for rows and data files in progress. Each can use a whole core.'
   },
   REPORTS_WATCH: {
     type: watchedReports,
