@@ -78,14 +78,16 @@ export async function withDestinationAdvice<T> ({ source }: Target, result: Prom
   return await result.catch((error: unknown) => {
     const known = error as ServiceError
     const { code, detail } = known
-    const { bucket, region = '*', folder } = source
+    const { bucket, region, folder, isEnabled } = source
     const withDetail = (text: string) => new ServiceError(known, text, known)
     if (code === 'NoSuchBucket') {
-      throw withDetail(`The destination bucket ${bucket} does not exist in ${region}. Check the destination of the configuration.`)
+      const place = region === undefined ? '' : ` in ${region}`
+      const given = isEnabled === undefined ? 'query parameters destination and region' : 'destination of the configuration'
+      throw withDetail(`The destination bucket ${bucket} does not exist${place}. Check the ${given}.`)
     }
     if (code === 'InvalidObjectState') throw withDetail(`${detail} COS has archived the object: restore it first.`)
     if (code !== 'AccessDenied') throw error
-    const resource = `qcs::cos:${region}:uid/${bucket.slice(bucket.lastIndexOf('-') + 1)}:${bucket}/${folder}/*`
+    const resource = `qcs::cos:${region ?? '*'}:uid/${bucket.slice(bucket.lastIndexOf('-') + 1)}:${bucket}/${folder}/*`
     throw withDetail(`${detail} The credentials of this service need cos:GetBucket, cos:GetObject and ` +
       `cos:HeadObject on ${resource}.`)
   })

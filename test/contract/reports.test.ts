@@ -5,7 +5,7 @@ import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import t from 'tap'
 import type { ReportOrder } from '../../src/emulator/reports/order.ts'
-import { bucket, configuration, start } from '../start.ts'
+import { bucket, configuration, start, startTestService } from '../start.ts'
 import type { Answer, Running, Test } from '../start.ts'
 
 const reports = 'reports-1250000000'
@@ -332,8 +332,30 @@ t.test('the caller learns which permission the service lacks', async t => {
   t.notMatch(archived.json.detail, /credentials/)
   const normalized = await call('GET', `${path}/reports/latest?destination=${reports}&prefix=a/../b`)
   t.match(normalized.json, { status: 400, code: 'ValidationFailed', errors: [{ in: 'query', pointer: '/prefix' }] })
-  const gone = await call('GET', `${path}/reports/latest?destination=gone-1250000000`)
-  t.match(gone.json, { status: 404, code: 'NoSuchBucket', detail: /destination bucket gone-1250000000 does not exist/ })
+})
+
+t.test('GET of a report returns 404 NoSuchBucket with advice on its destination', async t => {
+  const { call, emulator } = await startReports(t)
+  const detailOf = async (service: Running['call'], of: string) => {
+    const { json } = await service('GET', of)
+    t.match(json, { status: 404, code: 'NoSuchBucket' })
+    return json.detail
+  }
+  const gone = 'The destination bucket gone-1250000000 does not exist'
+  const inQuery = 'Check the query parameters destination and region.'
+  const named = `${path}/reports/latest?destination=gone-1250000000`
+  t.equal(await detailOf(call, named), `${gone} in ap-guangzhou. ${inQuery}`)
+  t.equal(await detailOf(call, `${named}&region=ap-beijing`), `${gone} in ap-beijing. ${inQuery}`)
+  // The region of the configuration's bucket is unknown, and that of the destination is configured.
+  const { call: regionless } = await startTestService(t, emulator.address, {
+    REPORTS: 'true', COS_REGION: '', COS_BUCKET_REGIONS: 'gone-1250000000=ap-guangzhou'
+  })
+  t.equal(await detailOf(regionless, named), `${gone}. ${inQuery}`)
+  emulator.addFault({ kind: 'error', status: 403, code: 'AccessDenied', match: { operation: 'GetBucket' }, times: 1 })
+  t.match((await regionless('GET', named)).json, { code: 'AccessDenied', detail: /on qcs::cos:\*:uid\/1250000000:gone-1250000000\// })
+  emulator.addFault({ kind: 'error', status: 404, code: 'NoSuchBucket', match: { operation: 'GetBucket' }, times: 1 })
+  t.equal(await detailOf(call, `${path}/reports/latest`),
+    `The destination bucket ${reports} does not exist in ap-guangzhou. Check the destination of the configuration.`)
 })
 
 const digest = (key: string) => `sha256:${createHash('sha256').update(key).digest('hex')}`
@@ -463,7 +485,6 @@ t.test('errors of the configuration and unknown regions stay as they are', async
   const { call, emulator } = await startReports(t)
   emulator.addFault({ kind: 'error', status: 403, code: 'AccessDenied', match: { operation: 'GetBucketInventory' }, times: 1 })
   t.notMatch((await call('GET', `${path}/reports/latest`)).json.detail, /one-time|cos:GetObject/)
-  const { startTestService } = await import('../start.ts')
   const { call: lost } = await startTestService(t, emulator.address, { REPORTS: 'true', COS_REGION: '', COS_BUCKET_REGIONS: '' })
   t.match((await lost('GET', `${path}/reports?destination=${reports}`)).json, { code: 'ValidationFailed', errors: [{ pointer: '/region' }] })
 })
