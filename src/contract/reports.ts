@@ -16,7 +16,9 @@ const commonMembers = {
     description: 'Whether AgeSeconds exceeds StaleAfterSeconds. Absent if the configuration is disabled or unknown.'
   })),
   StaleAfterSeconds: Type.Optional(Type.Integer({ description: 'The interval of the schedule plus one day.' })),
-  IsComplete: Type.Boolean({ description: 'Whether manifest.checksum exists. Always true for one report, which is read only then.' }),
+  IsComplete: Type.Boolean({
+    description: 'Whether manifest.checksum exists. False only in a list: GET of such a report returns ReportIncomplete.'
+  }),
   Manifest: Type.Object({
     Bucket: Type.String({ description: 'The destination bucket.' }),
     Region: Type.Optional(Type.String()),

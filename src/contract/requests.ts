@@ -79,14 +79,18 @@ export const PageQuerySchema = Type.Object({
 const entityTag = '(W/)?"[!#-~\\u0080-\\u00FF]*"'
 const entityTags = `^[\\s,]*(\\*|${entityTag}(\\s*,[\\s,]*${entityTag})*)[\\s,]*$`
 
-const condition = (description: string) => Type.Optional(Type.String({
+const condition = (description: string, subject = 'configuration') => Type.Optional(Type.String({
   pattern: entityTags,
-  description: `An entity tag in double quotes, several with commas between them, or * for any configuration. ${description}`
+  description: `An entity tag in double quotes, several with commas between them, or * for any ${subject}. ${description}`
 }))
 
-/** Headers of reads. */
+/** Headers of reads of configurations. */
 export const ReadHeadersSchema = Type.Object({
   'if-none-match': condition('The response is 304 if the configuration has one of these tags.')
+})
+/** Headers of reads of a report. */
+export const ReportHeadersSchema = Type.Object({
+  'if-none-match': condition('The response is 304 if the report has one of these tags.', 'report')
 })
 /** Headers of reads of a data file (RFC 9110, section 14.2). */
 export const RangeHeadersSchema = Type.Object({

@@ -6,7 +6,7 @@ import { failedPrecondition } from '../changes/version.ts'
 import {
   ReportListQuerySchema, ReportListSchema, ReportPathSchema, ReportQuerySchema, ReportSchema, ReportsPathSchema
 } from '../contract/reports.ts'
-import { ReadHeadersSchema } from '../contract/requests.ts'
+import { ReportHeadersSchema } from '../contract/requests.ts'
 import { refTo } from '../contract/schema.ts'
 import type { Outcome } from '../cos/inventories.ts'
 import type { ListedReport } from '../cos/report-objects.ts'
@@ -79,7 +79,7 @@ function addReport (app: Scope, options: Options): void {
     summary,
     params,
     querystring: ReportQuerySchema,
-    headers: ReadHeadersSchema,
+    headers: ReportHeadersSchema,
     response: {
       200: success,
       304: noBody('The report matches If-None-Match.', reportTagHeader),
