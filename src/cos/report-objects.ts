@@ -69,8 +69,8 @@ interface Dependencies {
 }
 
 /**
- * The most pages of a list. A report has two objects here, and 1 of 256 data files, whose names are hexadecimal, begins
- * with `20`.
+ * The most pages of a list. The prefix of a list ends with `20`, the begin of a day. It matches two objects of each
+ * report, and 1 of 256 data files: their names are hexadecimal.
  */
 const maxPages = 20
 

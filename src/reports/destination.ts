@@ -43,7 +43,7 @@ export function sourceOf ({ bucket: ofObjects, id }: Inventory, configuration: I
     throw unsupported('The destination of the configuration is not qcs::cos:<region>::<BucketName-APPID>.')
   }
   const folder = folderOfReports(prefix, ofObjects, id)
-  if (!isFolderOfReports(folder)) throw unsupported(`The prefix of the destination must have ${noSegments}.`)
+  if (!isFolderOfReports(folder)) throw unsupported(`The prefix of the destination ${segmentRule}.`)
   const schedule = scheduleOf(configuration)
   return { folder, id, bucket, region, schedule, isEnabled: configuration.IsEnabled === true }
 }
@@ -60,9 +60,9 @@ export function namedSource (
   const folder = folderOfReports(prefix, ofObjects, id)
   if (!isFolderOfReports(folder)) {
     throw new ServiceError('ValidationFailed', 'The query parameter prefix cannot be the prefix of a destination. Correct it.',
-      { errors: [{ in: 'query', pointer: '/prefix', detail: `must have ${noSegments}` }] })
+      { errors: [{ in: 'query', pointer: '/prefix', detail: segmentRule }] })
   }
   return { folder, id, bucket, region, schedule: undefined, isEnabled: undefined }
 }
 
-const noSegments = 'no empty segment, . or .., which servers may normalize'
+const segmentRule = 'must not have an empty segment, `.` or `..`: servers may remove them'

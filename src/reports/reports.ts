@@ -137,7 +137,7 @@ function notFound ({ bucket, folder, schedule, isEnabled }: ReportSource, date: 
   const job = {
     true: `The configuration is enabled, ${schedule?.frequency ?? 'with an unknown schedule'}.`,
     false: 'The configuration is disabled.',
-    undefined: 'Nothing is known of its configuration.'
+    undefined: 'The query names the destination, so the service did not read the configuration.'
   }[String(isEnabled)]
   return new ServiceError('ReportNotFound', `There is ${what} in ${bucket} under ${folder}/. ${job} Common causes: the ` +
     'configuration is new, as reports arrive early in the morning (China); COS may not write to the destination; no ' +

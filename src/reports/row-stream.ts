@@ -33,7 +33,7 @@ export interface RowProgress {
  * Returns the rows as text, in pieces. A piece is empty when the caller wants none of its rows. Each piece is made
  * in an iteration of the event loop of its own, so that other requests are served in between.
  *
- * @param open opens a data file, with retries; afterwards nothing is retried
+ * @param open opens a data file, with retries; its later failures are not retried
  * @param progress is updated before each piece is returned
  * @throws {ServiceError} of `open` and of {@link readDataFile}; ReportCorrupt and ReportTooLarge for malformed rows
  */

@@ -149,7 +149,7 @@ function attemptAttributes ({ method, origin, target, number }: AttemptFields): 
 
 /**
  * Redacts all values except the id, and the keys of objects. Continuation tokens are secret, COS accepts signatures in
- * the query, and keys of reports name buckets of others.
+ * the query, and the key of a report contains the prefix and the bucket that the report is about.
  */
 function withoutValues (target: string): string {
   return target.replace(/^\/[^?]+/, '/REDACTED').replace(/([?&](?!id=)[^=&?]*=)[^&]*/g, '$1REDACTED')
