@@ -2,11 +2,12 @@
 import fc from 'fast-check'
 import t from 'tap'
 import type { RawFault } from '../../src/emulator/faults.ts'
+import { runsOf } from '../runs.ts'
 import { at, bucket, configuration, start } from '../start.ts'
 import type { Answer, Running } from '../start.ts'
 
 const collection = `/buckets/${bucket}/inventories`
-const runs = Number(process.env['RUNS'] ?? 300)
+const runs = runsOf(300)
 const job = { ...configuration, IsEnabled: undefined, Schedule: undefined }
 const set = { InventoryConfigurations: [{ ...configuration, Id: 'a' }] }
 const tag = { 'if-match': '"tag"' }

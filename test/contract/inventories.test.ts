@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
+import { runsOf } from '../runs.ts'
 import { at, bucket, configuration, otherBucket, start } from '../start.ts'
 
 const { Schedule, IsEnabled, ...job } = configuration
@@ -274,7 +275,7 @@ t.test('PUT with dry-run=true returns 200 or 400 with pointers into any JSON bod
         .reduce<unknown>((each, token) => (each as Record<string, unknown>)[token], body)
       return detail.length > 0 && typeof parent === 'object' && parent !== null
     })
-  }), { numRuns: 150 }))
+  }), { numRuns: runsOf(150) }))
 })
 
 t.test('PUT returns the first 1,000 issues when the body has 4,000', async t => {

@@ -8,11 +8,12 @@ import { fromConfigurationXml } from '../../src/cos/xml/inventory-xml.ts'
 import { canonicalForm } from '../../src/cos/xml/json.ts'
 import { as, callersFile, withKey } from '../callers-file.ts'
 import { startLenientCos } from '../doubles/lenient-cos.ts'
+import { runsOf } from '../runs.ts'
 import { at, bucket, configuration, startTestService } from '../start.ts'
 import type { Answer } from '../start.ts'
 import { toXml, wireDocuments } from '../wire-documents.ts'
 
-const numRuns = Number(process.env['RUNS'] ?? 1000)
+const numRuns = runsOf(1000)
 const list = `/buckets/${bucket}/inventories`
 const mergePatch = { 'content-type': 'application/merge-patch+json' }
 const canonicalFormOfXml = (xml: string | undefined) => canonicalForm(fromConfigurationXml(String(xml)))
@@ -56,7 +57,7 @@ t.test('PUT of the set that GET returned reports every configuration as Unchange
     assert.equal((await call('PUT', `${list}?allow-unknown=true`, text)).status, 200)
     assert.deepEqual([...stored].map(([id, xml]) => [id, canonicalFormOfXml(xml)]), before.map(([id, xml]) => [id, canonicalFormOfXml(xml)]), 'restored')
     stored.clear()
-  }), { numRuns: Math.ceil(numRuns / 5) }))
+  }), { numRuns: runsOf(200) }))
 })
 
 t.test('PATCH and an update by a set keep the stored form', async t => {

@@ -14,6 +14,7 @@ import { tc3Authorization } from '../../src/cos/credentials/tc3-signature.ts'
 import { isoSeconds, startMetadataDouble } from '../doubles/metadata.ts'
 import type { IssuedCredentials, OtherAnswer } from '../doubles/metadata.ts'
 import { startStsDouble } from '../doubles/sts.ts'
+import { runsOf } from '../runs.ts'
 
 const { default: sdk } = createRequire(import.meta.url)('tencentcloud-sdk-nodejs-common/tencentcloud/common/sign.js') as {
   default: { sign3 (options: object): string }
@@ -321,6 +322,6 @@ t.test('TC3 signature equals that of the official SDK for generated requests', a
         headers: { 'Content-Type': contentType }
       })
       return tc3Authorization({ host: new URL(`https://${host}`).host, contentType, body }, keys, timestamp) === theirs
-    }), { numRuns: 300 })
+    }), { numRuns: runsOf(300) })
   })
 })

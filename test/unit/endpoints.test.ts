@@ -7,6 +7,7 @@ import {
   serviceTarget
 } from '../../src/cos/client/endpoints.ts'
 import { checksumKey, folderOfReports, isFolderOfReports, manifestKey, manifestObjectOf } from '../../src/cos/report-keys.ts'
+import { runsOf } from '../runs.ts'
 import { secrets } from '../start.ts'
 
 t.test('percentEncode encodes every character that is not unreserved', async t => {
@@ -137,7 +138,7 @@ t.test('assertAllowed reads nothing outside of the folder for any prefix, id and
       const path = new URL(`http://x${target}`).pathname
       return ['GET', 'HEAD'].includes(method) && path === target && target !== '/' && !/\/\/|\/\.{1,2}(\/|$)/.test(decodeURIComponent(path)) &&
         decodeURIComponent(path).endsWith(`1250000000/examplebucket/${configuration}/${rest}`) && /\.(json|checksum|csv|csv\.gz)$/.test(rest)
-    }), { numRuns: 2_000 })
+    }), { numRuns: runsOf(2_000) })
   })
 })
 

@@ -10,6 +10,7 @@ import type { DataFile } from '../../src/reports/manifest.ts'
 import { streamRows } from '../../src/reports/row-stream.ts'
 import { createRowMapper } from '../../src/reports/rows.ts'
 import { growsLinearly } from '../growth.ts'
+import { runsOf } from '../runs.ts'
 
 function split (csv: string | Buffer, chunkSize = Infinity, columns = 2): string[][] {
   const splitter = new CsvSplitter(columns)
@@ -69,7 +70,7 @@ t.test('CsvSplitter reads what a writer of RFC 4180 writes, in chunks of any siz
       (rows, lineEnd, chunkSize) => {
         const csv = rows.map(row => row.map(quoted).join()).join(lineEnd)
         return JSON.stringify(split(csv, chunkSize, rows[0]?.length)) === JSON.stringify(rows)
-      }), { numRuns: 1_000 })
+      }), { numRuns: runsOf(1_000) })
   })
 })
 

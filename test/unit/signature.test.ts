@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import t from 'tap'
 import { authorization, keyTimeAt } from '../../src/cos/client/signature.ts'
+import { runsOf } from '../runs.ts'
 
 interface Vector {
   name: string
@@ -61,7 +62,7 @@ t.test('signature equals that of the official SDK for generated requests', async
         Headers: headers
       })
       return ours === theirs
-    }), { numRuns: 500 })
+    }), { numRuns: runsOf(500) })
   })
 })
 

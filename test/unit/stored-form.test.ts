@@ -10,9 +10,10 @@ import { canonicalForm } from '../../src/cos/xml/json.ts'
 import { configurationExtent, parseText, XmlError } from '../../src/cos/xml/parser.ts'
 import type { XmlElement } from '../../src/cos/xml/parser.ts'
 import { growsLinearly } from '../growth.ts'
+import { runsOf } from '../runs.ts'
 import { toXml, wireDocuments } from '../wire-documents.ts'
 
-const numRuns = Number(process.env['RUNS'] ?? 1000)
+const numRuns = runsOf(1000)
 const read = (xml: string) => fromConfigurationXml(xml)
 const documents = wireDocuments('a').map(toXml)
 

@@ -10,6 +10,7 @@ import { startCollector } from '../doubles/collector.ts'
 import type { Collector } from '../doubles/collector.ts'
 import { controlTime } from '../doubles/time.ts'
 import { growsLinearly } from '../growth.ts'
+import { runsOf } from '../runs.ts'
 import { refuseSecrets, secret } from '../secrets.ts'
 
 interface Test {
@@ -142,7 +143,7 @@ t.test('tracer without an exporter', async t => {
           isHex(trace, 32) && BigInt(`0x${trace}`) !== 0n && isHex(span, 16) && BigInt(`0x${span}`) !== 0n && isHex(flags, 2) &&
           taken === trace && headers['traceparent'] === sent &&
           (headers['tracestate'] === undefined || (headers['tracestate'] === state && /^[\t\x20-\x7E]{1,512}$/.test(state)))
-      }), { numRuns: 2000 })
+      }), { numRuns: runsOf(2000) })
     })
   })
 

@@ -6,8 +6,9 @@ import { differencesOf, escapePointer } from '../../src/changes/differences.ts'
 import { canonicalForm, etagOf, failedPrecondition } from '../../src/changes/version.ts'
 import type { Preconditions } from '../../src/changes/version.ts'
 import { fromConfigurationXml, normalize, toConfigurationXml } from '../../src/cos/xml/inventory-xml.ts'
+import { runsOf } from '../runs.ts'
 
-const numRuns = 400
+const numRuns = runsOf(400)
 const read = (xml: string) => fromConfigurationXml(xml)
 const etagOfXml = (xml: string) => etagOf(read(xml))
 
