@@ -52,6 +52,9 @@ export interface TokenIssuer {
 
 const algorithms = ['RS256', 'ES256', 'EdDSA'] as const
 
+/** Keys that all issuers of this process share, by key id: an RSA key takes a quarter of a second. */
+const sharedKeys = new Map<string, ReturnType<typeof generateKeyPair>>()
+
 /** Starts an issuer that is closed at the end of the test. */
 export async function startIssuer (
   t: Test, { onSecret, now = Date.now }: TokenIssuerOptions = {}
@@ -81,8 +84,10 @@ export async function startIssuer (
   async function makeKeys (): Promise<JWK[]> {
     generation += 1
     return Promise.all(algorithms.map(async alg => {
-      const { publicKey, privateKey } = await generateKeyPair(alg)
       const kid = `${alg}-${generation}`
+      const pair = sharedKeys.get(kid) ?? generateKeyPair(alg)
+      sharedKeys.set(kid, pair)
+      const { publicKey, privateKey } = await pair
       signers.set(alg, { kid, privateKey })
       return { ...await exportJWK(publicKey), kid, alg, use: 'sig' }
     }))
