@@ -2,8 +2,6 @@ import { writeFileSync } from 'node:fs'
 import { configurationReference } from './config/reference.ts'
 import { errorReference } from './http/errors/error-reference.ts'
 
-const docs = new URL('../docs/', import.meta.url)
-
-// The pages that tables of the source define.
-writeFileSync(new URL('configuration.md', docs), configurationReference())
-writeFileSync(new URL('errors.md', docs), errorReference())
+// The pages of the working directory that tables of the source define.
+writeFileSync('docs/configuration.md', configurationReference())
+writeFileSync('docs/errors.md', errorReference())

@@ -10,7 +10,7 @@ import { createPassingTracer } from './tracing/tracing.ts'
 // The document comes from the schemas of the routes. No dependency is called.
 const unused = {} as never
 
-/** Writes `openapi/` from the routes. A running service serves these files. */
+/** Writes `openapi/` of the working directory from the routes. A running service serves these files. */
 const app = await buildApp({
   allowedHosts: undefined,
   documents: undefined,
@@ -36,7 +36,6 @@ const app = await buildApp({
   version
 })
 await app.ready()
-const write = (name: string, text: string) => { writeFileSync(new URL(`../openapi/${name}`, import.meta.url), text) }
-write('openapi.json', `${JSON.stringify(app.swagger(), null, 2)}\n`)
-write('openapi.yaml', app.swagger({ yaml: true }))
+writeFileSync('openapi/openapi.json', `${JSON.stringify(app.swagger(), null, 2)}\n`)
+writeFileSync('openapi/openapi.yaml', app.swagger({ yaml: true }))
 await app.close()

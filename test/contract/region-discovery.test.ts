@@ -428,6 +428,14 @@ t.test('a request causes a look-up only when COS returns NoSuchBucket, and only 
   t.strictSame(sent(emulator).slice(4), [`DeleteBucketInventory ${south}`, 'GetService', `DeleteBucketInventory ${east}`])
 })
 
+t.test('GET returns the error of the new region when a bucket has moved', async t => {
+  const { call, emulator, move, pass } = await startMoved(t)
+  move()
+  pass(5_000)
+  t.match(await call('GET', at('absent')), { status: 404, json: { code: 'InventoryConfigurationNotFoundError' } })
+  t.strictSame(sent(emulator), [`GetBucketInventory ${south}`, 'GetService', `GetBucketInventory ${east}`])
+})
+
 t.test('GET returns 200 from the known region when a look-up fails', async t => {
   const { call, emulator, pass } = await startMoved(t)
   emulator.addFault({ kind: 'error', status: 403, code: 'AccessDenied', match: { operation: 'GetService' } })

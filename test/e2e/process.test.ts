@@ -1,19 +1,20 @@
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import type { AddressInfo, Server, Socket } from 'node:net'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { createServer as createTlsServer } from 'node:tls'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 import { generate } from 'selfsigned'
 import t from 'tap'
 import type { Emulator } from '../../src/emulator/server.ts'
+import { callersFile } from '../callers-file.ts'
 import { at, bucket, configuration, secrets, startTestEmulator } from '../start.ts'
-import { builtPackage, startProgram } from './program.ts'
+import { fromSource, startProgram } from './program.ts'
 import type { Program } from './program.ts'
 
 interface Test {
@@ -73,6 +74,15 @@ t.test('service ignores SIGUSR1 instead of opening the inspector', async t => {
   t.equal(await service.exit, 0)
 })
 
+t.test('SIGHUP reloads the callers file', async t => {
+  const { environment } = callersFile(t, [])
+  const service = await startService(t, '127.0.0.1:1', { ...environment, AUTH: 'required' })
+  service.process.kill('SIGHUP')
+  await service.until(/"what":"CALLERS_FILE","msg":"reloaded"/)
+  service.process.kill('SIGINT')
+  t.equal(await service.exit, 0)
+})
+
 t.test('demo ignores SIGUSR1 instead of opening the inspector', async t => {
   const demo = startProgram(t, 'demo', { PORT: '0' })
   const [, url] = await demo.until(/cos-inventory-proxy is at (http:\S+),/)
@@ -109,6 +119,12 @@ t.test('start exits with 1 and lists every configuration error without secrets',
   for (const secret of [secrets.secretKey, secrets.token, 'another token']) {
     t.notOk(program.stderr().includes(secret), 'the value of a secret is not shown')
   }
+})
+
+t.test('start exits with 1 when the callers file cannot be read', async t => {
+  const program = startProgram(t, 'server', { ...credentials, PORT: '0', CALLERS_FILE: '/nowhere/callers.json' })
+  t.strictSame([await program.exit, program.stdout(), program.stderr()],
+    [1, '', 'The configuration has 1 error:\n  - CALLERS_FILE cannot be read: ENOENT\n'])
 })
 
 t.test('start exits with 1 when authentication would be missing', async t => {
@@ -362,13 +378,9 @@ for (const [program, files] of [
   ['docs', ['docs/configuration.md', 'docs/errors.md']]
 ] as const) {
   t.test(`npm run ${program} writes the committed files`, async t => {
-    // Other tests read the files of the built package at the same time.
-    const copy = new URL(`../${program}/`, builtPackage)
-    rmSync(copy, { recursive: true, force: true })
-    for (const name of ['package.json', 'dist']) cpSync(new URL(name, builtPackage), new URL(name, copy), { recursive: true })
-    for (const folder of ['openapi', 'docs']) mkdirSync(new URL(folder, copy))
-    const output = execFileSync(process.execPath, [fileURLToPath(new URL(`dist/${program}.js`, copy))], { encoding: 'utf8' })
-    t.equal(output, '')
+    const copy = pathToFileURL(`${t.testdir({ openapi: {}, docs: {} })}/`)
+    const source = fileURLToPath(new URL(`../../src/${program}.ts`, import.meta.url))
+    t.equal(execFileSync(process.execPath, [...fromSource, source], { cwd: copy, encoding: 'utf8' }), '')
     for (const file of files) {
       const [written, committed] = [copy, new URL('../../', import.meta.url)].map(base => readFileSync(new URL(file, base), 'utf8'))
       t.ok(written === committed, `${file} is current; if not, run \`npm run ${program}\``)

@@ -37,24 +37,42 @@ export function build (): void {
   execFileSync(process.execPath, [compiler, '-p', 'src', '--noCheck', '--outDir', outDir], { cwd: root })
 }
 
+/** Arguments of Node for a program in `src`. */
+export const fromSource = ['--import', new URL('test/strip-types.js', root).href]
+
+/** Whether the runner of tap collects coverage. Its hooks, which slow each start, serve nothing else. */
+const isMeasured = process.env['_TAPJS_PROCESSINFO_COVERAGE_'] === '1'
+
 /**
  * Runs a built program with only this environment, and the service with the flags of `npm start`. It is killed at the
- * end of the test or of this process.
+ * end of the test or of this process. A program that is measured for coverage runs from `src`: its functions would have
+ * other places in the built code.
  *
  * @param stdout a descriptor for its stdout; by default a pipe that is read
  */
 export function startProgram (
   t: Test, name: string, environment: Record<string, string>, stdout: 'pipe' | number = 'pipe'
 ): Program {
+  return startNode(t, argumentsFor(name), environment, stdout)
+}
+
+/** Returns the arguments of Node that run a program as {@link startProgram} does. */
+export function argumentsFor (name: string): string[] {
   const flags = name === 'server' ? productionFlags : []
-  return startNode(t, [...flags, fileURLToPath(new URL(`dist/${name}.js`, builtPackage))], environment, stdout)
+  const program = isMeasured
+    ? [...fromSource, fileURLToPath(new URL(`src/${name}.ts`, root))]
+    : [fileURLToPath(new URL(`dist/${name}.js`, builtPackage))]
+  return [...flags, ...program]
 }
 
 /** Runs Node as {@link startProgram} runs a built program. */
 export function startNode (
   t: Test, args: string[], environment: Record<string, string>, stdout: 'pipe' | number = 'pipe'
 ): Program {
-  const child = spawn(process.execPath, args, {
+  // tap adds its hooks to NODE_OPTIONS of each child. The program `env` removes them.
+  const words = isMeasured ? [] : ['env', `NODE_OPTIONS=${environment['NODE_OPTIONS'] ?? ''}`]
+  const [command, ...rest] = [...words, process.execPath, ...args] as [string, ...string[]]
+  const child = spawn(command, rest, {
     env: { ...environment, PATH: process.env['PATH'] },
     stdio: ['ignore', stdout, 'pipe']
   })

@@ -53,11 +53,11 @@ const timeoutMs = 180_000
 
 /** Starts bash in a folder with only this environment. */
 export function startShell (cwd: string, environment: Record<string, string>): Shell {
-  // tsx compiles src in its own way, which would mix with the coverage of the other tests.
-  const env = { ...environment, _TAPJS_PROCESSINFO_COVERAGE_: '0' }
   // Each in a process group of its own, which also ends what npm starts.
-  const options = { cwd, env, detached: true, stdio: 'pipe' } as const
-  const bash = spawn('bash', ['--norc'], options)
+  const options = { cwd, env: environment, detached: true, stdio: 'pipe' } as const
+  // tap adds its hooks for coverage to NODE_OPTIONS of each child.
+  const withoutHooks = ['NODE_OPTIONS=', 'bash']
+  const bash = spawn('env', [...withoutHooks, '--norc'], options)
   endWithThisProcess(bash, { isGroup: true })
   const shellOutput = collect(bash)
   const all = [bash]
@@ -74,7 +74,7 @@ export function startShell (cwd: string, environment: Record<string, string>): S
     },
 
     async start (command, ready) {
-      const program = spawn('bash', ['-c', command], options)
+      const program = spawn('env', [...withoutHooks, '-c', command], options)
       endWithThisProcess(program, { isGroup: true })
       all.push(program)
       await collect(program).until(ready, command)

@@ -2,12 +2,11 @@ import { spawn } from 'node:child_process'
 import { EventEmitter, once } from 'node:events'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
-import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { endWithThisProcess, guard } from '../child-guard.ts'
 import { at, secrets } from '../start.ts'
 import { refuseSecrets } from '../secrets.ts'
-import { builtPackage, startProgram } from './program.ts'
+import { argumentsFor, startProgram } from './program.ts'
 
 interface Test {
   teardown (handler: () => unknown): void
@@ -99,9 +98,9 @@ t.test('pipe output is JSON for any terminal variables', async t => {
 
 /** Runs the built service in a pseudo terminal made by `script` of util-linux. It is killed at the end of the test. */
 function startSession (t: Test, environment: Record<string, string>): Session {
-  const program = fileURLToPath(new URL('dist/server.js', builtPackage))
-  const child = spawn('script', ['-qec', 'echo $$; exec "$NODE" "$PROGRAM"', '/dev/null'], {
-    env: { ...environment, NODE: process.execPath, PROGRAM: program, SHELL: '/bin/sh', PATH: process.env['PATH'] },
+  const words = [process.execPath, ...argumentsFor('server')].map(word => `'${word}'`).join(' ')
+  const child = spawn('script', ['-qec', `echo $$; exec ${words}`, '/dev/null'], {
+    env: { ...environment, SHELL: '/bin/sh', PATH: process.env['PATH'] },
     stdio: ['pipe', 'pipe', 'inherit']
   })
   endWithThisProcess(child)
