@@ -5,38 +5,35 @@ import { connect, createServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import type { Test } from 'tap'
 import { request } from 'undici'
 import type { ReportOrder } from '../../src/emulator/server.ts'
-import { bucket, configuration } from '../start.ts'
+import { at as pathOf, bucket, configuration } from '../start.ts'
 import { endWithThisProcess } from '../child-guard.ts'
-import { startNode } from '../e2e/program.ts'
+import { fromSource, startNode } from '../e2e/program.ts'
 import { createCaller, isFull, quantile, until } from './load.ts'
 import { logOf, metric, residentMiB, startEmulatorProcess, startServiceProcess } from './processes.ts'
-import type { ServiceProcess } from './processes.ts'
 
 if (isFull) t.setTimeout(900_000)
 
-const path = `/buckets/${bucket}/inventories/daily`
-const rows = `${path}/reports/20261120/rows`
 const fields = { Field: ['Size', 'LastModifiedDate', 'ETag', 'StorageClass', 'IsMultipartUploaded', 'ReplicationStatus'] }
 const mostGrownMiB = 64
 
-type Order = Pick<ReportOrder, 'count' | 'form'>
+// All tests use these processes. Each test has a report of its own.
+const emulator = await startEmulatorProcess(t, [{ name: bucket, region: 'ap-guangzhou' }])
+const gateway = await startGateway(emulator.address)
+const service = await startServiceProcess(t, gateway.address, { REPORTS: 'true', SHUTDOWN_GRACE_MS: '500' })
+const { call } = createCaller(t, service.url)
 
-/** Starts the service and the emulator as processes, and delivers a report. */
-async function start (t: Test, order: Order, environment: Record<string, string> = {}) {
-  const emulator = await startEmulatorProcess(t, [{ name: bucket, region: 'ap-guangzhou' }])
-  const gateway = await startGateway(t, emulator.address)
-  const service = await startServiceProcess(t, gateway.address, { REPORTS: 'true', ...environment })
-  const { call } = createCaller(t, service.url)
+/** Delivers a report of a new configuration, and returns the path of its rows. */
+async function deliver (id: string, order: Pick<ReportOrder, 'count' | 'form'>): Promise<string> {
+  const path = pathOf(id)
   await call('PUT', path, { ...configuration, Filter: undefined, OptionalFields: fields })
-  await emulator.deliverReport({ bucket, id: 'daily', date: '20261120', ...order })
-  return { gateway, service, call }
+  await emulator.deliverReport({ bucket, id, date: '20261120', ...order })
+  return `${path}/reports/20261120/rows`
 }
 
 /** Forwards connections, and says on how many a data file is requested. */
-async function startGateway (t: Test, target: string) {
+async function startGateway (target: string) {
   const [sockets, reading] = [new Set<Socket>(), new Set<Socket>()]
   const server = createServer(socket => {
     const upstream = connect(Number(target.split(':')[1]), '127.0.0.1')
@@ -62,7 +59,7 @@ async function startGateway (t: Test, target: string) {
 
 /** Reads a response at a rate, and calls back after each chunk. */
 async function readAt (
-  service: ServiceProcess, bytesPerSecond: number, onChunk: (bytes: number) => boolean
+  rows: string, bytesPerSecond: number, onChunk: (bytes: number) => boolean
 ): Promise<void> {
   const { body } = await request(service.url + rows)
   const startedAt = performance.now()
@@ -80,19 +77,19 @@ async function readAt (
 
 t.test('memory stays flat whatever the length of the report and the speed of its reader', async t => {
   const count = isFull ? 5_000_000 : 150_000
-  const { service, call } = await start(t, { count })
+  const rows = await deliver('flat', { count })
   await call('GET', `${rows}?limit=20000`)
   const idle = residentMiB(service.pid)
   let most = idle
   const watch = () => { most = Math.max(most, residentMiB(service.pid)) }
   const slowBytes = isFull ? 60_000_000 : 3_000_000
-  await readAt(service, 1_000_000, bytes => {
+  await readAt(rows, 1_000_000, bytes => {
     watch()
     return bytes < slowBytes
   })
   t.ok(most - idle < mostGrownMiB, `a reader of 1 MB/s: ${(most - idle).toFixed()} MiB`)
   let lines = 0
-  const { body } = await request(`${service.url}${rows}`)
+  const { body } = await request(service.url + rows)
   for await (const chunk of body as AsyncIterable<Buffer>) {
     for (const byte of chunk) if (byte === 0x0A) lines += 1
     watch()
@@ -102,7 +99,7 @@ t.test('memory stays flat whatever the length of the report and the speed of its
 })
 
 t.test('a caller that disconnects closes the connection to COS', async t => {
-  const { service, gateway } = await start(t, { count: 200_000 })
+  const rows = await deliver('left', { count: 200_000 })
   const { body } = await request(service.url + rows)
   await once(body, 'readable')
   t.equal(gateway.reading(), 1)
@@ -116,7 +113,7 @@ t.test('a caller that disconnects closes the connection to COS', async t => {
 
 t.test('four streams at once leave time for other requests', async t => {
   // The emulator makes each row while it sends it, and would itself delay the other requests.
-  const upstream = startNode(t, ['--import', 'tsx', 'test/bench/report-upstream.ts'], {
+  const upstream = startNode(t, [...fromSource, 'test/bench/report-upstream.ts'], {
     REPORT_ROWS: isFull ? '800000' : '150000'
   })
   const [, address = ''] = await upstream.until(/listening at http:\/\/(\S+)/)
@@ -151,8 +148,8 @@ t.test('four streams at once leave time for other requests', async t => {
 
 t.test('a bomb, an endless line and a false size end the response at once', async t => {
   const forms = [{ compression: 'bomb' }, { row: 'huge' }, { row: 'unclosed-quote' }] as const
-  for (const form of forms) {
-    const { service } = await start(t, { count: 2_000, form })
+  for (const [index, form] of forms.entries()) {
+    const rows = await deliver(`malformed-${index}`, { count: 2_000, form })
     const startedAt = performance.now()
     const failed = await request(service.url + rows).then(({ body, statusCode }) =>
       body.text().then(() => statusCode >= 500, () => true))
@@ -163,13 +160,13 @@ t.test('a bomb, an endless line and a false size end the response at once', asyn
 })
 
 t.test('SIGTERM breaks a stream at the end of the grace period, with exit code 0', async t => {
-  const { service } = await start(t, { count: 200_000 }, { SHUTDOWN_GRACE_MS: '500' })
+  const rows = await deliver('stopped', { count: 200_000 })
   const { body } = await request(service.url + rows)
   await once(body, 'readable')
   service.process.kill('SIGTERM')
   // The reader does not read on, so the response cannot end by itself.
   t.equal(await service.exit, 0)
   await t.rejects(body.text(), 'the response is not complete')
-  const records = logOf(service).filter(({ msg }) => msg === 'read')
+  const records = logOf(service).filter(({ msg, id }) => msg === 'read' && id === 'stopped')
   t.match(records, [{ action: 'reports:ReadRows', outcome: 'failure', date: '20261120' }])
 })

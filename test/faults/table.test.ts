@@ -5,10 +5,10 @@ import type { Test } from 'tap'
 import { startEmulator } from '../../src/emulator/server.ts'
 import type { Emulator, Fault } from '../../src/emulator/server.ts'
 import { configuration, secrets } from '../start.ts'
-import { countBy, createCaller } from './load.ts'
+import { countBy, createCaller, isFull } from './load.ts'
 import type { Caller, Reply } from './load.ts'
-import { logOf, startServiceProcess } from './processes.ts'
-import type { LogLine, ServiceProcess } from './processes.ts'
+import { logOf, startServiceHere, startServiceProcess } from './processes.ts'
+import type { AnyService, LogLine } from './processes.ts'
 import { startFullHost, startClosedPort, startUnresponsiveHost } from './failing-hosts.ts'
 
 /** A kind of request, with its result when COS has no faults. */
@@ -72,8 +72,11 @@ const faults: FaultCase[] = [
   { name: 'slow body', fault: { kind: 'drip', ms: 60 }, ...late }
 ]
 
-// Each test starts a service. More starts at once than cores would exceed the time limits.
-t.jobs = 2
+/** The short form starts no process for each test. */
+const startService = isFull ? startServiceProcess : startServiceHere
+
+// Each test starts a service. More processes at once than cores would exceed the time limits.
+t.jobs = isFull ? 2 : 6
 
 for (const each of faults) {
   t.test(`two faults are recovered, a lasting one is reported: ${each.name}`, async t => {
@@ -133,7 +136,7 @@ t.test('calls return 502 after three attempts, POST too, when the port is closed
 
 t.test('calls return 504 when the host never responds, and POST is sent once', async t => {
   const host = await startUnresponsiveHost(t)
-  const service = await startServiceProcess(t, host.address, shortLimits)
+  const service = await startService(t, host.address, shortLimits)
   const caller = createCaller(t, service.url)
   await Promise.all(operations.map(async ({ name, method, path, body }) => {
     const reply = await caller.call(method, path(bucketOf(name, 'twice')), body)
@@ -145,7 +148,7 @@ t.test('calls return 504 when the host never responds, and POST is sent once', a
 })
 
 t.test('calls return 502 without a retry when the host name does not exist', async t => {
-  const service = await startServiceProcess(t, 'name.invalid:80', { LOG_LEVEL: 'debug' })
+  const service = await startService(t, 'name.invalid:80', { LOG_LEVEL: 'debug' })
   const caller = createCaller(t, service.url)
   await Promise.all(operations.map(async ({ name, method, path, body }) => {
     const reply = await caller.call(method, path(bucketOf(name, 'twice')), body)
@@ -291,7 +294,7 @@ function codeFor (method: string, code: string): string | undefined {
 
 async function start (
   t: Test, environment: Record<string, string> = {}
-): Promise<{ emulator: Emulator, service: ServiceProcess, caller: Caller }> {
+): Promise<{ emulator: Emulator, service: AnyService, caller: Caller }> {
   const named = operations.flatMap(each =>
     ['twice', 'always', 'made'].map(purpose => ({ ...each, bucket: bucketOf(each.name, purpose) })))
   const stateFile = join(t.testdir(), 'state.json')
@@ -306,7 +309,7 @@ async function start (
     stateFile
   })
   t.teardown(() => emulator.close())
-  const service = await startServiceProcess(t, emulator.address, environment)
+  const service = await startService(t, emulator.address, environment)
   return { emulator, service, caller: createCaller(t, service.url) }
 }
 
@@ -345,12 +348,12 @@ function checkInTime (t: Test, { method, ms }: Reply, environment: Record<string
 }
 
 /** Faults of COS are not errors of the service, so no line of its log is above a warning. */
-function checkLog (t: Test, service: ServiceProcess): void {
+function checkLog (t: Test, service: AnyService): void {
   t.strictSame(logOf(service).filter(({ level }) => level >= 50), [], 'no errors in the log')
   t.equal(service.stderr(), '')
 }
 
-function attemptsOf (service: ServiceProcess, reply: Reply): LogLine[] {
+function attemptsOf (service: AnyService, reply: Reply): LogLine[] {
   const requestId = reply.headers['x-request-id']
   return logOf(service).filter(line => line['requestId'] === requestId && line.msg === 'COS did not respond')
 }
@@ -358,7 +361,7 @@ function attemptsOf (service: ServiceProcess, reply: Reply): LogLine[] {
 async function checkThreeAttempts (
   t: Test, address: string, expected: { status: number, code: string }
 ): Promise<void> {
-  const service = await startServiceProcess(t, address, { ...shortLimits, LOG_LEVEL: 'debug' })
+  const service = await startService(t, address, { ...shortLimits, LOG_LEVEL: 'debug' })
   const caller = createCaller(t, service.url)
   await Promise.all(operations.map(async ({ name, method, path, body }) => {
     const reply = await caller.call(method, path(bucketOf(name, 'twice')), body)
