@@ -4,7 +4,7 @@ import { buildApp } from './app.ts'
 import { ConnectionRegistry } from './http/connections/connection-registry.ts'
 import { createLifecycle } from './http/connections/graceful-shutdown.ts'
 import { createMetrics } from './metrics.ts'
-import { version } from './service.ts'
+import { version } from './version.ts'
 import { createPassingTracer } from './tracing/tracing.ts'
 
 // The document comes from the schemas of the routes. No dependency is called.

@@ -1,13 +1,12 @@
-import { readFileSync } from 'node:fs'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { buildApp, buildMetricsApp } from './app.ts'
+import { openCallers, openVerifier } from './authentication.ts'
 import { createAuditLog, rejectUnaudited } from './logging/audit-log.ts'
 import type { AuditLog } from './logging/audit-log.ts'
 import { createAnyone } from './callers/anyone.ts'
-import { createCallers } from './callers/callers.ts'
 import type { Callers } from './callers/callers.ts'
-import type { JwtOptions, JwtVerifier } from './callers/jwt.ts'
+import type { JwtVerifier } from './callers/jwt.ts'
 import { createVersionedInventories } from './changes/versioned-inventories.ts'
 import { createCheckedInventories } from './changes/checked-inventories.ts'
 import { createDesiredSets } from './changes/desired-set.ts'
@@ -29,11 +28,11 @@ import { connectRedis } from './outbound/redis.ts'
 import type { RedisCounters } from './outbound/redis.ts'
 import { createReloader } from './files/reload.ts'
 import type { Reloader } from './files/reload.ts'
-import { readTextFile } from './files/text-file.ts'
 import { createReporting } from './reporting.ts'
 import { createPassingTracer, withoutPropagation } from './tracing/tracing.ts'
 import type { Tracer } from './tracing/tracing.ts'
 import { logWarnings } from './logging/warnings.ts'
+import { userAgent, version } from './version.ts'
 
 /** A running service. */
 export interface Service {
@@ -49,11 +48,6 @@ export interface Service {
   /** Stops within `SHUTDOWN_DELAY_MS` and `SHUTDOWN_GRACE_MS`. Returns whether all requests had ended. */
   stop (): Promise<boolean>
 }
-
-/** The version of this package. */
-export const version = (JSON.parse(
-  readFileSync(new URL('../package.json', import.meta.url), 'utf8')
-) as { version: string }).version
 
 /**
  * Wires the service and listens.
@@ -94,12 +88,11 @@ async function assemble (config: Config, logger: Logger, outputs: Outputs) {
   const steadyNow = () => timeOrigin + performance.now()
   const reloader = createReloader(logger)
   const fetcher = createFetcher(config.cos.proxies)
-  const verifier = await openVerifier(config, { now, steadyNow, log: logger, fetcher })
+  const verifier = await openVerifier(config.auth, { now, steadyNow, log: logger, fetcher })
   const { audit, callers, tls } = openFiles(config, { logger, outputs, reloader, verifier })
   const metrics = createMetrics(version)
   const scheme = tls === undefined ? 'http' : 'https'
   const tracer = await openTracer(config, { version, steadyNow, log: logger, scheme })
-  const userAgent = `cos-inventory-proxy/${version}`
   const maxStreams = config.reports.isEnabled ? config.reports.maxStreams : undefined
   const cos = createCosClient(config.cos, { fetcher, log: logger, metrics, now, steadyNow, userAgent, maxStreams })
   const connections = new ConnectionRegistry({ onClosed: metrics.connectionClosed })
@@ -168,7 +161,7 @@ function openFiles (config: Config, { logger, outputs, reloader, verifier }: Fil
       return undefined
     }
   }
-  const callers = collectErrors('CALLERS_FILE', () => openCallers(config, verifier, reloader))
+  const callers = collectErrors('CALLERS_FILE', () => watchCallers(config, verifier, reloader))
   const tls = collectErrors('TLS_*', () => config.tls && readTls(config.tls))
   const audit = collectErrors('AUDIT_LOG',
     () => createAuditLog(config.auditLog, outputs, logger.child({}, { level: 'error' })))
@@ -215,24 +208,13 @@ async function openTracer (
   return propagation ? tracer : withoutPropagation(tracer)
 }
 
-/** Creates the verifier of tokens. It is loaded only if tokens are configured, because loading costs start-up time. */
-async function openVerifier ({ auth }: Config, options: JwtOptions): Promise<JwtVerifier | undefined> {
-  if (auth === 'none' || auth.jwt === undefined) return undefined
-  const { createJwtVerifier } = await import('./callers/jwt.ts')
-  return createJwtVerifier(auth.jwt, options)
-}
-
-function openCallers (
-  { auth, tls }: Config, verifier: JwtVerifier | undefined, reloader: Reloader
+function watchCallers (
+  config: Config, verifier: JwtVerifier | undefined, reloader: Reloader
 ): Pick<Callers, 'identify' | 'unreachable'> {
+  const { auth } = config
   if (auth === 'none') return createAnyone()
-  const { callersFile } = auth
-  reloader.watch('CALLERS_FILE', [callersFile], () => { callers.reload() })
-  const callers = createCallers({
-    read: () => readTextFile(callersFile),
-    verifier,
-    tls: tls?.clientCaFile !== undefined
-  })
+  reloader.watch('CALLERS_FILE', [auth.callersFile], () => { callers.reload() })
+  const callers = openCallers(auth, config.tls, verifier)
   void verifier?.start()
   return callers
 }
