@@ -33,7 +33,7 @@ export default [
   ...ownership,
   ...language,
   {
-    files: ['src/server.ts', 'src/demo.ts', 'src/health-check.ts', 'src/emulator/main.ts', 'src/openapi.ts'],
+    files: ['src/server.ts', 'src/demo.ts', 'src/health-check.ts', 'src/check.ts', 'src/emulator/main.ts', 'src/openapi.ts'],
     rules: { 'n/no-process-env': 'off', 'no-console': 'off' }
   }
 ]

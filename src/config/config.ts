@@ -92,6 +92,16 @@ export interface Config {
  * @throws {ConfigError} with every configuration error
  */
 export function readConfig (environment: Environment): Config {
+  const { config, issues } = readConfigAndIssues(environment)
+  if (issues.length > 0) throw new ConfigError(issues)
+  return config
+}
+
+/**
+ * Reads the configuration as {@link readConfig} does, but returns the configuration errors. Each one names its
+ * variables, whose values must not be used.
+ */
+export function readConfigAndIssues (environment: Environment): { config: Config, issues: string[] } {
   const reader = new EnvironmentReader(environment)
   const { host, port, tls } = readListenerFrom(reader)
   const auth = readAuth(reader, host)
@@ -136,8 +146,7 @@ export function readConfig (environment: Environment): Config {
     unsupported,
     ineffective: ineffectiveNames(reader, auth)
   }
-  if (reader.issues.length > 0) throw new ConfigError(reader.issues)
-  return config
+  return { config, issues: reader.issues }
 }
 
 /** The listener of the service, and its TLS files. */
