@@ -36,6 +36,7 @@ const notRun = [
   'docs/deployment.md needs-docker',
   'docs/deployment.md needs-docker',
   'docs/deployment.md needs-docker',
+  'docs/deployment.md needs-docker',
   'docs/deployment.md needs-kubectl',
   'docs/emulator.md needs-docker',
   'docs/getting-started.md needs-cos-account',
