@@ -235,7 +235,7 @@ t.test('dates, order and strength of certificates are checked', async t => {
   t.match(await line(server.cert, server.key, pem(root, old)),
     /^error {3}certificate {3}TLS_CLIENT_CA_FILE: certificate 2 \(CN=Old CA\) expired on [\d-]+\. Replace it\.$/)
   const weak = await generate([{ name: 'commonName', value: 'weak' }], { keySize: 512 })
-  t.match(await line(weak.cert, weak.private), /^error {3}certificate {3}OpenSSL rejects .*: ERR_SSL_EE_KEY_TOO_SMALL\. Use/)
+  t.match(await line(weak.cert, weak.private), /^error {3}certificate {3}OpenSSL rejects .*: ERR_\w+\. Use/)
 })
 
 t.test('bucket comes from the arguments, the regions, the watched reports or GET Service', async t => {
