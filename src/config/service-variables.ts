@@ -40,9 +40,9 @@ export const serving = {
   },
   SHUTDOWN_GRACE_MS: {
     type: integer(0, hourMs),
-    default: '10000',
+    default: '20000',
     unit: 'ms',
-    description: 'Time for requests in flight after `SHUTDOWN_DELAY_MS`.'
+    description: 'Time for requests in flight after `SHUTDOWN_DELAY_MS`. It should exceed `COS_DEADLINE_MS`.'
   }
 } satisfies Variables
 

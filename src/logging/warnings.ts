@@ -11,7 +11,7 @@ const hourMs = 3_600_000
  * @returns a function that ends the hourly warning
  */
 export function logWarnings (
-  { auth, ineffective, unsupported }: Config, unreachable: string[], log: Pick<Logger, 'warn'>, everyMs = hourMs
+  { auth, cos: { deadlineMs }, ineffective, shutdownGraceMs: graceMs, unsupported }: Config, unreachable: string[], log: Pick<Logger, 'warn'>, everyMs = hourMs
 ): () => void {
   const warnOfDisabledAuthentication = () => {
     log.warn('AUTH=none, authentication is disabled')
@@ -29,6 +29,9 @@ export function logWarnings (
     log.warn({ variables: ineffective }, 'variables are set but have no effect')
   }
   for (const each of unsupported) log.warn(each, 'variable has an unsupported value')
+  if (graceMs < deadlineMs) {
+    log.warn({ graceMs, deadlineMs }, 'SHUTDOWN_GRACE_MS is below COS_DEADLINE_MS, a stop can abort requests')
+  }
   const reminder = auth === 'none' ? setInterval(warnOfDisabledAuthentication, everyMs).unref() : undefined
   return () => { clearInterval(reminder) }
 }

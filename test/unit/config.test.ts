@@ -78,7 +78,7 @@ t.test('readConfig returns the documented defaults when optional variables are u
     readOnly: false,
     keepAliveTimeoutMs: 72_000,
     shutdownDelayMs: 0,
-    shutdownGraceMs: 10_000,
+    shutdownGraceMs: 20_000,
     trustedProxies: [],
     auth: 'none',
     allowedHosts: ['127.0.0.1'],

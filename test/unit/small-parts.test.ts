@@ -339,6 +339,20 @@ t.test('fetchText rejects after five seconds when the response does not end', as
   t.strictSame(created.mock.calls.map(call => call.arguments), [[5000], [5000]])
 })
 
+t.test('SHUTDOWN_GRACE_MS below COS_DEADLINE_MS is warned about with both times', t => {
+  const below = { AUTH: 'none', SHUTDOWN_GRACE_MS: '14999' }
+  const { warnings, fields, end } = warn(below)
+  end()
+  t.match(warnings.at(-1), /^SHUTDOWN_GRACE_MS is below COS_DEADLINE_MS/)
+  t.strictSame(fields.at(-1), { graceMs: 14_999, deadlineMs: 15_000 })
+  for (const enough of [{ ...below, COS_DEADLINE_MS: '14999' }, { AUTH: 'none' }]) {
+    const quiet = warn(enough)
+    quiet.end()
+    t.equal(quiet.warnings.length, 1, 'only AUTH=none')
+  }
+  t.end()
+})
+
 t.test('refuseSecrets throws when a text contains a test secret or a secret format', async t => {
   const made = [secret('mMaAdDeE-of-a-test'), secret('also.one+with(odd)*[characters]$')]
   const looksLike = [
