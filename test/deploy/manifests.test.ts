@@ -199,20 +199,28 @@ interface ComposeService {
   environment?: Record<string, string>
   depends_on?: Record<string, { condition: string }>
   stop_grace_period?: string
-  deploy?: { replicas: number }
 }
+
+test('docker run waits for the default grace period in every example', async t => {
+  const examples = ['README.md', 'docs/deployment.md', '.env.example'].flatMap(path =>
+    read(path).replaceAll('\\\n', ' ').split('\n').filter(line => /docker run .*COS_REGION|docker run .*--env-file/.test(line)))
+  t.equal(examples.length, 3)
+  const config = readConfig({ AUTH: 'none', COS_SECRET_ID: 'id', COS_SECRET_KEY: 'key' })
+  t.ok(config.shutdownGraceMs > config.cos.deadlineMs)
+  for (const example of examples) t.ok(waitsFor(config, Number(/--stop-timeout (\d+)/.exec(example)?.[1])), example)
+})
 
 test('docker-compose.yml', async t => {
   const { services } = parse(read('docker-compose.yml'), { merge: true }) as { services: Record<string, ComposeService> }
-  const { replica, nginx, redis } = services as Record<'replica' | 'nginx' | 'redis', ComposeService>
+  const { 'replica-1': replica, nginx, redis } = services as Record<'replica-1' | 'nginx' | 'redis', ComposeService>
   const configurationOf = ({ environment }: ComposeService) => readConfig({ HOST: '0.0.0.0', ...environment })
 
   t.test('default profile starts service and emulator, profile scale two replicas', async t => {
     const [plain, scale] = [undefined, 'scale'].map(profile =>
       Object.keys(services).filter(name => services[name]?.profiles?.[0] === profile))
     t.strictSame(plain, ['service', 'emulator'])
-    t.strictSame(scale, ['replica', 'nginx', 'redis'])
-    t.equal(replica.deploy?.replicas, 2)
+    t.strictSame(scale, ['replica-1', 'replica-2', 'nginx', 'redis'])
+    t.strictSame(services['replica-2'], replica)
     for (const [name, { depends_on: needed = {} }] of Object.entries(services)) {
       for (const [other, { condition }] of Object.entries(needed)) {
         t.ok(Object.hasOwn(services, other), `${name} ${other}`)
@@ -245,7 +253,7 @@ test('docker-compose.yml', async t => {
     for (const [name, service] of Object.entries(services)) {
       t.strictSame(unknown(Object.keys(service.environment ?? {})), [], name)
     }
-    for (const name of ['service', 'replica']) {
+    for (const name of ['service', 'replica-1']) {
       t.strictSame(configurationOf(services[name] as ComposeService).ineffective, [], name)
     }
     t.match(configurationOf(replica), { auth: 'none', rateLimit: { perMinute: 600 }, metricsPort: 9091 })
@@ -254,9 +262,11 @@ test('docker-compose.yml', async t => {
   })
 
   t.test('stop_grace_period allows a graceful shutdown', async t => {
-    const config = configurationOf(replica)
-    t.ok(config.shutdownGraceMs > config.cos.deadlineMs)
-    t.ok(waitsFor(config, Number.parseInt(replica.stop_grace_period ?? '')))
+    for (const service of [services['service'] as ComposeService, replica]) {
+      const config = configurationOf(service)
+      t.ok(config.shutdownGraceMs > config.cos.deadlineMs)
+      t.ok(waitsFor(config, Number.parseInt(service.stop_grace_period ?? '')))
+    }
     const [, shutdownSeconds] = /worker_shutdown_timeout (\d+)s;/.exec(read('deploy/nginx.conf')) ?? []
     t.ok(Number.parseInt(nginx.stop_grace_period ?? '') > Number(shutdownSeconds))
   })
@@ -265,6 +275,8 @@ test('docker-compose.yml', async t => {
     const [from = '', to, mode] = nginx.volumes?.[0]?.split(':') ?? []
     t.strictSame([to, mode], ['/etc/nginx/nginx.conf', 'ro'])
     t.ok(existsSync(pathOf(from)))
-    t.match(read(from), `server replica:${configurationOf(replica).port} resolve`)
+    const named = [...read(from).matchAll(/^ *server ([\w-]+):(\d+) resolve/gm)].map(([, name, port]) => [name, Number(port)])
+    const { port } = configurationOf(replica)
+    t.strictSame(named, [['replica-1', port], ['replica-2', port]])
   })
 })

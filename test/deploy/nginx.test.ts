@@ -94,6 +94,37 @@ test('nginx forwards method, path and headers, and replaces X-Forwarded-For', as
   t.match(received[1]?.headers['x-request-id'], /^[0-9a-f]{32}$/)
 })
 
+test('nginx sends all requests of a bucket to one replica, and spreads buckets and other requests', async t => {
+  const replicas = [await startReplica(t, serving), await startReplica(t, serving)]
+  const call = caller(t, (await startNginx(t, replicas.map(({ address }) => address))).url)
+  const buckets = Array.from({ length: 40 }, (_, index) => `bucket-${index}-1250000000`)
+  for (const bucket of buckets) {
+    for (const rest of ['inventories', 'inventories/daily?dry-run=true', 'inventories/daily/reports/latest']) {
+      await call('GET', `/buckets/${bucket}/${rest}`)
+    }
+  }
+  const bucketsOf = ({ received }: { received: Received[] }) =>
+    new Set(received.map(({ url = '' }) => /^\/buckets\/([^/]+)/.exec(url)?.[1]))
+  const [first, second] = replicas.map(bucketsOf) as [Set<string>, Set<string>]
+  t.equal(first.size + second.size, buckets.length, 'no bucket reaches both replicas')
+  t.ok(first.size > 5 && second.size > 5, `${first.size} and ${second.size} buckets`)
+
+  const before = replicas.map(({ received }) => received.length)
+  for (let count = 0; count < 4; count++) await call('GET', '/openapi.json')
+  t.strictSame(replicas.map(({ received }, index) => received.length - (before[index] ?? 0)), [2, 2], 'replicas take turns')
+})
+
+test('nginx sends requests of a bucket to the other replica while its own is down or returns 503', async t => {
+  for (const first of [await startReplica(t, stopping), { address: `127.0.0.1:${await freePort()}` }]) {
+    const healthy = await startReplica(t, serving)
+    const call = caller(t, (await startNginx(t, [first.address, healthy.address])).url)
+    for (let index = 0; index < 20; index++) {
+      t.match(await call('PUT', `/buckets/b-${index}/inventories/a`, { body: Buffer.from('{}') }), { status: 200, text: 'served' })
+    }
+    t.equal(healthy.received.length, 20)
+  }
+})
+
 test('nginx sends requests to the other replica when one returns 503', async t => {
   const [failing, healthy] = [await startReplica(t, stopping), await startReplica(t, serving)]
   const call = caller(t, (await startNginx(t, [failing.address, healthy.address])).url)

@@ -37,7 +37,8 @@ export function temporaryFolder (t: Test): string {
 export function writeConfiguration (folder: string, port: number, replicas: string[]): string {
   const substitutes: Array<[string, string]> = [
     ['listen 8080;', `listen 127.0.0.1:${port};`],
-    ['server replica:8080 resolve max_fails=0;', replicas.map(address => `server ${address} max_fails=0;`).join(' ')],
+    ['server replica-1:8080 resolve max_fails=0;', replicas.map(address => `server ${address} max_fails=0;`).join(' ')],
+    ['server replica-2:8080 resolve max_fails=0;', ''],
     ['access_log /dev/stdout json;', `access_log ${folder}/access.log json;`],
     ...['nginx.pid', 'client-bodies', 'proxied', 'fastcgi', 'uwsgi', 'scgi']
       .map((name): [string, string] => [`/tmp/${name};`, `${folder}/${name};`])
