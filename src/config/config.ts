@@ -8,6 +8,7 @@ import { ConfigError, EnvironmentReader } from './environment.ts'
 import type { Environment, ValueOf, VariableName } from './environment.ts'
 import { readPropagation, readTraces } from './traces.ts'
 import type { TraceProtocol, UnsupportedValue } from './traces.ts'
+import { unknownNames } from './unknown-variables.ts'
 
 /** Paths of PEM files. */
 export interface TlsConfig {
@@ -84,6 +85,8 @@ export interface Config {
   unsupported: UnsupportedValue[]
   /** Variables that are set and have no effect. */
   ineffective: string[]
+  /** Variables that look like those of this service and are none. */
+  unknown: string[]
 }
 
 /**
@@ -144,7 +147,8 @@ export function readConfigAndIssues (environment: Environment): { config: Config
     traces: readTraces(reader, unsupported),
     propagation: readPropagation(reader, unsupported),
     unsupported,
-    ineffective: ineffectiveNames(reader, auth)
+    ineffective: ineffectiveNames(reader, auth),
+    unknown: unknownNames(environment)
   }
   return { config, issues: reader.issues }
 }

@@ -12,6 +12,7 @@ The service reads environment variables once, at startup. An empty variable coun
 - Text files are UTF-8. A byte order mark and CRLF line ends are allowed.
 - Files of callers, certificates and credentials are read again when they change, and on SIGHUP.
 - A configuration error stops the start with exit code 1. One message on stderr names all errors and shows no secret.
+- At startup the service warns about variables that have no effect, and about unknown ones whose names look like these.
 
 The emulator has variables of its own, which begin with \`EMULATOR_\`. [emulator.md](emulator.md) lists them.
 `

@@ -11,7 +11,8 @@ const hourMs = 3_600_000
  * @returns a function that ends the hourly warning
  */
 export function logWarnings (
-  { auth, cos: { deadlineMs }, ineffective, shutdownGraceMs: graceMs, unsupported }: Config, unreachable: string[], log: Pick<Logger, 'warn'>, everyMs = hourMs
+  { auth, cos: { deadlineMs }, ineffective, shutdownGraceMs: graceMs, unknown, unsupported }: Config,
+  unreachable: string[], log: Pick<Logger, 'warn'>, everyMs = hourMs
 ): () => void {
   const warnOfDisabledAuthentication = () => {
     log.warn('AUTH=none, authentication is disabled')
@@ -28,6 +29,7 @@ export function logWarnings (
   if (ineffective.length > 0) {
     log.warn({ variables: ineffective }, 'variables are set but have no effect')
   }
+  if (unknown.length > 0) log.warn({ variables: unknown }, 'variables are unknown and have no effect')
   for (const each of unsupported) log.warn(each, 'variable has an unsupported value')
   if (graceMs < deadlineMs) {
     log.warn({ graceMs, deadlineMs }, 'SHUTDOWN_GRACE_MS is below COS_DEADLINE_MS, a stop can abort requests')

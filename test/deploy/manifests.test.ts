@@ -155,7 +155,7 @@ test('deploy/kubernetes.yaml', async t => {
     t.ok(waitsFor(config, pod.spec.terminationGracePeriodSeconds))
     t.ok(config.shutdownGraceMs > config.cos.deadlineMs, 'requests in flight can finish')
     t.ok(config.shutdownDelayMs > 0)
-    t.strictSame(config.ineffective, [])
+    t.strictSame([...config.ineffective, ...config.unknown], [])
     const ports = Object.fromEntries(container.ports.map(({ name, containerPort }) => [name, containerPort]))
     t.strictSame(ports, { http: config.port, metrics: config.metricsPort })
     t.equal(pod.metadata.annotations['prometheus.io/port'], String(config.metricsPort))
@@ -254,7 +254,8 @@ test('docker-compose.yml', async t => {
       t.strictSame(unknown(Object.keys(service.environment ?? {})), [], name)
     }
     for (const name of ['service', 'replica-1']) {
-      t.strictSame(configurationOf(services[name] as ComposeService).ineffective, [], name)
+      const { ineffective, unknown } = configurationOf(services[name] as ComposeService)
+      t.strictSame([...ineffective, ...unknown], [], name)
     }
     t.match(configurationOf(replica), { auth: 'none', rateLimit: { perMinute: 600 }, metricsPort: 9091 })
     t.equal(configurationOf(replica).rateLimit.redisUrl?.reveal(), 'redis://redis:6379')

@@ -106,7 +106,8 @@ t.test('readConfig returns the documented defaults when optional variables are u
     traces: undefined,
     propagation: true,
     unsupported: [],
-    ineffective: []
+    ineffective: [],
+    unknown: []
   })
 })
 
@@ -158,7 +159,8 @@ t.test('readConfig returns the value of every variable', async t => {
     metricsPort: 9091,
     traces: { protocol: 'http/protobuf' },
     unsupported: [],
-    ineffective: []
+    ineffective: [],
+    unknown: []
   })
   t.strictSame(pairOf(config), [required.COS_SECRET_ID, required.COS_SECRET_KEY, 'token'])
   t.equal(config.rateLimit.redisUrl?.reveal(), 'rediss://user:redis-password@redis:6379/1')

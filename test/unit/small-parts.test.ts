@@ -249,13 +249,14 @@ t.test('warnings are logged once for plain HTTP key URLs, unused variables and c
   ]) t.match(warn(withKeysAt(url)).warnings, [/^JWT_JWKS_URL is plain HTTP, keys can be forged/], url)
 
   const quiet = warn(required)
-  const loud = warn({ ...required, COS_ROLE_ARN: 'qcs::cam::uin/1:roleName/r' }, ['by-token', 'by-certificate'])
+  const loud = warn({ ...required, COS_ROLE_ARN: 'qcs::cam::uin/1:roleName/r', COS_SECRETKEY: 'AKIDvalue' }, ['by-token', 'by-certificate'])
   mock.timers.tick(24 * hourMs)
   t.strictSame(quiet.warnings, [])
   t.match(loud.warnings, [
-    /^callers cannot authenticate, a variable is not set$/, /^variables are set but have no effect$/
+    /^callers cannot authenticate, a variable is not set$/, /^variables are set but have no effect$/,
+    /^variables are unknown and have no effect$/
   ], 'once each')
-  t.match(loud.fields, [{ callers: ['by-token', 'by-certificate'] }, { variables: ['COS_ROLE_ARN'] }])
+  t.match(loud.fields, [{ callers: ['by-token', 'by-certificate'] }, { variables: ['COS_ROLE_ARN'] }, { variables: ['COS_SECRETKEY'] }])
 })
 
 t.test('fetchJson and fetchText send method, path, headers and body', async t => {
