@@ -2,7 +2,6 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'tap'
 import { parse, parseAllDocuments } from 'yaml'
-import { parseCallers } from '../../src/callers/callers-file.ts'
 import { readConfig } from '../../src/config/config.ts'
 import type { Config } from '../../src/config/config.ts'
 import { typeErrors } from './kubernetes-types.ts'
@@ -37,6 +36,7 @@ interface Pod {
     securityContext: unknown
     containers: Container[]
     volumes: Array<{ name: string, secret: { secretName: string } }>
+    dnsConfig: { options: Array<{ name: string, value: string }> }
     topologySpreadConstraints: Array<{ labelSelector: { matchLabels: Record<string, string> } }>
   }
 }
@@ -46,6 +46,7 @@ interface Container {
   env: Array<{ name: string, value: string }>
   ports: Array<{ name: string, containerPort: number }>
   securityContext: unknown
+  resources: { requests: { memory: string }, limits: { memory: string } }
   volumeMounts: Array<{ name: string, mountPath: string, readOnly: boolean, subPath?: string }>
   startupProbe: Probe
   livenessProbe: Probe
@@ -53,6 +54,15 @@ interface Container {
 }
 
 interface Probe { httpGet: { path: string, port: string } }
+
+interface Egress { to: unknown[], ports: unknown[] }
+
+/** Returns the keys of each secret that the `kubectl create secret` commands of a file create. */
+function secretsOf (path: string): Map<string, string[]> {
+  const text = read(path).replace(/^# */gm, '').replaceAll('\\\n', ' ')
+  return new Map([...text.matchAll(/^kubectl create secret generic (\S+)(.*)$/gm)].map(([, name = '', options = '']) =>
+    [name, [...options.matchAll(/--from-file=(\S+)/g)].map(([, key = '']) => key)]))
+}
 
 test('deploy/kubernetes.yaml', async t => {
   const parsed = parseAllDocuments(read('deploy/kubernetes.yaml'))
@@ -70,12 +80,12 @@ test('deploy/kubernetes.yaml', async t => {
   }>('Deployment')
   const pod = deployment.spec.template
   const [container] = pod.spec.containers as [Container]
-  const secrets = all<{ metadata: { name: string }, stringData: Record<string, string> }>('Secret')
+  const secrets = secretsOf('deploy/kubernetes.yaml')
   const environment = Object.fromEntries(container.env.map(({ name, value }) => [name, value]))
 
   t.test('manifest has kinds, names and types that Kubernetes defines', async t => {
     t.strictSame(documents.map(({ kind }) => kind).sort(), ['Deployment', 'HorizontalPodAutoscaler', 'NetworkPolicy',
-      'PodDisruptionBudget', 'Secret', 'Secret', 'Service', 'ServiceAccount'])
+      'PodDisruptionBudget', 'Service', 'ServiceAccount'])
     t.strictSame(typeErrors(documents), [])
   })
 
@@ -126,7 +136,7 @@ test('deploy/kubernetes.yaml', async t => {
   t.test('rollout keeps replicas available', async t => {
     t.match(deployment.spec.strategy, { type: 'RollingUpdate', rollingUpdate: { maxUnavailable: 0 } })
     t.match(one('HorizontalPodAutoscaler'), { spec: { minReplicas: 2 } })
-    t.match(one('PodDisruptionBudget'), { spec: { maxUnavailable: 1 } })
+    t.match(one('PodDisruptionBudget'), { spec: { maxUnavailable: 1, unhealthyPodEvictionPolicy: 'AlwaysAllow' } })
   })
 
   t.test('manifest sets only variables of the reference', async t => {
@@ -138,13 +148,13 @@ test('deploy/kubernetes.yaml', async t => {
     const inFolder = (path: string) => join(folder, path)
     for (const { name, mountPath, readOnly, subPath } of container.volumeMounts) {
       const secretName = pod.spec.volumes.find(volume => volume.name === name)?.secret.secretName
-      const secret = secrets.find(({ metadata }) => metadata.name === secretName)
-      if (secret === undefined) throw new Error(`the volume ${name} has no secret`)
+      const keys = secrets.get(secretName ?? '')
+      if (keys === undefined) throw new Error(`the volume ${name} has no secret`)
       t.strictSame([readOnly, subPath], [true, undefined])
       mkdirSync(inFolder(mountPath), { recursive: true })
-      for (const [key, value] of Object.entries(secret.stringData)) writeFileSync(inFolder(join(mountPath, key)), value)
+      for (const key of keys) writeFileSync(inFolder(join(mountPath, key)), 'text')
     }
-    t.equal(container.volumeMounts.length, secrets.length, 'every secret is mounted')
+    t.equal(container.volumeMounts.length, secrets.size, 'every secret is mounted')
     const files = Object.entries(environment).filter(([name]) => name.endsWith('_FILE'))
     t.equal(files.length, 3)
     for (const [name, path] of files) t.ok(existsSync(inFolder(path)), `${name} ${path}`)
@@ -175,13 +185,35 @@ test('deploy/kubernetes.yaml', async t => {
     t.strictSame(named.filter(port => !names.includes(port)), [])
   })
 
-  t.test('secrets contain placeholders that the service rejects', async t => {
-    const [credentials, callers] = secrets.map(({ stringData }) => stringData)
-    for (const value of Object.values(credentials ?? {})) t.match(value, /^REPLACE-WITH-/)
-    const text = callers?.['callers.json'] ?? ''
-    t.throws(() => parseCallers(text), /sha256/)
-    const [billing] = parseCallers(text.replace('REPLACE-WITH-THE-HASH-OF-A-KEY', '0'.repeat(64)))
-    t.equal(billing?.name, 'billing', 'only the hash is invalid')
+  t.test('applying the manifest again keeps the secrets, which a command creates', async t => {
+    t.strictSame(all('Secret'), [])
+    t.strictSame([...secrets.keys()].sort(), ['cos-inventory-proxy-callers', 'cos-inventory-proxy-credentials'])
+    t.strictSame(secretsOf('docs/deployment.md'), secrets, 'the documentation has the same commands')
+  })
+
+  t.test('lookups of COS skip the search domains', async t => {
+    const [, template = ''] = /`([^`]+)` \| Host of a bucket/.exec(read('docs/configuration.md')) ?? []
+    const [option, ...others] = pod.spec.dnsConfig.options
+    t.strictSame([option?.name, others], ['ndots', []])
+    t.ok(template.split('.').length - 1 >= Number(option?.value), template)
+  })
+
+  t.test('network policy allows DNS in the cluster and on the node, and COS', async t => {
+    const { egress } = one<{ spec: { egress: Egress[] } }>('NetworkPolicy').spec
+    const dns = [{ protocol: 'UDP', port: 53 }, { protocol: 'TCP', port: 53 }]
+    t.strictSame(egress, [
+      { to: [{ namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'kube-system' } } }], ports: dns },
+      { to: [{ ipBlock: { cidr: '169.254.20.10/32' } }], ports: dns },
+      { to: [{ ipBlock: { cidr: '0.0.0.0/0', except: ['169.254.0.0/16'] } }], ports: [{ protocol: 'TCP', port: 443 }] }
+    ])
+  })
+
+  t.test('memory request exceeds what was measured, and the limit exceeds the heap', async t => {
+    const [, measured] = /Over a million requests it stays between \d+\s+and (\d+) MiB/.exec(read('docs/performance.md')) ?? []
+    const { requests, limits } = container.resources
+    t.ok(Number.parseInt(requests.memory) > Number(measured), `${requests.memory}, ${measured} MiB`)
+    t.ok(Number.parseInt(limits.memory) > 384)
+    t.match(read('docs/deployment.md'), `| memory request, limit | ${requests.memory}, ${limits.memory} |`)
   })
 
   t.test('image tag equals the version of package.json', async t => {
