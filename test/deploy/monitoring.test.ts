@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'tap'
-import { parse, stringify } from 'yaml'
+import { parse, parseAllDocuments, stringify } from 'yaml'
 import { problemTable } from '../../src/errors.ts'
 import { temporaryFolder } from './nginx.ts'
 import { readExpression } from './promql.ts'
@@ -16,6 +16,8 @@ interface Rule {
   labels?: Record<string, string>
   annotations?: Record<string, string>
 }
+
+interface Deployment { spec: { template: { metadata: Record<'labels' | 'annotations', Record<string, string>> } } }
 
 interface Target { expr: string, legendFormat: string, refId: string, datasource: { uid: string } }
 
@@ -86,6 +88,22 @@ test('every alert has a severity, a summary, a description and an action', async
     t.strictSame(Object.keys(annotations).sort(), ['action', 'description', 'summary'], alert)
     t.ok(Object.values(annotations).every(text => text.length > 10), alert)
   }
+})
+
+test('alerts select the series of pods that a job for annotated pods scrapes', async t => {
+  const { metadata: { labels, annotations } } = (parseAllDocuments(read('deploy/kubernetes.yaml'))
+    .map(document => document.toJS()).find(({ kind }) => kind === 'Deployment') as Deployment).spec.template
+  t.match(annotations, { 'prometheus.io/scrape': 'true', 'prometheus.io/path': '/metrics' })
+  // The rule `labelmap` of such a job: the configuration `prometheus-kubernetes.yml` of Prometheus, and its Helm chart.
+  const scraped = new Map(Object.entries(labels).map(([name, value]) => [name.replace(/[^a-zA-Z0-9_]/g, '_'), value]))
+  const selectors = rules.flatMap(({ expr }) => expr.match(/\b(?!job:)[a-z][\w:]*\{[^}]*\}/g) ?? [])
+  t.ok(selectors.length > 40)
+  for (const selector of selectors) {
+    const [, name = '', value] = /[{ ](app_\w+)="([^"]+)"/.exec(selector) ?? []
+    t.equal(scraped.get(name), value, selector)
+    t.notMatch(selector, /\bjob=/, 'the job has the name that its operator chose')
+  }
+  for (const { expr, alert = '' } of alerts) t.match(expr, /job:http_requests:|app_kubernetes_io_name=/, alert)
 })
 
 test('alerts and dashboard use the metrics of the service', async t => {

@@ -4,8 +4,8 @@ import type { Test } from '../start.ts'
 /** Names of series with their labels. */
 export type Series = Map<string, Set<string>>
 
-/** Labels that Prometheus adds to every scraped series. */
-export const targetLabels = ['job', 'instance']
+/** Labels that Prometheus adds to every scraped series. The last one is a label of the pod. */
+export const targetLabels = ['job', 'instance', 'app_kubernetes_io_name']
 
 /** Returns the series of a real `/metrics` after traffic that updates all of them. */
 export async function measuredSeries (t: Test): Promise<Series> {
