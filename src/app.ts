@@ -14,6 +14,8 @@ import {
   InventoryPageSchema
 } from './contract/inventory.ts'
 import { ProblemSchema } from './contract/problem.ts'
+import { ComponentSchema } from './contract/readiness.ts'
+import type { Component } from './contract/readiness.ts'
 import { ReportListSchema, ReportRowSchema, ReportSchema, ReportSummarySchema } from './contract/reports.ts'
 import { maxBodyBytes } from './contract/requests.ts'
 import { access } from './http/access/access.ts'
@@ -61,6 +63,8 @@ export interface Dependencies {
   allowedHosts: readonly string[] | undefined
   audit: AuditLog
   callers: Pick<Callers, 'identify'>
+  /** Returns the components of the service with their present states. */
+  components: () => Component[]
   connections: ConnectionRegistry
   /** Returns the reason why there are no valid credentials for COS; undefined while there are. */
   credentialsError: () => string | undefined
@@ -118,11 +122,12 @@ export async function buildApp (dependencies: Dependencies): Promise<FastifyInst
   for (const schema of [
     InventoryConfigurationSchema, InventoryConfigurationInputSchema, InventoryJobInputSchema, InventoryJobSchema,
     InventoryPageSchema, InventoryConfigurationPatchSchema, DesiredSetSchema, SetOutcomeSchema, SetProgressSchema,
-    ReportSummarySchema, ReportListSchema, ReportSchema, ReportRowSchema, ProblemSchema
+    ReportSummarySchema, ReportListSchema, ReportSchema, ReportRowSchema, ComponentSchema, ProblemSchema
   ]) app.addSchema(schema)
   if (dependencies.documents === undefined) await describeRoutes(app, dependencies.version)
   await addDocumentation(app, dependencies.documents ?? { json: '', yaml: '' })
-  await app.register(probeRoutes, { lifecycle, credentialsError: dependencies.credentialsError })
+  const { components, credentialsError } = dependencies
+  await app.register(probeRoutes, { lifecycle, components, credentialsError })
   if (dependencies.servesMetrics) await app.register(metricsRoute, { metrics })
   const rateLimiter = await createRateLimiter(app, dependencies.rateLimits, dependencies.now)
   await app.register(async api => { await addBucketRoutes(api, dependencies, rateLimiter) })
@@ -161,7 +166,7 @@ export async function buildMetricsApp (
   const options = { connections, logger, tls: undefined, trustedProxies: [] }
   // A scrape must not delay the shutdown.
   const app = createFastify(options, { forceCloseConnections: true })
-  app.addSchema(ProblemSchema)
+  for (const schema of [ComponentSchema, ProblemSchema]) app.addSchema(schema)
   await app.register(requestContext, { connections, isTls: false })
   await app.register(problemReplies)
   await app.register(exchanges, { connections, lifecycle })

@@ -1,3 +1,4 @@
+import type { Component } from './contract/readiness.ts'
 import { problemTable } from './problem-table.ts'
 import type { ProblemCode } from './problem-table.ts'
 
@@ -26,6 +27,7 @@ export interface ServiceErrorOptions {
   retryAfterSeconds?: number | undefined
   challenge?: string | undefined
   mayHaveTakenEffect?: boolean
+  components?: readonly Component[] | undefined
 }
 
 /**
@@ -45,6 +47,8 @@ export class ServiceError extends Error {
   readonly challenge: string | undefined
   /** Whether COS may have made the change despite the failure. */
   readonly mayHaveTakenEffect: boolean
+  /** The components of the service, if the request asked for them. */
+  readonly components: readonly Component[] | undefined
 
   /**
    * @param kind a code of the table, or a code of COS with the status of the response
@@ -68,6 +72,7 @@ export class ServiceError extends Error {
     this.retryAfterSeconds = options.retryAfterSeconds
     this.challenge = options.challenge
     this.mayHaveTakenEffect = options.mayHaveTakenEffect ?? false
+    this.components = options.components
   }
 }
 

@@ -5,6 +5,7 @@ import type { Connections as CosConnections } from './cos/client/connection-cach
 import { problemTable } from './errors.ts'
 import type { ClosingReason } from './http/connections/connection-limits.ts'
 import type { ConnectionRegistry } from './http/connections/connection-registry.ts'
+import type { ReloadState } from './files/reload.ts'
 import { createInstruments } from './metrics/instruments.ts'
 import type { Instruments } from './metrics/instruments.ts'
 import { reportMetrics } from './metrics/report-metrics.ts'
@@ -40,6 +41,14 @@ export interface Readings {
   /** Whether Redis counts requests; undefined if Redis is not configured. */
   redisUp: (() => boolean) | undefined
   droppedLogLines: () => number
+  /** The result of the last reload of each file. */
+  reloads: () => readonly Readonly<ReloadState>[]
+  /** Whether a change could be recorded now. */
+  isAuditLogWritable: () => boolean
+  /** Audit lines that the file rejected. */
+  failedAuditWrites: () => number
+  /** When the first certificate of the service expires, in milliseconds since 1970; undefined without TLS. */
+  certificateExpiresAt: (() => number) | undefined
 }
 
 /** Counts and measures requests and calls. Every label has a bounded number of values. */
@@ -157,7 +166,34 @@ function callMetrics ({ counter, histogram }: Instruments): CallObserver & Pick<
   }
 }
 
-function addReadings ({ counter, gauge, reading }: Instruments, {
+function addReadings (instruments: Instruments, readings: Readings): void {
+  addFileReadings(instruments, readings)
+  addTrafficReadings(instruments, readings)
+}
+
+/** Adds the metrics of files: reloads, audit log and certificate. */
+function addFileReadings (
+  { counter, gauge, reading }: Instruments,
+  { reloads, isAuditLogWritable, failedAuditWrites, certificateExpiresAt }: Readings
+): void {
+  gauge('config_last_reload_successful', '1 while the last reload of a file succeeded, else 0.', ['file'], each => {
+    for (const { file, isCurrent } of reloads()) each.set({ file }, Number(isCurrent))
+  })
+  gauge('config_last_reload_success_timestamp_seconds', 'When the content in effect was read.', ['file'], each => {
+    for (const { file, readAt } of reloads()) each.set({ file }, readAt / 1000)
+  })
+  reading('audit_log_writable', '1 while the audit log accepts lines, else 0.', () => Number(isAuditLogWritable()))
+  counter('audit_write_failures_total', 'Audit lines that the file of AUDIT_LOG rejected at first.', [], each => {
+    each.reset()
+    each.inc(failedAuditWrites())
+  })
+  if (certificateExpiresAt !== undefined) {
+    reading('tls_certificate_expiry_timestamp_seconds', 'When the first certificate of the chain expires.',
+      () => certificateExpiresAt() / 1000)
+  }
+}
+
+function addTrafficReadings ({ counter, gauge, reading }: Instruments, {
   occupation, connections, backlog, credentialsExpireAt, credentialsError, skewMs, reportStreams, redisUp,
   droppedLogLines
 }: Readings): void {

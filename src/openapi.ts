@@ -14,6 +14,7 @@ const unused = {} as never
 const app = await buildApp({
   allowedHosts: undefined,
   documents: undefined,
+  components: unused,
   connections: new ConnectionRegistry({ onClosed: unused }),
   inventories: unused,
   desiredSets: unused,

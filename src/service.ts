@@ -13,6 +13,7 @@ import { createDesiredSets } from './changes/desired-set.ts'
 import { createLocks } from './changes/locks.ts'
 import type { Config, TlsConfig } from './config/config.ts'
 import { ConfigError } from './config/environment.ts'
+import { featuresOf } from './config/features.ts'
 import { createCosClient } from './upstream.ts'
 import type { CosClient } from './upstream.ts'
 import { createFetcher } from './outbound/fetch-json.ts'
@@ -22,10 +23,9 @@ import { createLifecycle, reportAborted, shutDown } from './http/connections/gra
 import { addTlsRenewal, readTls } from './http/connections/tls.ts'
 import type { Outputs } from './logging/log.ts'
 import { createMetrics } from './metrics.ts'
-import type { Readings } from './metrics.ts'
+import { componentsOf, readingsOf } from './monitoring.ts'
 import type { OtelOptions } from './tracing/otel.ts'
 import { connectRedis } from './outbound/redis.ts'
-import type { RedisCounters } from './outbound/redis.ts'
 import { createReloader } from './files/reload.ts'
 import type { Reloader } from './files/reload.ts'
 import { createReporting } from './reporting.ts'
@@ -67,6 +67,9 @@ export async function startService (config: Config, logger: Logger, outputs: Out
   // The metrics port is opened first, so that a port in use stops the start before a request is served.
   const metricsUrl = await metricsApp?.listen({ host, port: Number(metricsPort) })
   const url = await app.listen({ host, port })
+  const { source: credentials } = config.cos.credentials
+  const auth = config.auth === 'none' ? 'none' : 'required'
+  logger.info({ version, node: process.version, auth, credentials, features: featuresOf(config) }, 'started')
   // The operator must be warned that authentication is disabled, even if LOG_LEVEL is error.
   ends.push(reporting.watch())
   ends.push(logWarnings(config, callers.unreachable(), logger.child({}, { level: 'warn' })))
@@ -86,7 +89,7 @@ async function assemble (config: Config, logger: Logger, outputs: Outputs) {
   const now = Date.now
   const { timeOrigin } = performance
   const steadyNow = () => timeOrigin + performance.now()
-  const reloader = createReloader(logger)
+  const reloader = createReloader(logger, now)
   const fetcher = createFetcher(config.cos.proxies)
   const verifier = await openVerifier(config.auth, { now, steadyNow, log: logger, fetcher })
   const { audit, callers, tls } = openFiles(config, { logger, outputs, reloader, verifier })
@@ -100,14 +103,15 @@ async function assemble (config: Config, logger: Logger, outputs: Outputs) {
   const { perMinute, redisUrl } = config.rateLimit
   const redis = redisUrl && await connectRedis(redisUrl, logger)
   const reporting = createReporting(config, cos, { metrics, log: logger, steadyNow })
-  metrics.addReadings(readingsOf(cos, connections, redis, outputs, reporting.slots.taken))
+  const monitored = { audit, connections, cos, outputs, redis, reloader, slots: reporting.slots }
   const app = await buildApp({
     ...createChanges(config.cos, cos, audit, steadyNow),
     allowedHosts: config.allowedHosts,
     audit,
     callers,
+    components: () => componentsOf(monitored),
     connections,
-    credentialsError: () => cos.credentials.unavailableReason(),
+    credentialsError: cos.credentials.unavailableReason,
     deadlineMs: config.cos.deadlineMs,
     documents: readOpenApiDocuments(),
     lifecycle,
@@ -126,10 +130,10 @@ async function assemble (config: Config, logger: Logger, outputs: Outputs) {
   })
   const metricsApp = config.metricsPort === undefined ? undefined : await buildMetricsApp({ logger, metrics })
   for (const each of [app, metricsApp]) if (each !== undefined) each.server.keepAliveTimeout = config.keepAliveTimeoutMs
-  if (config.tls !== undefined && tls !== undefined) {
-    reloader.watch('TLS_*', pathsOf(config.tls), addTlsRenewal(app, config.tls, tls, connections))
-  }
+  const renewal = config.tls && tls && addTlsRenewal(app, config.tls, tls, connections)
+  if (config.tls !== undefined && renewal !== undefined) reloader.watch('TLS_*', pathsOf(config.tls), renewal.reload)
   reloader.watch('COS_CREDENTIALS', cos.source.files, () => cos.credentials.reload())
+  metrics.addReadings(readingsOf(monitored, renewal))
   app.addHook('onClose', async () => {
     for (const each of [reloader, cos.credentials, redis]) each?.close()
     // Changes continue after their callers disconnect. No connection then keeps the application open.
@@ -178,23 +182,6 @@ function createChanges (
   return {
     inventories: createVersionedInventories({ inventories, locks, regions: cos.regions }),
     desiredSets: createDesiredSets({ inventories, locks, deadlineMs, now })
-  }
-}
-
-function readingsOf (
-  { clock, credentials, limiter, transport }: CosClient, connections: ConnectionRegistry,
-  redis: RedisCounters | undefined, { stdout, stderr }: Outputs, reportStreams: () => number
-): Readings {
-  return {
-    occupation: limiter.occupation,
-    connections: transport.connections,
-    backlog: () => connections.backlog(),
-    credentialsExpireAt: credentials.expiresAt,
-    credentialsError: credentials.unavailableReason,
-    skewMs: clock.skewMs,
-    reportStreams,
-    redisUp: redis?.isUp,
-    droppedLogLines: () => stdout.droppedLines() + stderr.droppedLines()
   }
 }
 

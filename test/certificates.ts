@@ -9,7 +9,7 @@ export interface Certified {
 /** Signs certificates for servers and clients. */
 export interface Authority {
   cert: string
-  issue (commonName: string, options?: { san?: string, expired?: boolean }): Promise<Certified>
+  issue (commonName: string, options?: { san?: string, expired?: boolean, days?: number }): Promise<Certified>
 }
 
 const dayMs = 86_400_000
@@ -25,13 +25,13 @@ export async function createAuthority (name = 'Test CA'): Promise<Authority> {
   })
   return {
     cert,
-    async issue (commonName, { san, expired = false } = {}) {
+    async issue (commonName, { san, expired = false, days = 1 } = {}) {
       const now = Date.now()
       const issued = await generate([{ name: 'commonName', value: commonName }], {
         ...curve,
         ca: { cert, key },
         notBeforeDate: new Date(now - 2 * dayMs),
-        notAfterDate: new Date(expired ? now - dayMs : now + dayMs),
+        notAfterDate: new Date(expired ? now - dayMs : now + days * dayMs),
         extensions: [
           { name: 'basicConstraints', cA: false },
           { name: 'extKeyUsage', serverAuth: true, clientAuth: true },

@@ -1,6 +1,7 @@
 import { Type } from '@sinclair/typebox'
 import type { Static } from '@sinclair/typebox'
-import { StringEnum } from './schema.ts'
+import { ComponentSchema } from './readiness.ts'
+import { refTo, StringEnum } from './schema.ts'
 
 /** The media type of every error response (RFC 9457). */
 export const problemMediaType = 'application/problem+json'
@@ -21,7 +22,8 @@ export const ProblemSchema = Type.Object({
     in: StringEnum(['path', 'query', 'header', 'body']),
     pointer: Type.String({ description: 'RFC 6901 pointer into that part of the request.' }),
     detail: Type.String()
-  }), { description: 'All validation errors of the request, not only the first.' }))
+  }), { description: 'All validation errors of the request, not only the first.' })),
+  components: Type.Optional(Type.Array(refTo(ComponentSchema), { description: 'Only of `/readyz?verbose`: the components of the service.' }))
 }, {
   $id: 'Problem',
   description: 'RFC 9457 problem details.',

@@ -1,6 +1,16 @@
 import type { Logger } from 'pino'
 import { watchFiles } from './file-watch.ts'
 
+/** The result of the last reload of some files. */
+export interface ReloadState {
+  /** The variable that names the files, such as `CALLERS_FILE`. */
+  file: string
+  /** Whether the last reload succeeded; true before the first one. */
+  isCurrent: boolean
+  /** When the content in effect was read, in milliseconds since 1970. */
+  readAt: number
+}
+
 /** Reloads files when they change. */
 export interface Reloader {
   /**
@@ -10,20 +20,31 @@ export interface Reloader {
   watch (name: string, files: readonly string[], reload: () => void | Promise<void>): void
   /** Reloads all files at once. */
   reloadAll (): Promise<void>
+  /** Returns the results of the last reloads, in the order of the calls of `watch`. */
+  states (): readonly Readonly<ReloadState>[]
   close (): void
 }
 
-/** Creates a reloader that watches no file yet. */
-export function createReloader (log: Logger): Reloader {
+/**
+ * Creates a reloader that watches no file yet.
+ *
+ * @param now wall clock, in milliseconds since 1970
+ */
+export function createReloader (log: Logger, now: () => number): Reloader {
+  const states: ReloadState[] = []
   const reloads: Array<() => Promise<void>> = []
   const ends: Array<() => void> = []
   return {
     watch (name, files, reload) {
+      const state = { file: name, isCurrent: true, readAt: now() }
+      states.push(state)
       const reloadAndLog = async () => {
         try {
           await reload()
+          Object.assign(state, { isCurrent: true, readAt: now() })
           log.info({ what: name }, 'reloaded')
         } catch (error) {
+          state.isCurrent = false
           log.error({ what: name, cause: (error as Error).message }, 'reload failed, keeping previous value')
         }
       }
@@ -33,6 +54,7 @@ export function createReloader (log: Logger): Reloader {
     async reloadAll () {
       await Promise.all(reloads.map(each => each()))
     },
+    states: () => states,
     close () {
       for (const end of ends) end()
     }

@@ -37,8 +37,10 @@ export interface AuditRecord {
 /** A log of attempted changes and of reads of rows. */
 export interface AuditLog {
   record (record: AuditRecord): void
-  /** Returns whether a line can be written at the moment. */
+  /** Returns whether a line can be written at the moment. Writes the lines that the file rejected before. */
   isWritable (): boolean
+  /** Returns the number of lines that the file rejected at first. The log contains them. */
+  failedWrites (): number
 }
 
 /** Between pino's info (30) and warn (40). */
@@ -53,13 +55,14 @@ const auditLevel = 35
  * @throws {Error} of the file system if the file cannot be written
  */
 export function createAuditLog (target: string, outputs: Outputs, log: Pick<Logger, 'error'>): AuditLog {
-  const { writeAudit: write, takesAudit } = target === 'stdout' || target === 'stderr'
-    ? outputs[target]
+  const { writeAudit: write, takesAudit, failedWrites } = target === 'stdout' || target === 'stderr'
+    ? { ...outputs[target], failedWrites: () => 0 }
     : openAuditFile(target, log)
   const audit = pino({ level: 'audit', customLevels: { audit: auditLevel }, useOnlyCustomLevels: true, base: { type: 'audit' } }, { write })
   return {
     record (record) { audit.audit(record, record.action.startsWith('reports:') ? 'read' : 'change') },
-    isWritable: takesAudit
+    isWritable: takesAudit,
+    failedWrites
   }
 }
 
@@ -75,10 +78,13 @@ export function rejectUnaudited (audit: AuditLog): void {
 }
 
 /** Keeps lines that could not be written, and writes them before a further change is accepted. */
-function openAuditFile (path: string, log: Pick<Logger, 'error'>): Pick<Output, 'writeAudit' | 'takesAudit'> {
+function openAuditFile (
+  path: string, log: Pick<Logger, 'error'>
+): Pick<Output, 'writeAudit' | 'takesAudit'> & Pick<AuditLog, 'failedWrites'> {
   const open = () => openSync(path, 'a', 0o600)
   const unwritten: string[] = []
   let hasFailed = false
+  let failures = 0
   closeSync(open())
 
   /** Returns the code of the error, if there is one. Lines before it are not written again. */
@@ -111,10 +117,12 @@ function openAuditFile (path: string, log: Pick<Logger, 'error'>): Pick<Output, 
       unwritten.push(line)
       const code = appendUnwritten()
       if (code === undefined) return
+      failures++
       // The process can end before the file accepts lines again.
       log.error({ code, record: JSON.parse(line) as AuditRecord }, 'audit log write failed, the record is in this line')
     },
     // The lines themselves are appended, because a full disk accepts an empty text.
-    takesAudit: () => !hasFailed || appendUnwritten() === undefined
+    takesAudit: () => !hasFailed || appendUnwritten() === undefined,
+    failedWrites: () => failures
   }
 }

@@ -1,26 +1,35 @@
 import { Type } from '@sinclair/typebox'
+import type { TProperties } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
 import { problemResponses } from '../http/errors/problem-responses.ts'
-import { StringEnum } from '../contract/schema.ts'
+import { ComponentSchema } from '../contract/readiness.ts'
+import type { Component } from '../contract/readiness.ts'
+import { refTo, StringEnum } from '../contract/schema.ts'
 import { ServiceError } from '../errors.ts'
 import type { Lifecycle } from '../http/connections/graceful-shutdown.ts'
 
-const ok = (description: string) => ({
+const ok = (description: string, members: TProperties = {}) => ({
   description,
-  content: { 'application/json': { schema: Type.Object({ status: StringEnum(['ok']) }, { examples: [{ status: 'ok' }] }) } }
+  content: {
+    'application/json': { schema: Type.Object({ status: StringEnum(['ok']), ...members }, { examples: [{ status: 'ok' }] }) }
+  }
 })
 
 interface Options {
   lifecycle: Lifecycle
+  /** Returns the components of the service with their present states. */
+  components: () => Component[]
   /** Returns the reason why there are no valid credentials; undefined while there are. */
   credentialsError: () => string | undefined
 }
 
 /**
  * Adds the probes, which do not call COS. `/livez` shows that the process responds. `/readyz` shows whether the service
- * should receive requests.
+ * should receive requests, and with `verbose` the state of each component.
  */
-export async function probeRoutes (app: FastifyInstance, { lifecycle, credentialsError }: Options): Promise<void> {
+export async function probeRoutes (
+  app: FastifyInstance, { lifecycle, components, credentialsError }: Options
+): Promise<void> {
   app.get('/livez', {
     config: { isProbe: true },
     schema: {
@@ -38,18 +47,27 @@ export async function probeRoutes (app: FastifyInstance, { lifecycle, credential
       operationId: 'getReadiness',
       tags: ['probes'],
       summary: 'Check whether the service is ready',
+      description: 'The status depends on shutdown and on the credentials for COS only.',
       security: [],
-      response: { 200: ok('The service is ready.'), ...problemResponses(['UpstreamCredentialsUnavailable']) }
+      // Any value is accepted, because load balancers append parameters.
+      querystring: Type.Object({
+        verbose: Type.Optional(Type.Unknown({ description: 'With any value or none: the response lists the components.' }))
+      }),
+      response: {
+        200: ok('The service is ready.', { components: Type.Optional(Type.Array(refTo(ComponentSchema))) }),
+        ...problemResponses(['UpstreamCredentialsUnavailable'])
+      }
     }
-  }, async () => {
+  }, async ({ query }) => {
+    const listed = Object.hasOwn(query as object, 'verbose') ? { components: components() } : {}
     if (lifecycle.phase !== 'serving') {
       throw new ServiceError('ShuttingDown', 'This replica is stopping. Send requests to another replica.',
-        { retryAfterSeconds: 1 })
+        { retryAfterSeconds: 1, ...listed })
     }
     const cause = credentialsError()
-    if (cause === undefined) return { status: 'ok' }
+    if (cause === undefined) return { status: 'ok', ...listed }
     throw new ServiceError('UpstreamCredentialsUnavailable',
       `There are no valid credentials for COS: ${cause}. Retry in 1 s; if the error persists, check the credentials.`,
-      { retryAfterSeconds: 1 })
+      { retryAfterSeconds: 1, ...listed })
   })
 }

@@ -25,6 +25,7 @@ import type { ShellExample } from './shell.ts'
 const reasons: Record<string, string> = {
   'needs-docker': 'There is no container engine here. `npm run test:image` builds the image and runs it as the pages say.',
   'needs-kubectl': 'There is no cluster here. `test/deploy` checks the manifests against the types of Kubernetes.',
+  'needs-tls': 'The demo serves plain HTTP.',
   'needs-cos-account': 'COS cannot be reached from a test.',
   'needs-duckdb': 'DuckDB has no Debian package. The rows are read with jq on the same page.',
   'needs-idle-machine': 'A measurement takes minutes and an idle machine. `.ci/run` runs its short form.'
@@ -41,7 +42,16 @@ const notRun = [
   'docs/emulator.md needs-docker',
   'docs/getting-started.md needs-cos-account',
   'docs/performance.md needs-idle-machine',
-  'docs/reports.md needs-duckdb'
+  'docs/reports.md needs-duckdb',
+  'docs/runbooks.md needs-kubectl',
+  'docs/runbooks.md needs-kubectl',
+  'docs/runbooks.md needs-kubectl',
+  'docs/runbooks.md needs-tls',
+  'docs/runbooks.md needs-cos-account',
+  'docs/runbooks.md needs-kubectl',
+  'docs/runbooks.md needs-kubectl',
+  'docs/runbooks.md needs-kubectl',
+  'docs/runbooks.md needs-kubectl'
 ]
 
 const pages = markdownFiles().filter(path => /^(README|CONTRIBUTING|docs\/.*)\.md$/.test(path)).map(path => ({

@@ -28,7 +28,11 @@ function measuredMetrics () {
     skewMs: () => 1,
     reportStreams: () => 1,
     redisUp: () => true,
-    droppedLogLines: () => 1
+    droppedLogLines: () => 1,
+    reloads: () => [{ file: 'CALLERS_FILE', isCurrent: true, readAt: 1 }],
+    isAuditLogWritable: () => true,
+    failedAuditWrites: () => 1,
+    certificateExpiresAt: () => 1
   })
   return metrics
 }

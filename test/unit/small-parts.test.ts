@@ -171,7 +171,9 @@ t.test('reloader logs each reload, and a failed reload keeps the previous value'
     const { level, what, cause, msg } = JSON.parse(line) as { level: number, what: string, cause?: string, msg: string }
     return [level, what, cause ?? msg]
   })
-  const reloader = createReloader(logger)
+  let clock = 1
+  const reloader = createReloader(logger, () => clock)
+  const states = () => reloader.states().map(({ file, isCurrent, readAt }) => [file, isCurrent, readAt])
   const counts = { one: 0, two: 0 }
   let failure: string | undefined
   reloader.watch('ONE', [`${dir}/one`], () => {
@@ -190,25 +192,31 @@ t.test('reloader logs each reload, and a failed reload keeps the previous value'
     await settled()
   }
 
+  clock = 2
   await pass()
   t.strictSame(lines(), [], 'no reload without a change')
+  t.strictSame(states(), [['ONE', true, 1], ['TWO', true, 1], ['NOTHING', true, 1]])
   writeFileSync(`${dir}/one`, '22')
   await pass()
   t.strictSame([counts, lines()], [{ one: 1, two: 0 }, [[30, 'ONE', 'reloaded']]], 'only the changed file is reloaded')
   writeFileSync(`${dir}/absent`, '1')
   await pass()
   t.strictSame(lines().at(-1), [30, 'TWO', 'reloaded'])
+  t.strictSame(states(), [['ONE', true, 2], ['TWO', true, 2], ['NOTHING', true, 1]])
+  clock = 3
 
   failure = 'not what it must be'
   for (const name of ['one', 'two']) writeFileSync(`${dir}/${name}`, '333')
   await pass()
   t.strictSame(lines().slice(2), [[50, 'ONE', failure], [50, 'TWO', `later: ${failure}`]], 'failures are logged at level error')
   t.match(logs(), /"msg":"reload failed, keeping previous value"/)
+  t.strictSame(states(), [['ONE', false, 2], ['TWO', false, 2], ['NOTHING', true, 1]], 'the time is that of the content in effect')
   await reloader.reloadAll()
   t.strictSame(lines().slice(4).sort(byName), [[30, 'NOTHING', 'reloaded'], [50, 'ONE', failure], [50, 'TWO', `later: ${failure}`]])
   failure = undefined
   await reloader.reloadAll()
   t.strictSame(lines().slice(7).map(([level]) => level), [30, 30, 30], 'reloadAll also reloads unchanged files after a failure')
+  t.strictSame(states(), [['ONE', true, 3], ['TWO', true, 3], ['NOTHING', true, 3]])
 
   reloader.close()
   const before = lines().length

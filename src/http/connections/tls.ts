@@ -18,6 +18,14 @@ export interface TlsOptions {
   handshakeTimeout: number
 }
 
+/** Certificates that are replaced while the server runs. */
+export interface TlsRenewal {
+  /** Reads the files again. Throws as {@link readTls} does, and then changes nothing. */
+  reload (): void
+  /** Returns when the first certificate of the chain expires, in milliseconds since 1970. */
+  expiresAt (): number
+}
+
 /** Time for a handshake. A slower client would occupy a socket for nothing. */
 const handshakeTimeoutMs = 10_000
 
@@ -73,20 +81,29 @@ function checkAuthorities (pem: string): void {
 /**
  * Replaces certificates while the server runs. New connections use the current files. Open connections continue, unless
  * the client certificate authorities have changed. Then each connection ends after its responses in flight.
- *
- * @returns a function that reads the files again. It throws as {@link readTls} does, and then changes nothing.
  */
 export function addTlsRenewal (
   app: FastifyInstance, config: TlsConfig, options: TlsOptions, connections: ConnectionRegistry
-): () => void {
+): TlsRenewal {
   const server = app.server as unknown as Server
   let present = options
-  return () => {
-    const renewed = readTls(config)
-    server.setSecureContext(renewed)
-    if (renewed.ca !== present.ca) connections.closeAfterResponses()
-    present = renewed
+  let expiresAt = firstExpiry(options.cert)
+  return {
+    reload () {
+      const renewed = readTls(config)
+      server.setSecureContext(renewed)
+      if (renewed.ca !== present.ca) connections.closeAfterResponses()
+      present = renewed
+      expiresAt = firstExpiry(renewed.cert)
+    },
+    expiresAt: () => expiresAt
   }
+}
+
+/** Returns when the first certificate of a chain expires, in milliseconds since 1970. Ignores other PEM blocks. */
+function firstExpiry (chain: string): number {
+  const certificates = chain.match(/-----BEGIN ((?:X509 |TRUSTED )?CERTIFICATE)-----[^]*?-----END \1-----/g) as string[]
+  return Math.min(...certificates.map(each => Date.parse(new X509Certificate(each).validTo)))
 }
 
 /** Closes connections whose handshake failed or took too long, and logs the reason at debug. */

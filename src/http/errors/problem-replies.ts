@@ -47,7 +47,8 @@ export function problemOf (error: ServiceError, requestId: string, instance: str
     ...(error.cosCode === undefined ? {} : { cosCode: error.cosCode }),
     ...(error.cos?.requestId === undefined ? {} : { cosRequestId: error.cos.requestId }),
     ...(error.cos?.traceId === undefined ? {} : { cosTraceId: error.cos.traceId }),
-    ...(error.errors === undefined ? {} : { errors: error.errors })
+    ...(error.errors === undefined ? {} : { errors: error.errors }),
+    ...(error.components === undefined ? {} : { components: [...error.components] })
   }
 }
 
