@@ -1,10 +1,6 @@
-import { request } from 'node:http'
-import type { ClientRequest } from 'node:http'
-import { request as requestTls } from 'node:https'
-import { connect } from 'node:tls'
-import { readListener } from './config/config.ts'
-import type { Listener } from './config/config.ts'
-import type { ConfigError } from './config/environment.ts'
+import { readListener } from './config/listener.ts'
+import type { Listener } from './config/listener.ts'
+import type { ConfigError } from './config/variable-reader.ts'
 
 const timeoutMs = 2_000
 
@@ -14,13 +10,14 @@ const timeoutMs = 2_000
  */
 function check ({ host, port, tls }: Listener): void {
   const own = new Map([['0.0.0.0', '127.0.0.1'], ['::', '::1']])
-  const address = { host: own.get(host) ?? host, port, timeout: timeoutMs }
   // The certificate is not checked: it names the public host, and the request contains no secret.
-  const unchecked = { ...address, rejectUnauthorized: false }
+  const unchecked = { host: own.get(host) ?? host, port, timeout: timeoutMs, rejectUnauthorized: false }
   const failed = ({ code }: NodeJS.ErrnoException) => { fail(String(code)) }
   const timedOut = () => { fail(`no response within ${timeoutMs} ms`) }
 
-  const send = (sent: ClientRequest): void => {
+  // An import of node:http would evaluate all of its exports, and one of them loads undici.
+  const send = (protocol: 'node:http' | 'node:https') => {
+    const sent = process.getBuiltinModule(protocol).request({ ...unchecked, path: '/livez' })
     sent.on('response', ({ statusCode }) => {
       if (statusCode === 200) process.exit(0)
       fail(`GET /livez returned ${statusCode}`)
@@ -28,9 +25,9 @@ function check ({ host, port, tls }: Listener): void {
     sent.on('error', failed).on('timeout', timedOut).end()
   }
 
-  if (tls === undefined) send(request({ ...address, path: '/livez' }))
-  else if (tls.clientCaFile === undefined) send(requestTls({ ...unchecked, path: '/livez' }))
-  else connect(unchecked, () => process.exit(0)).on('error', failed).on('timeout', timedOut)
+  if (tls === undefined) send('node:http')
+  else if (tls.clientCaFile === undefined) send('node:https')
+  else process.getBuiltinModule('node:tls').connect(unchecked, () => process.exit(0)).on('error', failed).on('timeout', timedOut)
 }
 
 function fail (reason: string): never {

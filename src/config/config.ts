@@ -6,17 +6,13 @@ import { namesOfOtherSources, readCredentials } from './credentials.ts'
 import type { CredentialsConfig } from './credentials.ts'
 import { ConfigError, EnvironmentReader } from './environment.ts'
 import type { Environment, ValueOf, VariableName } from './environment.ts'
+import { readListenerFrom } from './listener.ts'
+import type { TlsConfig } from './listener.ts'
 import { readPropagation, readTraces } from './traces.ts'
 import type { TraceProtocol, UnsupportedValue } from './traces.ts'
 import { unknownNames } from './unknown-variables.ts'
 
-/** Paths of PEM files. */
-export interface TlsConfig {
-  certFile: string
-  keyFile: string
-  /** Client certificates are required, and one of these authorities must have issued them. */
-  clientCaFile: string | undefined
-}
+export type { TlsConfig } from './listener.ts'
 
 /** HTTP proxies by the scheme of the target. */
 export interface Proxies {
@@ -151,36 +147,6 @@ export function readConfigAndIssues (environment: Environment): { config: Config
     unknown: unknownNames(environment)
   }
   return { config, issues: reader.issues }
-}
-
-/** The listener of the service, and its TLS files. */
-export type Listener = Pick<Config, 'host' | 'port' | 'tls'>
-
-/**
- * Reads HOST, PORT and the TLS variables only. Processes beside the service use it, because they need no secret.
- *
- * @throws {ConfigError} with every configuration error of these variables
- */
-export function readListener (environment: Environment): Listener {
-  const reader = new EnvironmentReader(environment)
-  const listener = readListenerFrom(reader)
-  if (reader.issues.length > 0) throw new ConfigError(reader.issues)
-  return listener
-}
-
-function readListenerFrom (reader: EnvironmentReader): Listener {
-  return { host: reader.read('HOST'), port: reader.read('PORT'), tls: readTls(reader) }
-}
-
-function readTls (reader: EnvironmentReader): TlsConfig | undefined {
-  const certFile = reader.read('TLS_CERT_FILE')
-  const keyFile = reader.read('TLS_KEY_FILE')
-  const clientCaFile = reader.read('TLS_CLIENT_CA_FILE')
-  if (certFile !== undefined && keyFile !== undefined) return { certFile, keyFile, clientCaFile }
-  if ([certFile, keyFile, clientCaFile].some(each => each !== undefined)) {
-    reader.issues.push('TLS_CERT_FILE and TLS_KEY_FILE are needed together, and TLS_CLIENT_CA_FILE needs both')
-  }
-  return undefined
 }
 
 /** Unauthenticated callers differ by address only, so that a limit for them must be set explicitly. */

@@ -6,13 +6,6 @@ import type { VariableType } from './variable-types.ts'
 const bucketRegex = new RegExp(bucketPattern, 'u')
 const regionRegex = new RegExp(regionPattern, 'u')
 
-/** An address or a host name to listen on. */
-export const host: VariableType<string> = {
-  label: 'address or host name',
-  // For this name Fastify would listen on two addresses with two servers, and configure only the first one completely.
-  parse: text => text === 'localhost' ? '127.0.0.1' : text
-}
-
 /** Addresses, and networks in CIDR notation; `false` for none. */
 export const networks: VariableType<string[]> = {
   label: '`false`, or addresses and networks, comma separated',

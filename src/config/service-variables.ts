@@ -1,28 +1,14 @@
-import { host, hostNames, networks, output } from './formats.ts'
+import { hostNames, networks, output } from './formats.ts'
+import { listener, port } from './listener.ts'
 import { redisUrl } from './url-formats.ts'
 import { choice, flag, httpUrl, integer, path, text } from './variable-types.ts'
 import type { Variables } from './variable-types.ts'
 
 const hourMs = 3_600_000
-const port = integer(0, 65_535)
 
 /** The listener, and how the service starts and stops. */
 export const serving = {
-  HOST: { type: host, default: '127.0.0.1', description: 'Address to listen on. The container image sets `0.0.0.0`.' },
-  PORT: { type: port, default: '8080', description: 'Port to listen on. `0` selects a free port.' },
-  TLS_CERT_FILE: {
-    type: path,
-    description: 'PEM file with the certificate chain. The service speaks TLS 1.2 or newer and reloads the file ' +
-      'when it changes.'
-  },
-  TLS_KEY_FILE: {
-    type: path,
-    description: 'PEM file with the private key. `TLS_CERT_FILE` and `TLS_KEY_FILE` need each other.'
-  },
-  TLS_CLIENT_CA_FILE: {
-    type: path,
-    description: 'PEM file with certificate authorities. Each client needs a certificate that one of them issued.'
-  },
+  ...listener,
   TRUST_PROXY: { type: networks, default: 'false', description: 'Proxies whose `X-Forwarded-For` the service trusts.' },
   KEEP_ALIVE_TIMEOUT_MS: {
     type: integer(1, hourMs),
