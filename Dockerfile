@@ -2,6 +2,8 @@
 # else: no shell, no npm.
 ARG NODE_BUILD_IMAGE=node:26-bookworm-slim
 ARG NODE_RUN_IMAGE=node:26-bookworm-slim
+# Pins the run image, for example to sha256:…, and is the label of its digest.
+ARG NODE_RUN_DIGEST=
 
 FROM $NODE_BUILD_IMAGE AS source
 WORKDIR /build
@@ -17,7 +19,7 @@ RUN npm ci --ignore-scripts --omit=dev \
 
 FROM source AS build
 RUN npm ci --ignore-scripts
-COPY tsconfig.json ./
+COPY tsconfig.json LICENSE ./
 COPY src ./src
 COPY openapi ./openapi
 # The modes are set here because those of the files copied in are the checkout's.
@@ -27,11 +29,15 @@ RUN npm run build \
  && rm -f dist/demo.js* dist/docs.js* dist/openapi.js* \
  && mv dist/* /service/dist/ \
  && install -m 644 openapi/* /service/openapi/ \
- && install -m 644 package.json /service/ \
- && install -m 644 package.json /emulator/
+ && install -m 644 package.json LICENSE /service/ \
+ && install -m 644 package.json LICENSE /emulator/
 
-FROM $NODE_RUN_IMAGE AS runtime
+FROM $NODE_RUN_IMAGE${NODE_RUN_DIGEST:+@$NODE_RUN_DIGEST} AS runtime
 ARG NODE_RUN_IMAGE
+ARG NODE_RUN_DIGEST
+# docs/release.md says how to set these: the commit, and its time in the form of RFC 3339.
+ARG REVISION=
+ARG CREATED=
 # /nodejs/bin is where distroless images keep node.
 # Without bounds V8 lets garbage lie for as long as the machine has memory. NODE_OPTIONS is where others can be set.
 ENV NODE_ENV=production \
@@ -39,7 +45,10 @@ ENV NODE_ENV=production \
     PATH=/usr/local/bin:/usr/bin:/bin:/nodejs/bin
 LABEL org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.base.name="$NODE_RUN_IMAGE"
+      org.opencontainers.image.revision="$REVISION" \
+      org.opencontainers.image.created="$CREATED" \
+      org.opencontainers.image.base.name="$NODE_RUN_IMAGE" \
+      org.opencontainers.image.base.digest="$NODE_RUN_DIGEST"
 WORKDIR /app
 COPY --from=dependencies /build/node_modules ./node_modules
 USER 65532:65532

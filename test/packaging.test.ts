@@ -25,10 +25,12 @@ test('Dockerfile', async t => {
   t.test('every stage is based on a build argument or on another stage', async t => {
     const arguments_ = values('ARG').filter(value => value.includes('=')).map(value => `$${value.split('=')[0]}`)
     const known = new Set(arguments_)
-    t.strictSame(arguments_, ['$NODE_BUILD_IMAGE', '$NODE_RUN_IMAGE'])
+    t.strictSame(arguments_, [
+      '$NODE_BUILD_IMAGE', '$NODE_RUN_IMAGE', '$NODE_RUN_DIGEST', '$REVISION', '$CREATED'
+    ])
     for (const value of values('FROM')) {
       const [base = '', , stage = ''] = value.split(' ')
-      t.ok(known.has(base), value)
+      t.ok(known.has(base.replace(/\$\{NODE_RUN_DIGEST:.*\}/, '')), value)
       known.add(stage)
     }
   })
@@ -77,6 +79,9 @@ test('Dockerfile', async t => {
     const labels = values('LABEL').join(' ')
     t.match(labels, `org.opencontainers.image.version="${manifest.version}"`)
     t.match(labels, `org.opencontainers.image.licenses="${manifest.license}"`)
+    for (const name of ['title', 'description', 'revision', 'created', 'base.name', 'base.digest']) {
+      t.match(labels, `org.opencontainers.image.${name}="`)
+    }
   })
 
   t.test('.dockerignore includes exactly the files that the Dockerfile copies', async t => {

@@ -22,6 +22,22 @@ check_contents() {
   ok "$1 contains runtime files only: $(du -sm "$root" | cut -f1) MB, of which node_modules $(du -sm "$root/app/node_modules" | cut -f1) MB"
 }
 
+check_labels() {   # image, title
+  local label='{{index .Config.Labels "org.opencontainers.image.%s"}}' name value
+  for name in title description licenses version revision created base.name; do
+    # shellcheck disable=SC2059
+    value=$(podman image inspect --format "$(printf "$label" "$name")" "$1")
+    case $name in
+      title) equal "$1: $name" "$value" "$2" ;;
+      version) equal "$1: $name" "$value" "$(node -p 'JSON.parse(fs.readFileSync("package.json")).version')" ;;
+      revision) equal "$1: $name" "$value" "$(git rev-parse HEAD)" ;;
+      created) equal "$1: $name" "$(date --date "$value" +%s)" "$(git log -1 --format=%ct)" ;;
+      *) [ -n "$value" ] ;;
+    esac
+  done
+  ok "$1 has the labels of the Open Container Initiative"
+}
+
 check_health_check_fails() {   # image, options of podman run: no program listens in this container
   local command status=0
   mapfile -t command < <(podman image inspect --format '{{range .HealthCheck.Test}}{{println .}}{{end}}' "$1")
@@ -53,6 +69,8 @@ check_stop() {
 check_contents cos-inventory-proxy server.js '!emulator' '!demo.js' '!docs.js' '!openapi.js'
 check_contents cos-inventory-proxy-emulator emulator '!server.js'
 check_contents service-distroless server.js '!emulator'
+check_labels cos-inventory-proxy cos-inventory-proxy
+check_labels cos-inventory-proxy-emulator 'cos-inventory-proxy emulator'
 check_health_check_fails cos-inventory-proxy --env AUTH=none --env AUTH_NONE_ANYWHERE=true \
   --env COS_SECRET_ID=imageTestId --env COS_SECRET_KEY=imageTestKey
 check_health_check_fails cos-inventory-proxy-emulator

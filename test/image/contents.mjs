@@ -6,7 +6,7 @@ import { join } from 'node:path'
 
 const [app, ...expectations] = process.argv.slice(2)
 const isService = expectations.includes('server.js')
-assert.deepEqual(readdirSync(app).sort(), ['dist', 'node_modules', ...isService ? ['openapi'] : [], 'package.json'])
+assert.deepEqual(readdirSync(app).sort(), ['LICENSE', 'dist', 'node_modules', ...isService ? ['openapi'] : [], 'package.json'])
 
 const programs = readdirSync(join(app, 'dist'))
 for (const name of expectations) {
