@@ -28,6 +28,8 @@ const reasons: Record<string, string> = {
   'needs-tls': 'The demo serves plain HTTP.',
   'needs-cos-account': 'COS cannot be reached from a test.',
   'needs-duckdb': 'DuckDB has no Debian package. The rows are read with jq on the same page.',
+  'needs-release': 'The commands change the repository. `test/packaging.test.ts` compares the versions.',
+  'needs-signing-key': 'There is no key and no registry here.',
   'needs-idle-machine': 'A measurement takes minutes and an idle machine. `.ci/run` runs its short form.'
 }
 
@@ -42,6 +44,11 @@ const notRun = [
   'docs/emulator.md needs-docker',
   'docs/getting-started.md needs-cos-account',
   'docs/performance.md needs-idle-machine',
+  'docs/release.md needs-release',
+  'docs/release.md needs-release',
+  'docs/release.md needs-docker',
+  'docs/release.md needs-signing-key',
+  'docs/release.md needs-signing-key',
   'docs/reports.md needs-duckdb',
   'docs/runbooks.md needs-kubectl',
   'docs/runbooks.md needs-kubectl',

@@ -238,6 +238,19 @@ function mutated (model: Element, change: string, seed: number): Element | undef
   return copy
 }
 
+t.test('etagOf returns the ETag of earlier versions for a stored document', async t => {
+  const place = '<COSBucketDestination><Format>CSV</Format><Bucket>qcs::cos:ap-guangzhou::reports-1250000000</Bucket>' +
+    '<Prefix>daily/</Prefix><Encryption><SSE-COS></SSE-COS></Encryption></COSBucketDestination>'
+  const document = (more: string) => '<InventoryConfiguration><Id>daily</Id><IsEnabled>true</IsEnabled>' +
+    `<IncludedObjectVersions>All</IncludedObjectVersions>${more}<Schedule><Frequency>Weekly</Frequency></Schedule>` +
+    `<Destination>${place}</Destination></InventoryConfiguration>`
+  // Replicas of two versions run during a rollout. Change a tag only with a line in CHANGELOG.md.
+  t.equal(etagOfXml(document('')), '"6fQeuYSRt79j9aYb7EmNxn1waYgX6moCNwibVEWNJXM"')
+  t.equal(etagOfXml(document('<Filter><And><Prefix>a/</Prefix><Tag><Key>k</Key><Value>v</Value></Tag></And>' +
+    '<Period><StartTime>1768688761</StartTime></Period></Filter><OptionalFields><Field>Size</Field></OptionalFields>')), '"p0NKml49yj7WobT-blnG4UkrK4_dnbWF5fMYhCRE-eI"')
+  t.equal(etagOfXml(document('<New><Inner>true</Inner></New>')), '"jg92MzHIl3lxqXxxcdgJg0Hoc-NEM1ppJ8gYQ_M4ZXY"')
+})
+
 t.test('etagOf returns the same ETag when two documents have the same canonical form', async t => {
   t.doesNotThrow(() => {
     fc.assert(fc.property(models, fc.integer(), fc.integer(), (model, one, other) => {
