@@ -21,6 +21,7 @@ interface Operation {
   operationId: string
   summary?: string
   tags: string[]
+  parameters?: Array<{ schema: object }>
   responses: Record<string, { description: string, content?: Record<string, Media> }>
 }
 interface OpenApi {
@@ -117,6 +118,14 @@ t.test('every example in the document is valid against its schema', async t => {
   const without = Object.entries(document.components.schemas).filter(([, { examples }]) => examples === undefined)
   t.strictSame(without.map(([name]) => name), [])
   t.ok(examples.some(({ value }) => value === 'examplebucket-1250000000'), 'parameters have examples')
+})
+
+t.test('every schema in the document is a valid JSON schema', async t => {
+  const ajv = new Ajv2020({ strict: false })
+  const parameters = operations.flatMap(({ parameters = [] }) => parameters.map(({ schema }) => schema))
+  const schemas = [...Object.values(document.components.schemas), ...parameters]
+  t.ok(parameters.length > 10)
+  for (const schema of schemas) t.ok(ajv.validateSchema(schema), { errors: ajv.errors })
 })
 
 t.test('the document contains exactly the codes of the error table', async t => {

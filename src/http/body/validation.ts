@@ -20,7 +20,10 @@ export const ajvOptions = {
   coerceTypes: false,
   allErrors: true,
   // Errors then contain the sub-schema, whose description says what is valid.
-  verbose: true
+  verbose: true,
+  // Both cost a twentieth of the start each. V8 optimizes the generated code itself, and a test checks the schemas.
+  code: { optimize: false },
+  validateSchema: false
 } as const
 
 const parts = [
