@@ -10,6 +10,9 @@ import type { EmulatorProcess, ServiceProcess } from './processes.ts'
 
 const concurrency = 16
 const rounds = isFull ? 4 : 1
+/** nginx sends all requests of a bucket to one replica. With ten buckets, both replicas get some. */
+const buckets = Array.from({ length: 10 }, (_, index) => `replicated-${index}-1250000000`)
+const bucketOf = (number: number) => buckets[number % buckets.length] as string
 const { IsEnabled: _, Schedule: __, ...job } = configuration
 
 t.test('no request fails during a rolling restart of two replicas behind nginx', async t => {
@@ -63,7 +66,7 @@ interface Replica {
 async function start (
   t: Test
 ): Promise<{ caller: Caller, emulator: EmulatorProcess, errors: () => string[], replicas: Replica[] }> {
-  const emulator = await startEmulatorProcess(t, [{ name: bucket, region: 'ap-guangzhou' }])
+  const emulator = await startEmulatorProcess(t, [bucket, ...buckets].map(name => ({ name, region: 'ap-guangzhou' })))
   await emulator.addFault({ kind: 'latency', ms: 20 })
   const ports = [await freePort(), await freePort()]
   const replicas = await Promise.all(ports.map(port => startReplica(t, emulator, port)))
@@ -100,11 +103,12 @@ function createWork (caller: Caller): {
   const acknowledged = new Set<string>()
   const deleted = new Set<string>()
   let inFlight = 0
-  const collection = `/buckets/${bucket}/inventories`
+  const collectionOf = (number: number) => `/buckets/${bucketOf(number)}/inventories`
 
   async function act (index: number): Promise<Reply> {
     // At most a few hundred configurations exist at a time.
     const number = Math.floor(index / 5)
+    const collection = collectionOf(number)
     const path = `${collection}/made-${number}`
     switch (index % 5) {
       case 0: {
@@ -119,7 +123,7 @@ function createWork (caller: Caller): {
       case 3: {
         const old = `made-${number - 50}`
         if (!acknowledged.delete(old)) return await caller.call('HEAD', `${collection}/never-there`)
-        const reply = await caller.call('DELETE', `${collection}/${old}`)
+        const reply = await caller.call('DELETE', `${collectionOf(number - 50)}/${old}`)
         if (reply.status === 204) deleted.add(old)
         return reply
       }
@@ -135,7 +139,8 @@ function createWork (caller: Caller): {
     },
     inFlight: () => inFlight,
     async check (t, emulator) {
-      const ids = new Set((await emulator.configurations(bucket)).map(xml => /<Id>(.*?)<\/Id>/.exec(xml)?.[1]))
+      const stored = await Promise.all(buckets.map(each => emulator.configurations(each)))
+      const ids = new Set(stored.flat().map(xml => /<Id>(.*?)<\/Id>/.exec(xml)?.[1]))
       t.ok(acknowledged.size > 0)
       t.strictSame([...acknowledged].filter(id => !ids.has(id)), [], 'acknowledged configurations are stored')
       t.strictSame([...deleted].filter(id => ids.has(id)), [], 'deleted configurations are not stored')
