@@ -141,7 +141,7 @@ export function createAuditTrail (audit: AuditLog, lifecycle: Lifecycle): AuditT
       inFlight.set(request, () => { recordRequest(request, { ...failed, ...sentOf(stream) }) })
     },
     endStream (request, reply) {
-      if (!inFlight.delete(request)) return
+      inFlight.delete(request)
       recordRequest(request, resultOf(streams.get(request) as Stream, request, reply))
     },
     split (request) {
@@ -151,7 +151,7 @@ export function createAuditTrail (audit: AuditLog, lifecycle: Lifecycle): AuditT
       inFlight.set(change, () => { recordChange(request, change, unknown) })
     },
     endChange (request, change, { problem, cos }) {
-      if (!inFlight.delete(change)) return
+      inFlight.delete(change)
       const [status, code] = [problem?.status ?? 204, problem?.code]
       recordChange(request, change, { outcome: outcomeOf(problem), status, code, cosRequestId: cos?.requestId })
     }
