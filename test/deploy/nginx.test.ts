@@ -94,7 +94,7 @@ test('nginx forwards method, path and headers, and replaces X-Forwarded-For', as
   t.match(received[1]?.headers['x-request-id'], /^[0-9a-f]{32}$/)
 })
 
-test('nginx sends all requests of a bucket to one replica, and spreads buckets and other requests', async t => {
+test('nginx sends all requests of a bucket to one replica and spreads buckets', async t => {
   const replicas = [await startReplica(t, serving), await startReplica(t, serving)]
   const call = caller(t, (await startNginx(t, replicas.map(({ address }) => address))).url)
   const buckets = Array.from({ length: 40 }, (_, index) => `bucket-${index}-1250000000`)
@@ -114,7 +114,7 @@ test('nginx sends all requests of a bucket to one replica, and spreads buckets a
   t.strictSame(replicas.map(({ received }, index) => received.length - (before[index] ?? 0)), [2, 2], 'replicas take turns')
 })
 
-test('nginx sends requests of a bucket to the other replica while its own is down or returns 503', async t => {
+test('nginx sends a bucket to the other replica while its own is down or returns 503', async t => {
   for (const first of [await startReplica(t, stopping), { address: `127.0.0.1:${await freePort()}` }]) {
     const healthy = await startReplica(t, serving)
     const call = caller(t, (await startNginx(t, [first.address, healthy.address])).url)
