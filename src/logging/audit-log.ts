@@ -37,14 +37,19 @@ export interface AuditRecord {
 /** A log of attempted changes and of reads of rows. */
 export interface AuditLog {
   record (record: AuditRecord): void
-  /** Returns whether a line can be written at the moment. Writes the lines that the file rejected before. */
+  /** Returns whether the last write succeeded and the reader of stdout or stderr keeps up. */
   isWritable (): boolean
+  /** Writes the lines that the file rejected before. This is also tried each second. */
+  flush (): void
   /** Returns the number of lines that the file rejected at first. The log contains them. */
   failedWrites (): number
 }
 
 /** Between pino's info (30) and warn (40). */
 const auditLevel = 35
+
+/** The state of the file must not depend on requests, because alerts wait for it. */
+const retryMs = 1_000
 
 /**
  * Creates the audit log. It is separate from the log of the service, and LOG_LEVEL does not affect it. Each line in a
@@ -55,13 +60,14 @@ const auditLevel = 35
  * @throws {Error} of the file system if the file cannot be written
  */
 export function createAuditLog (target: string, outputs: Outputs, log: Pick<Logger, 'error'>): AuditLog {
-  const { writeAudit: write, takesAudit, failedWrites } = target === 'stdout' || target === 'stderr'
-    ? { ...outputs[target], failedWrites: () => 0 }
+  const { writeAudit: write, takesAudit, flush, failedWrites } = target === 'stdout' || target === 'stderr'
+    ? { ...outputs[target], flush () {}, failedWrites: () => 0 }
     : openAuditFile(target, log)
   const audit = pino({ level: 'audit', customLevels: { audit: auditLevel }, useOnlyCustomLevels: true, base: { type: 'audit' } }, { write })
   return {
     record (record) { audit.audit(record, record.action.startsWith('reports:') ? 'read' : 'change') },
     isWritable: takesAudit,
+    flush,
     failedWrites
   }
 }
@@ -72,6 +78,7 @@ export function createAuditLog (target: string, outputs: Outputs, log: Pick<Logg
  * @throws {ServiceError} AuditLogUnavailable
  */
 export function rejectUnaudited (audit: AuditLog): void {
+  audit.flush()
   if (audit.isWritable()) return
   throw new ServiceError('AuditLogUnavailable', 'The audit log cannot be written, so nothing was sent to COS. ' +
     'Retry in 1 s; if it persists, contact the operator.', { retryAfterSeconds: 1 })
@@ -80,11 +87,12 @@ export function rejectUnaudited (audit: AuditLog): void {
 /** Keeps lines that could not be written, and writes them before a further change is accepted. */
 function openAuditFile (
   path: string, log: Pick<Logger, 'error'>
-): Pick<Output, 'writeAudit' | 'takesAudit'> & Pick<AuditLog, 'failedWrites'> {
+): Pick<Output, 'writeAudit' | 'takesAudit'> & Pick<AuditLog, 'flush' | 'failedWrites'> {
   const open = () => openSync(path, 'a', 0o600)
   const unwritten: string[] = []
   let hasFailed = false
   let failures = 0
+  let timer: NodeJS.Timeout | undefined
   closeSync(open())
 
   /** Returns the code of the error, if there is one. Lines before it are not written again. */
@@ -95,6 +103,10 @@ function openAuditFile (
       return undefined
     } catch (error) {
       hasFailed = true
+      timer ??= setTimeout(() => {
+        timer = undefined
+        flush()
+      }, retryMs).unref()
       return (error as NodeJS.ErrnoException).code
     }
   }
@@ -112,6 +124,11 @@ function openAuditFile (
     }
   }
 
+  function flush (): void {
+    // The lines themselves are appended, because a full disk accepts an empty text.
+    if (hasFailed) appendUnwritten()
+  }
+
   return {
     writeAudit (line) {
       unwritten.push(line)
@@ -121,8 +138,8 @@ function openAuditFile (
       // The process can end before the file accepts lines again.
       log.error({ code, record: JSON.parse(line) as AuditRecord }, 'audit log write failed, the record is in this line')
     },
-    // The lines themselves are appended, because a full disk accepts an empty text.
-    takesAudit: () => !hasFailed || appendUnwritten() === undefined,
+    takesAudit: () => !hasFailed,
+    flush,
     failedWrites: () => failures
   }
 }

@@ -1,6 +1,7 @@
-import { readFileSync, renameSync, rmSync, statSync, symlinkSync } from 'node:fs'
+import { existsSync, readFileSync, renameSync, rmSync, statSync, symlinkSync } from 'node:fs'
 import { connect } from 'node:net'
 import t from 'tap'
+import type { Component } from '../../src/contract/readiness.ts'
 import type { AuditRecord } from '../../src/logging/audit-log.ts'
 import { createAuditLog } from '../../src/logging/audit-log.ts'
 import { as, callersFile, everything, withKey } from '../callers-file.ts'
@@ -162,6 +163,30 @@ t.test('PUT, PATCH, POST and DELETE return 503 until the audit file is writable'
   t.strictSame(recordsIn(path).map(({ id, action }) => [id, action]), [
     ['first', 'cos:PutBucketInventory'], ['first', 'cos:DeleteBucketInventory']
   ])
+})
+
+t.test('audit records that the file rejected are written without another request', async t => {
+  const path = `${t.testdir({})}/audit.log`
+  const { call, url } = await start(t, { environment: { AUDIT_LOG: path } })
+  const reading = async (name: string) => {
+    const text = await (await fetch(`${url}/metrics`)).text()
+    return new RegExp(`^${name} (.*)$`, 'm').exec(text)?.[1]
+  }
+  const stateOfLog = async () => {
+    const { components } = (await call('GET', '/readyz?verbose')).json as { components: Component[] }
+    return components.find(({ name }) => name === 'auditLog')?.state
+  }
+  rmSync(path)
+  symlinkSync('/dev/full', path)
+  t.equal((await call('PUT', at('first'), configuration)).status, 204)
+  t.equal(await reading('audit_log_writable'), '0')
+  t.equal(await stateOfLog(), 'failing')
+  rmSync(path)
+  t.equal(await stateOfLog(), 'failing', 'a probe writes nothing')
+  t.equal(await reading('audit_log_writable'), '0', 'a scrape writes nothing')
+  await until(() => existsSync(path) && recordsIn(path).length === 1)
+  t.equal(await reading('audit_log_writable'), '1')
+  t.equal(await stateOfLog(), 'ok')
 })
 
 t.test('PUT returns 503 and is not sent when the audit file fails after its read', async t => {

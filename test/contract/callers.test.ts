@@ -228,7 +228,7 @@ t.test('PUT returns 204 when the JWT has the claims of a caller, 401 otherwise',
 
 t.test('registration fails when a bucket route names no action', async t => {
   const app = await createBareApp(t)
-  const audit = { isWritable: () => true, record () {}, failedWrites: () => 0 }
+  const audit = { isWritable: () => true, flush () {}, record () {}, failedWrites: () => 0 }
   const auditTrail = createAuditTrail(audit, createLifecycle())
   const rateLimiter = await createRateLimiter(app, { perMinute: 0, byAddress: false, redis: undefined }, () => 0)
   const options = { auditTrail, callers: { identify: async () => undefined }, rateLimiter, regionOf: () => undefined }

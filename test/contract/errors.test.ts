@@ -284,7 +284,7 @@ t.test('GET returns 500 without the cause, which is logged, when a handler throw
     callers: createAnyone(),
     components: () => [],
     connections: new ConnectionRegistry({ onClosed: () => {} }),
-    audit: { record: () => {}, isWritable: () => true, failedWrites: () => 0 },
+    audit: { record: () => {}, isWritable: () => true, flush: () => {}, failedWrites: () => 0 },
     lifecycle: createLifecycle(),
     logger,
     metrics: createMetrics('0'),
