@@ -1,6 +1,7 @@
 /** Bounds the memory of manifests, which any client with access to a destination can make large. */
 import { createConcurrencyLimiter } from '../cos/client/concurrency-limiter.ts'
 import type { Call } from '../cos/inventories.ts'
+import { UpstreamError } from '../cos/upstream-error.ts'
 
 /** A manifest needs up to 50 MiB. While a destination does not respond, two of the four reads remain for others. */
 const limits = { maxConcurrency: 4, maxPerHost: 2, queueLimit: 200, maxWaitMs: Infinity }
@@ -21,6 +22,7 @@ export function createManifestLimiter (now: () => number): ManifestLimiter {
   return {
     async run ({ bucket, deadlineAt, signal }, read) {
       const permit = await limiter.acquire({ host: bucket, region: '' }, deadlineAt, signal)
+        .catch((error: unknown) => { throw isOverloaded(error) ? overloaded(bucket, error) : error })
       try {
         return await read()
       } finally {
@@ -29,4 +31,13 @@ export function createManifestLimiter (now: () => number): ManifestLimiter {
       }
     }
   }
+}
+
+function isOverloaded (error: unknown): error is UpstreamError {
+  return error instanceof UpstreamError && error.code === 'Overloaded'
+}
+
+/** Returns the same error with a detail that names manifests, because the limiter speaks of calls. */
+function overloaded (bucket: string, error: UpstreamError): UpstreamError {
+  return new UpstreamError('Overloaded', `Too many manifests of reports are being read (${bucket}). Retry in 1 s.`, error)
 }

@@ -32,7 +32,9 @@ t.test('an unresponsive bucket delays no other, even when its reads fill the que
   const rejected: unknown[] = []
   for (let count = 0; count < 202; count++) run(callTo('slow'), forever).catch((error: unknown) => { rejected.push(error) })
   t.equal(await run(callTo('other'), async () => 'read'), 'read')
-  await t.rejects(run(callTo('slow'), forever), { code: 'Overloaded', retryAfterSeconds: 1 })
+  await t.rejects(run(callTo('slow'), forever), {
+    code: 'Overloaded', retryAfterSeconds: 1, detail: 'Too many manifests of reports are being read (slow). Retry in 1 s.'
+  })
   t.strictSame(rejected, [])
 })
 
