@@ -82,12 +82,12 @@ export const reportFileRoute: FastifyPluginAsyncTypebox<Options> = async (app, o
 
 /**
  * Returns the Range header if it has one valid range. A range that ends before it begins is invalid (RFC 9110, section
- * 14.1.1). Servers may ignore any other value (section 14.2).
+ * 14.1.1). Servers may ignore any other value (section 14.2); no file needs more than 15 digits.
  */
 function rangeOf ({ headers }: FastifyRequest): string | undefined {
   const { range = '', 'if-range': condition } = headers
-  const [oneRange, first = '', last = ''] = /^bytes=(?:([0-9]+)-([0-9]*)|-[0-9]+)$/.exec(range) ?? []
-  const isReversed = last !== '' && BigInt(last) < BigInt(first)
+  const [oneRange, first = '', last = ''] = /^bytes=(?:([0-9]{1,15})-([0-9]{0,15})|-[0-9]{1,15})$/.exec(range) ?? []
+  const isReversed = last !== '' && Number(last) < Number(first)
   return condition === undefined && !isReversed ? oneRange : undefined
 }
 
