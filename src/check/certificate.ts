@@ -1,7 +1,7 @@
-import { X509Certificate } from 'node:crypto'
+import type { X509Certificate } from 'node:crypto'
 import type { TlsConfig } from '../config/config.ts'
 import { ConfigError } from '../config/environment.ts'
-import { readTls } from '../http/connections/tls.ts'
+import { certificatesIn, readTls } from '../http/connections/tls.ts'
 import type { TlsOptions } from '../http/connections/tls.ts'
 import type { Report } from './finding.ts'
 
@@ -43,12 +43,6 @@ function readFiles (tls: TlsConfig, report: Report): TlsOptions | undefined {
     report.error(`OpenSSL rejects TLS_CERT_FILE or TLS_KEY_FILE: ${code}. Use a stronger key and signature.`)
     return undefined
   }
-}
-
-function certificatesIn (pem: string): X509Certificate[] {
-  // These labels are all that OpenSSL accepts. The file can also contain a key.
-  const blocks = pem.split(/(?=-----BEGIN )/).filter(block => /^-----BEGIN (X509 |TRUSTED )?CERTIFICATE-----/.test(block))
-  return blocks.map(block => new X509Certificate(block))
 }
 
 function checkDates (variable: string, certificates: X509Certificate[], report: Report, now: number): boolean {

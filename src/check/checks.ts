@@ -6,12 +6,14 @@ import type { Config } from '../config/config.ts'
 import { ConfigError } from '../config/environment.ts'
 import type { Environment } from '../config/environment.ts'
 import { logWarnings } from '../logging/warnings.ts'
+import { checkAuditLog } from './audit-log.ts'
 import { checkCallers } from './callers.ts'
 import { checkCertificate } from './certificate.ts'
 import { checkCos } from './cos.ts'
 import type { Target } from './cos.ts'
 import { reportTo } from './finding.ts'
 import type { Finding, Report } from './finding.ts'
+import { checkIssuer } from './issuer.ts'
 import { checkRedis } from './redis.ts'
 
 /** A check that needs no result of others. */
@@ -27,6 +29,16 @@ const checks: Check[] = [
     name: 'callers',
     variables: /\b(AUTH|CALLERS_FILE|JWT_\w+)\b/,
     run: (config, _, findings, log) => checkCallers(config, reportTo(findings, 'callers'), log)
+  },
+  {
+    name: 'issuer',
+    variables: /\bJWT_/,
+    run: ({ auth, cos }, _, findings) => checkIssuer(auth, cos.proxies, reportTo(findings, 'issuer'))
+  },
+  {
+    name: 'audit',
+    variables: /\bAUDIT_LOG\b/,
+    run: ({ auditLog }, _, findings) => { checkAuditLog(auditLog, reportTo(findings, 'audit')) }
   },
   {
     name: 'certificate',

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { createServer as createHttpServer } from 'node:http'
 import { connect } from 'node:net'
 import type { AddressInfo, Server } from 'node:net'
+import { tmpdir } from 'node:os'
 import { createServer as createTlsServer } from 'node:tls'
 import { generate } from 'selfsigned'
 import t from 'tap'
@@ -13,6 +14,7 @@ import { lineOf, reportTo } from '../../src/check/finding.ts'
 import type { Finding } from '../../src/check/finding.ts'
 import { callersFile, everything, withKey } from '../callers-file.ts'
 import type { Certified } from '../certificates.ts'
+import { startIssuer } from '../doubles/issuer.ts'
 import { startMetadataDouble } from '../doubles/metadata.ts'
 import { startRespServer } from '../doubles/resp-server.ts'
 import { controlTime } from '../doubles/time.ts'
@@ -91,18 +93,25 @@ function tlsFiles (t: { testdir (files: Variables): string }, cert: string, key:
 t.test('check has no error when everything works', async t => {
   const { environment } = await startCos(t)
   const redis = await startRedis(t)
+  const issuer = await startIssuer(t)
   const root = await certify('Test CA')
   const server = await certify('inventory.internal', root)
   const lines = await linesOf({
     ...environment,
     ...callersFile(t, [withKey('billing', everything)]).environment,
     ...tlsFiles(t, pem(server, root), server.key, root.cert),
+    JWT_JWKS_URL: issuer.config.jwksUrl,
+    JWT_ISSUER: issuer.config.issuer,
+    JWT_AUDIENCE: issuer.config.audience,
+    AUDIT_LOG: `${tmpdir()}/audit.log`,
     REDIS_URL: redis.url
   })
   const [host, port] = environment.COS_CONNECT_TO.split(':')
   t.strictSame(lines, [
     'ok      configuration All variables are valid.',
     'ok      callers       CALLERS_FILE is valid.',
+    'ok      issuer        The key set at JWT_JWKS_URL was fetched.',
+    'ok      audit         The file of AUDIT_LOG can be written.',
     `ok      certificate   TLS_CERT_FILE matches TLS_KEY_FILE and is valid until ${dayOf(100)}. Clients must trust CN=Test CA.`,
     `ok      dns           ${host} (COS_CONNECT_TO) is 127.0.0.1.`,
     `ok      connection    ${host}:${port} (COS_CONNECT_TO) accepts connections.`,
@@ -152,6 +161,14 @@ t.test('check names the cause of a broken set-up in one line', async t => {
       `error   redis         Redis at 127.0.0.1:${closed} is unavailable: ECONNREFUSED. Correct REDIS_URL, or start Redis.`],
     ['wrong password of Redis', { REDIS_URL: redis.url.replace(/:\w+@/, `:${secret('wrongPasswordOfRedis')}@`) },
       `error   redis         Redis at ${new URL(redis.url).host} is unavailable: WRONGPASS. Correct user and password in REDIS_URL.`],
+    ['issuer that does not run', {
+      ...callersFile(t, [withKey('billing', everything)]).environment,
+      JWT_JWKS_URL: `http://127.0.0.1:${closed}/keys`,
+      JWT_ISSUER: 'issuer',
+      JWT_AUDIENCE: 'inventory'
+    }, /^error {3}issuer {8}The key set at JWT_JWKS_URL cannot be fetched: .*127\.0\.0\.1:\d+.*\. Correct the URL, or allow the connection\.$/],
+    ['audit log in a folder that does not exist', { AUDIT_LOG: '/nothing/audit.log' },
+      'error   audit         The file of AUDIT_LOG cannot be written: ENOENT. Let the user of the service write it, or correct AUDIT_LOG.'],
     ['key without permission', {}, 'error   credentials   The credentials lack cos:GetBucketInventory and cos:ListBucketInventory on ' +
       'examplebucket-1250000000. Allow it in CAM.', withFault({ status: 403, code: 'AccessDenied' })],
     ['malformed variable', { PORT: 'http' }, 'error   configuration PORT must be an integer from 0 to 65535.']

@@ -72,9 +72,24 @@ function readPem (name: string, path: string, check: (pem: string) => unknown): 
   return pem
 }
 
+/**
+ * Returns the certificates of a PEM text in their order. Other blocks, such as a key, are ignored. The labels are all
+ * that OpenSSL accepts.
+ *
+ * @throws {Error} of OpenSSL for a malformed certificate
+ */
+export function certificatesIn (pem: string): X509Certificate[] {
+  return blocksIn(pem).filter(block => /^-----BEGIN (X509 |TRUSTED )?CERTIFICATE-----/.test(block))
+    .map(block => new X509Certificate(block))
+}
+
+function blocksIn (pem: string): string[] {
+  return pem.split(/(?=-----BEGIN )/).filter(block => block.startsWith('-----BEGIN '))
+}
+
 /** Checks every certificate. Node would skip a malformed one without an error, and reject its clients. */
 function checkAuthorities (pem: string): void {
-  const blocks = pem.split(/(?=-----BEGIN )/).filter(block => block.startsWith('-----BEGIN '))
+  const blocks = blocksIn(pem)
   for (const block of blocks.length === 0 ? [''] : blocks) new X509Certificate(block).toString()
 }
 
@@ -100,10 +115,9 @@ export function addTlsRenewal (
   }
 }
 
-/** Returns when the first certificate of a chain expires, in milliseconds since 1970. Ignores other PEM blocks. */
+/** Returns when the first certificate of a chain expires, in milliseconds since 1970. */
 function firstExpiry (chain: string): number {
-  const certificates = chain.match(/-----BEGIN ((?:X509 |TRUSTED )?CERTIFICATE)-----[^]*?-----END \1-----/g) as string[]
-  return Math.min(...certificates.map(each => Date.parse(new X509Certificate(each).validTo)))
+  return Math.min(...certificatesIn(chain).map(({ validTo }) => Date.parse(validTo)))
 }
 
 /** Closes connections whose handshake failed or took too long, and logs the reason at debug. */
