@@ -2,6 +2,7 @@ import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { endWithThisProcess } from '../child-guard.ts'
+import { productionFlags } from '../production-flags.ts'
 import type { Figures, Command } from './service-child.ts'
 
 interface Test {
@@ -24,8 +25,7 @@ export interface MeasuredService {
   hasEnded (): boolean
 }
 
-/** The V8 limits are those of `npm start`. */
-const flags = ['--expose-gc', '--max-semi-space-size=8', '--max-old-space-size=384', '--import', import.meta.resolve('tsx')]
+const flags = ['--expose-gc', ...productionFlags, '--import', import.meta.resolve('tsx')]
 
 /** Starts the service with only this environment. It is killed at the end of the test. */
 export async function startMeasuredService (t: Test, environment: Record<string, string>): Promise<MeasuredService> {
