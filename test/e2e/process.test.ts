@@ -1,33 +1,18 @@
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync, writeFileSync } from 'node:fs'
-import { connect, createServer } from 'node:net'
-import type { AddressInfo, Server, Socket } from 'node:net'
-import { join } from 'node:path'
+import { closeSync, openSync, readFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import type { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
-import { createServer as createTlsServer } from 'node:tls'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
-import { generate } from 'selfsigned'
 import t from 'tap'
-import type { Emulator } from '../../src/emulator/server.ts'
-import { callersFile } from '../callers-file.ts'
-import { at, bucket, configuration, secrets, startTestEmulator } from '../start.ts'
+import { as, callersFile, everything, withKey } from '../callers-file.ts'
+import { freePort } from '../free-port.ts'
+import { at, bucket, configuration, secrets, startTestEmulator, until } from '../start.ts'
 import { fromSource, startProgram } from './program.ts'
 import type { Program } from './program.ts'
-
-interface Test {
-  teardown (handler: () => unknown): void
-}
-interface StartedService extends Program {
-  url: string
-  port: number
-}
-
-const bucketHost = `${bucket}.cos.ap-guangzhou.myqcloud.com`
-
-const credentials = { COS_SECRET_ID: secrets.secretId, COS_SECRET_KEY: secrets.secretKey, COS_TOKEN: secrets.token }
+import { credentials, dial, environmentFor, idleConnection, listen, put, startGate, startService } from './started-service.ts'
 
 t.test('service logs its address, serves requests and exits with 0 on SIGINT', async t => {
   const emulator = await startTestEmulator(t)
@@ -145,56 +130,6 @@ t.test('start exits with 1 and a fatal line when the port is taken', async t => 
   t.strictSame([lines.length, program.stderr()], [1, ''])
 })
 
-t.test('SIGTERM lets a request in flight finish before the process exits', async t => {
-  const emulator = await startTestEmulator(t)
-  const page = (rest: string) =>
-    `<ListInventoryConfigurationResult>${rest}</ListInventoryConfigurationResult>`
-  for (const rest of [
-    '<IsTruncated>true</IsTruncated><NextContinuationToken>next</NextContinuationToken>',
-    '<IsTruncated>false</IsTruncated>'
-  ]) {
-    emulator.addFault({
-      kind: 'raw', times: 1, status: 200, headers: { 'content-type': 'application/xml' }, body: page(rest)
-    })
-  }
-  const gate = await startGate(t, emulator)
-  const service = await startService(t, gate.address)
-
-  // The client keeps the connection open, so only the service can close it.
-  const socket = await dial(service)
-  const response = text(socket)
-  socket.write(`GET /buckets/${bucket}/inventories?all=true HTTP/1.1\r\nhost: x\r\n\r\n`)
-  await gate.reached
-  service.process.kill('SIGTERM')
-  await untilClosing(service)
-  gate.open()
-
-  t.match(await response, /^HTTP\/1\.1 200 OK\r\n[^]*\r\nconnection: close\r\n[^]*\r\n\r\n\{"InventoryConfigurations":\[\],"IsTruncated":false\}$/)
-  t.equal(await service.exit, 0)
-  t.equal(emulator.requests.length, 2, 'later calls to COS are still made')
-  t.notMatch(service.stdout(), /were aborted/)
-})
-
-t.test('SIGTERM closes idle connections without delay', async t => {
-  const service = await startService(t, '127.0.0.1:1')
-  const [unused, used] = [await dial(service), await dial(service)]
-  const ends = [text(unused), text(used)]
-  used.write('GET /livez HTTP/1.1\r\nhost: x\r\n\r\n')
-  await once(used, 'readable')
-  service.process.kill('SIGTERM')
-  t.equal(await service.exit, 0)
-  t.notMatch(service.stdout(), /were aborted/)
-  t.match(await Promise.all(ends), ['', /^HTTP\/1\.1 200 OK\r\n/])
-})
-
-/** Opens a connection that had a response. When it closes, the service has read all bytes from before the stop. */
-async function idleConnection (service: StartedService): Promise<{ ended: Promise<unknown> }> {
-  const socket = await dial(service)
-  socket.write('GET /livez HTTP/1.1\r\nhost: x\r\n\r\n')
-  await once(socket, 'data')
-  return { ended: once(socket, 'close') }
-}
-
 t.test('request on an open connection gets 503 with Connection: close while stopping', async t => {
   const service = await startService(t, '127.0.0.1:1')
   const idle = await idleConnection(service)
@@ -216,38 +151,6 @@ t.test('request on an open connection gets 503 with Connection: close while stop
   t.match(JSON.parse(second.split('\r\n\r\n')[1] ?? ''), { status: 503, code: 'ShuttingDown', instance: at('daily') })
   t.strictSame(others, [])
   t.equal(await service.exit, 0)
-})
-
-t.test('first request of an open connection gets 503 after SIGTERM', async t => {
-  const service = await startService(t, '127.0.0.1:1')
-  const idle = await idleConnection(service)
-  const socket = await dial(service)
-  const response = text(socket)
-  service.process.kill('SIGTERM')
-  await idle.ended
-  // From version 26, Node closes connections without a request when a server closes.
-  const closedByNode = Number(process.versions.node.split('.', 1)[0]) >= 26
-  if (!closedByNode) socket.write('GET /livez HTTP/1.1\r\nhost: x\r\n\r\n')
-  const received = (await response).replace(/^HTTP\/1\.1 503 .*"code":"ShuttingDown".*$/s, 'ShuttingDown')
-  t.equal(received, closedByNode ? '' : 'ShuttingDown')
-  t.equal(await service.exit, 0)
-})
-
-t.test('/readyz returns 503 during SHUTDOWN_DELAY_MS while other requests are served', async t => {
-  const emulator = await startTestEmulator(t)
-  const service = await startService(t, emulator.address, { SHUTDOWN_DELAY_MS: '2000' })
-  const signalledAt = performance.now()
-  service.process.kill('SIGTERM')
-  await service.until(/"msg":"stopping"/)
-
-  const ready = await fetch(`${service.url}/readyz`)
-  t.strictSame([ready.status, ready.headers.get('content-type')], [503, 'application/problem+json'])
-  t.match(await ready.json(), { status: 503, code: 'ShuttingDown' })
-  t.equal((await fetch(`${service.url}/livez`)).status, 200)
-  t.equal((await put(service, 'daily')).status, 204)
-  t.equal(await service.exit, 0)
-  // Timers of another process may be slightly ahead of this clock.
-  t.ok(performance.now() - signalledAt > 1900, 'the process waited for the delay')
 })
 
 t.test('request is aborted after SHUTDOWN_GRACE_MS, and the process exits with 0', async t => {
@@ -273,73 +176,23 @@ t.test('second signal ends the process at once with 1', async t => {
   await aborted
 })
 
-t.test('output and responses contain no secret or signature at LOG_LEVEL=trace', async t => {
+t.test('stderr gets the audit lines that stdout did not accept', async t => {
   const emulator = await startTestEmulator(t)
-  const service = await startService(t, emulator.address, { LOG_LEVEL: 'trace' })
-  // Only the call without a response from COS needs a short timeout.
-  const withShortTimeout = await startService(t, emulator.address, { LOG_LEVEL: 'trace', COS_TIMEOUT_MS: '500' })
-  const headers = { authorization: 'Bearer cCaAlLlLeErRkKeEyY', 'content-type': 'application/json' }
-  let received = ''
-  const exchange = async (method: 'GET' | 'PUT', { url } = service) => {
-    const body = method === 'PUT' ? JSON.stringify(configuration) : null
-    const response = await fetch(`${url}${at('daily')}`, { method, headers, body })
-    received += JSON.stringify([...response.headers]) + await response.text()
-    return response.status
-  }
-
-  t.equal(await exchange('PUT'), 204)
-  t.equal(await exchange('GET'), 200)
-  for (const kind of ['garbage', 'hang', 'reset', 'reset-mid-answer', 'cut'] as const) {
-    emulator.addFault({ kind, times: 3 })
-    t.ok(await exchange('GET', kind === 'hang' ? withShortTimeout : service) >= 502, kind)
-    emulator.clearFaults()
-  }
-  emulator.setCredentials([{ secretId: secrets.secretId, secretKey: 'another' }])
-  t.equal(await exchange('PUT'), 502)
-
-  const services = [service, withShortTimeout]
-  for (const each of services) each.process.kill('SIGTERM')
-  t.strictSame(await Promise.all(services.map(each => each.exit)), [0, 0])
-  const output = services.map(each => each.stdout() + each.stderr()).join('')
-  t.match(service.stdout(), /COS responded/, 'attempts were logged')
-  t.match(withShortTimeout.stdout(), /COS did not respond/, 'attempts without a response were logged')
-  for (const secret of [
-    secrets.secretKey, secrets.token, 'q-signature', 'q-sign-algorithm', 'StringToSign', 'cCaAlLlLeErRkKeEyY'
-  ]) {
-    t.notOk(output.includes(secret), `${secret} is not in the output`)
-    t.notOk(received.includes(secret), `${secret} is not in a response`)
-  }
-})
-
-t.test('COS_CONNECT_TO changes only the address of the connection over TLS', async t => {
-  const emulator = await startTestEmulator(t)
-  const { private: key, cert } = await generate([{ name: 'commonName', value: bucketHost }], {
-    extensions: [{ name: 'subjectAltName', altNames: [{ type: 2, value: bucketHost }] }]
-  })
-  const names: unknown[] = []
-  const gateway = createTlsServer({ key, cert }, socket => {
-    names.push(socket.servername)
-    const upstream = connect(emulator.port, emulator.host)
-    socket.pipe(upstream).pipe(socket)
-    for (const each of [socket, upstream]) each.on('error', () => { socket.destroy() })
-  })
-  gateway.listen(0, '127.0.0.1')
-  await once(gateway, 'listening')
-  t.teardown(() => gateway.close())
-  const ca = join(t.testdir({}), 'ca.pem')
-  writeFileSync(ca, cert)
-
-  const gatewayAddress = `127.0.0.1:${(gateway.address() as AddressInfo).port}`
-  const { url } = await startService(t, gatewayAddress, { NODE_EXTRA_CA_CERTS: ca, COS_SCHEME: 'https' })
-
-  const headers = { 'content-type': 'application/json' }
-  const put = await fetch(url + at('secure'), { method: 'PUT', headers, body: JSON.stringify(configuration) })
-  t.equal(put.status, 204)
-  const get = await fetch(url + at('secure'))
-  t.strictSame(await get.json(), { Id: 'secure', ...configuration })
-  t.ok(names.length > 0)
-  t.ok(names.every(name => name === bucketHost), 'the TLS name is the bucket host')
-  t.strictSame([...new Set(emulator.requests.map(each => each.host))], [bucketHost], 'the signed Host is the bucket host')
+  const full = openSync('/dev/full', 'w')
+  t.teardown(() => { closeSync(full) })
+  const port = await freePort()
+  const { environment } = callersFile(t, [withKey('admin', everything)])
+  const program = startProgram(t, 'server', {
+    ...environmentFor(emulator.address), ...environment, AUTH: 'required', ALLOWED_HOSTS: '', PORT: String(port), LOG_LEVEL: 'silent'
+  }, full)
+  const url = `http://127.0.0.1:${port}`
+  await until(() => fetch(`${url}/livez`).then(() => true, () => false))
+  const remove = async (id: string) => (await fetch(url + at(id), { method: 'DELETE', headers: as('admin') })).status
+  t.equal(await remove('first'), 204)
+  t.equal(await remove('second'), 503)
+  program.process.kill('SIGTERM')
+  t.equal(await program.exit, 0)
+  t.match(JSON.parse(program.stderr()), { type: 'audit', id: 'first', status: 204 })
 })
 
 t.test('demo starts without configuration, and its printed curl commands work', async t => {
@@ -386,76 +239,6 @@ for (const [program, files] of [
       t.ok(written === committed, `${file} is current; if not, run \`npm run ${program}\``)
     }
   })
-}
-
-/** Starts the service as a process and waits until it listens. */
-async function startService (
-  t: Test, connectTo: string, environment: Record<string, string> = {}
-): Promise<StartedService> {
-  const program = startProgram(t, 'server', {
-    ...credentials,
-    AUTH: 'none',
-    ALLOWED_HOSTS: 'x',
-    PORT: '0',
-    COS_SCHEME: 'http',
-    COS_REGION: 'ap-guangzhou',
-    COS_CONNECT_TO: connectTo,
-    ...environment
-  })
-  const [, url = ''] = await program.until(/listening at (http:[^"]+)"/)
-  return { ...program, url, port: Number(new URL(url).port) }
-}
-
-async function put ({ url }: StartedService, id: string): Promise<Response> {
-  const headers = { 'content-type': 'application/json' }
-  return await fetch(`${url}${at(id)}`, { method: 'PUT', headers, body: JSON.stringify(configuration) })
-}
-
-/** Starts a proxy in front of the emulator that delays all connections until `open` is called. */
-async function startGate (
-  t: Test, emulator: Emulator
-): Promise<{ address: string, reached: Promise<unknown>, open: () => void }> {
-  let open = () => {}
-  const opened = new Promise<void>(resolve => { open = resolve })
-  const sockets = new Set<Socket>()
-  const server = createServer(socket => {
-    sockets.add(socket.on('error', () => {}))
-    void opened.then(() => {
-      const onward = connect(emulator.port, emulator.host).on('error', () => {})
-      sockets.add(onward)
-      socket.pipe(onward).pipe(socket)
-    })
-  })
-  const { port } = await listen(t, server)
-  t.teardown(() => {
-    for (const socket of sockets) socket.destroy()
-  })
-  return { address: `127.0.0.1:${port}`, reached: once(server, 'connection'), open }
-}
-
-async function listen (t: Test, server: Server): Promise<AddressInfo> {
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => server.close())
-  return server.address() as AddressInfo
-}
-
-async function dial ({ port }: StartedService): Promise<Socket> {
-  const socket = connect(port, '127.0.0.1')
-  await once(socket, 'connect')
-  return socket
-}
-
-/** Waits until a connection fails with ECONNREFUSED, so the service is closing. */
-async function untilClosing ({ port }: StartedService): Promise<void> {
-  for (let isRejected = false; !isRejected;) {
-    const socket = connect(port, '127.0.0.1')
-    isRejected = await new Promise(resolve => socket
-      .once('connect', () => { resolve(false) })
-      // A connection in the accept queue is reset instead.
-      .on('error', (error: NodeJS.ErrnoException) => { resolve(error.code === 'ECONNREFUSED') }))
-    socket.destroy()
-  }
 }
 
 /** Sends the request of a curl command. A shell parses the command, because curl may not be installed. */

@@ -68,18 +68,6 @@ t.test('PUT returns 503 when stdout has no reader', async t => {
   t.equal(await program.exit, 0)
 })
 
-t.test('stderr gets the audit lines that stdout did not accept', async t => {
-  const emulator = await startTestEmulator(t)
-  const { writer, closeReader } = openPipe(t)
-  const { program, url } = await startService(t, emulator.address, writer, { LOG_LEVEL: 'silent' })
-  closeReader()
-  t.equal((await put(url, 'first')).status, 204)
-  t.equal((await put(url, 'second')).status, 503)
-  program.process.kill('SIGTERM')
-  t.equal(await program.exit, 0)
-  t.match(linesOf(program.stderr()), [{ type: 'audit', id: 'first', status: 204 }])
-})
-
 for (const [name, open] of [['a file', openFile], ['a slow pipe', openPipe]] as const) {
   t.test(`${name} contains every line in order at exit`, async t => {
     const emulator = await startTestEmulator(t)
