@@ -42,8 +42,9 @@ test('Dockerfile', async t => {
 
   t.test('NODE_OPTIONS equals the flags of npm start', async t => {
     const [, options = ''] = /NODE_OPTIONS="([^"]*)"/.exec(values('ENV').join(' ')) ?? []
-    t.strictSame(options.split(' '), productionFlags)
-    t.equal(productionFlags.length, 2)
+    t.strictSame(['--enable-source-maps', ...options.split(' ')], productionFlags)
+    t.equal(productionFlags.length, 3)
+    t.match(values('ENTRYPOINT').join(' '), '"--enable-source-maps"')
     t.notMatch(values('ENTRYPOINT').join(' '), /space-size/, 'not in ENTRYPOINT, so that an operator can change them')
   })
 
