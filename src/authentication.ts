@@ -20,6 +20,6 @@ export async function openVerifier (auth: AuthConfig, options: JwtOptions): Prom
  */
 export function openCallers (
   { callersFile }: Exclude<AuthConfig, 'none'>, tls: TlsConfig | undefined, verifier: JwtVerifier | undefined
-): Callers {
+): Promise<Callers> {
   return createCallers({ read: () => readTextFile(callersFile), verifier, tls: tls?.clientCaFile !== undefined })
 }

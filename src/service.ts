@@ -92,7 +92,7 @@ async function assemble (config: Config, logger: Logger, outputs: Outputs) {
   const reloader = createReloader(logger, now)
   const fetcher = createFetcher(config.cos.proxies)
   const verifier = await openVerifier(config.auth, { now, steadyNow, log: logger, fetcher })
-  const { audit, callers, tls } = openFiles(config, { logger, outputs, reloader, verifier })
+  const { audit, callers, tls } = await openFiles(config, { logger, outputs, reloader, verifier })
   const metrics = createMetrics(version)
   const scheme = tls === undefined ? 'http' : 'https'
   const tracer = await openTracer(config, { version, steadyNow, log: logger, scheme })
@@ -155,19 +155,19 @@ interface FileDependencies {
  *
  * @throws {ConfigError} with all errors of the files
  */
-function openFiles (config: Config, { logger, outputs, reloader, verifier }: FileDependencies) {
+async function openFiles (config: Config, { logger, outputs, reloader, verifier }: FileDependencies) {
   const errors: string[] = []
-  const collectErrors = <T>(variable: string, open: () => T): T | undefined => {
+  const collectErrors = async <T>(variable: string, open: () => T | Promise<T>): Promise<T | undefined> => {
     try {
-      return open()
+      return await open()
     } catch (error) {
       errors.push(...error instanceof ConfigError ? error.issues : [`${variable}: ${(error as Error).message}`])
       return undefined
     }
   }
-  const callers = collectErrors('CALLERS_FILE', () => watchCallers(config, verifier, reloader))
-  const tls = collectErrors('TLS_*', () => config.tls && readTls(config.tls))
-  const audit = collectErrors('AUDIT_LOG',
+  const callers = await collectErrors('CALLERS_FILE', () => watchCallers(config, verifier, reloader))
+  const tls = await collectErrors('TLS_*', () => config.tls && readTls(config.tls))
+  const audit = await collectErrors('AUDIT_LOG',
     () => createAuditLog(config.auditLog, outputs, logger.child({}, { level: 'error' })))
   if (callers === undefined || audit === undefined || errors.length > 0) throw new ConfigError(errors)
   return { audit, callers, tls }
@@ -195,13 +195,13 @@ async function openTracer (
   return propagation ? tracer : withoutPropagation(tracer)
 }
 
-function watchCallers (
+async function watchCallers (
   config: Config, verifier: JwtVerifier | undefined, reloader: Reloader
-): Pick<Callers, 'identify' | 'unreachable'> {
+): Promise<Pick<Callers, 'identify' | 'unreachable'>> {
   const { auth } = config
   if (auth === 'none') return createAnyone()
-  reloader.watch('CALLERS_FILE', [auth.callersFile], () => { callers.reload() })
-  const callers = openCallers(auth, config.tls, verifier)
+  reloader.watch('CALLERS_FILE', [auth.callersFile], () => callers.reload())
+  const callers = await openCallers(auth, config.tls, verifier)
   void verifier?.start()
   return callers
 }

@@ -1,5 +1,7 @@
+import type { TSchema } from '@sinclair/typebox'
 import { Errors, ValueErrorType } from '@sinclair/typebox/errors'
 import type { ValueError } from '@sinclair/typebox/errors'
+import { createPauses } from '../concurrency/event-loop.ts'
 import { ConfigError } from '../config/environment.ts'
 import { actionsByName, CallersFileSchema } from '../contract/callers.ts'
 import type { Action, CallersFile } from '../contract/callers.ts'
@@ -32,19 +34,41 @@ export interface Caller {
 }
 
 /**
- * Parses the text of a callers file.
+ * Parses the text of a callers file. Lets the event loop serve requests in between, because a service reloads its file.
  *
  * @throws {ConfigError} with every issue and its place (RFC 6901). It never quotes a value, which could be a key.
  */
-export function parseCallers (text: string): Caller[] {
+export async function parseCallers (text: string): Promise<Caller[]> {
   const document = parseJson(text)
-  // The first issue of a place says what is wrong. Further issues follow from it.
-  const issues = new Map<string, string>()
-  for (const { pointer, detail } of [...schemaIssues(document), ...furtherIssues(document)]) {
-    if (!issues.has(pointer)) issues.set(pointer, detail)
+  const pause = createPauses()
+  const issues = schemaIssues(CallersFileSchema, '', withoutCallers(document))
+  const addFurtherIssues = createFurtherIssues(issues)
+  const found = arrayOf(membersOf(document)['callers'])
+  for (const [index, caller] of found.entries()) {
+    await pause()
+    const pointer = `/callers/${index}`
+    issues.push(...schemaIssues(CallersFileSchema.properties.callers.items, pointer, caller))
+    addFurtherIssues(pointer, caller)
   }
-  if (issues.size === 0) return (document as CallersFile).callers.map(toCaller)
-  throw new ConfigError([...issues].map(([pointer, detail]) => `CALLERS_FILE: ${pointer || 'the document'} ${detail}`))
+  if (issues.length > 0) throw new ConfigError(textsOf(issues))
+  const callers: Caller[] = []
+  for (const caller of found as CallersFile['callers']) {
+    await pause()
+    callers.push(toCaller(caller))
+  }
+  return callers
+}
+
+/** Returns the document with an empty array in place of its callers, which are validated one by one. */
+function withoutCallers (document: unknown): unknown {
+  return Array.isArray(membersOf(document)['callers']) ? { ...membersOf(document), callers: [] } : document
+}
+
+/** Returns a line for each place. The first issue of a place says what is wrong. Further issues follow from it. */
+function textsOf (issues: readonly Issue[]): string[] {
+  const details = new Map<string, string>()
+  for (const { pointer, detail } of issues) if (!details.has(pointer)) details.set(pointer, detail)
+  return [...details].map(([pointer, detail]) => `CALLERS_FILE: ${pointer || 'the document'} ${detail}`)
 }
 
 function parseJson (text: string): unknown {
@@ -60,11 +84,12 @@ interface Issue {
   detail: string
 }
 
-function schemaIssues (document: unknown): Issue[] {
-  return [...Errors(CallersFileSchema, document)].map(error => {
-    if (error.type === ValueErrorType.ObjectAdditionalProperties) return unknownPropertyIssue(error.path)
-    if (error.type === ValueErrorType.ObjectRequiredProperty) return { pointer: error.path, detail: 'is required' }
-    return { pointer: error.path, detail: `must be ${error.schema.description}${hintAt(error)}` }
+function schemaIssues (schema: TSchema, base: string, value: unknown): Issue[] {
+  return [...Errors(schema, value)].map(error => {
+    const pointer = base + error.path
+    if (error.type === ValueErrorType.ObjectAdditionalProperties) return unknownPropertyIssue(pointer)
+    if (error.type === ValueErrorType.ObjectRequiredProperty) return { pointer, detail: 'is required' }
+    return { pointer, detail: `must be ${error.schema.description}${hintAt(error)}` }
   })
 }
 
@@ -86,11 +111,10 @@ function hintAt ({ path, value }: ValueError): string {
 }
 
 /**
- * Returns issues that the schema cannot express. Accepts a document of any shape, so that all issues are reported at
- * once.
+ * Returns a function that adds the issues of a caller that the schema cannot express. It accepts a caller of any shape,
+ * so that all issues are reported at once.
  */
-function furtherIssues (document: unknown): Issue[] {
-  const issues: Issue[] = []
+function createFurtherIssues (issues: Issue[]): (pointer: string, caller: unknown) => void {
   const places = new Map<string, string>()
   const rejectDuplicate = (value: unknown, pointer: string) => {
     if (typeof value !== 'string') return
@@ -98,8 +122,7 @@ function furtherIssues (document: unknown): Issue[] {
     if (earlier === undefined) places.set(value, pointer)
     else issues.push({ pointer, detail: `is the same as ${earlier}` })
   }
-  for (const [index, caller] of arrayOf(membersOf(document)['callers']).entries()) {
-    const pointer = `/callers/${index}`
+  return (pointer, caller) => {
     const { name, keys, jwt, certificate } = membersOf(caller)
     rejectDuplicate(name, `${pointer}/name`)
     for (const [which, key] of arrayOf(keys).entries()) rejectDuplicate(key, `${pointer}/keys/${which}`)
@@ -111,7 +134,6 @@ function furtherIssues (document: unknown): Issue[] {
       issues.push({ pointer: `${pointer}/certificate/subject`, detail: 'must be attributes such as O=corp, CN=billing' })
     }
   }
-  return issues
 }
 
 function arrayOf (value: unknown): unknown[] {
@@ -122,7 +144,8 @@ function membersOf (value: unknown): Record<string, unknown> {
   return (value ?? {}) as Record<string, unknown>
 }
 
-function toCaller ({ name, keys = [], jwt, certificate, rateLimitPerMinute, allow }: CallersFile['callers'][number]): Caller {
+/** Converts a valid entry of the callers file. */
+export function toCaller ({ name, keys = [], jwt, certificate, rateLimitPerMinute, allow }: CallersFile['callers'][number]): Caller {
   return {
     name,
     keys: keys.map(key => Buffer.from(key.slice('sha256:'.length), 'hex')),

@@ -1,6 +1,7 @@
 import { hash, timingSafeEqual } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
 import type { JWTPayload } from 'jose'
+import { createPauses } from '../concurrency/event-loop.ts'
 import { ConfigError } from '../config/environment.ts'
 import { parseCallers } from './callers-file.ts'
 import type { Caller } from './callers-file.ts'
@@ -29,11 +30,11 @@ export interface Callers {
    */
   identify (presented: Presented): Promise<Caller | undefined>
   /**
-   * Reads the callers again, for subsequent requests.
+   * Reads the callers again, for subsequent requests. The latest reload counts.
    *
    * @throws {ConfigError} with every issue; the previous callers stay in effect
    */
-  reload (): void
+  reload (): Promise<void>
   /**
    * Returns the names of callers that cannot authenticate. They have only tokens or certificates, and this service does
    * not check them.
@@ -55,9 +56,10 @@ interface CallersOptions {
  *
  * @throws {ConfigError} with every issue of the file
  */
-export function createCallers ({ read, verifier, tls }: CallersOptions): Callers {
-  let callers = readCallers(read)
-  let owners = keyOwnersOf(callers)
+export async function createCallers ({ read, verifier, tls }: CallersOptions): Promise<Callers> {
+  let callers = await readCallers(read)
+  let owners = await keyOwnersOf(callers)
+  let reloads = 0
 
   async function byBearer (token: string): Promise<Caller | undefined> {
     const byKey = ownerOf(token, owners)
@@ -75,9 +77,11 @@ export function createCallers ({ read, verifier, tls }: CallersOptions): Callers
       return certificate && callers.find(caller =>
         caller.certificate !== undefined && matchesCertificate(caller.certificate, certificate))
     },
-    reload () {
-      callers = readCallers(read)
-      owners = keyOwnersOf(callers)
+    async reload () {
+      const number = reloads += 1
+      const present = await readCallers(read)
+      const ownersOfPresent = await keyOwnersOf(present)
+      if (number === reloads) [callers, owners] = [present, ownersOfPresent]
     },
     unreachable () {
       return callers.filter(({ keys, claims, certificate }) => {
@@ -88,14 +92,14 @@ export function createCallers ({ read, verifier, tls }: CallersOptions): Callers
   }
 }
 
-function readCallers (read: () => string): Caller[] {
+async function readCallers (read: () => string): Promise<Caller[]> {
   let text: string
   try {
     text = read()
   } catch (error) {
     throw new ConfigError([`CALLERS_FILE cannot be read: ${(error as NodeJS.ErrnoException).code}`])
   }
-  return parseCallers(text)
+  return await parseCallers(text)
 }
 
 /** RFC 6750, section 2.1. RFC 9110, section 11, allows several spaces and any letter case. */
@@ -106,8 +110,14 @@ type KeyOwners = ReadonlyMap<string, { digest: Buffer, caller: Caller }>
 
 const firstHalf = (digest: Buffer) => digest.toString('latin1', 0, digest.length / 2)
 
-function keyOwnersOf (callers: readonly Caller[]): KeyOwners {
-  return new Map(callers.flatMap(caller => caller.keys.map(digest => [firstHalf(digest), { digest, caller }])))
+async function keyOwnersOf (callers: readonly Caller[]): Promise<KeyOwners> {
+  const owners = new Map<string, { digest: Buffer, caller: Caller }>()
+  const pause = createPauses()
+  for (const caller of callers) {
+    await pause()
+    for (const digest of caller.keys) owners.set(firstHalf(digest), { digest, caller })
+  }
+  return owners
 }
 
 /**

@@ -16,7 +16,7 @@ export async function checkCallers ({ auth, cos, tls }: Config, report: Report, 
   }
   const { now } = Date
   const verifier = await openVerifier(auth, { now, steadyNow: now, log, fetcher: createFetcher(cos.proxies) })
-  const unreachable = openCallers(auth, tls, verifier).unreachable()
+  const unreachable = (await openCallers(auth, tls, verifier)).unreachable()
   if (unreachable.length === 0) report.ok('CALLERS_FILE is valid.')
   else {
     report.warning(`These callers cannot authenticate: ${unreachable.join(', ')}. Set JWT_JWKS_URL for jwt, and ` +

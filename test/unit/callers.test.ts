@@ -22,9 +22,9 @@ const allow = [{ actions: ['cos:*'], buckets: ['*'] }]
 const hashOf = (key: string) => `sha256:${createHash('sha256').update(key).digest('hex')}`
 const fileOf = (...callers: object[]) => JSON.stringify({ callers })
 
-function faultsOf (reading: () => unknown): string[] {
+async function faultsOf (reading: () => Promise<unknown>): Promise<string[]> {
   try {
-    reading()
+    await reading()
     return []
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error
@@ -35,7 +35,7 @@ function faultsOf (reading: () => unknown): string[] {
 /**
  * Returns the configuration errors of a file with one valid caller changed by these properties; undefined removes one.
  */
-function faultsWith (properties: object): string[] {
+function faultsWith (properties: object): Promise<string[]> {
   return faultsOf(() => parseCallers(fileOf({ name: 'a', keys: [], allow, ...properties })))
 }
 
@@ -44,7 +44,7 @@ function bearer (key: string, scheme = 'Bearer') {
 }
 
 t.test('parseCallers returns keys, claims, certificate and statements of each caller', async t => {
-  const [billing, audit] = parseCallers(fileOf(
+  const [billing, audit] = await parseCallers(fileOf(
     {
       name: 'billing',
       keys: [hashOf('one'), hashOf('two')],
@@ -77,21 +77,21 @@ t.test('parseCallers returns keys, claims, certificate and statements of each ca
     'cos:GetBucketInventory', 'cos:PutBucketInventory', 'cos:DeleteBucketInventory', 'cos:PostBucketInventory'
   ]))
   t.strictSame([audit?.allow[0]?.regions, audit?.allow[0]?.destinations], [undefined, undefined])
-  t.strictSame(parseCallers('{"callers":[]}'), [])
+  t.strictSame(await parseCallers('{"callers":[]}'), [])
 })
 
 t.test('parseCallers throws when the document is not an object with a callers array', async t => {
   const notJson = ['CALLERS_FILE: the document is not JSON, which has no comments and no trailing commas']
   for (const text of ['', '{', '{"callers":[],}', '// callers\n{"callers":[]}']) {
-    t.strictSame(faultsOf(() => parseCallers(text)), notJson)
+    t.strictSame(await faultsOf(() => parseCallers(text)), notJson)
   }
   for (const text of ['null', '[]', '1', '"callers"']) {
-    t.strictSame(faultsOf(() => parseCallers(text)), ['CALLERS_FILE: the document must be an object with callers'])
+    t.strictSame(await faultsOf(() => parseCallers(text)), ['CALLERS_FILE: the document must be an object with callers'])
   }
-  t.strictSame(faultsOf(() => parseCallers('{"$schema":"x"}')), [
+  t.strictSame(await faultsOf(() => parseCallers('{"$schema":"x"}')), [
     'CALLERS_FILE: /callers is required', 'CALLERS_FILE: /$schema is not known here'
   ])
-  t.strictSame(faultsOf(() => parseCallers('{"callers":{}}')), ['CALLERS_FILE: /callers must be an array of callers'])
+  t.strictSame(await faultsOf(() => parseCallers('{"callers":{}}')), ['CALLERS_FILE: /callers must be an array of callers'])
 })
 
 t.test('parseCallers throws one error with its JSON pointer when a property is invalid', async t => {
@@ -139,7 +139,7 @@ t.test('parseCallers throws one error with its JSON pointer when a property is i
     [{ allow: [{ ...statement, deny: [], 'a/b~c': 1 }] }, '/allow/0/deny is not known here', '/allow/0 has a property that is not known here']
   ]
   for (const [properties, ...faults] of cases) {
-    t.strictSame(faultsWith(properties), faults.map(fault => `CALLERS_FILE: /callers/0${fault}`))
+    t.strictSame(await faultsWith(properties), faults.map(fault => `CALLERS_FILE: /callers/0${fault}`))
   }
 })
 
@@ -147,7 +147,7 @@ t.test('parseCallers reports all errors at once when a file has several', async 
   const callers = [
     { name: 'a', keys: [hashOf('k')], allow: [] }, 7, { name: 'a', keys: ['k', hashOf('k')], allow: [{}], extra: 1 }
   ]
-  t.strictSame(faultsOf(() => parseCallers(JSON.stringify({ callers }))), [
+  t.strictSame(await faultsOf(() => parseCallers(JSON.stringify({ callers }))), [
     '/callers/1 must be an object with name, allow and one of keys, jwt, certificate',
     '/callers/2/extra is not known here',
     '/callers/2/keys/0 must be sha256: and 64 lower-case hex digits; it looks like a key itself: paste its hash (npm run key)',
@@ -173,7 +173,7 @@ t.test('configuration errors quote nothing of the file when a key is in any plac
   ]
   const places = [...forms, { callers: key }, { callers: [], [key]: 1 }, ...callers.map(each => ({ callers: [each] }))]
   for (const document of [...places.map(each => JSON.stringify(each)), key, `{"${key}"`]) {
-    const faults = faultsOf(() => parseCallers(document))
+    const faults = await faultsOf(() => parseCallers(document))
     t.notMatch(faults.join('\n'), key)
     // A key is also a valid name, so the field `name` accepts it.
     t.equal(faults.length > 0, !document.includes(`"name":"${key}"`))
@@ -181,16 +181,17 @@ t.test('configuration errors quote nothing of the file when a key is in any plac
 })
 
 t.test('parseCallers returns callers or throws ConfigError for any document', async t => {
-  t.doesNotThrow(() => {
-    fc.assert(fc.property(fc.json(), fc.jsonValue(), (text, value) => {
-      faultsOf(() => parseCallers(text))
-      faultsOf(() => parseCallers(JSON.stringify({ callers: [value, { name: value, keys: [value], allow: [value] }] })))
+  await t.resolves(async () => {
+    await fc.assert(fc.asyncProperty(fc.json(), fc.jsonValue(), async (text, value) => {
+      await faultsOf(() => parseCallers(text))
+      const callers = [value, { name: value, keys: [value], allow: [value] }]
+      await faultsOf(() => parseCallers(JSON.stringify({ callers })))
     }))
   })
 })
 
 t.test('identify returns the caller when a bearer key matches one of its key hashes', async t => {
-  const callers = createCallers({
+  const callers = await createCallers({
     read: () => fileOf(
       { name: 'billing', keys: [hashOf('one=='), hashOf('two')], allow },
       { name: 'locked', keys: [], allow },
@@ -224,7 +225,7 @@ t.test('identify returns the first caller whose claims match those of a verified
   )
   const log = pino({ level: 'silent' })
   const verifier = createJwtVerifier(issuer.config, { now: Date.now, steadyNow: Date.now, log })
-  const callers = createCallers({ read, verifier, tls: false })
+  const callers = await createCallers({ read, verifier, tls: false })
   const nameOf = async (claims: Record<string, unknown>) =>
     (await callers.identify(bearer(await issuer.sign(claims))))?.name
   t.equal(await nameOf({ sub: 'svc', roles: ['admin', 'user'], org: { id: 1 }, more: true }), 'admin')
@@ -235,7 +236,7 @@ t.test('identify returns the first caller whose claims match those of a verified
   t.equal(await nameOf({}), undefined)
   t.equal(await nameOf({ sub: 'svc', exp: 1 }), undefined, 'expired')
   const token = await issuer.sign({ sub: 'svc' })
-  t.equal(await createCallers({ read, tls: false }).identify(bearer(token)), undefined, 'without a verifier')
+  t.equal(await (await createCallers({ read, tls: false })).identify(bearer(token)), undefined, 'without a verifier')
   const [header = ''] = token.split('.')
   for (const [verified, text] of [
     [0, keyLikeToken], [0, 'key'], [0, 'x'], [0, 'x.y.z'], [0, `${header}.e30`], [0, 'e30.e30.e30'], [0, 'MQ.e30.e30'],
@@ -243,7 +244,7 @@ t.test('identify returns the first caller whose claims match those of a verified
   ] as const) {
     const seen: string[] = []
     const counting = { verify: async (each: string) => { seen.push(each); return undefined }, start: async () => {} }
-    await createCallers({ read, verifier: counting, tls: false }).identify(bearer(text))
+    await (await createCallers({ read, verifier: counting, tls: false })).identify(bearer(text))
     t.equal(seen.length, verified, text)
   }
 })
@@ -252,7 +253,7 @@ t.test('identify rejects with ServiceError when no key set is loaded to verify a
   const issuer = await startIssuer(t, { onSecret: secret })
   await issuer.takeDown()
   const verifier = createJwtVerifier(issuer.config, { now: Date.now, steadyNow: Date.now, log: pino({ level: 'silent' }) })
-  const callers = createCallers({ read: () => fileOf({ name: 'a', keys: [hashOf('key')], allow }), verifier, tls: false })
+  const callers = await createCallers({ read: () => fileOf({ name: 'a', keys: [hashOf('key')], allow }), verifier, tls: false })
   await t.rejects(callers.identify(bearer(await issuer.sign())), ServiceError)
   t.match(await callers.identify(bearer('key')), { name: 'a' }, 'keys still identify callers')
 })
@@ -294,7 +295,7 @@ t.test('Node presents subject and alternative names of the test certificates as 
 
 t.test('identify returns the caller when an alternative name of its certificate matches', async t => {
   const identify = async (san: string, certificate: PresentedCertificate) => {
-    const callers = createCallers({ read: () => fileOf({ name: 'a', certificate: { san }, allow }), tls: true })
+    const callers = await createCallers({ read: () => fileOf({ name: 'a', certificate: { san }, allow }), tls: true })
     return (await callers.identify({ authorization: undefined, certificate }))?.name
   }
   const own = [
@@ -374,7 +375,7 @@ t.test('parsers of certificate names take linear time when the input is maliciou
 
 t.test('identify returns the caller when all attributes of the subject match', async t => {
   const identify = async (subject: string, presented: string | undefined) => {
-    const callers = createCallers({ read: () => fileOf({ name: 'a', certificate: { subject }, allow }), tls: true })
+    const callers = await createCallers({ read: () => fileOf({ name: 'a', certificate: { subject }, allow }), tls: true })
     const certificate = { subject: presented, subjectAltName: 'DNS:CN=billing' }
     return (await callers.identify({ authorization: undefined, certificate }))?.name
   }
@@ -413,7 +414,7 @@ t.test('parseSubject returns attributes, or undefined when the text has anything
 })
 
 t.test('identify ignores the certificate when the request has an Authorization header', async t => {
-  const callers = createCallers({
+  const callers = await createCallers({
     read: () => fileOf(
       { name: 'by-key', keys: [hashOf('key')], allow },
       { name: 'by-certificate', certificate: { subject: 'CN=c' }, allow }
@@ -432,7 +433,7 @@ t.test('identify ignores the certificate when the request has an Authorization h
 
 t.test('reload replaces the callers, or keeps them when the file is invalid', async t => {
   let file = fileOf({ name: 'old', keys: [hashOf('old')], allow })
-  const callers = createCallers({
+  const callers = await createCallers({
     read: () => {
       if (file === '') throw Object.assign(new Error('no such file'), { code: 'ENOENT' })
       return file
@@ -442,14 +443,40 @@ t.test('reload replaces the callers, or keeps them when the file is invalid', as
   const known = async () => Promise.all(['old', 'new'].map(async key => (await callers.identify(bearer(key)))?.name))
   t.strictSame(await known(), ['old', undefined])
   file = '{'
-  t.strictSame(faultsOf(() => callers.reload()).length, 1)
+  t.strictSame((await faultsOf(() => callers.reload())).length, 1)
   file = ''
-  t.strictSame(faultsOf(() => callers.reload()), ['CALLERS_FILE cannot be read: ENOENT'])
+  t.strictSame(await faultsOf(() => callers.reload()), ['CALLERS_FILE cannot be read: ENOENT'])
   t.strictSame(await known(), ['old', undefined])
   file = fileOf({ name: 'new', keys: [hashOf('new')], allow })
-  callers.reload()
+  await callers.reload()
   t.strictSame(await known(), [undefined, 'new'])
-  t.strictSame(faultsOf(() => createCallers({ read: () => '[]', tls: false })).length, 1)
+  t.strictSame((await faultsOf(() => createCallers({ read: () => '[]', tls: false }))).length, 1)
+})
+
+t.test('reload of 10,000 callers lets the event loop run in between', async t => {
+  const key = (index: number) => createHash('sha256').update(String(index)).digest('hex')
+  const file = fileOf(...Array.from({ length: 10_000 }, (_, index) => ({ name: `c${index}`, keys: [`sha256:${key(index)}`], allow })))
+  const callers = await createCallers({ read: () => file, tls: false })
+  let iterations = 0
+  let hasEnded = false
+  const count = () => {
+    iterations += 1
+    if (!hasEnded) setImmediate(count)
+  }
+  setImmediate(count)
+  await callers.reload()
+  hasEnded = true
+  t.ok(iterations > 5, `${iterations} iterations`)
+  t.match(await callers.identify(bearer('9999')), { name: 'c9999' })
+})
+
+t.test('the reload that began last counts', async t => {
+  const read = (name: string, count: number) =>
+    fileOf({ name, keys: [hashOf('key')], allow }, ...Array.from({ length: count }, (_, index) => ({ name: `c${index}`, keys: [], allow })))
+  const files = [read('first', 0), read('slow', 5_000), read('last', 0)]
+  const callers = await createCallers({ read: () => files.shift() as string, tls: false })
+  await Promise.all([callers.reload(), callers.reload()])
+  t.match(await callers.identify(bearer('key')), { name: 'last' })
 })
 
 t.test('unreachable returns callers that no active method can identify', async t => {
@@ -461,17 +488,17 @@ t.test('unreachable returns callers that no active method can identify', async t
     { name: 'both', jwt: { claims: { sub: 'a' } }, certificate: { san: 'a' }, allow }
   )
   const verifier = { verify: async () => undefined, start: async () => {} }
-  t.strictSame(createCallers({ read, tls: false }).unreachable(), ['token', 'certificate', 'both'])
-  t.strictSame(createCallers({ read, tls: true }).unreachable(), ['token'])
-  t.strictSame(createCallers({ read, verifier, tls: false }).unreachable(), ['certificate'])
-  t.strictSame(createCallers({ read, verifier, tls: true }).unreachable(), [])
+  t.strictSame((await createCallers({ read, tls: false })).unreachable(), ['token', 'certificate', 'both'])
+  t.strictSame((await createCallers({ read, tls: true })).unreachable(), ['token'])
+  t.strictSame((await createCallers({ read, verifier, tls: false })).unreachable(), ['certificate'])
+  t.strictSame((await createCallers({ read, verifier, tls: true })).unreachable(), [])
 })
 
 t.test('createKey returns a new random key and the hash that identifies it', async t => {
   const [one, two] = [createKey(), createKey()]
   t.match(one.key, /^cip_[\w-]{43}$/)
   t.not(one.key, two.key)
-  const callers = createCallers({ read: () => fileOf({ name: 'a', keys: [one.hash], allow }), tls: false })
+  const callers = await createCallers({ read: () => fileOf({ name: 'a', keys: [one.hash], allow }), tls: false })
   t.match(await callers.identify(bearer(one.key)), { name: 'a' })
   t.equal(await callers.identify(bearer(two.key)), undefined)
 })
@@ -490,7 +517,7 @@ t.test('key command prints a key and a callers file entry that accepts it', asyn
   secret(key)
   const entry = JSON.parse(output.slice(output.indexOf('{')))
   t.strictSame(entry.allow, [{ actions: ['cos:GetBucketInventory'], buckets: ['examplebucket-1250000000'] }])
-  const callers = createCallers({ read: () => fileOf(entry), tls: false })
+  const callers = await createCallers({ read: () => fileOf(entry), tls: false })
   t.match(await callers.identify(bearer(key)), { name: 'billing' })
 })
 

@@ -34,7 +34,8 @@ t.test('operator files are read in every form or rejected with their name', asyn
     {
       name: 'callers file',
       content: '{\n  "callers": []\n}',
-      read: path => createCallers({ read: () => readTextFile(path), tls: false }).unreachable().length === 0,
+      read: async path =>
+        (await createCallers({ read: () => readTextFile(path), tls: false })).unreachable().length === 0,
       calls: /^The configuration has 1 error:\n {2}- CALLERS_FILE/,
       empty: /CALLERS_FILE: the document is not JSON/,
       quoted: /CALLERS_FILE: /
