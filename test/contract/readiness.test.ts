@@ -1,11 +1,11 @@
 import { X509Certificate } from 'node:crypto'
-import { rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import t from 'tap'
 import { version } from '../../src/version.ts'
 import { callersFile, everything, withKey } from '../callers-file.ts'
 import { createAuthority } from '../certificates.ts'
 import { startRedis } from '../redis-server.ts'
-import { at, configuration, start } from '../start.ts'
+import { at, configuration, start, until } from '../start.ts'
 import type { Running } from '../start.ts'
 
 const verbose = '/readyz?verbose'
@@ -90,7 +90,9 @@ t.test('an audit file that rejects lines is failing until it accepts them', asyn
   t.equal((await running.call('PUT', at('a'), configuration)).status, 204)
   t.strictSame(await audit(), ['failing', 0, 1])
   rmSync(path)
-  t.strictSame(await audit(), ['ok', 1, 1], 'a scrape writes the lines that were kept')
+  await until(() => existsSync(path))
+  t.strictSame(await audit(), ['ok', 1, 1])
+  t.match(readFileSync(path, 'utf8'), /"id":"a"/, 'the file has the line that it rejected')
 })
 
 t.test('Redis is failing while it is unavailable, and the service stays ready', async t => {
