@@ -1,6 +1,7 @@
 /** Wires the parts that read delivered reports. */
 import type { Logger } from 'pino'
 import type { Config } from './config/config.ts'
+import type { ConnectionRegistry } from './http/connections/connection-registry.ts'
 import type { Metrics } from './metrics.ts'
 import { watchReports } from './reports/report-watch.ts'
 import { createReports } from './reports/reports.ts'
@@ -8,6 +9,7 @@ import { createStreamSlots } from './reports/stream-slots.ts'
 import type { CosClient } from './upstream.ts'
 
 interface Dependencies {
+  connections: ConnectionRegistry
   metrics: Metrics
   log: Logger
   /** Monotonic clock, in milliseconds. */
@@ -18,7 +20,7 @@ interface Dependencies {
 export function createReporting (
   { cos: { deadlineMs }, reports: { isEnabled, maxStreams, watched, watchSeconds } }: Config,
   { clock, inventories, regions, reportObjects: objects }: CosClient,
-  { metrics, log, steadyNow }: Dependencies
+  { connections, metrics, log, steadyNow }: Dependencies
 ) {
   // COS dates its objects with its own clock.
   const { now } = clock
@@ -27,7 +29,7 @@ export function createReporting (
     isEnabled,
     objects,
     reports,
-    slots: createStreamSlots(maxStreams),
+    slots: createStreamSlots(maxStreams, () => connections.backlog().inFlight),
     now,
     watch: (): (() => void) => watched.length === 0
       ? () => {}

@@ -102,7 +102,7 @@ async function assemble (config: Config, logger: Logger, outputs: Outputs) {
   const lifecycle = createLifecycle()
   const { perMinute, redisUrl } = config.rateLimit
   const redis = redisUrl && await connectRedis(redisUrl, logger)
-  const reporting = createReporting(config, cos, { metrics, log: logger, steadyNow })
+  const reporting = createReporting(config, cos, { connections, metrics, log: logger, steadyNow })
   const monitored = { audit, connections, cos, outputs, redis, reloader, slots: reporting.slots }
   const app = await buildApp({
     ...createChanges(config.cos, cos, audit, steadyNow),

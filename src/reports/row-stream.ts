@@ -1,6 +1,5 @@
 /** Streams the rows of a report as NDJSON. */
 import type { Readable } from 'node:stream'
-import { nextIteration } from '../concurrency/event-loop.ts'
 import { CsvSplitter } from './csv.ts'
 import { readDataFile } from './data-file.ts'
 import type { DataFile, Manifest } from './manifest.ts'
@@ -30,17 +29,18 @@ export interface RowProgress {
 }
 
 /**
- * Returns the rows as text, in pieces. A piece is empty when the caller wants none of its rows. Each piece is made
- * in an iteration of the event loop of its own, so that other requests are served in between.
+ * Returns the rows as text, in pieces. A piece is empty when the caller wants none of its rows.
  *
  * @param open opens a data file, with retries; its later failures are not retried
  * @param progress is updated before each piece is returned
+ * @param pause is awaited before each piece, so that other requests are served in between
  * @throws {ServiceError} of `open` and of {@link readDataFile}; ReportCorrupt and ReportTooLarge for malformed rows
  */
 export async function * streamRows (
   { files, columns, limit = Infinity, ...selection }: RowRequest,
   open: (file: DataFile) => Promise<Readable>,
-  progress: RowProgress
+  progress: RowProgress,
+  pause: () => Promise<void>
 ): AsyncGenerator<string, undefined> {
   const toJson = createRowMapper(columns, selection)
 
@@ -70,7 +70,7 @@ export async function * streamRows (
     isBegin = true
     for await (const chunk of readDataFile(await open(file), file)) {
       for (let at = 0; at < chunk.length; at += sliceBytes) {
-        await nextIteration()
+        await pause()
         yield linesOf(splitter.push(chunk.subarray(at, at + sliceBytes)))
         if (progress.rows === limit) return
       }

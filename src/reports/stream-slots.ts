@@ -1,9 +1,18 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { nextIteration } from '../concurrency/event-loop.ts'
 import { ServiceError } from '../errors.ts'
 
 /** The most streams of one caller. */
 const maxPerCaller = 2
 
-/** Limits how many streams are served at once. */
+/**
+ * The pause of a stream before each piece while other requests are in flight, in milliseconds. A piece takes less than
+ * one. Without the pause, each step of another request would wait for a piece: p99 of a GET would be 3 to 8 times that
+ * without streams instead of 2.
+ */
+const yieldMs = 5
+
+/** Limits how many streams are served at once, and the time that they take from other requests. */
 export interface StreamSlots {
   /**
    * Takes a slot and returns the function that gives it back, which must be called once.
@@ -13,10 +22,17 @@ export interface StreamSlots {
   take (caller: string): () => void
   /** Returns the number of streams that are served. */
   taken (): number
+  /** Waits before a piece of a stream is made, longer while other requests are in flight. */
+  pause (): Promise<void>
 }
 
-/** Creates the slots. @param max streams in this process */
-export function createStreamSlots (max: number): StreamSlots {
+/**
+ * Creates the slots.
+ *
+ * @param max streams in this process
+ * @param inFlight returns the number of all requests in flight, streams included
+ */
+export function createStreamSlots (max: number, inFlight: () => number): StreamSlots {
   const byCaller = new Map<string, number>()
   let taken = 0
   return {
@@ -33,7 +49,11 @@ export function createStreamSlots (max: number): StreamSlots {
         else byCaller.set(caller, left)
       }
     },
-    taken: () => taken
+    taken: () => taken,
+    async pause () {
+      if (inFlight() > taken) await sleep(yieldMs)
+      await nextIteration()
+    }
   }
 }
 

@@ -80,7 +80,7 @@ function createHandler (options: Options) {
     const progress = beginStream(request, reply, date, options)
     const { open, close } = createFiles(target, options)
     async function * pieces (): AsyncGenerator<string, undefined> {
-      yield * streamRows(rows, async file => (await open(file)).value.stream, progress)
+      yield * streamRows(rows, async file => (await open(file)).value.stream, progress, options.slots.pause)
       warnOfCount(request, report.content, rows, progress)
     }
     const onBegin = () => {

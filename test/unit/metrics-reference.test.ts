@@ -22,7 +22,7 @@ function measuredMetrics () {
   metrics.addReadings({
     occupation: () => ({ inFlight: 1, waiting: 1, unresponsiveHosts: 1 }),
     connections: () => ({ open: 1, busy: 1 }),
-    backlog: () => ({ waiting: 1, unsentBytes: 1 }),
+    backlog: () => ({ inFlight: 1, waiting: 1, unsentBytes: 1 }),
     credentialsExpireAt: () => 1,
     credentialsError: () => undefined,
     skewMs: () => 1,

@@ -142,7 +142,7 @@ async function readAll (
   const open = async (file: DataFile) => Readable.from(bytesOf(file))
   let text = ''
   try {
-    for await (const piece of streamRows(request, open, progress)) text += piece
+    for await (const piece of streamRows(request, open, progress, async () => {})) text += piece
     return { text, progress, code: 'none' }
   } catch (error) {
     return { text, progress, code: (error as ServiceError).code }

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import t from 'tap'
 import { linkToReport } from '../../src/routes/report-link.ts'
 import { namedSource, sourceOf } from '../../src/reports/destination.ts'
@@ -77,7 +78,7 @@ t.test('the entity tag of a report covers manifest, staleness and completeness, 
 })
 
 t.test('createStreamSlots limits streams in all and for each caller', async t => {
-  const slots = createStreamSlots(3)
+  const slots = createStreamSlots(3, () => 0)
   const [first, second] = [slots.take('a'), slots.take('a')]
   t.throws(() => slots.take('a'), { code: 'Overloaded', retryAfterSeconds: 10 })
   const third = slots.take('b')
@@ -88,6 +89,21 @@ t.test('createStreamSlots limits streams in all and for each caller', async t =>
   slots.take('a')()
   third()
   t.equal(slots.taken(), 0)
+})
+
+t.test('a stream pauses longer while requests that are not streams are in flight', async t => {
+  let inFlight = 1
+  const slots = createStreamSlots(1, () => inFlight)
+  const end = slots.take('a')
+  const fewIterations = async () => {
+    for (let count = 0; count < 5; count++) await setImmediate()
+  }
+  t.equal(await Promise.race([slots.pause().then(() => 'paused'), fewIterations()]), 'paused')
+  inFlight = 2
+  const startedAt = performance.now()
+  await slots.pause()
+  t.ok(performance.now() - startedAt > 3, 'the pause lasts some milliseconds')
+  end()
 })
 
 const page = (items: string, end = '<IsTruncated>false</IsTruncated>') => Buffer.from(`<ListBucketResult>${items}${end}</ListBucketResult>`)

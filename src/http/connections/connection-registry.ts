@@ -116,9 +116,9 @@ export class ConnectionRegistry {
     await new Promise<void>(resolve => { this.#onDrained.push(resolve) })
   }
 
-  /** Returns the number of waiting pipelined requests, and of bytes that clients have not read. */
-  backlog (): { waiting: number, unsentBytes: number } {
-    return { waiting: this.#waiting, unsentBytes: this.#unsent.bytes }
+  /** Returns the numbers of requests in flight and of pipelined ones that wait, and of unread bytes. */
+  backlog (): { inFlight: number, waiting: number, unsentBytes: number } {
+    return { inFlight: this.#inFlight, waiting: this.#waiting, unsentBytes: this.#unsent.bytes }
   }
 
   #add (socket: Socket): void {
