@@ -1,7 +1,7 @@
 import { quantile } from '../../faults/load.ts'
 import { interleaved } from '../bench.ts'
 import type { Part } from '../bench.ts'
-import { closedLoop } from '../load.ts'
+import { closedLoop, sendAll } from '../load.ts'
 import { cpuMicrosOf, residentMiBOf } from '../machine.ts'
 import { ratio, spread, table } from '../report.ts'
 import { requestsOf } from '../requests.ts'
@@ -9,12 +9,15 @@ import { startService, startTlsUpstream } from '../servers.ts'
 
 const connections = 64
 
+/** Unmeasured requests for each server. Each bucket needs one to have a connection. */
+const warmUps = 3_000
+
 /** Values of COS_MAX_IDLE_CONNECTIONS: one connection for each of 1,000 buckets, and a few. */
 const limits = [1_000, 16]
 
 /** Measures GET of 1,000 buckets over TLS, with and without connections that are kept. */
 export const tls: Part = async bench => {
-  const { lengths: { warmUpMs, leadMs, roundMs }, cores } = bench
+  const { lengths: { warmUp, leadMs, roundMs }, cores } = bench
   const { upstream, certificateFile } = await startTlsUpstream(cores?.load)
   const subjects = []
   for (const limit of limits) {
@@ -24,7 +27,7 @@ export const tls: Part = async bench => {
     const requests = await requestsOf(server, 'everyBucket')
     const load = (leadMs: number, measuredMs: number) => closedLoop(
       [requests], { connections, leadMs, measuredMs, cpuMicrosSoFar: () => cpuMicrosOf([server.pid]) })
-    await load(warmUpMs, 0)
+    await sendAll(requests, connections, 0, warmUps * warmUp)
     subjects.push({ server, limit, load })
   }
   const measured = await interleaved(bench, subjects, ({ load }) => load(leadMs, roundMs))
