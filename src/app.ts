@@ -6,18 +6,9 @@ import type { VersionedInventories } from './changes/versioned-inventories.ts'
 import type { DesiredSets } from './changes/desired-set.ts'
 import type { Regions } from './cos/regions/regions.ts'
 import type { ReportObjects } from './cos/report-objects.ts'
-import {
-  DesiredSetSchema, InventoryConfigurationPatchSchema, SetOutcomeSchema, SetProgressSchema
-} from './contract/desired-set.ts'
-import {
-  InventoryConfigurationInputSchema, InventoryConfigurationSchema, InventoryJobInputSchema, InventoryJobSchema,
-  InventoryPageSchema
-} from './contract/inventory.ts'
-import { ProblemSchema } from './contract/problem.ts'
-import { ComponentSchema } from './contract/readiness.ts'
 import type { Component } from './contract/readiness.ts'
-import { ReportListSchema, ReportRowSchema, ReportSchema, ReportSummarySchema } from './contract/reports.ts'
 import { maxBodyBytes } from './contract/requests.ts'
+import { commonSchemas, schemas } from './contract/schemas.ts'
 import { access } from './http/access/access.ts'
 import { createRateLimiter } from './http/access/rate-limits.ts'
 import type { RateLimiter, RateLimits } from './http/access/rate-limits.ts'
@@ -43,7 +34,7 @@ import { problemReplies, replyToRouterError } from './http/errors/problem-replie
 import { instrumentation } from './http/instrumentation.ts'
 import { measureEventLoopDelay } from './http/load-shedding.ts'
 import { metricsRoute } from './http/metrics-route.ts'
-import { describeRoutes } from './http/openapi-document.ts'
+import { describeRoutes } from './http/openapi/document.ts'
 import { parseQuery } from './http/query.ts'
 import type { Metrics } from './metrics.ts'
 import type { Reports } from './reports/reports.ts'
@@ -54,6 +45,7 @@ import { reportFileRoute } from './routes/report-files.ts'
 import { reportRowRoutes } from './routes/report-rows.ts'
 import { reportRoutes } from './routes/reports.ts'
 import { listRoute } from './routes/list.ts'
+import { previewRoute } from './routes/preview.ts'
 import { probeRoutes } from './routes/probes.ts'
 import type { Tracer } from './tracing/tracing.ts'
 
@@ -119,11 +111,7 @@ export async function buildApp (dependencies: Dependencies): Promise<FastifyInst
     lifecycle, allowedHosts: dependencies.allowedHosts, eventLoopDelay: measureEventLoopDelay()
   })
   acceptJsonOnly(app)
-  for (const schema of [
-    InventoryConfigurationSchema, InventoryConfigurationInputSchema, InventoryJobInputSchema, InventoryJobSchema,
-    InventoryPageSchema, InventoryConfigurationPatchSchema, DesiredSetSchema, SetOutcomeSchema, SetProgressSchema,
-    ReportSummarySchema, ReportListSchema, ReportSchema, ReportRowSchema, ComponentSchema, ProblemSchema
-  ]) app.addSchema(schema)
+  for (const schema of schemas) app.addSchema(schema)
   if (dependencies.documents === undefined) await describeRoutes(app, dependencies.version)
   await addDocumentation(app, dependencies.documents ?? { json: '', yaml: '' })
   const { components, credentialsError } = dependencies
@@ -146,9 +134,11 @@ async function addBucketRoutes (
   api.addHook('preParsing', inviteBody)
   await api.register(validation)
   await api.register(bucketCall, { bucketCalls, isReadOnly: dependencies.readOnly })
-  await api.register(inventoryRoutes, { bucketCalls, inventories, hasReports: dependencies.reports.isEnabled })
+  // The OpenAPI document has the operations in this order.
   await api.register(listRoute, { bucketCalls, inventories })
   await api.register(desiredSetRoutes, { auditTrail, bucketCalls, desiredSets, lifecycle })
+  await api.register(inventoryRoutes, { bucketCalls, inventories, hasReports: dependencies.reports.isEnabled })
+  await api.register(previewRoute, { bucketCalls, inventories })
   const reports = { bucketCalls, inventories, ...dependencies.reports }
   await api.register(reportRoutes, reports)
   const { metrics, deadlineMs, now: steadyNow, rateLimits: { byAddress } } = dependencies
@@ -166,7 +156,7 @@ export async function buildMetricsApp (
   const options = { connections, logger, tls: undefined, trustedProxies: [] }
   // A scrape must not delay the shutdown.
   const app = createFastify(options, { forceCloseConnections: true })
-  for (const schema of [ComponentSchema, ProblemSchema]) app.addSchema(schema)
+  for (const schema of commonSchemas) app.addSchema(schema)
   await app.register(requestContext, { connections, isTls: false })
   await app.register(problemReplies)
   await app.register(exchanges, { connections, lifecycle })

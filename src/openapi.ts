@@ -37,6 +37,16 @@ const app = await buildApp({
   version
 })
 await app.ready()
-writeFileSync('openapi/openapi.json', `${JSON.stringify(app.swagger(), null, 2)}\n`)
+writeFileSync('openapi/openapi.json', `${withShortLines(JSON.stringify(app.swagger(), null, 2))}\n`)
 writeFileSync('openapi/openapi.yaml', app.swagger({ yaml: true }))
 await app.close()
+
+/** Returns the document with references and short lists of texts in one line, as people read them. */
+function withShortLines (json: string): string {
+  return json
+    .replaceAll(/\{\n *("\$ref": "[^"\n]*")\n *\}/g, '{ $1 }')
+    .replaceAll(/\[\n *((?:"[^"\\\n]*",?\s*)+)\]/g, (list, items: string) => {
+      const line = `[${items.trim().replaceAll(/\n */g, ' ')}]`
+      return line.length <= 100 ? line : list
+    })
+}

@@ -1,20 +1,9 @@
 import type { InventoryConfiguration } from '../contract/inventory.ts'
+import type { PreflightWarning as Warning } from '../contract/preflight.ts'
 import type { Call } from '../cos/inventories.ts'
 import { normalize } from '../cos/xml/inventory-xml.ts'
 import type { Regions } from '../cos/regions/regions.ts'
 import { ServiceError } from '../errors.ts'
-
-/**
- * A reason why COS creates no useful report for a configuration that it accepts. The texts are printable ASCII, because
- * a header contains them.
- */
-export interface Warning {
-  code: 'DestinationNotFound' | 'DestinationNotChecked' | 'DestinationInOtherRegion' | 'ReportOfReports' |
-    'TagWithoutField' | 'MonthWithoutDate' | 'PeriodInMilliseconds' | 'PeriodReversed'
-  /** RFC 6901 pointer into the configuration. */
-  pointer: string
-  detail: string
-}
 
 const destinationPointer = '/Destination/COSBucketDestination/Bucket'
 

@@ -4,6 +4,7 @@
  * other clients of COS can still change the configuration between the read and the write.
  */
 import type { InventoryConfiguration, InventoryJob } from '../contract/inventory.ts'
+import type { PreflightWarning as Warning } from '../contract/preflight.ts'
 import type { Call, Inventories, Outcome } from '../cos/inventories.ts'
 import type { Regions } from '../cos/regions/regions.ts'
 import type { CosDocument, CosPage } from '../cos/xml/cos-document.ts'
@@ -14,7 +15,6 @@ import { applyPatch, merge } from './patches.ts'
 import type { Patch } from './patches.ts'
 import { checkPreconditions, isConditional } from './preconditions.ts'
 import { preflight } from './preflight.ts'
-import type { Warning } from './preflight.ts'
 import { etagOf } from './version.ts'
 import type { Preconditions, Versioned } from './version.ts'
 
@@ -43,8 +43,8 @@ export interface VersionedInventories {
   previewPut (call: Call, id: string, input: object, preconditions: Preconditions): Promise<string>
   /** Returns the XML that patch would send. */
   previewPatch (call: Call, id: string, patch: Patch): Promise<string>
-  /** Returns the XML that post would send. */
-  previewPost (call: Call, id: string, input: object): string
+  /** Returns the XML that put or post would send, without preconditions. */
+  preview (call: Call, id: string, input: object): string
   /**
    * Returns the reasons why COS would accept a configuration but create no useful report.
    *
@@ -92,7 +92,7 @@ export function createVersionedInventories (
     list: inventories.list,
     listAll: inventories.listAll,
     post: inventories.post,
-    previewPost: inventories.preview,
+    preview: inventories.preview,
 
     preflight (call, id, input, isStrict) {
       inventories.preview(call, id, input)

@@ -1,13 +1,13 @@
 import { Type } from '@sinclair/typebox'
-import { closed, Forbidden } from './schema.ts'
+import { closed, component, documentedAs, Forbidden } from './schema.ts'
 import { XmlText } from './xml-text.ts'
 
 const Prefix = XmlText('Only objects whose key begins with this prefix are listed.', 'myPrefix')
 
-const Tag = Type.Object({
+const Tag = component('Tag', Type.Object({
   Key: XmlText('Tag key.', 'age'),
   Value: XmlText('Tag value.', '18')
-}, closed)
+}, { ...closed, description: 'A tag of an object.' }))
 
 const Tags = Type.Array(Tag, { description: 'Only objects that have all of these tags are listed.' })
 
@@ -32,8 +32,11 @@ const flatConditions = {
 }
 const besideAnd = Forbidden('is not allowed when And has conditions; use only one of the two forms')
 
+const description = 'Conditions for the listed objects. Without a filter, all objects are listed.'
+const flatFilter = Type.Object({ ...flatConditions, Period: Type.Optional(Period) }, { ...closed, description })
+
 /** The filter of a configuration or job, in the flat form or the nested one of the COS SDKs. */
-export const FilterInput = Type.Object({
+export const FilterInput = component('Filter', documentedAs(Type.Object({
   ...flatConditions,
   Period: Type.Optional(Period),
   And: Type.Optional(Type.Object(flatConditions, {
@@ -42,7 +45,7 @@ export const FilterInput = Type.Object({
   }))
 }, {
   ...closed,
-  description: 'Conditions for the listed objects. Without a filter, all objects are listed.',
+  description,
   if: {
     required: ['And'],
     properties: {
@@ -50,4 +53,4 @@ export const FilterInput = Type.Object({
     }
   },
   then: { properties: { And: {}, Period: {}, Prefix: besideAnd, Tag: besideAnd, StorageClass: besideAnd } }
-})
+}), flatFilter))

@@ -4,32 +4,34 @@ import { Destination } from './destination.ts'
 import { FilterInput } from './filter.ts'
 import { IdSchema } from './names.ts'
 import { Schedule } from './schedule.ts'
-import { closed, Forbidden, StringEnum } from './schema.ts'
+import { BooleanText, closed, component, documentedAs, Forbidden, PatternText, refTo, StringEnum, Word } from './schema.ts'
 import { textMember } from './xml-text.ts'
 
-const IncludedObjectVersions = StringEnum(['All', 'Current'], {
+const IncludedObjectVersions = Word(['All', 'Current'], {
   description: 'All: reports list every version of an object and have version columns. Current: only the latest version.',
   examples: ['All']
 })
 
-const fieldNames = 'Size, LastModifiedDate, ETag, StorageClass, IsMultipartUploaded, ReplicationStatus, Tag, ' +
-  'Crc64, x-cos-meta-* or x-cos-meta-<name>'
+const fieldNames = [
+  'Size', 'LastModifiedDate', 'ETag', 'StorageClass', 'IsMultipartUploaded', 'ReplicationStatus', 'Tag', 'Crc64'
+]
 
-const Field = Type.String({
-  pattern: '^(Size|LastModifiedDate|ETag|StorageClass|IsMultipartUploaded|ReplicationStatus|Tag|Crc64|' +
-    "x-cos-meta-[A-Za-z0-9!#$%&'*+.^_`|~-]+)$",
-  description: `One of ${fieldNames}.`,
+const ofField = {
+  description: `One of ${fieldNames.join(', ')}, x-cos-meta-* or x-cos-meta-<name>.`,
   examples: ['Size']
-})
+}
 
-const FieldList = Type.Array(Field, { uniqueItems: true })
+const Field = documentedAs(PatternText(
+  `^(${fieldNames.join('|')}|x-cos-meta-[A-Za-z0-9!#$%&'*+.^_\`|~-]+)$`, ofField
+), Type.Union([StringEnum(fieldNames), Type.String({ pattern: '^x-cos-meta-.+' })], ofField))
 
-const OptionalFieldsInput = Type.Union([
-  Type.Object({ Field: Type.Optional(FieldList) }, closed),
-  FieldList
-], {
+const FieldList = Type.Array(component('Field', Field), { uniqueItems: true })
+
+const FieldsObject = Type.Object({ Field: Type.Optional(FieldList) }, closed)
+
+const OptionalFieldsInput = component('OptionalFields', documentedAs(Type.Union([FieldsObject, FieldList], {
   description: 'Additional columns of the report: an object with Field, or the plain array of the Node SDK.'
-})
+}), { ...FieldsObject, description: 'Additional columns of the report.' }))
 
 const jobMembers = {
   Id: Type.Optional(IdSchema),
@@ -58,21 +60,21 @@ export const configurationExample = {
   }
 }
 
+const ofIsEnabled = { description: 'Whether COS creates reports. With false, the configuration is stored but has no effect.' }
+
 /** Body of PUT (COS document 30625). */
 export const InventoryConfigurationInputSchema = Type.Object({
   ...jobMembers,
-  IsEnabled: Type.Union([
-    Type.Boolean(),
-    Type.String({
-      pattern: '^([Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee])$',
-      description: '"true" or "false" in any letter case, as the COS SDKs send it.'
-    })
-  ], { description: 'Whether COS creates reports. With false, the configuration is stored but has no effect.' }),
+  IsEnabled: documentedAs(Type.Union([
+    Type.Boolean(), BooleanText()
+  ], ofIsEnabled), Type.Boolean(ofIsEnabled)),
   Schedule
 }, {
   ...closed,
   $id: 'InventoryConfigurationInput',
-  description: 'An inventory configuration in the form that PUT accepts.',
+  description: 'An inventory configuration in the form that PUT accepts. The spellings of the COS SDKs are accepted, too: ' +
+    'IsEnabled as text, OptionalFields as an array, SSECOS as an empty text, and conditions in Filter.And. Other ' +
+    'members and values are accepted with allow-unknown=true only.',
   examples: [configurationExample]
 })
 
@@ -90,20 +92,31 @@ export const InventoryJobInputSchema = Type.Object({
   examples: [jobExample]
 })
 
+const [configurationRef, jobRef] = [refTo(InventoryConfigurationInputSchema), refTo(InventoryJobInputSchema)]
+
+/** Body of a preview: that of PUT, or that of POST. */
+export const PreviewBodySchema = documentedAs(Type.Unsafe<object>({
+  if: { type: 'object', anyOf: ['IsEnabled', 'Schedule'].map(name => ({ type: 'object', required: [name] })) },
+  then: configurationRef,
+  else: jobRef
+}), { anyOf: [configurationRef, jobRef] })
+
 const open = { additionalProperties: true }
 
 /**
  * Response of GET, and an item of the collection. Elements that this service does not know are additional members.
  * Enumerations are plain strings: other clients may store values that this service does not know.
  */
-export const InventoryConfigurationSchema = Type.Object({
+const StoredConfigurationSchema = Type.Object({
   Id: Type.String({ examples: [exampleId] }),
   IsEnabled: Type.Optional(Type.Boolean()),
   IncludedObjectVersions: Type.Optional(Type.String({ examples: ['All', 'Current'] })),
   Filter: Type.Optional(Type.Object({
     Prefix: Type.Optional(Type.String()),
     Tag: Type.Optional(Type.Array(Type.Object({ Key: Type.String(), Value: Type.String() }, open))),
-    StorageClass: Type.Optional(Type.Union([Type.String(), Type.Array(Type.String())])),
+    StorageClass: Type.Optional(documentedAs(Type.Union([Type.String(), Type.Array(Type.String())]), Type.String({
+      description: 'An array if COS stores several, which its documentation does not provide for.'
+    }))),
     Period: Type.Optional(Type.Object({
       StartTime: Type.Optional(Type.Integer()),
       EndTime: Type.Optional(Type.Integer())
@@ -135,17 +148,21 @@ export const InventoryConfigurationSchema = Type.Object({
   examples: [configurationExample]
 })
 
+/** {@link StoredConfigurationSchema}. The document names the members that COS requires in every configuration. */
+export const InventoryConfigurationSchema = documentedAs(StoredConfigurationSchema, {
+  ...StoredConfigurationSchema, required: ['Id', ...InventoryConfigurationInputSchema.required as string[]]
+})
+
 /** Response of GET on the collection (COS document 30627). */
 export const InventoryPageSchema = Type.Object({
-  InventoryConfigurations: Type.Array(Type.Unsafe<InventoryConfiguration>({ $ref: 'InventoryConfiguration#' })),
+  InventoryConfigurations: Type.Array(refTo(InventoryConfigurationSchema)),
   IsTruncated: Type.Boolean({ description: 'Whether more configurations follow.' }),
   NextContinuationToken: Type.Optional(Type.String({
     description: 'Present if IsTruncated is true. Send it as continuation-token to get the next page.'
   }))
 }, {
   $id: 'InventoryPage',
-  description: 'Up to 100 configurations in order of creation. With all=true, all configurations.',
-  examples: [{ InventoryConfigurations: [configurationExample], IsTruncated: false }]
+  description: 'Up to 100 configurations in order of creation. With all=true, all configurations.'
 })
 
 /** Response of POST (COS document 46869). */
@@ -158,6 +175,6 @@ export const InventoryJobSchema = Type.Object({
   examples: [{ JobId: 'NTE0OTQwNTgwMTIxMzQ0NTY3OA==' }]
 })
 
-export type InventoryConfiguration = Static<typeof InventoryConfigurationSchema>
+export type InventoryConfiguration = Static<typeof StoredConfigurationSchema>
 export type InventoryPage = Static<typeof InventoryPageSchema>
 export type InventoryJob = Static<typeof InventoryJobSchema>

@@ -1,8 +1,8 @@
 import { Type } from '@sinclair/typebox'
 import type { Static } from '@sinclair/typebox'
-import { bucketMaxLength, bucketPattern, IdSchema } from './names.ts'
+import { BucketName, IdSchema } from './names.ts'
 import { bucket, region } from './requests.ts'
-import { closed } from './schema.ts'
+import { closed, component, documentedAs, PatternInteger, refTo } from './schema.ts'
 import { XmlText } from './xml-text.ts'
 
 const Digits = Type.String({ pattern: '^[0-9]+$' })
@@ -19,14 +19,14 @@ const commonMembers = {
   IsComplete: Type.Boolean({
     description: 'Whether manifest.checksum exists. False only in a list: GET of such a report returns ReportIncomplete.'
   }),
-  Manifest: Type.Object({
+  Manifest: component('Manifest', Type.Object({
     Bucket: Type.String({ description: 'The destination bucket.' }),
     Region: Type.Optional(Type.String()),
     Key: Type.String(),
     ETag: Type.String(),
     Size: Type.Integer({ description: 'Bytes.' }),
     Resource: Type.Optional(Type.String({ description: 'The manifest in the form that COS Batch asks for.' }))
-  }, closed)
+  }, { ...closed, description: 'The manifest of a report.' }))
 }
 
 const commonExample = {
@@ -49,18 +49,16 @@ const commonExample = {
 
 /** A report in a list. Its manifest is not read. */
 export const ReportSummarySchema = Type.Object(commonMembers, {
-  ...closed, $id: 'ReportSummary', description: 'A delivered report.', examples: [commonExample]
+  $id: 'ReportSummary', description: 'A delivered report.', examples: [commonExample]
 })
 
 /** Response of GET on the reports of a configuration. */
 export const ReportListSchema = Type.Object({
-  Reports: Type.Array(Type.Unsafe<ReportSummary>({ $ref: 'ReportSummary#' }), { description: 'The latest first.' }),
+  Reports: Type.Array(refTo(ReportSummarySchema), { description: 'The latest first.' }),
   IsTruncated: Type.Boolean({ description: 'Whether there are older reports between from and to.' })
-}, { ...closed, $id: 'ReportList', description: 'Delivered reports.', examples: [{ Reports: [commonExample], IsTruncated: false }] })
+}, { ...closed, $id: 'ReportList', description: 'Delivered reports.' })
 
-/** Response of GET on one report. */
-export const ReportSchema = Type.Object({
-  ...commonMembers,
+const ownMembers = {
   IsVerified: Type.Boolean({ description: 'Always true: the MD5 of the manifest is that of manifest.checksum. A report with another is ReportCorrupt.' }),
   ListObjectCount: Type.Optional(Type.Integer({ description: 'Objects in the bucket.' })),
   ListStorageSize: Type.Optional(Digits),
@@ -73,8 +71,9 @@ export const ReportSchema = Type.Object({
     Size: Type.Optional(Type.Integer({ description: 'Bytes of the compressed file.' })),
     MD5: Type.Optional(Type.String({ description: 'MD5 of the compressed file, in hex.' }))
   }, closed), { description: 'Data files, by the index that rows and files take.' })
-}, {
-  ...closed,
+}
+
+const ofReport = {
   $id: 'Report',
   description: 'A delivered report with what its manifest says. ListStorageSize and FilterStorageSize are bytes as strings, because they can exceed 2^53.',
   examples: [{
@@ -88,7 +87,11 @@ export const ReportSchema = Type.Object({
     Fields: ['Appid', 'Bucket', 'Key', 'Size'],
     Files: [{ Key: 'list1/1250000000/examplebucket/daily-report/7d40c1c1cbf4bb3df8d1b4b6fe1e2f52.csv.gz', Size: 502, MD5: '7d40c1c1cbf4bb3df8d1b4b6fe1e2f52' }]
   }]
-})
+}
+
+/** Response of GET on one report. */
+export const ReportSchema = documentedAs(Type.Object({ ...commonMembers, ...ownMembers }, ofReport),
+  { allOf: [refTo(ReportSummarySchema), Type.Object(ownMembers)], ...ofReport })
 
 /** A line of the rows of a report. */
 export const ReportRowSchema = Type.Object({
@@ -115,16 +118,15 @@ const date = (description: string) => Type.String({ pattern: '^20[0-9]{6}$', des
 
 const source = {
   region,
-  destination: Type.Optional(Type.String({
-    pattern: bucketPattern,
-    maxLength: bucketMaxLength,
-    description: 'Reads in this bucket (BucketName-APPID) instead of the destination of the stored configuration, for ' +
-      'one-time jobs, deleted configurations and former destinations. The configuration is not read.'
-  })),
+  destination: Type.Optional(BucketName('Reads in this bucket (BucketName-APPID) instead of the destination of the ' +
+    'stored configuration, for one-time jobs, deleted configurations and former destinations. The configuration is not read.')),
   prefix: Type.Optional(XmlText('With destination: the prefix of the destination.', 'list1'))
 }
 
 const needsDestination = { ...closed, if: { required: ['prefix'] }, then: { required: ['destination'] } }
+
+const fileIndex = (description: string) =>
+  PatternInteger('^(0|[1-9][0-9]{0,4})$', { minimum: 0, maximum: 99_999 }, description)
 
 /** Path of the reports of a configuration. */
 export const ReportsPathSchema = Type.Object({ bucket, id: IdSchema }, closed)
@@ -135,7 +137,7 @@ export const ReportFilePathSchema = Type.Object({
   bucket,
   id: IdSchema,
   date: date('Day of the report, YYYYMMDD.'),
-  file: Type.String({ pattern: '^(0|[1-9][0-9]{0,4})$', description: 'Index of the data file in Files, from 0.', examples: ['0'] })
+  file: fileIndex('Index of the data file in Files, from 0.')
 }, closed)
 
 /** Query of the list of reports. */
@@ -143,7 +145,8 @@ export const ReportListQuerySchema = Type.Object({
   ...source,
   from: Type.Optional(date('The first day, YYYYMMDD.')),
   to: Type.Optional(date('The last day, YYYYMMDD.')),
-  limit: Type.Optional(Type.String({ pattern: '^([1-9][0-9]?|[1-4][0-9]{2}|500)$', description: 'Most reports, 1 to 500. The default is 31.' }))
+  limit: Type.Optional(PatternInteger('^([1-9][0-9]?|[1-4][0-9]{2}|500)$', { minimum: 1, maximum: 500, default: 31 },
+    'Most reports, 1 to 500. The default is 31.'))
 }, needsDestination)
 
 /** Query of one report, and of a data file. */
@@ -158,12 +161,8 @@ export const RowsQuerySchema = Type.Object({
     description: 'Columns to return, comma separated, such as Key,Size. All if absent.'
   })),
   'key-prefix': Type.Optional(Type.String({ maxLength: 1024, description: 'Returns only objects whose decoded key begins with this text.' })),
-  limit: Type.Optional(Type.String({
-    pattern: '^[1-9][0-9]{0,14}$',
-    description: 'Most rows. Reading ends there, so that the rest of the data file is not verified.'
-  })),
-  file: Type.Optional(Type.String({
-    pattern: '^(0|[1-9][0-9]{0,4})$',
-    description: 'Index of the only data file to read, from 0. Several clients can read the report of a day in parallel.'
-  }))
+  limit: Type.Optional(PatternInteger('^[1-9][0-9]{0,14}$', { minimum: 1, maximum: 999_999_999_999_999 },
+    'Most rows. Reading ends there, so that the rest of the data file is not verified.')),
+  file: Type.Optional(
+    fileIndex('Index of the only data file to read, from 0. Several clients can read the report of a day in parallel.'))
 }, needsDestination)

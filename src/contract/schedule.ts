@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { closed, Forbidden, StringEnum } from './schema.ts'
+import { closed, component, Forbidden, Word } from './schema.ts'
 
 const MonthlyDate = Type.Integer({
   minimum: 1,
@@ -9,8 +9,8 @@ const MonthlyDate = Type.Integer({
 })
 
 /** The schedule of a configuration. */
-export const Schedule = Type.Object({
-  Frequency: StringEnum(['Daily', 'Weekly', 'Monthly'], { examples: ['Daily'] }),
+export const Schedule = component('Schedule', Type.Object({
+  Frequency: Word(['Daily', 'Weekly', 'Monthly'], { description: 'Daily, Weekly or Monthly.', examples: ['Daily'] }),
   MonthlyDate: Type.Optional(MonthlyDate)
 }, {
   ...closed,
@@ -18,4 +18,4 @@ export const Schedule = Type.Object({
   if: { properties: { Frequency: { const: 'Monthly' } }, required: ['Frequency'] },
   then: { properties: { Frequency: {}, MonthlyDate: {} }, required: ['MonthlyDate'] },
   else: { properties: { Frequency: {}, MonthlyDate: Forbidden('is only allowed with Frequency Monthly') } }
-})
+}))

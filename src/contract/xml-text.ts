@@ -1,4 +1,4 @@
-import { Type } from '@sinclair/typebox'
+import { PatternText } from './schema.ts'
 
 /** The characters of XML 1.0 (section 2.2). It excludes lone surrogates and controls other than tab, LF and CR. */
 const xmlTextPattern = '^[\\t\\n\\r\\u0020-\\uD7FF\\uE000-\\uFFFD\\u{10000}-\\u{10FFFF}]*$'
@@ -16,9 +16,13 @@ export function isXmlText (text: string): boolean {
  */
 export const textMember = '#text'
 
+/** Nearly the same in the syntax that all languages share. The rest are lone surrogates, U+FFFE and U+FFFF. */
+const portablePattern = '^[^\\x00-\\x08\\x0B\\x0C\\x0E-\\x1F]*$'
+
 /** Creates the schema of a text that becomes XML. */
-export const XmlText = (description: string, example: string) => Type.String({
-  pattern: xmlTextPattern,
-  description: `${description} Control characters other than tab, LF and CR are not allowed.`,
-  examples: [example]
-})
+export function XmlText (description: string, example: string) {
+  return PatternText(xmlTextPattern, {
+    description: `${description} Control characters other than tab, LF and CR are not allowed.`,
+    examples: [example]
+  }, portablePattern)
+}

@@ -3,7 +3,6 @@ import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { pathOf } from './context/path-of.ts'
-import { problemResponses } from './errors/problem-responses.ts'
 import { createSharedDocument, sendSharedDocument } from './shared-document.ts'
 import type { SharedDocument } from './shared-document.ts'
 
@@ -81,7 +80,8 @@ function createSender (text: string, mediaType: string, server: RegExp): Sender 
 }
 
 function openApiRoutes (app: FastifyInstance, sendJson: Sender, sendYaml: Sender): void {
-  const headers = { etag: { type: 'string', description: 'The version of the document.' } }
+  const config = { statuses: [400] }
+  const headers = { ETag: {}, Vary: {}, 'x-request-id': {} }
   const schema = (operationId: string, mediaType: string, type: string) => ({
     operationId,
     tags: ['documentation'],
@@ -89,12 +89,11 @@ function openApiRoutes (app: FastifyInstance, sendJson: Sender, sendYaml: Sender
     security: [],
     response: {
       200: { description: 'The document.', headers, content: { [mediaType]: { schema: { type } } } },
-      304: { description: 'The document is the one that If-None-Match names.', headers, type: 'null' },
-      ...problemResponses([])
+      304: { description: 'The document is the one that If-None-Match names.', headers, type: 'null' }
     }
   })
-  app.get('/openapi.json', { schema: schema('getOpenApiJson', 'application/json', 'object') }, sendJson)
-  app.get('/openapi.yaml', { schema: schema('getOpenApiYaml', 'application/yaml', 'string') }, sendYaml)
+  app.get('/openapi.json', { config, schema: schema('getOpenApiJson', 'application/json', 'object') }, sendJson)
+  app.get('/openapi.yaml', { config, schema: schema('getOpenApiYaml', 'application/yaml', 'string') }, sendYaml)
 }
 
 /** Returns the prefix that a proxy removed from the path. Ignores a header with anything but a path. */

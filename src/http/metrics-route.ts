@@ -1,11 +1,10 @@
 import type { FastifyInstance } from 'fastify'
 import type { Metrics } from '../metrics.ts'
-import { problemResponses } from './errors/problem-responses.ts'
 
 /** Adds `GET /metrics`, which returns the text format of Prometheus. */
 export async function metricsRoute (app: FastifyInstance, { metrics }: { metrics: Metrics }): Promise<void> {
   app.get('/metrics', {
-    config: { isProbe: true },
+    config: { isProbe: true, statuses: [400] },
     schema: {
       operationId: 'getMetrics',
       tags: ['probes'],
@@ -13,8 +12,11 @@ export async function metricsRoute (app: FastifyInstance, { metrics }: { metrics
       description: 'With METRICS_PORT, this path is on that port only.',
       security: [],
       response: {
-        200: { description: 'The text format 0.0.4.', content: { 'text/plain': { schema: { type: 'string' } } } },
-        ...problemResponses([])
+        200: {
+          description: 'The text format 0.0.4.',
+          headers: { 'x-request-id': {} },
+          content: { 'text/plain': { schema: { type: 'string' } } }
+        }
       }
     }
   }, async (_, reply) => {

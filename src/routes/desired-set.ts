@@ -6,11 +6,11 @@ import type { ChangeObserver, DesiredSets, InBucket } from '../changes/desired-s
 import type { Difference } from '../changes/differences.ts'
 import { isChange } from '../changes/set-plan.ts'
 import type { Plan, Step } from '../changes/set-plan.ts'
-import { DesiredConfigurationSchema, DesiredSetSchema, SetOutcomeSchema, SetProgressSchema } from '../contract/desired-set.ts'
+import { DesiredConfigurationSchema, DesiredSetSchema, SetOutcomeSchema } from '../contract/desired-set.ts'
 import type { SetOutcome, SetProgress } from '../contract/desired-set.ts'
 import type { Problem } from '../contract/problem.ts'
 import { BucketPathSchema, maxSetBytes, maxSetValues, SetQuerySchema } from '../contract/requests.ts'
-import { refTo } from '../contract/schema.ts'
+import { isTrue, refTo } from '../contract/schema.ts'
 import type { Call, Outcome } from '../cos/inventories.ts'
 import { ServiceError } from '../errors.ts'
 import { createPauses } from '../concurrency/event-loop.ts'
@@ -21,9 +21,10 @@ import { limitSets } from '../http/body/set-capacity.ts'
 import { setItemsAside } from '../http/body/set-validation.ts'
 import type { BucketCalls } from '../http/bucket-call.ts'
 import { cosHeaders, logProblem, problemOf, toServiceError } from '../http/errors/problem-replies.ts'
-import { commonCosProblems, problemResponses } from '../http/errors/problem-responses.ts'
 import { toJsonInParts } from '../http/json-responses.ts'
-import { content, json, problemsOfBodies, problemsOfChanges } from './responses.ts'
+import { statusesOfBodies } from '../http/openapi/responses.ts'
+import { json, tags } from './responses.ts'
+import type { Responses } from './responses.ts'
 
 interface Options {
   auditTrail: AuditTrail
@@ -45,37 +46,36 @@ export const desiredSetRoutes: FastifyPluginAsyncTypebox<Options> = async (app, 
       alsoNeeds: ['cos:GetBucketInventory'],
       pruneNeeds: 'cos:DeleteBucketInventory',
       itemSchema: DesiredConfigurationSchema,
-      maxValues: maxSetValues
+      maxValues: maxSetValues,
+      statuses: statusesOfBodies
     },
     onRequest: [rejectPreconditions, limitSets()],
     preValidation: [setItemsAside],
     schema: {
-      operationId: 'putInventories',
-      tags: ['inventories'],
+      operationId: 'applyInventories',
+      tags,
       summary: 'Bring a bucket to a desired set of configurations',
       description: 'Compares the set with the stored configurations, with one LIST call for every 100. Changes those that ' +
         'differ, eight at a time. The order is: updates, creations up to the limit of the bucket, deletions, remaining ' +
         'creations. Only with prune=true are configurations deleted that the set does not contain. Sending the same set ' +
         'again changes nothing. A validation error, or more than 1,000 resulting configurations, rejects the whole set ' +
         'before any change.\n\nThe set counts as one request. Each change has the deadline of a request, and the set ' +
-        'has twenty times as long. Changes that cannot start in time are in Failed. A client that prefers ' +
-        'application/x-ndjson gets one line for each configuration as soon as its outcome is known.',
+        'has twenty times as long. Changes that cannot start in time are in Failed.\n\nA client that prefers ' +
+        'application/x-ndjson gets status 200 and one line for each configuration as soon as its outcome is known, also ' +
+        'of failed changes. Each line is a SetProgress.',
       params: BucketPathSchema,
       querystring: SetQuerySchema,
       body: refTo(DesiredSetSchema),
       response: {
-        200: content('The bucket contains the set. With dry-run=true: the planned changes. As application/x-ndjson: one line for each outcome, also of failed changes.', {
-          'application/json': refTo(SetOutcomeSchema), [progressMediaType]: refTo(SetProgressSchema)
-        }),
-        207: json('Some changes failed. The same request retries only these.', refTo(SetOutcomeSchema)),
-        ...problemResponses([...problemsOfChanges, ...problemsOfBodies], commonCosProblems)
-      }
+        200: json('The bucket contains the set. With dry-run=true: the planned changes.', refTo(SetOutcomeSchema)),
+        207: json('Some changes failed. The same request retries only these.', refTo(SetOutcomeSchema))
+      } as Responses
     }
   }, async (request, reply) => {
     const { body: { InventoryConfigurations: desired }, query, context: { call } } = request
     const inBucket: InBucket = operation => bucketCalls.run(request, operation)
-    const options = { prune: query.prune === 'true' }
-    if (query['dry-run'] === 'true') {
+    const options = { prune: isTrue(query.prune) }
+    if (isTrue(query['dry-run'])) {
       return await sendPlan(request, reply, await inBucket(each => desiredSets.plan(each, desired, options)))
     }
     const lines = prefersLines(request) ? new PassThrough() : undefined

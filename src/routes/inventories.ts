@@ -11,21 +11,19 @@ import {
 } from '../contract/inventory.ts'
 import type { InventoryConfiguration } from '../contract/inventory.ts'
 import {
-  ChangeHeadersSchema, InventoryPathSchema, PutQuerySchema, ReadHeadersSchema, RegionQuerySchema, WriteQuerySchema
+  ChangeHeadersSchema, InventoryPathSchema, JobPathSchema, PutQuerySchema, ReadHeadersSchema, RegionQuerySchema, WriteQuerySchema
 } from '../contract/requests.ts'
-import { refTo } from '../contract/schema.ts'
+import { isTrue, refTo } from '../contract/schema.ts'
 import { authorizeConfiguration } from '../http/access/authorization.ts'
-import { rejectBody } from '../http/body/json-body.ts'
+import { patchMediaTypes, rejectBody } from '../http/body/json-body.ts'
 import { preconditionsOf, rejectPreconditions } from '../http/body/preconditions.ts'
-import { mergePatchMediaType, rejectPatchResult } from '../http/body/validation.ts'
+import { rejectPatchResult } from '../http/body/validation.ts'
 import type { BucketCalls } from '../http/bucket-call.ts'
-import { commonCosProblems, cosProblems, problemResponses } from '../http/errors/problem-responses.ts'
-import { addWarnings, preflightHeader } from './preflight.ts'
-import { linkHeader, linkToReport } from './report-link.ts'
-import {
-  content, etagHeader, json, noBody, problemsOfAll, problemsOfBodies, problemsOfChanges, sendResult, sendXml, tags,
-  xmlSchema
-} from './responses.ts'
+import { statusesOfAll, statusesOfBodies } from '../http/openapi/responses.ts'
+import { addWarnings } from './preflight.ts'
+import { linkToReport } from './report-link.ts'
+import { json, noBody, sendResult, sendXml, tags } from './responses.ts'
+import type { Responses } from './responses.ts'
 
 interface Options {
   bucketCalls: BucketCalls
@@ -37,57 +35,47 @@ interface Options {
 type Scope = Parameters<FastifyPluginAsyncTypebox>[0]
 
 const path = '/buckets/:bucket/inventories/:id'
-const notFound = cosProblems.InventoryConfigurationNotFoundError
-const problemsOfWrites = [
-  ...commonCosProblems, cosProblems.InvalidArgument, cosProblems.InventoryFull, cosProblems.TargetBucketNameInvalid,
-  cosProblems.InvalidBucketState
-]
-const xmlPreview =
-  content('With dry-run=true: the exact XML that would be sent. Nothing was changed.', { 'application/xml': xmlSchema }, preflightHeader)
 const conditional = 'If-Match and If-None-Match are compared with the stored configuration, which is read first. Each ' +
   'replica makes the changes to one configuration one after another. COS has no conditional writes. Other replicas and ' +
   'other clients can still change the configuration between the read and the write.'
 
 /** Adds the operations in the order in which the OpenAPI document lists them. */
 export const inventoryRoutes: FastifyPluginAsyncTypebox<Options> = async (app, options) => {
-  addPut(app, options)
   addReads(app, options)
+  addPut(app, options)
   addPatch(app, options)
   addDelete(app, options)
   addPost(app, options)
 }
 
 /** Returns the options of a route. The validation plugin collects the issues of all parts before it responds. */
-function validated (action: Action) {
-  return { attachValidation: true, config: { action } }
+function validated (action: Action, statuses: readonly number[]) {
+  return { attachValidation: true, config: { action, statuses } }
 }
 
-function validatedBodyless (action: Action) {
-  return { ...validated(action), preParsing: [rejectBody] }
+function validatedBodyless (action: Action, statuses: readonly number[]) {
+  return { ...validated(action, statuses), preParsing: [rejectBody] }
 }
+
+const preview = 'With dry-run=true, the service changes nothing and returns the XML that it would send'
 
 function addPut (app: Scope, { bucketCalls, inventories }: Options): void {
   app.put(path, {
-    ...validated('cos:PutBucketInventory'),
+    ...validated('cos:PutBucketInventory', [...statusesOfBodies, 409, 412]),
     schema: {
       operationId: 'putInventory',
       tags,
       summary: 'Create or replace a configuration',
-      description: 'Replaces a configuration of the same id as a whole. With dry-run=true, only the reads of a ' +
-        `precondition or preflight are sent to COS.\n\n${conditional}`,
+      description: `Replaces a configuration of the same id as a whole.\n\n${conditional}\n\n${preview}, as previewInventory does.`,
       params: InventoryPathSchema,
       querystring: PutQuerySchema,
       headers: ChangeHeadersSchema,
       body: refTo(InventoryConfigurationInputSchema),
-      response: {
-        200: xmlPreview,
-        204: noBody('COS stored the configuration.', { ...etagHeader, ...preflightHeader }),
-        ...problemResponses([...problemsOfChanges, ...problemsOfBodies, 'PreconditionFailed'], problemsOfWrites)
-      }
+      response: { 204: noBody('COS stored the configuration.', ['ETag', 'preflight-warnings']) } as Responses
     }
   }, async (request, reply) => {
     const { params: { id }, query, body } = request
-    const isDryRun = query['dry-run'] === 'true'
+    const isDryRun = isTrue(query['dry-run'])
     const preconditions = preconditionsOf(request)
     return await bucketCalls.run(request, async call => {
       await addWarnings(inventories, call, request, reply)
@@ -99,7 +87,7 @@ function addPut (app: Scope, { bucketCalls, inventories }: Options): void {
 
 /** Adds HEAD and GET. Both read the configuration. */
 function addReads (app: Scope, { bucketCalls, inventories }: Options): void {
-  const action = 'cos:GetBucketInventory'
+  const options = validatedBodyless('cos:GetBucketInventory', [304, ...statusesOfAll])
   const schemaOf = (operationId: string, summary: string, success: object) => ({
     operationId,
     tags,
@@ -107,11 +95,7 @@ function addReads (app: Scope, { bucketCalls, inventories }: Options): void {
     params: InventoryPathSchema,
     querystring: RegionQuerySchema,
     headers: ReadHeadersSchema,
-    response: {
-      200: success,
-      304: noBody('The stored configuration matches If-None-Match.', etagHeader),
-      ...problemResponses(problemsOfAll, [...commonCosProblems, notFound])
-    }
+    response: { 200: success } as Responses
   })
 
   async function sendConfiguration (
@@ -126,23 +110,28 @@ function addReads (app: Scope, { bucketCalls, inventories }: Options): void {
   }
 
   app.head(path, {
-    ...validatedBodyless(action),
-    config: { action, swagger: { exposeHeadRoute: true } },
-    schema: schemaOf('headInventory', 'Check whether a configuration exists', noBody('The configuration exists.', etagHeader))
+    ...options,
+    config: { ...options.config, swagger: { exposeHeadRoute: true } },
+    schema: schemaOf('headInventory', 'Check whether a configuration exists', noBody('The configuration exists.', ['ETag']))
   }, sendConfiguration)
 
   app.get(path, {
-    ...validatedBodyless(action),
+    ...options,
     schema: schemaOf('getInventory', 'Read a configuration',
-      json('The configuration as COS stores it.', refTo(InventoryConfigurationSchema), etagHeader))
+      json('The configuration as COS stores it.', refTo(InventoryConfigurationSchema), ['ETag']))
   }, sendConfiguration)
 }
 
 function addPatch (app: Scope, { bucketCalls, inventories }: Options): void {
   app.patch(path, {
     attachValidation: true,
-    config: { action: 'cos:PutBucketInventory', alsoNeeds: ['cos:GetBucketInventory'], mediaType: mergePatchMediaType },
-    onRequest: [async (_, reply) => { reply.header('accept-patch', mergePatchMediaType) }],
+    config: {
+      action: 'cos:PutBucketInventory',
+      alsoNeeds: ['cos:GetBucketInventory'],
+      isPatch: true,
+      statuses: [...statusesOfBodies, 409, 412]
+    },
+    onRequest: [async (_, reply) => { reply.header('accept-patch', patchMediaTypes.join(', ')) }],
     schema: {
       operationId: 'patchInventory',
       tags,
@@ -152,21 +141,20 @@ function addPatch (app: Scope, { bucketCalls, inventories }: Options): void {
         'this service does not know are kept. A patch that changes nothing writes nothing.\n\nFor some seconds after a ' +
         'change, COS may return the previous configuration. Send the ETag of your last change in If-Match: a stale read ' +
         'then causes 412 instead of a lost change.\n\n' +
-        `${conditional} Without If-Match, the patch is retried once if COS rejects it because of another change.`,
+        `${conditional} Without If-Match, the patch is retried once if COS rejects it because of another change.\n\n` +
+        `${preview}, as application/xml.`,
       params: InventoryPathSchema,
       querystring: WriteQuerySchema,
       headers: ChangeHeadersSchema,
-      consumes: [mergePatchMediaType],
+      consumes: [...patchMediaTypes],
       body: refTo(InventoryConfigurationPatchSchema),
       response: {
-        200: content('The new configuration. With dry-run=true: the exact XML that would be sent. Nothing was changed then.',
-          { 'application/json': refTo(InventoryConfigurationSchema), 'application/xml': xmlSchema }, etagHeader),
-        ...problemResponses([...problemsOfChanges, ...problemsOfBodies, 'PreconditionFailed'], [...problemsOfWrites, notFound])
-      }
+        200: json('The new configuration.', refTo(InventoryConfigurationSchema), ['ETag', 'Accept-Patch'])
+      } as Responses
     }
   }, async (request, reply) => {
     const { params: { id }, query, body } = request
-    const isDryRun = query['dry-run'] === 'true'
+    const isDryRun = isTrue(query['dry-run'])
     const patch: Patch = {
       document: body,
       preconditions: preconditionsOf(request),
@@ -184,7 +172,7 @@ function addPatch (app: Scope, { bucketCalls, inventories }: Options): void {
 
 function addDelete (app: Scope, { bucketCalls, inventories }: Options): void {
   app.delete(path, {
-    ...validatedBodyless('cos:DeleteBucketInventory'),
+    ...validatedBodyless('cos:DeleteBucketInventory', [...statusesOfAll, 412]),
     schema: {
       operationId: 'deleteInventory',
       tags,
@@ -193,10 +181,7 @@ function addDelete (app: Scope, { bucketCalls, inventories }: Options): void {
       params: InventoryPathSchema,
       querystring: RegionQuerySchema,
       headers: ChangeHeadersSchema,
-      response: {
-        204: noBody('The bucket has no configuration with this id.'),
-        ...problemResponses([...problemsOfChanges, 'PreconditionFailed'], commonCosProblems)
-      }
+      response: { 204: noBody('The bucket has no configuration with this id.') } as Responses
     }
   }, async (request, reply) => {
     const preconditions = preconditionsOf(request)
@@ -207,30 +192,26 @@ function addDelete (app: Scope, { bucketCalls, inventories }: Options): void {
 
 function addPost (app: Scope, { bucketCalls, inventories, hasReports }: Options): void {
   app.post(path, {
-    ...validated('cos:PostBucketInventory'),
+    ...validated('cos:PostBucketInventory', [...statusesOfBodies, 409]),
     onRequest: [rejectPreconditions],
     schema: {
-      operationId: 'postInventory',
+      operationId: 'startInventoryJob',
       tags,
       summary: 'Start a one-time job',
-      description: 'COS creates one report and stores no configuration. An id can be used once within a day.',
-      params: InventoryPathSchema,
+      description: 'COS creates one report and stores no configuration. An id can be used once within a day. ' +
+        `${preview}, as previewInventory does.`,
+      params: JobPathSchema,
       querystring: PutQuerySchema,
       body: refTo(InventoryJobInputSchema),
       response: {
-        200: xmlPreview,
-        202: json('COS accepted the job.', refTo(InventoryJobSchema), { ...preflightHeader, ...linkHeader }),
-        ...problemResponses([...problemsOfChanges, ...problemsOfBodies], [
-          ...commonCosProblems, cosProblems.InvalidArgument, cosProblems.TargetBucketNameInvalid,
-          cosProblems.DuplicateInventoryId
-        ])
-      }
+        202: json('COS accepted the job.', refTo(InventoryJobSchema), ['Link', 'preflight-warnings'])
+      } as Responses
     }
   }, async (request, reply) => {
     const { params: { id }, query, body } = request
     return await bucketCalls.run(request, async call => {
       await addWarnings(inventories, call, request, reply)
-      if (query['dry-run'] === 'true') return sendXml(reply, inventories.previewPost(call, id, body))
+      if (isTrue(query['dry-run'])) return sendXml(reply, inventories.preview(call, id, body))
       const accepted = await inventories.post(call, id, body)
       if (hasReports) reply.header('link', linkToReport(request.params, body.Destination.COSBucketDestination, query.region))
       return sendResult(reply.code(202), accepted)

@@ -1,17 +1,9 @@
 /** The query parameter `preflight` of PUT and POST. */
 import type { FastifyReply } from 'fastify'
-import type { Warning } from '../changes/preflight.ts'
 import type { VersionedInventories } from '../changes/versioned-inventories.ts'
+import type { PreflightWarning } from '../contract/preflight.ts'
 import type { Call } from '../cos/inventories.ts'
 import { ServiceError } from '../errors.ts'
-
-/** The header of responses to a request with `preflight=warn`. */
-export const preflightHeader = {
-  'preflight-warnings': {
-    type: 'string',
-    description: 'Warnings of preflight=warn: a JSON array of objects with code, pointer and detail. Absent without warnings.'
-  }
-}
 
 interface PreflightRequest { params: { id: string }, query: { preflight?: 'warn' | 'enforce' }, body: object }
 
@@ -32,7 +24,7 @@ export async function addWarnings (
   reply.header('preflight-warnings', JSON.stringify(warnings))
 }
 
-function rejectionOf (warnings: Warning[]): ServiceError {
+function rejectionOf (warnings: PreflightWarning[]): ServiceError {
   return new ServiceError('ValidationFailed', 'COS would create no useful report for this configuration. Nothing was changed; ' +
     'correct the values that errors names, or send it with preflight=warn.',
   { errors: warnings.map(({ pointer, detail }) => ({ in: 'body', pointer, detail })) })

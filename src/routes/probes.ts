@@ -1,7 +1,6 @@
 import { Type } from '@sinclair/typebox'
 import type { TProperties } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
-import { problemResponses } from '../http/errors/problem-responses.ts'
 import { ComponentSchema } from '../contract/readiness.ts'
 import type { Component } from '../contract/readiness.ts'
 import { refTo, StringEnum } from '../contract/schema.ts'
@@ -10,6 +9,7 @@ import type { Lifecycle } from '../http/connections/graceful-shutdown.ts'
 
 const ok = (description: string, members: TProperties = {}) => ({
   description,
+  headers: { 'x-request-id': {} },
   content: {
     'application/json': { schema: Type.Object({ status: StringEnum(['ok']), ...members }, { examples: [{ status: 'ok' }] }) }
   }
@@ -31,18 +31,18 @@ export async function probeRoutes (
   app: FastifyInstance, { lifecycle, components, credentialsError }: Options
 ): Promise<void> {
   app.get('/livez', {
-    config: { isProbe: true },
+    config: { isProbe: true, statuses: [400] },
     schema: {
       operationId: 'getLiveness',
       tags: ['probes'],
       summary: 'Check whether the process is alive',
       security: [],
-      response: { 200: ok('The process is alive.'), ...problemResponses([]) }
+      response: { 200: ok('The process is alive.') }
     }
   }, async () => ({ status: 'ok' }))
 
   app.get('/readyz', {
-    config: { isProbe: true },
+    config: { isProbe: true, statuses: [400, 503] },
     schema: {
       operationId: 'getReadiness',
       tags: ['probes'],
@@ -53,10 +53,7 @@ export async function probeRoutes (
       querystring: Type.Object({
         verbose: Type.Optional(Type.Unknown({ description: 'With any value or none: the response lists the components.' }))
       }),
-      response: {
-        200: ok('The service is ready.', { components: Type.Optional(Type.Array(refTo(ComponentSchema))) }),
-        ...problemResponses(['UpstreamCredentialsUnavailable'])
-      }
+      response: { 200: ok('The service is ready.', { components: Type.Optional(Type.Array(refTo(ComponentSchema))) }) }
     }
   }, async ({ query }) => {
     const listed = Object.hasOwn(query as object, 'verbose') ? { components: components() } : {}

@@ -11,18 +11,20 @@ import { sendPieces } from '../http/long-response.ts'
 import { readVerbatim } from '../reports/data-file.ts'
 import type { DataFile } from '../reports/manifest.ts'
 import type { Reports } from '../reports/reports.ts'
-import { problemsOfFile, reportTags } from './report-responses.ts'
+import { reportTags, statusesOfReport } from './report-responses.ts'
 import { createSourceCheck, findTarget, withDestinationAdvice } from './report-source.ts'
 import type { SourceOptions } from './report-source.ts'
 import { beginStream, createFiles, takeSlot } from './report-stream.ts'
 import type { StreamOptions } from './report-stream.ts'
 import { content } from './responses.ts'
+import type { Responses } from './responses.ts'
 
 interface Options extends SourceOptions, StreamOptions {
   reports: Reports
 }
 
-const gzip = { 'application/gzip': { type: 'string', format: 'binary' } }
+const gzip = 'application/gzip'
+const binary = { type: 'string', format: 'binary' }
 
 /** Adds the data files of the report of a day. */
 export const reportFileRoute: FastifyPluginAsyncTypebox<Options> = async (app, options) => {
@@ -30,7 +32,7 @@ export const reportFileRoute: FastifyPluginAsyncTypebox<Options> = async (app, o
   app.addHook('onRequest', createSourceCheck(options))
   app.get('/buckets/:bucket/inventories/:id/reports/:date/files/:file', {
     attachValidation: true,
-    config: { action: 'reports:ReadRows' },
+    config: { action: 'reports:ReadRows', statuses: statusesOfReport },
     preParsing: [rejectBody],
     exposeHeadRoute: false,
     schema: {
@@ -43,12 +45,9 @@ export const reportFileRoute: FastifyPluginAsyncTypebox<Options> = async (app, o
       querystring: ReportQuerySchema,
       headers: RangeHeadersSchema,
       response: {
-        200: content('The file.', gzip),
-        206: content('The range.', gzip, {
-          'content-range': { type: 'string', description: 'The range and the length of the file.' }
-        }),
-        ...problemsOfFile
-      }
+        200: content('The file.', gzip, binary, ['ETag']),
+        206: content('The range.', gzip, binary, ['ETag', 'Content-Range'])
+      } as Responses
     }
   }, async (request, reply) => {
     const { date, file: index } = request.params

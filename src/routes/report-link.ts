@@ -1,8 +1,3 @@
-/** The header of an accepted job. */
-export const linkHeader = {
-  link: { type: 'string', description: 'With REPORTS=true: where the report of the job will be (rel="related", RFC 8288).' }
-}
-
 /** The members of a destination that say where reports are. */
 interface Destination {
   /** `qcs::cos:<region>::<BucketName-APPID>`. */

@@ -1,41 +1,17 @@
 /** Reports in the form of responses. */
 import type { Report, ReportSummary } from '../contract/reports.ts'
 import type { ListedReport } from '../cos/report-objects.ts'
-import type { ProblemCode } from '../errors.ts'
-import { commonCosProblems, cosProblems, problemResponses } from '../http/errors/problem-responses.ts'
+import { statusesOfAll } from '../http/openapi/responses.ts'
 import type { ReportSource } from '../reports/destination.ts'
 import type { Manifest } from '../reports/manifest.ts'
 import { ageSecondsOf, manifestKeyOf, stalenessOf } from '../reports/reports.ts'
 import type { VerifiedReport } from '../reports/reports.ts'
-import { problemsOfAll } from './responses.ts'
 
 /** The tag of the operations in the OpenAPI document. */
 export const reportTags = ['reports']
 
-const fromCos = [...commonCosProblems, cosProblems.InventoryConfigurationNotFoundError]
-
-/** Responses of errors of the list of reports. */
-export const problemsOfList = problemResponses(
-  [...problemsOfAll, 'ReportsDisabled', 'ReportUnsupported', 'ReportTooLarge'], fromCos)
-
-const codesOfReport: ProblemCode[] = [
-  ...problemsOfAll, 'ReportsDisabled', 'ReportNotFound', 'ReportIncomplete', 'ReportCorrupt', 'ReportUnsupported',
-  'ReportTooLarge', 'Overloaded'
-]
-
-/** Responses of errors of operations on one report. */
-export const problemsOfReport = problemResponses(codesOfReport, fromCos)
-
-/** Responses of errors of rows. */
-export const problemsOfRows = problemResponses([...codesOfReport, 'AuditLogUnavailable'], fromCos)
-
-/** Responses of errors of data files. */
-export const problemsOfFile = problemResponses([...codesOfReport, 'AuditLogUnavailable', 'InvalidRange'], fromCos)
-
-/** The entity tag of a report. */
-export const reportTagHeader = {
-  etag: { type: 'string', description: 'Changes with the manifest of the report, its staleness and its completeness.' }
-}
+/** Statuses of operations on one report. */
+export const statusesOfReport = [...statusesOfAll, 409]
 
 /** Returns a report as a list has it. @param nowMs milliseconds since 1970 */
 export function toSummary (

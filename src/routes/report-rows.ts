@@ -13,12 +13,13 @@ import type { Manifest } from '../reports/manifest.ts'
 import type { Reports } from '../reports/reports.ts'
 import { streamRows } from '../reports/row-stream.ts'
 import type { RowProgress, RowRequest } from '../reports/row-stream.ts'
-import { problemsOfRows, reportTags } from './report-responses.ts'
+import { reportTags, statusesOfReport } from './report-responses.ts'
 import { createSourceCheck, findTarget, withDestinationAdvice } from './report-source.ts'
 import type { SourceOptions } from './report-source.ts'
 import { beginStream, createFiles, takeSlot } from './report-stream.ts'
 import type { StreamOptions } from './report-stream.ts'
 import { content } from './responses.ts'
+import type { Responses } from './responses.ts'
 
 interface Options extends SourceOptions, StreamOptions {
   reports: Reports
@@ -46,7 +47,7 @@ export const reportRowRoutes: FastifyPluginAsyncTypebox<Options> = async (app, o
   const sendRows = createHandler(options)
   const common = {
     attachValidation: true,
-    config: { action: 'reports:ReadRows' as const },
+    config: { action: 'reports:ReadRows' as const, statuses: statusesOfReport },
     preParsing: [rejectBody],
     // HEAD would read the whole report.
     exposeHeadRoute: false
@@ -60,7 +61,7 @@ export const reportRowRoutes: FastifyPluginAsyncTypebox<Options> = async (app, o
       'error closes the connection, so that an incomplete response cannot pass as a complete one.',
     params,
     querystring: RowsQuerySchema,
-    response: { 200: content('The rows.', { 'application/x-ndjson': refTo(ReportRowSchema) }), ...problemsOfRows }
+    response: { 200: content('The rows.', 'application/x-ndjson', refTo(ReportRowSchema)) } as Responses
   })
   const ofLatest = schemaOf('getLatestReportRows', 'Read the rows of the latest report', ReportsPathSchema)
   const ofDay = schemaOf('getReportRows', 'Read the rows of the report of a day', ReportPathSchema)

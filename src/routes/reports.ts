@@ -6,7 +6,7 @@ import { failedPrecondition } from '../changes/version.ts'
 import {
   ReportListQuerySchema, ReportListSchema, ReportPathSchema, ReportQuerySchema, ReportSchema, ReportsPathSchema
 } from '../contract/reports.ts'
-import { ReportHeadersSchema } from '../contract/requests.ts'
+import { ReadHeadersSchema } from '../contract/requests.ts'
 import { refTo } from '../contract/schema.ts'
 import type { Outcome } from '../cos/inventories.ts'
 import type { ListedReport } from '../cos/report-objects.ts'
@@ -15,10 +15,12 @@ import { rejectBody } from '../http/body/json-body.ts'
 import { preconditionsOf } from '../http/body/preconditions.ts'
 import { incomplete, reportTag } from '../reports/reports.ts'
 import type { Reports } from '../reports/reports.ts'
-import { problemsOfList, problemsOfReport, reportTagHeader, reportTags, toReport, toSummary } from './report-responses.ts'
+import { statusesOfAll } from '../http/openapi/responses.ts'
+import { reportTags, statusesOfReport, toReport, toSummary } from './report-responses.ts'
 import { createSourceCheck, findTarget, withDestinationAdvice } from './report-source.ts'
 import type { SourceOptions, Target } from './report-source.ts'
 import { json, noBody, sendResult } from './responses.ts'
+import type { Responses } from './responses.ts'
 
 interface Options extends SourceOptions {
   reports: Reports
@@ -29,7 +31,8 @@ interface Options extends SourceOptions {
 type Scope = Parameters<FastifyPluginAsyncTypebox>[0]
 
 const path = '/buckets/:bucket/inventories/:id/reports'
-const common = { attachValidation: true, config: { action: 'reports:Read' as const }, preParsing: [rejectBody] }
+const common = { attachValidation: true, preParsing: [rejectBody] }
+const action = 'reports:Read' as const
 
 /** Reports of a list if the caller names no limit. */
 const defaultLimit = 31
@@ -45,6 +48,7 @@ function addList (app: Scope, options: Options): void {
   const { reports, now } = options
   app.get(path, {
     ...common,
+    config: { action, statuses: statusesOfAll },
     schema: {
       operationId: 'listReports',
       tags: reportTags,
@@ -53,7 +57,7 @@ function addList (app: Scope, options: Options): void {
         'seconds late. A report is listed once its manifest exists.',
       params: ReportsPathSchema,
       querystring: ReportListQuerySchema,
-      response: { 200: json('The reports.', refTo(ReportListSchema)), ...problemsOfList }
+      response: { 200: json('The reports.', refTo(ReportListSchema)) } as Responses
     }
   }, async (request, reply) => {
     const { from, to, limit = defaultLimit } = request.query
@@ -79,24 +83,21 @@ function addReport (app: Scope, options: Options): void {
     summary,
     params,
     querystring: ReportQuerySchema,
-    headers: ReportHeadersSchema,
-    response: {
-      200: success,
-      304: noBody('The report matches If-None-Match.', reportTagHeader),
-      ...problemsOfReport
-    }
+    headers: ReadHeadersSchema,
+    response: { 200: success } as Responses
   })
-  const exists = noBody('The report exists.', reportTagHeader)
-  const report = json('The report.', refTo(ReportSchema), reportTagHeader)
-  const head = { ...common, config: { ...common.config, swagger: { exposeHeadRoute: true } } }
+  const exists = noBody('The report exists.', ['ETag'])
+  const report = json('The report.', refTo(ReportSchema), ['ETag'])
+  const get = { ...common, config: { action, statuses: [304, ...statusesOfReport] } }
+  const head = { ...common, config: { ...get.config, swagger: { exposeHeadRoute: true } } }
   app.head(`${path}/latest`,
     { ...head, schema: schemaOf('headLatestReport', 'Check for a report', ReportsPathSchema, exists) }, sendLatest)
   app.get(`${path}/latest`,
-    { ...common, schema: schemaOf('getLatestReport', 'Read the latest report', ReportsPathSchema, report) }, sendLatest)
+    { ...get, schema: schemaOf('getLatestReport', 'Read the latest report', ReportsPathSchema, report) }, sendLatest)
   app.head(`${path}/:date`,
     { ...head, schema: schemaOf('headReport', 'Check for the report of a day', ReportPathSchema, exists) }, sendOfDay)
   app.get(`${path}/:date`,
-    { ...common, schema: schemaOf('getReport', 'Read the report of a day', ReportPathSchema, report) }, sendOfDay)
+    { ...get, schema: schemaOf('getReport', 'Read the report of a day', ReportPathSchema, report) }, sendOfDay)
 }
 
 function createHandlers (options: Options) {

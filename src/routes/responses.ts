@@ -1,56 +1,33 @@
 import type { FastifyReply } from 'fastify'
 import type { Outcome } from '../cos/inventories.ts'
-import type { ProblemCode } from '../errors.ts'
 import { cosHeaders } from '../http/errors/problem-replies.ts'
-import { rateLimitHeaders } from '../http/errors/problem-responses.ts'
+import { bucketHeaders } from '../http/openapi/headers.ts'
+import type { HeaderName } from '../http/openapi/headers.ts'
 
 /** The tag of the operations in the OpenAPI document. */
 export const tags = ['inventories']
 
-/** Problems of every operation on a bucket. */
-export const problemsOfAll: ProblemCode[] = [
-  'ValidationFailed', 'Unauthenticated', 'CallerNotAllowed', 'URITooLong', 'RateLimited', 'InternalError',
-  'UpstreamCredentialsRejected', 'UpstreamInvalidResponse', 'UpstreamUnreachable', 'IssuerUnreachable',
-  'UpstreamCredentialsUnavailable', 'UpstreamTimeout'
-]
-/** Problems of every operation that changes a bucket. */
-export const problemsOfChanges: ProblemCode[] = [...problemsOfAll, 'ReadOnly', 'AuditLogUnavailable']
-/** Problems of operations with a body. */
-export const problemsOfBodies: ProblemCode[] = ['MalformedJSON', 'PayloadTooLarge', 'UnsupportedMediaType']
+/** Responses by status, for the schema of a route. */
+export type Responses = Record<number, object>
 
-const responseHeaders = {
-  'x-request-id': { type: 'string', description: "This service's id of the request." },
-  'x-cos-request-id': { type: 'string', description: 'The request id that COS returned.' },
-  ...rateLimitHeaders
-}
-
-/** The header of responses about one configuration. */
-export const etagHeader = {
-  etag: { type: 'string', description: 'The version of the configuration: a hash of its canonical form.' }
+/** The document replaces the values by references to its headers. */
+function headersOf (names: readonly HeaderName[]): object {
+  return Object.fromEntries(names.map(name => [name, {}]))
 }
 
 /** Returns the schema of a response without a body. */
-export function noBody (description: string, headers: object = {}): object {
-  return { description, headers: { ...responseHeaders, ...headers }, type: 'null' }
+export function noBody (description: string, headers: readonly HeaderName[] = []): object {
+  return { description, headers: headersOf([...headers, ...bucketHeaders]), type: 'null' }
 }
 
-/** Returns the schema of a response with a body, by media type. */
-export function content (description: string, schemas: Record<string, object>, headers: object = {}): object {
-  const byType = Object.entries(schemas).map(([type, schema]) => [type, { schema }])
-  return { description, headers: { ...responseHeaders, ...headers }, content: Object.fromEntries(byType) as object }
+/** Returns the schema of a response with a body. */
+export function content (description: string, mediaType: string, schema: object, headers: readonly HeaderName[] = []): object {
+  return { description, headers: headersOf([...headers, ...bucketHeaders]), content: { [mediaType]: { schema } } }
 }
 
 /** Returns the schema of a JSON response. */
-export function json (description: string, schema: object, headers: object = {}): object {
-  return content(description, { 'application/json': schema }, headers)
-}
-
-/** The XML of a configuration, as far as OpenAPI can describe it. */
-export const xmlSchema = {
-  type: 'object',
-  properties: { Id: { type: 'string' } },
-  xml: { name: 'InventoryConfiguration' },
-  examples: [{ Id: 'daily-report' }]
+export function json (description: string, schema: object, headers: readonly HeaderName[] = []): object {
+  return content(description, 'application/json', schema, headers)
 }
 
 /** Sends the result of an operation with the ids that COS returned and the entity tag, if any. */

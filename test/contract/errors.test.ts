@@ -271,7 +271,7 @@ t.test('GET returns 500 without the cause, which is logged, when a handler throw
       post: fail,
       previewPut: fail,
       previewPatch: fail,
-      previewPost: () => '',
+      preview: () => '',
       preflight: fail
     },
     desiredSets: { plan: fail, apply: fail },

@@ -2,6 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import type { Caller } from '../../callers/callers.ts'
 import { destinationsOf, permits, permitsDestination } from '../../callers/permissions.ts'
 import type { Action } from '../../contract/callers.ts'
+import { isTrue } from '../../contract/schema.ts'
 import { ServiceError } from '../../errors.ts'
 import type { BucketOperation, RequestContext } from '../context/request-context.ts'
 
@@ -23,15 +24,15 @@ const contact = 'Ask the operator for the permission.'
 export function operationOf ({ params, query, routeOptions }: FastifyRequest, regionOf: RegionOf): BucketOperation {
   const { bucket, id } = params as { bucket: string, id?: string }
   const { region, prune, 'dry-run': dryRun } = query as Record<string, unknown>
-  const { action, alsoNeeds = [], pruneNeeds } = routeOptions.config as Required<typeof routeOptions.config>
+  const { action, alsoNeeds = [], pruneNeeds, isPreview } = routeOptions.config as Required<typeof routeOptions.config>
   const requestedRegion = typeof region === 'string' ? region : undefined
   return {
     action,
-    furtherActions: prune === 'true' && pruneNeeds !== undefined ? [...alsoNeeds, pruneNeeds] : alsoNeeds,
+    furtherActions: isTrue(prune) && pruneNeeds !== undefined ? [...alsoNeeds, pruneNeeds] : alsoNeeds,
     bucket,
     id,
     // DELETE has no dry run. Requesting one is rejected, but was an attempt.
-    isChange: !reads.has(action) && (action === 'cos:DeleteBucketInventory' || dryRun !== 'true'),
+    isChange: !reads.has(action) && !isPreview && (action === 'cos:DeleteBucketInventory' || !isTrue(dryRun)),
     requestedRegion,
     region: regionOf(bucket, requestedRegion)
   }

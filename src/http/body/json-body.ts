@@ -6,6 +6,11 @@ import { maxBodyValues } from '../../contract/requests.ts'
 import { ServiceError } from '../../errors.ts'
 import { nextIteration } from '../../concurrency/event-loop.ts'
 
+const jsonMediaTypes = ['application/json'] as const
+
+/** Media types of a JSON merge patch (RFC 7396). Many generated clients send application/json only. */
+export const patchMediaTypes = [...jsonMediaTypes, 'application/merge-patch+json'] as const
+
 type PreParsingDone = (error: Error | null, payload?: RequestPayload) => void
 
 /** Size above which one body is parsed per iteration of the event loop. Probes are served in between. */
@@ -22,9 +27,10 @@ export function acceptJsonOnly (app: FastifyInstance): void {
     // An empty body is valid here, because some clients send Content-Type without one. Validation rejects a missing
     // body.
     if (body.length === 0) return undefined
-    const { mediaType = 'application/json', maxValues = maxBodyValues } = request.routeOptions.config
-    if (!isPlain(mediaType, request.headers)) {
-      throw new ServiceError('UnsupportedMediaType', `Send the body as ${mediaType} in UTF-8, not compressed.`)
+    const { isPatch = false, maxValues = maxBodyValues } = request.routeOptions.config
+    const mediaTypes = isPatch ? patchMediaTypes : jsonMediaTypes
+    if (!isPlain(mediaTypes, request.headers)) {
+      throw new ServiceError('UnsupportedMediaType', `Send the body as ${mediaTypes.join(' or ')} in UTF-8, not compressed.`)
     }
     if (body.length > largeBodyBytes) {
       await nextIteration()
@@ -52,10 +58,10 @@ export function tooManyValues (most: number, pointer = ''): ServiceError {
     { errors: [{ in: 'body', pointer, detail }] })
 }
 
-function isPlain (mediaType: string, headers: FastifyRequest['headers']): boolean {
+function isPlain (mediaTypes: readonly string[], headers: FastifyRequest['headers']): boolean {
   const { type, parameters: { charset = 'utf-8' } } = parse(headers['content-type'] ?? '')
   const coding = headers['content-encoding'] ?? 'identity'
-  return type === mediaType && coding === 'identity' && /^utf-?8$/i.test(charset)
+  return mediaTypes.includes(type) && coding === 'identity' && /^utf-?8$/i.test(charset)
 }
 
 /**

@@ -1,4 +1,5 @@
 import type { FastifyRequest } from 'fastify'
+import { isTrue } from '../../contract/schema.ts'
 import type { ValidationIssue } from '../../errors.ts'
 import { issuesOfUnknown } from './unknown-elements.ts'
 import { relevantErrors, toIssue } from './validation-issues.ts'
@@ -23,5 +24,5 @@ export function issuesOf (
 
 /** Returns whether a request permits elements and values that this service does not know. */
 export function allowsUnknown ({ query }: Pick<FastifyRequest, 'query'>): boolean {
-  return (query as { 'allow-unknown'?: unknown })['allow-unknown'] === 'true'
+  return isTrue((query as { 'allow-unknown'?: unknown })['allow-unknown'])
 }

@@ -33,9 +33,6 @@ const parts = [
   { httpPart: 'body', in: 'body' }
 ] as const
 
-/** Media type of a JSON merge patch (RFC 7396). */
-export const mergePatchMediaType = 'application/merge-patch+json'
-
 /**
  * Rejects requests that do not match the schemas of their route. This is a preHandler hook. Fastify stops at the first
  * invalid part, so that the hook validates all parts again if one is invalid.
@@ -104,7 +101,7 @@ function idIssues ({ params, body }: FastifyRequest): ValidationIssue[] {
 
 /** Returns issues of a patch. Merging recurses as deep as the patch, and must not change the prototype of an object. */
 function patchIssues ({ body, routeOptions: { config } }: FastifyRequest): ValidationIssue[] {
-  if (config.mediaType !== mergePatchMediaType) return []
+  if (config.isPatch !== true) return []
   const issues: ValidationIssue[] = []
   // A growing list instead of recursion: 256 KiB can nest deeper than the stack.
   const places = [{ value: body, pointer: '', depth: 0 }]

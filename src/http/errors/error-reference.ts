@@ -1,6 +1,6 @@
 import { ProblemSchema } from '../../contract/problem.ts'
 import { problemTable } from '../../errors.ts'
-import { cosProblems } from './problem-responses.ts'
+import { cosProblems } from '../../problem-table-of-cos.ts'
 
 const introduction = `# Errors
 
@@ -59,17 +59,16 @@ Without that sentence in \`detail\`, nothing was changed.
 
 /** Returns the reference of error codes in Markdown, as `docs/errors.md` contains it. */
 export function errorReference (): string {
-  const ours = Object.entries(problemTable).map(([code, problem]) => ({ code, ...problem }))
-  return [introduction, tableOf(ours), ofCos, tableOf(Object.values(cosProblems)), unknownOutcome].join('\n')
+  return [introduction, tableOf(problemTable), ofCos, tableOf(cosProblems), unknownOutcome].join('\n')
 }
 
-type Row = Record<'code' | 'title' | 'meaning' | 'action', string> & { status: number }
+type Row = Record<'title' | 'meaning' | 'action', string> & { status: number }
 
-function tableOf (rows: Row[]): string {
+function tableOf (rows: Record<string, Row>): string {
   return [
     '| status | code | title | meaning | what the caller does |',
     '| --- | --- | --- | --- | --- |',
-    ...rows.map(({ status, code, title, meaning, action }) => `| ${status} | \`${code}\` | ${title} | ${meaning} | ${action} |`),
+    ...Object.entries(rows).map(([code, { status, title, meaning, action }]) => `| ${status} | \`${code}\` | ${title} | ${meaning} | ${action} |`),
     ''
   ].join('\n')
 }

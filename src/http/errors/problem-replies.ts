@@ -44,6 +44,7 @@ export function problemOf (error: ServiceError, requestId: string, instance: str
     instance,
     code: error.code,
     requestId,
+    ...(error.mayHaveTakenEffect ? { outcome: 'unknown' as const } : {}),
     ...(error.cosCode === undefined ? {} : { cosCode: error.cosCode }),
     ...(error.cos?.requestId === undefined ? {} : { cosRequestId: error.cos.requestId }),
     ...(error.cos?.traceId === undefined ? {} : { cosTraceId: error.cos.traceId }),
