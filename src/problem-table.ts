@@ -102,7 +102,7 @@ export const problemTable = {
   UnsupportedMediaType: {
     status: 415,
     title: 'Unsupported Media Type',
-    meaning: 'The body is not application/json, or a patch not application/merge-patch+json, in UTF-8, or it is compressed.',
+    meaning: 'The body is not application/json in UTF-8, or it is compressed. A patch may be application/merge-patch+json.',
     action: 'Set `Content-Type`, and send the body without compression.'
   },
   InvalidRange: {

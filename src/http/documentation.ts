@@ -2,7 +2,10 @@ import { readFileSync } from 'node:fs'
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import Negotiator from 'negotiator'
 import { pathOf } from './context/path-of.ts'
+import { routeNotFound } from './errors/not-found.ts'
+import { docsTheme } from './docs-theme.ts'
 import { createSharedDocument, sendSharedDocument } from './shared-document.ts'
 import type { SharedDocument } from './shared-document.ts'
 
@@ -37,7 +40,7 @@ export async function addDocumentation (app: FastifyInstance, { json, yaml }: Op
   }
   await app.register(swaggerUi, {
     routePrefix: '/docs',
-    theme: { title: 'cos-inventory-proxy' },
+    theme: docsTheme,
     // The top bar is disabled, because its logo needs inline styles.
     uiConfig: { layout: 'BaseLayout', deepLinking: true, docExpansion: 'list' },
     uiHooks: {
@@ -55,6 +58,7 @@ export async function addDocumentation (app: FastifyInstance, { json, yaml }: Op
     }
   })
   await app.register(async scope => { openApiRoutes(scope, sendJson, sendYaml) })
+  addEntry(app)
 }
 
 type Sender = (request: FastifyRequest, reply: FastifyReply) => FastifyReply
@@ -86,6 +90,7 @@ function openApiRoutes (app: FastifyInstance, sendJson: Sender, sendYaml: Sender
     operationId,
     tags: ['documentation'],
     summary: 'The OpenAPI 3.1 document of this service',
+    description: 'The server URL is relative to the document, so that it works behind any path prefix.',
     security: [],
     response: {
       200: { description: 'The document.', headers, content: { [mediaType]: { schema: { type } } } },
@@ -94,6 +99,14 @@ function openApiRoutes (app: FastifyInstance, sendJson: Sender, sendYaml: Sender
   })
   app.get('/openapi.json', { config, schema: schema('getOpenApiJson', 'application/json', 'object') }, sendJson)
   app.get('/openapi.yaml', { config, schema: schema('getOpenApiYaml', 'application/yaml', 'string') }, sendYaml)
+}
+
+/** Redirects a browser from the root to Swagger UI. Other clients get 404, as for any unknown path. */
+function addEntry (app: FastifyInstance): void {
+  app.get('/', { schema: { hide: true } }, async (request, reply) => {
+    if (!new Negotiator(request.raw).mediaTypes().includes('text/html')) throw routeNotFound()
+    return reply.header('vary', 'accept').redirect('docs/')
+  })
 }
 
 /** Returns the prefix that a proxy removed from the path. Ignores a header with anything but a path. */

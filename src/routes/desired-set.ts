@@ -114,7 +114,7 @@ function observe (
     mayStart: () => lifecycle.phase === 'closing' ? shuttingDown() : undefined,
     onChangeStarted (change) { auditTrail.beginChange(request, change) },
     onChangeFinished (change, result) {
-      const problem = 'error' in result ? toServiceError(result.error) : undefined
+      const problem = 'error' in result ? toServiceError(result.error, true) : undefined
       if (problem !== undefined) logProblem(request.log, problem)
       auditTrail.endChange(request, change, { problem, cos: problem?.cos ?? ('cos' in result ? result.cos : undefined) })
       record(problem === undefined ? toProgress(change.step) : toFailure(request, change.id, problem))

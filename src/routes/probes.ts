@@ -36,6 +36,7 @@ export async function probeRoutes (
       operationId: 'getLiveness',
       tags: ['probes'],
       summary: 'Check whether the process is alive',
+      description: 'Does not depend on COS.',
       security: [],
       response: { 200: ok('The process is alive.') }
     }

@@ -5,6 +5,7 @@ import { hasMoreValues } from '../../contract/json-extent.ts'
 import { maxBodyValues } from '../../contract/requests.ts'
 import { ServiceError } from '../../errors.ts'
 import { nextIteration } from '../../concurrency/event-loop.ts'
+import { placeOfError } from './json-error.ts'
 
 const jsonMediaTypes = ['application/json'] as const
 
@@ -38,12 +39,25 @@ export function acceptJsonOnly (app: FastifyInstance): void {
       if (request.raw.socket.destroyed) throw incomplete()
     }
     if (hasMoreValues(body, maxValues)) throw tooManyValues(maxValues)
+    const text = decode(body)
     try {
-      return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body)) as unknown
+      return JSON.parse(text) as unknown
     } catch (error) {
-      throw new ServiceError('MalformedJSON', 'The body is not valid JSON in UTF-8. Correct it and send it again.', { cause: error })
+      throw malformed(`JSON${await placeOfError(text)}`, error)
     }
   })
+}
+
+function decode (body: Buffer): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(body)
+  } catch (error) {
+    throw malformed('UTF-8', error)
+  }
+}
+
+function malformed (what: string, cause: unknown): ServiceError {
+  return new ServiceError('MalformedJSON', `The body is not valid ${what}. Correct it and send it again.`, { cause })
 }
 
 /**

@@ -10,6 +10,9 @@ export const maxNamedIssues = 1000
 /** Characters of issues after which the response names no more. Pointers contain keys of the body. */
 const maxNamedText = 256 * 1024
 
+/** Characters of the first issue in the detail of the problem. */
+const maxSummary = 300
+
 /** An error of Ajv with `verbose`. */
 export type SchemaError = FastifySchemaValidationError & {
   parentSchema?: { description?: string, not?: object, properties?: object }
@@ -17,7 +20,7 @@ export type SchemaError = FastifySchemaValidationError & {
 }
 
 /**
- * Rejects a request that has issues.
+ * Rejects a request that has issues. The detail of the problem has the first one.
  *
  * @param unlessAllAreNamed stands before the number of issues if the response does not name all of them
  * @throws {ServiceError} ValidationFailed if there are issues
@@ -25,9 +28,17 @@ export type SchemaError = FastifySchemaValidationError & {
 export function rejectIssues (issues: ValidationIssue[], unlessAllAreNamed = ''): void {
   if (issues.length === 0) return
   const errors = issues.slice(0, countNamed(issues))
-  const [most, named] = errors.length < issues.length ? [unlessAllAreNamed, `the first ${errors.length}`] : ['', 'each']
-  const count = issues.length === 1 ? '1 issue' : `${most}${issues.length} issues`
-  throw new ServiceError('ValidationFailed', `The request has ${count}; errors names ${named}. Correct the request and send it again.`, { errors })
+  const isCut = errors.length < issues.length
+  const more = issues.length === 1 ? '' : `, and ${isCut ? unlessAllAreNamed : ''}${issues.length - 1} more`
+  const named = isCut ? `; errors names the first ${errors.length}` : ''
+  throw new ServiceError('ValidationFailed',
+    `${summaryOf(issues[0] as ValidationIssue)}${more}${named}. Correct the request and send it again.`, { errors })
+}
+
+/** Returns an issue as the beginning of a sentence. Its pointer can contain long keys of the body. */
+function summaryOf ({ in: part, pointer, detail }: ValidationIssue): string {
+  const text = [part, pointer, detail].filter(each => each !== '').join(' ')
+  return text.length > maxSummary ? `${text.slice(0, maxSummary)}…` : text
 }
 
 /** Returns how many of the issues the response names. */
@@ -77,12 +88,18 @@ export function toIssue (error: SchemaError, where: ValidationIssue['in']): Vali
     return { in: where, pointer: at(params['missingProperty']), detail: 'is required' }
   }
   if (keyword === 'additionalProperties') {
-    const detail = where === 'body' && !isOfSet(error)
-      ? 'is not known here; allow-unknown=true sends it to COS nevertheless'
-      : 'is not known here'
-    return { in: where, pointer: at(params['additionalProperty']), detail }
+    return { in: where, pointer: at(params['additionalProperty']), detail: `is not known here${adviceFor(error, where)}` }
   }
   return { in: where, pointer: instancePath, detail: detailOf(error) }
+}
+
+/** Returns the remedy for an unknown member or parameter. */
+function adviceFor (error: SchemaError, where: ValidationIssue['in']): string {
+  const given = String(error.params['additionalProperty']).toLowerCase()
+  const known = Object.entries(error.parentSchema?.properties ?? {})
+    .find(([name, schema]) => name.toLowerCase() === given && !('not' in (schema as object)))
+  if (known !== undefined) return `; did you mean ${known[0]}?`
+  return where === 'body' && !isOfSet(error) ? '; allow-unknown=true sends it to COS nevertheless' : ''
 }
 
 /** Returns whether an error is about a set of configurations. Only configurations may have unknown elements. */

@@ -8,7 +8,7 @@ import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import { problemMediaType } from '../../contract/problem.ts'
 import type { Problem } from '../../contract/problem.ts'
 import { problemTable, ServiceError } from '../../errors.ts'
-import { bareHeaders } from '../errors/problem-replies.ts'
+import { bareHeaders, proxyStatusOf } from '../errors/problem-replies.ts'
 import { countParameters, maxQueryParameters } from '../query.ts'
 import { newRequestId } from '../context/request-ids.ts'
 import type { ConnectionRegistry } from './connection-registry.ts'
@@ -102,6 +102,7 @@ function respond (
     'content-type': problemMediaType,
     'content-length': Buffer.byteLength(body),
     'x-request-id': requestId,
+    'proxy-status': proxyStatusOf(code),
     connection: 'close',
     ...bareHeaders
   }

@@ -12,7 +12,8 @@ import { routeNotFound } from './not-found.ts'
 /** Converts every error of hooks and routes to a problem document. */
 export const problemReplies = fp(async app => {
   app.setErrorHandler((thrown: unknown, request, reply) => {
-    const error = toServiceError(thrown)
+    const { operation, tally } = request.context
+    const error = toServiceError(thrown, operation?.isChange === true && tally.attempts > 0)
     request.context.problem ??= error
     sendProblem(error, request, reply)
   })
@@ -24,6 +25,7 @@ function sendProblem (error: ServiceError, request: FastifyRequest, reply: Fasti
   if (error.challenge !== undefined) reply.header('www-authenticate', error.challenge)
   // A body that was rejected without reading it may still be arriving.
   if (!request.raw.complete) reply.header('connection', 'close')
+  reply.header('proxy-status', proxyStatusOf(error.code))
   cosHeaders(reply, error.cos)
   const problem = problemOf(error, request.id, pathOf(request))
   // Bytes instead of text: neither a serializer nor a charset parameter changes them.
@@ -53,6 +55,14 @@ export function problemOf (error: ServiceError, requestId: string, instance: str
   }
 }
 
+/**
+ * Returns the value of Proxy-Status with a code (RFC 9209). A response to HEAD has no other place for it. Codes of COS
+ * are validated, so that they need no escaping.
+ */
+export function proxyStatusOf (code: string): string {
+  return `cos-inventory-proxy; details="${code}"`
+}
+
 /** Responds to an error of the router, which occurs before all hooks. Sets the headers of every response. */
 export function replyToRouterError (error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
   reply.headers({ 'x-request-id': request.id, ...bareHeaders })
@@ -71,7 +81,7 @@ export function cosHeaders (reply: FastifyReply, cos: ServiceError['cos']): void
 // Errors of Fastify, by their code.
 const fastifyErrors: ReadonlyMap<string, { code: ProblemCode, detail: string }> = new Map([
   ['FST_ERR_CTP_BODY_TOO_LARGE', { code: 'PayloadTooLarge', detail: tooLargeDetail }],
-  ['FST_ERR_CTP_INVALID_MEDIA_TYPE', { code: 'UnsupportedMediaType', detail: 'The media type of the body is not supported. Send application/json, or application/merge-patch+json for a patch.' }],
+  ['FST_ERR_CTP_INVALID_MEDIA_TYPE', { code: 'UnsupportedMediaType', detail: 'The media type of the body is not supported. Send application/json; a patch may be application/merge-patch+json.' }],
   ['FST_ERR_CTP_INVALID_CONTENT_LENGTH', { code: 'MalformedRequest', detail: 'Content-Length does not match the body. Correct it and send the request again.' }],
   ['FST_ERR_BAD_URL', { code: 'MalformedRequest', detail: 'The percent-encoding of the path is not valid. Correct it and send the request again.' }]
 ])
@@ -82,8 +92,12 @@ export function logProblem (log: FastifyRequest['log'], error: ServiceError): vo
   if (error.status >= 500) log[error.status === 500 ? 'error' : 'warn'](toLogFields(error), error.detail)
 }
 
-/** Returns the error that is reported to the caller for anything that was thrown. */
-export function toServiceError (thrown: unknown): ServiceError {
+/**
+ * Returns the error that is reported to the caller for anything that was thrown.
+ *
+ * @param mayHaveTakenEffect whether a change was already sent to COS if the service itself failed
+ */
+export function toServiceError (thrown: unknown, mayHaveTakenEffect = false): ServiceError {
   if (thrown instanceof ServiceError) return thrown
   const { code = '', statusCode } = thrown as Partial<FastifyError>
   const known = fastifyErrors.get(code)
@@ -93,7 +107,8 @@ export function toServiceError (thrown: unknown): ServiceError {
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
     return new ServiceError('MalformedRequest', 'The request is malformed. Correct it and send it again.', { cause: thrown })
   }
-  return new ServiceError('InternalError', 'The service failed. Report the requestId to the operator.', { cause: thrown })
+  return new ServiceError('InternalError', 'The service failed. Report the requestId to the operator.',
+    { cause: thrown, mayHaveTakenEffect })
 }
 
 /**
