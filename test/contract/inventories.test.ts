@@ -281,7 +281,7 @@ t.test('PUT with dry-run=true returns 200 or 400 with pointers into any JSON bod
 t.test('PUT returns the first 1,000 issues when the body has 4,000', async t => {
   const { call } = await start(t)
   const tags = await call('PUT', at('a'), { ...configuration, Filter: { Tag: Array(2_000).fill({}) } })
-  t.match(tags.json.detail, /^The request has 4000 issues; errors names the first 1000\. Correct the request and send it again\.$/)
+  t.match(tags.json.detail, /^body \/Filter\/Tag\/0\/Key is required, and 3999 more; errors names the first 1000\. Correct the request and send it again\.$/)
   t.equal(tags.json.errors.length, 1000)
   const fields = await call('PUT', at('a'), { ...configuration, OptionalFields: Array(4_000).fill(1) })
   t.equal(fields.status, 400)
