@@ -11,7 +11,8 @@ import {
 } from '../contract/inventory.ts'
 import type { InventoryConfiguration } from '../contract/inventory.ts'
 import {
-  ChangeHeadersSchema, InventoryPathSchema, JobPathSchema, PutQuerySchema, ReadHeadersSchema, RegionQuerySchema, WriteQuerySchema
+  ChangeHeadersSchema, InventoryPathSchema, JobPathSchema, PutQuerySchema, ReadHeadersSchema, RegionQuerySchema,
+  WriteQuerySchema
 } from '../contract/requests.ts'
 import { isTrue, refTo } from '../contract/schema.ts'
 import { authorizeConfiguration } from '../http/access/authorization.ts'

@@ -21,7 +21,9 @@ export function noBody (description: string, headers: readonly HeaderName[] = []
 }
 
 /** Returns the schema of a response with a body. */
-export function content (description: string, mediaType: string, schema: object, headers: readonly HeaderName[] = []): object {
+export function content (
+  description: string, mediaType: string, schema: object, headers: readonly HeaderName[] = []
+): object {
   return { description, headers: headersOf([...headers, ...bucketHeaders]), content: { [mediaType]: { schema } } }
 }
 

@@ -187,7 +187,8 @@ t.test('every header that is sent is in the document, or secures all responses',
   const item = '/buckets/{bucket}/inventories/{id}'
   const calls = [
     ['PUT', item, at('a'), configuration], ['GET', item, at('a')], ['HEAD', item, at('a')], ['HEAD', item, at('b')],
-    ['PATCH', item, at('a'), { IsEnabled: false }], ['POST', item, at('c'), job], ['PUT', item, at('a', '?preflight=warn'), { ...configuration, Filter: undefined }],
+    ['PATCH', item, at('a'), { IsEnabled: false }], ['POST', item, at('c'), job],
+    ['PUT', item, at('a', '?preflight=warn'), { ...configuration, Filter: undefined }],
     ['DELETE', item, at('a')], ['GET', item, at('a')], ['PUT', item, at('a'), {}], ['PUT', item, at('a', '?region=ap-beijing'), configuration],
     ['POST', `${item}/preview`, preview('a'), job], ['GET', '/buckets/{bucket}/inventories', collection],
     ['PUT', '/buckets/{bucket}/inventories', collection, { InventoryConfigurations: [] }],
@@ -196,7 +197,8 @@ t.test('every header that is sent is in the document, or secures all responses',
   for (const [method, path, target, body] of calls) {
     const { status, headers } = await call(method, target, body)
     const { responses } = document.paths[path][method.toLowerCase()]
-    const documented = Object.keys(resolve(responses[status] ?? responses.default).headers ?? {}).map(name => name.toLowerCase())
-    t.strictSame(Object.keys(headers).filter(name => !common.includes(name) && !documented.includes(name)), [], `${method} ${target} ${status}`)
+    const described = Object.keys(resolve(responses[status] ?? responses.default).headers ?? {})
+    const known = [...common, ...described.map(name => name.toLowerCase())]
+    t.strictSame(Object.keys(headers).filter(name => !known.includes(name)), [], `${method} ${target} ${status}`)
   }
 })

@@ -113,7 +113,7 @@ t.test('every response of an operation has a description', async t => {
   }
 })
 
-t.test('every operation has problems as shared responses, and HEAD has them without a body', async t => {
+t.test('operations share their problems, which have no body for HEAD', async t => {
   for (const { name, method, responses } of operations) {
     const problems = Object.entries(responses).filter(([status]) => status === 'default' || Number(status) >= 400)
     t.ok(problems.length > 1 && Object.hasOwn(responses, 'default'), name)
@@ -155,7 +155,7 @@ t.test('every header has an example or a schema of its content', async t => {
   }
 })
 
-t.test('every pattern compiles with and without the flag u, and uses no syntax that RE2 lacks', async t => {
+t.test('every pattern compiles with and without the flag u, and is portable', async t => {
   const patterns = [...findPatterns(document)]
   t.ok(patterns.length > 10)
   for (const pattern of patterns) {
@@ -165,8 +165,10 @@ t.test('every pattern compiles with and without the flag u, and uses no syntax t
 })
 
 t.test('the document has the canonical form of configurations only', async t => {
-  const { Filter: filter, OptionalFields: fields, InventoryConfigurationInput: input, InventoryConfigurationPatch: patch, Destination: destination } =
-    document.components.schemas as Record<string, any>
+  const {
+    Filter: filter, OptionalFields: fields, InventoryConfigurationInput: input, InventoryConfigurationPatch: patch,
+    Destination: destination
+  } = document.components.schemas as Record<string, any>
   t.strictSame(Object.keys(filter.properties), ['Prefix', 'Tag', 'StorageClass', 'Period'])
   t.match(fields, { type: 'object', properties: { Field: { items: { $ref: '#/components/schemas/Field' } } } })
   t.match(input.properties, { IsEnabled: { type: 'boolean' }, Schedule: { $ref: '#/components/schemas/Schedule' } })
@@ -192,7 +194,7 @@ t.test('every example in the document is valid against its schema', async t => {
     t.strictSame(validate(value) ? [] : validate.errors, [], at)
   }
 
-  // Readers copy examples. Those of lists come from their items.
+  // Readers copy examples. Lists show the examples of their items.
   for (const name of ['InventoryConfigurationInput', 'InventoryJobInput', 'InventoryConfigurationPatch', 'SetOutcome', 'Report', 'Problem']) {
     t.ok(examples.some(({ schema }) => schema === `/components/schemas/${name}`), name)
   }

@@ -543,7 +543,7 @@ t.test('requests cause no look-up when they are rejected with 400, 403 or 415', 
     ['PUT', at('a'), { ...configuration, IsEnabled: 1 }], ['PUT', at('a'), 'not json'], ['GET', at('a', '?nope=1')], ['POST', at('a'), configuration],
     ['GET', '/buckets/nobucket/inventories'], ['PUT', collectionOf(bucket), { InventoryConfigurations: [{}] }]
   ] as const) t.equal((await call(method, path, body)).status, 400, `${method} ${path}`)
-  t.equal((await call('PATCH', at('a'), {})).status, 415)
+  t.equal((await call('PATCH', at('a'), '{}', { 'content-type': 'text/plain' })).status, 415)
   const readOnly = await startDiscovery(t, { environment: { READ_ONLY: 'true' } })
   for (const [method, path, body] of [
     ['PUT', at('a'), configuration], ['DELETE', at('a')], ['PUT', collectionOf(bucket), { InventoryConfigurations: [] }]

@@ -63,9 +63,8 @@ function finished (operation: Operation, isHead: boolean, refer: Refer): object 
     ...requestBody !== undefined && { requestBody },
     ...security !== undefined && { security },
     responses: {
-      ...Object.fromEntries(Object.entries(responses).map(([status, response]) => [status, {
-        ...response, ...response.headers !== undefined && { headers: headerRefs(Object.keys(response.headers) as HeaderName[]) }
-      }])),
+      ...Object.fromEntries(Object.entries(responses).map(([status, { headers = {}, ...response }]) =>
+        [status, { ...response, headers: headerRefs(Object.keys(headers) as HeaderName[]) }])),
       ...sharedResponses(operation[statusesExtension], isHead)
     }
   }
