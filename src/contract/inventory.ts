@@ -94,9 +94,17 @@ export const InventoryJobInputSchema = Type.Object({
 
 const [configurationRef, jobRef] = [refTo(InventoryConfigurationInputSchema), refTo(InventoryJobInputSchema)]
 
+/** Members that distinguish a configuration from a job. */
+const configurationMembers = ['IsEnabled', 'Schedule']
+
+/** Tells whether the body of a preview is that of PUT, and not that of POST. */
+export function isConfiguration (body: unknown): boolean {
+  return typeof body === 'object' && body !== null && configurationMembers.some(name => Object.hasOwn(body, name))
+}
+
 /** Body of a preview: that of PUT, or that of POST. */
 export const PreviewBodySchema = documentedAs(Type.Unsafe<object>({
-  if: { type: 'object', anyOf: ['IsEnabled', 'Schedule'].map(name => ({ type: 'object', required: [name] })) },
+  if: { type: 'object', anyOf: configurationMembers.map(name => ({ type: 'object', required: [name] })) },
   then: configurationRef,
   else: jobRef
 }), { anyOf: [configurationRef, jobRef] })

@@ -1,9 +1,12 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyRequest } from 'fastify'
 import type { VersionedInventories } from '../changes/versioned-inventories.ts'
-import { PreviewBodySchema } from '../contract/inventory.ts'
+import type { Action } from '../contract/callers.ts'
+import { isConfiguration, PreviewBodySchema } from '../contract/inventory.ts'
 import { InventoryPathSchema, PreviewQuerySchema } from '../contract/requests.ts'
 import { rejectPreconditions } from '../http/body/preconditions.ts'
 import type { BucketCalls } from '../http/bucket-call.ts'
+import type { BucketOperation } from '../http/context/request-context.ts'
 import { statusesOfBodies } from '../http/openapi/responses.ts'
 import { addWarnings } from './preflight.ts'
 import { content, sendXml, tags } from './responses.ts'
@@ -25,8 +28,9 @@ const response: Responses = {
 export const previewRoute: FastifyPluginAsyncTypebox<Options> = async (app, { bucketCalls, inventories }) => {
   app.post('/buckets/:bucket/inventories/:id/preview', {
     attachValidation: true,
-    config: { action: 'cos:PutBucketInventory', isPreview: true, statuses: statusesOfBodies },
+    config: { action: 'cos:PutBucketInventory', jobAction: 'cos:PostBucketInventory', statuses: statusesOfBodies },
     onRequest: [rejectPreconditions],
+    preValidation: [selectAction],
     schema: {
       operationId: 'previewInventory',
       tags,
@@ -42,4 +46,11 @@ export const previewRoute: FastifyPluginAsyncTypebox<Options> = async (app, { bu
     await addWarnings(inventories, call, request, reply)
     return sendXml(reply, inventories.preview(call, request.params.id, request.body))
   }))
+}
+
+/** Selects the action of the body, now that it is known. The next hooks authorize it. */
+async function selectAction ({ body, context, routeOptions: { config } }: FastifyRequest): Promise<void> {
+  const operation = context.operation as BucketOperation
+  if (!isConfiguration(body)) operation.action = config.jobAction as Action
+  operation.alternative = undefined
 }

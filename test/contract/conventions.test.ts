@@ -44,9 +44,16 @@ t.test('POST of a preview returns 400 with the issues of the form that the body 
 
 t.test('POST of a preview checks permissions, destinations and preflight', async t => {
   const allow = [{ actions: ['cos:PutBucketInventory'], buckets: [bucket], destinations: ['reports-*'] }]
-  const { environment } = callersFile(t, [withKey('writer', allow), withKey('reader', [{ actions: ['cos:GetBucketInventory'], buckets: ['*'] }]), withKey('admin', everything)])
+  const allowed = (action: string) => [{ actions: [action], buckets: [bucket], destinations: ['*'] }]
+  const { environment } = callersFile(t, [
+    withKey('writer', allow), withKey('reader', allowed('cos:GetBucketInventory')),
+    withKey('starter', allowed('cos:PostBucketInventory')), withKey('admin', everything)
+  ])
   const { call } = await start(t, { environment: { ...environment, ...discovering } })
-  t.match((await call('POST', preview('a'), configuration, as('reader'))).json, { code: 'CallerNotAllowed' })
+  t.match((await call('POST', preview('a'), configuration, as('reader'))).json, { code: 'CallerNotAllowed', detail: /Put/ })
+  t.match((await call('POST', preview('a'), configuration, as('starter'))).json, { code: 'CallerNotAllowed', detail: /Put/ })
+  t.equal((await call('POST', preview('a'), job, as('starter'))).status, 200)
+  t.match((await call('POST', preview('a'), job, as('writer'))).json, { code: 'CallerNotAllowed', detail: /Post/ })
   t.match((await call('POST', preview('a'), configuration, as('writer'))).json, { code: 'CallerNotAllowed', detail: /examplebucket/ })
   const warned = await call('POST', preview('a', '?preflight=warn'), { ...configuration, Filter: undefined }, as('admin'))
   t.match(JSON.parse(String(warned.headers['preflight-warnings'])), [{ code: 'ReportOfReports' }])

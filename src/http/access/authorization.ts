@@ -1,10 +1,13 @@
-import type { FastifyRequest } from 'fastify'
+import type { FastifyContextConfig, FastifyRequest } from 'fastify'
 import type { Caller } from '../../callers/callers.ts'
 import { destinationsOf, permits, permitsDestination } from '../../callers/permissions.ts'
 import type { Action } from '../../contract/callers.ts'
 import { isTrue } from '../../contract/schema.ts'
 import { ServiceError } from '../../errors.ts'
 import type { BucketOperation, RequestContext } from '../context/request-context.ts'
+
+/** The configuration of a route that names an action. */
+type RouteConfig = FastifyContextConfig & { action: Action }
 
 /** Returns the region of a request for a bucket; undefined while it is unknown. */
 export type RegionOf = (bucket: string, requested: string | undefined) => string | undefined
@@ -24,15 +27,16 @@ const contact = 'Ask the operator for the permission.'
 export function operationOf ({ params, query, routeOptions }: FastifyRequest, regionOf: RegionOf): BucketOperation {
   const { bucket, id } = params as { bucket: string, id?: string }
   const { region, prune, 'dry-run': dryRun } = query as Record<string, unknown>
-  const { action, alsoNeeds = [], pruneNeeds, isPreview } = routeOptions.config as Required<typeof routeOptions.config>
+  const { action, alsoNeeds = [], pruneNeeds, jobAction } = routeOptions.config as RouteConfig
   const requestedRegion = typeof region === 'string' ? region : undefined
   return {
     action,
+    alternative: jobAction,
     furtherActions: isTrue(prune) && pruneNeeds !== undefined ? [...alsoNeeds, pruneNeeds] : alsoNeeds,
     bucket,
     id,
     // DELETE has no dry run. Requesting one is rejected, but was an attempt.
-    isChange: !reads.has(action) && !isPreview && (action === 'cos:DeleteBucketInventory' || !isTrue(dryRun)),
+    isChange: !reads.has(action) && jobAction === undefined && (action === 'cos:DeleteBucketInventory' || !isTrue(dryRun)),
     requestedRegion,
     region: regionOf(bucket, requestedRegion)
   }
@@ -72,8 +76,10 @@ export function authorizeDestination (context: RequestContext, bucket: string): 
 }
 
 function rejectOperation (caller: Caller, operation: BucketOperation): void {
-  const { action, furtherActions, bucket, requestedRegion } = operation
-  const denied = [action, ...furtherActions].find(each => !permits(caller, { ...operation, action: each }))
+  const { action, alternative, furtherActions, bucket, requestedRegion } = operation
+  const isPermitted = (each: Action) => permits(caller, { ...operation, action: each })
+  if (alternative !== undefined && isPermitted(alternative)) return
+  const denied = [action, ...furtherActions].find(each => !isPermitted(each))
   if (denied === undefined) return
   // Callers without permissions on a bucket must not learn its region.
   const where = requestedRegion === undefined ? '' : ` in ${requestedRegion.slice(0, maxNameLength)}`

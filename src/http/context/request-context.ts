@@ -20,7 +20,9 @@ declare module 'fastify' {
 
 /** The operation of an authenticated route on a bucket. */
 export interface BucketOperation {
-  readonly action: Action
+  action: Action
+  /** An action that is as good, while the body of a preview is unknown. Set by: access, preview. */
+  alternative: Action | undefined
   /** Further actions that the caller needs, such as those of `prune=true`. */
   readonly furtherActions: readonly Action[]
   /** The bucket in the path. It is not validated yet. */

@@ -15,8 +15,8 @@ declare module 'fastify' {
     itemSchema?: object
     /** Whether the body is a JSON merge patch. Read by: json-body, validation. */
     isPatch?: boolean
-    /** Whether the operation sends nothing to COS, whatever its action is for. Read by: access. */
-    isPreview?: boolean
+    /** The action that a preview of a one-time job needs instead of `action`. Read by: access, preview, openapi. */
+    jobAction?: Action
     /** Statuses whose responses are shared components of the OpenAPI document. Read by: openapi. */
     statuses?: readonly number[]
     /** Most values in the body, if not `maxBodyValues`. Read by: json-body. */

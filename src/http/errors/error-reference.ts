@@ -4,7 +4,7 @@ import { cosProblems } from '../../problem-table-of-cos.ts'
 
 const introduction = `# Errors
 
-<!-- \`npm run docs\` writes this file from src/errors.ts and src/http/errors. -->
+<!-- \`npm run docs\` writes this file from src/problem-table.ts, src/problem-table-of-cos.ts and src/http/errors. -->
 
 The service returns every error as \`application/problem+json\` ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)):
 
@@ -17,10 +17,14 @@ ${JSON.stringify(ProblemSchema['examples'][0], null, 2)}
 | \`code\` | Stable, for programs: the code of COS where COS rejected the request, else a code of this service. |
 | \`detail\` | What happened and what to do, for people. The wording may change. |
 | \`errors\` | With \`ValidationFailed\`: every issue, with the part of the request (\`path\`, \`query\`, \`header\`, \`body\`) and a JSON pointer (RFC 6901). |
+| \`outcome\` | \`"unknown"\` if the change [may have been made](#unknown-outcome-of-a-change). Without it, nothing was changed. |
 | \`requestId\` | Also in the header \`x-request-id\` and in the log. A caller may choose it: 1 to 128 of \`A-Z a-z 0-9 . _ -\` in the request header \`x-request-id\`. |
 | \`cosCode\` | The code of COS where \`code\` is a broader one. |
 | \`cosRequestId\`, \`cosTraceId\` | The ids of COS, where COS responded. Tencent Cloud support asks for them. |
 | \`type\`, \`title\`, \`status\`, \`instance\` | As RFC 9457 defines them; \`type\` is always \`about:blank\`. |
+
+The header \`Proxy-Status\` has the code, too: \`cos-inventory-proxy; details="NoSuchBucket"\`. A response to HEAD has no
+other place for it.
 
 A program decides by \`status\` and \`code\` together. COS has codes that are spelled like codes of this service, such
 as \`InternalError\`, but they have another status.
@@ -47,14 +51,15 @@ the service become a 502 \`UpstreamCredentialsRejected\`, and responses that are
 const unknownOutcome = `## Unknown outcome of a change
 
 COS may have made a change although its response was lost. Most 502 and 504 responses to a change are of this kind, and
-so is any error after an attempt without a response. \`detail\` then says that the outcome is not known.
+so is any error after an attempt without a response. The problem document then has \`"outcome": "unknown"\`. In the
+response of a desired set, the \`problem\` of each failed configuration has it.
 
 - PUT, PATCH and DELETE: send the same request again. With \`If-Match\` or \`If-None-Match: *\`, the second request may
   get 412 because the first one succeeded. Read the configuration before you decide.
 - POST: send the same request again. If \`DuplicateInventoryId\` follows, the first request has started the job, unless
   the id was used before.
 
-Without that sentence in \`detail\`, nothing was changed.
+Without \`outcome\`, nothing was changed.
 `
 
 /** Returns the reference of error codes in Markdown, as `docs/errors.md` contains it. */

@@ -79,10 +79,11 @@ export async function describeRoutes (app: FastifyInstance, version: string): Pr
 
 /** Returns the schema of a route in the form of the document, with the permissions that callers need. */
 function transformed (schema: FastifySchema, config: FastifyContextConfig): FastifySchema {
-  const { action, alsoNeeds = [], pruneNeeds, statuses = [] } = config
+  const { action, alsoNeeds = [], pruneNeeds, jobAction, statuses = [] } = config
   const actions = [action, ...alsoNeeds].map(each => `\`${each}\``).join(' and ')
   const more = pruneNeeds === undefined ? '' : `, with prune=true also \`${pruneNeeds}\``
-  const permissions = action === undefined ? undefined : `Callers need ${actions} on the bucket${more}.`
+  const ofJobs = jobAction === undefined ? '' : `, or for a job \`${jobAction}\``
+  const permissions = action === undefined ? undefined : `Callers need ${actions} on the bucket${more}${ofJobs}.`
   const parts = (['params', 'querystring', 'headers'] as const).filter(part => schema[part] !== undefined)
   return {
     ...schema,
