@@ -91,10 +91,12 @@ done
 confined=(--detach --network host --read-only --read-only-tmpfs=false --cap-drop ALL --security-opt no-new-privileges)
 podman run "${confined[@]}" --name emulator --env EMULATOR_PORT=9100 --env EMULATOR_KEYS=imageTestId:imageTestKey \
   emulator-distroless >/dev/null
+started=$(date +%s%N)
 podman run "${confined[@]}" --name service --env PORT=8100 --env AUTH=none --env AUTH_NONE_ANYWHERE=true \
   --env COS_SCHEME=http --env COS_CONNECT_TO=127.0.0.1:9100 --env COS_REGION=ap-guangzhou \
   --env COS_SECRET_ID=imageTestId --env COS_SECRET_KEY=imageTestKey service-distroless >/dev/null
 until_listening service
+echo "# the service listens $((($(date +%s%N) - started) / 1000000)) ms after podman run"
 node test/image/drive.mjs http://127.0.0.1:8100
 ok 'PUT and GET through distroless images on other ports'
 for container in service emulator; do
