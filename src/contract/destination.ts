@@ -3,13 +3,14 @@ import { bucketName } from './names.ts'
 import { closed, component, documentedAs, PatternText, Word } from './schema.ts'
 import { XmlText } from './xml-text.ts'
 
+// The document does not close it. Generators create a type for a closed empty object to which nothing is assignable.
 const ofEncryption = { description: 'Encryption with keys that COS manages (element SSE-COS in XML). It has no members.' }
 
 const Encryption = Type.Object({
   SSECOS: Type.Optional(documentedAs(Type.Union([
     Type.Object({}, closed),
     Type.String({ maxLength: 0, description: 'Must be empty.' })
-  ], ofEncryption), Type.Object({}, { ...closed, ...ofEncryption })))
+  ], ofEncryption), Type.Object({}, { additionalProperties: true, ...ofEncryption })))
 }, { ...closed, description: 'Encryption of the report. Without it, the setting of the destination bucket applies.' })
 
 /** The destination of a configuration or job. */

@@ -142,9 +142,9 @@ const StoredConfigurationSchema = Type.Object({
       AccountId: Type.Optional(Type.String()),
       Prefix: Type.Optional(Type.String()),
       Encryption: Type.Optional(Type.Object({
-        SSECOS: Type.Optional(Type.Object({
-          [textMember]: Type.Optional(Type.String({ description: 'Text that another client stored in this element.' }))
-        }, open))
+        SSECOS: Type.Optional(Type.Object({}, {
+          ...open, description: `Text that another client stored in this element is the member ${textMember}.`
+        }))
       }, open))
     }, open)
   }, open))

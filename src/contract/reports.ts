@@ -104,7 +104,8 @@ export const ReportRowSchema = Type.Object({
   IsLatest: Type.Optional(Type.Union([Type.Boolean(), Type.String(), Type.Null()])),
   IsDeleteMarker: Type.Optional(Type.Union([Type.Boolean(), Type.String(), Type.Null()]))
 }, {
-  additionalProperties: Type.Union([Type.String(), Type.Null()]),
+  // A schema of the other columns would contradict the named ones in the types of generated clients.
+  additionalProperties: true,
   $id: 'ReportRow',
   description: 'One object of the source bucket. All other columns are text; an empty value is null.',
   examples: [{ Appid: '1250000000', Bucket: 'examplebucket', Key: 'a b.txt', Size: 1024, StorageClass: 'STANDARD' }]
