@@ -27,7 +27,8 @@ export function breakingChanges (before: Node, after: Node): string[] {
       else compareSchemas(member, next, direction, `${at}/${name}`, depth + 1)
     }
     const [items, nextItems] = [from['items'], to['items']]
-    if (items !== undefined && nextItems !== undefined) compareSchemas(items, nextItems, direction, `${at}/[]`, depth + 1)
+    const areLists = items !== undefined && nextItems !== undefined
+    if (areLists) compareSchemas(items, nextItems, direction, `${at}/[]`, depth + 1)
     for (const keyword of ['anyOf', 'allOf']) {
       const [branches, next] = [from[keyword] ?? [], to[keyword] ?? []]
       if (branches.length !== next.length) report(at, `${keyword} changed`)

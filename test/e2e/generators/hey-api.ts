@@ -22,11 +22,13 @@ export async function run (baseUrl: string, bucket: string): Promise<Results> {
   const putBack = await putInventory({ client, path, headers: { 'If-Match': etag }, body: read.data })
   const patched = await patchInventory({ client, path, headers: { 'If-Match': etag }, body: patch })
   const InventoryConfigurations = Array.from({ length: 250 }, (_, index) => ({ ...typed, Id: `set-${index}` }))
-  const applied = await applyInventories({ client, path: { bucket }, query: { prune: true }, body: { InventoryConfigurations } })
+  const body = { InventoryConfigurations }
+  const applied = await applyInventories({ client, path: { bucket }, query: { prune: true }, body })
   let listed = 0
   let token: string | undefined
   do {
-    const { data } = await listInventories({ client, path: { bucket }, query: token === undefined ? {} : { 'continuation-token': token } })
+    const query = token === undefined ? {} : { 'continuation-token': token }
+    const { data } = await listInventories({ client, path: { bucket }, query })
     listed += data?.InventoryConfigurations.length ?? 0
     token = data?.NextContinuationToken
   } while (token !== undefined)
@@ -34,7 +36,7 @@ export async function run (baseUrl: string, bucket: string): Promise<Results> {
   const preview = await previewInventory({ client, path, body: job })
   // The generator takes XML for a file, and its client resolves the type of a file to that of its members.
   const xml = preview.data as Blob | undefined
-  const started = await startInventoryJob({ client, path: { bucket, id: 'once' }, body: job })
+  const started = await startInventoryJob({ client, path: { bucket, id: 'once-hey-api' }, body: job })
   const missing = await headInventory({ client, path: { bucket, id: 'no-such-id' } })
   return {
     created: Number(created.response?.status),

@@ -23,17 +23,20 @@ export async function run (baseUrl: string, bucket: string): Promise<Results> {
   const putBack = await client.PUT(item, { params: { path, header: { 'If-Match': etag } }, body: read.data })
   const patched = await client.PATCH(item, { params: { path, header: { 'If-Match': etag } }, body: patch })
   const InventoryConfigurations = Array.from({ length: 250 }, (_, index) => ({ ...typed, Id: `set-${index}` }))
-  const applied = await client.PUT(collection, { params: { path: { bucket }, query: { prune: true } }, body: { InventoryConfigurations } })
+  const params = { path: { bucket } }
+  const body = { InventoryConfigurations }
+  const applied = await client.PUT(collection, { params: { ...params, query: { prune: true } }, body })
   let listed = 0
   let token: string | undefined
   do {
-    const { data } = await client.GET(collection, { params: { path: { bucket }, query: token === undefined ? {} : { 'continuation-token': token } } })
+    const query: { 'continuation-token'?: string } = token === undefined ? {} : { 'continuation-token': token }
+    const { data } = await client.GET(collection, { params: { ...params, query } })
     listed += data?.InventoryConfigurations.length ?? 0
     token = data?.NextContinuationToken
   } while (token !== undefined)
   const invalid = await client.PUT(item, { params: { path }, body: { ...typed, Schedule: { Frequency: 'Hourly' } } })
   const preview = await client.POST(`${item}/preview`, { params: { path }, body: job, parseAs: 'text' })
-  const started = await client.POST(item, { params: { path: { bucket, id: 'once' } }, body: job })
+  const started = await client.POST(item, { params: { path: { bucket, id: 'once-openapi-fetch' } }, body: job })
   const missing = await client.HEAD(item, { params: { path: { bucket, id: 'no-such-id' } } })
   return {
     created: created.response.status,

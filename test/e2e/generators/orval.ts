@@ -1,4 +1,4 @@
-/** The scenario with the fetch client that orval generates. Its URLs are relative, so that fetch gets the host here. */
+/** The scenario with the client that orval generates. */
 import { configuration, job, patch } from './bodies.ts'
 import type { Results } from './bodies.ts'
 import {
@@ -6,18 +6,10 @@ import {
   startInventoryJob
 } from './orval.gen.ts'
 import type { InventoryConfigurationInput } from './orval.gen.ts'
+import { useBaseUrl } from './orval-fetch.ts'
 
 export async function run (baseUrl: string, bucket: string): Promise<Results> {
-  const { fetch } = globalThis
-  globalThis.fetch = async (path, options) => await fetch(`${baseUrl}${String(path)}`, options)
-  try {
-    return await runRelative(bucket)
-  } finally {
-    globalThis.fetch = fetch
-  }
-}
-
-async function runRelative (bucket: string): Promise<Results> {
+  useBaseUrl(baseUrl)
   const id = 'daily'
   const typed: InventoryConfigurationInput = configuration
   const createOnly = { headers: { 'If-None-Match': '*' } }
@@ -42,7 +34,7 @@ async function runRelative (bucket: string): Promise<Results> {
   } while (token !== undefined)
   const invalid = await putInventory(bucket, id, { ...typed, Schedule: { Frequency: 'Hourly' } })
   const preview = await previewInventory(bucket, id, job)
-  const started = await startInventoryJob(bucket, 'once', job)
+  const started = await startInventoryJob(bucket, 'once-orval', job)
   const missing = await headInventory(bucket, 'no-such-id')
   return {
     created: created.status,
