@@ -30,9 +30,9 @@ export function breakingChanges (before: Node, after: Node): string[] {
     const areLists = items !== undefined && nextItems !== undefined
     if (areLists) compareSchemas(items, nextItems, direction, `${at}/[]`, depth + 1)
     for (const keyword of ['anyOf', 'allOf']) {
-      const [branches, next] = [from[keyword] ?? [], to[keyword] ?? []]
-      if (branches.length !== next.length) report(at, `${keyword} changed`)
-      else branches.forEach((branch: Node, index: number) => { compareSchemas(branch, next[index], direction, at, depth + 1) })
+      const [branches, next]: Node[][] = [from[keyword] ?? [], to[keyword] ?? []]
+      if (branches?.length !== next?.length) report(at, `${keyword} changed`)
+      else branches?.forEach((each, index) => { compareSchemas(each, next?.[index] as Node, direction, at, depth + 1) })
     }
   }
 

@@ -96,15 +96,19 @@ export function toIssue (error: SchemaError, where: ValidationIssue['in']): Vali
 /** Returns the remedy for an unknown member or parameter. */
 function adviceFor (error: SchemaError, where: ValidationIssue['in']): string {
   const given = String(error.params['additionalProperty']).toLowerCase()
-  const known = Object.entries(error.parentSchema?.properties ?? {})
-    .find(([name, schema]) => name.toLowerCase() === given && !('not' in (schema as object)))
+  const known = Object.entries(propertiesOf(error))
+    .find(([name, schema]) => name.toLowerCase() === given && !('not' in schema))
   if (known !== undefined) return `; did you mean ${known[0]}?`
   return where === 'body' && !isOfSet(error) ? '; allow-unknown=true sends it to COS nevertheless' : ''
 }
 
 /** Returns whether an error is about a set of configurations. Only configurations may have unknown elements. */
-export function isOfSet ({ parentSchema }: SchemaError): boolean {
-  return 'InventoryConfigurations' in (parentSchema as { properties: object }).properties
+export function isOfSet (error: SchemaError): boolean {
+  return 'InventoryConfigurations' in propertiesOf(error)
+}
+
+function propertiesOf ({ parentSchema }: SchemaError): Record<string, object> {
+  return (parentSchema as { properties: Record<string, object> }).properties
 }
 
 function detailOf ({ keyword, params, message, parentSchema, data }: SchemaError): string {

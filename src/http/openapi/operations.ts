@@ -19,11 +19,11 @@ interface Operation {
   operationId: string
   tags: string[]
   summary: string
-  description?: string
+  description: string
   parameters?: Parameter[]
   requestBody?: object
   security?: object[]
-  responses: Record<string, { headers?: object }>
+  responses: Record<string, { headers: object }>
   [statusesExtension]: number[]
 }
 
@@ -58,12 +58,12 @@ function finished (operation: Operation, isHead: boolean, refer: Refer): object 
     operationId: operationId.replace(/-head$/, ''),
     tags,
     summary,
-    ...description !== '' && { description },
+    description,
     ...parameters.length > 0 && { parameters: parameters.map(refer) },
     ...requestBody !== undefined && { requestBody },
     ...security !== undefined && { security },
     responses: {
-      ...Object.fromEntries(Object.entries(responses).map(([status, { headers = {}, ...response }]) =>
+      ...Object.fromEntries(Object.entries(responses).map(([status, { headers, ...response }]) =>
         [status, { ...response, headers: headerRefs(Object.keys(headers) as HeaderName[]) }])),
       ...sharedResponses(operation[statusesExtension], isHead)
     }

@@ -75,7 +75,6 @@ export function responseComponents (): object {
 function codesOf (status: number): string {
   const codes = (table: Record<string, { status: number }>) => Object.keys(table)
     .filter(code => table[code]?.status === status).map(code => `\`${code}\``).join(', ')
-  const [ours, ofCos] = [codes(problemTable), codes(cosProblems)]
-  if (ofCos === '') return `${ours}.`
-  return ours === '' ? `A code of COS, such as ${ofCos}.` : `${ours}, or a code of COS, such as ${ofCos}.`
+  const ofCos = codes(cosProblems)
+  return `${codes(problemTable)}${ofCos === '' ? '' : `, or a code of COS, such as ${ofCos}`}.`
 }
