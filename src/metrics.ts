@@ -176,11 +176,11 @@ function addFileReadings (
   { counter, gauge, reading }: Instruments,
   { reloads, isAuditLogWritable, failedAuditWrites, certificateExpiresAt }: Readings
 ): void {
-  gauge('config_last_reload_successful', '1 while the last reload of a file succeeded, else 0.', ['file'], each => {
+  gauge('config_last_reload_successful', '1 while the last reload of a file, or refresh of credentials, succeeded, else 0.', ['file'], each => {
     for (const { file, isCurrent } of reloads()) each.set({ file }, Number(isCurrent))
   })
   gauge('config_last_reload_success_timestamp_seconds', 'When the content in effect was read.', ['file'], each => {
-    for (const { file, readAt } of reloads()) each.set({ file }, readAt / 1000)
+    for (const { file, readAt } of reloads()) if (readAt !== undefined) each.set({ file }, readAt / 1000)
   })
   reading('audit_log_writable', '1 while the audit log accepts lines, else 0.', () => Number(isAuditLogWritable()))
   counter('audit_write_failures_total', 'Audit lines that the file of AUDIT_LOG rejected at first.', [], each => {

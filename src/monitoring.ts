@@ -1,6 +1,6 @@
 /** Wires what operators see: metrics that are read at each scrape, and the components of `/readyz?verbose`. */
 import type { Component } from './contract/readiness.ts'
-import type { Reloader } from './files/reload.ts'
+import type { Freshness, Reloader } from './files/reload.ts'
 import type { ConnectionRegistry } from './http/connections/connection-registry.ts'
 import type { TlsRenewal } from './http/connections/tls.ts'
 import type { AuditLog } from './logging/audit-log.ts'
@@ -49,12 +49,20 @@ export function readingsOf (
   }
 }
 
+/** Returns the state of the credentials, which their loader also refreshes between reloads. */
+export function freshnessOf ({ credentials, source }: Pick<CosClient, 'credentials' | 'source'>): Freshness {
+  const { isSuccess, succeededAt } = credentials.lastLoad()
+  return { isCurrent: isSuccess, readAt: source.files.length === 0 ? undefined : succeededAt }
+}
+
 /** Returns the components of the service with their present states. */
 export function componentsOf ({ audit, cos, redis, reloader }: Monitored): Component[] {
   const read = (name: Component['name'], file: string): Component => {
     const found = reloader.states().find(each => each.file === file)
     if (found === undefined) return { name, state: 'disabled' }
-    return { name, state: found.isCurrent ? 'ok' : 'outdated', readAt: new Date(found.readAt).toISOString() }
+    const { isCurrent, readAt } = found
+    const state = isCurrent ? 'ok' : 'outdated'
+    return { name, state, ...readAt === undefined ? {} : { readAt: new Date(readAt).toISOString() } }
   }
   const credentials = read('credentials', 'COS_CREDENTIALS')
   return [

@@ -23,7 +23,7 @@ import { createLifecycle, reportAborted, shutDown } from './http/connections/gra
 import { addTlsRenewal, readTls } from './http/connections/tls.ts'
 import type { Outputs } from './logging/log.ts'
 import { createMetrics } from './metrics.ts'
-import { componentsOf, readingsOf } from './monitoring.ts'
+import { componentsOf, freshnessOf, readingsOf } from './monitoring.ts'
 import type { OtelOptions } from './tracing/otel.ts'
 import { connectRedis } from './outbound/redis.ts'
 import { createReloader } from './files/reload.ts'
@@ -132,7 +132,7 @@ async function assemble (config: Config, logger: Logger, outputs: Outputs) {
   for (const each of [app, metricsApp]) if (each !== undefined) each.server.keepAliveTimeout = config.keepAliveTimeoutMs
   const renewal = config.tls && tls && addTlsRenewal(app, config.tls, tls, connections)
   if (config.tls !== undefined && renewal !== undefined) reloader.watch('TLS_*', pathsOf(config.tls), renewal.reload)
-  reloader.watch('COS_CREDENTIALS', cos.source.files, () => cos.credentials.reload())
+  reloader.watch('COS_CREDENTIALS', cos.source.files, () => cos.credentials.reload(), () => freshnessOf(cos))
   metrics.addReadings(readingsOf(monitored, renewal))
   app.addHook('onClose', async () => {
     for (const each of [reloader, cos.credentials, redis]) each?.close()

@@ -6,7 +6,7 @@ import { StringEnum } from './schema.ts'
 export const ComponentSchema = Type.Object({
   name: StringEnum(['credentials', 'callers', 'tls', 'auditLog', 'redis']),
   state: StringEnum(['ok', 'outdated', 'failing', 'disabled'], {
-    description: '`outdated`: the last reload failed, and the previous content stays in effect. `failing`: the part ' +
+    description: '`outdated`: the last reload or refresh failed, and the previous content stays in effect. `failing`: the part ' +
       'is unavailable. `disabled`: it is not configured.'
   }),
   readAt: Type.Optional(Type.String({

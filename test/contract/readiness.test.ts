@@ -4,8 +4,10 @@ import t from 'tap'
 import { version } from '../../src/version.ts'
 import { callersFile, everything, withKey } from '../callers-file.ts'
 import { createAuthority } from '../certificates.ts'
+import { startMetadataDouble } from '../doubles/metadata.ts'
 import { startRedis } from '../redis-server.ts'
-import { at, configuration, start, until } from '../start.ts'
+import { secret } from '../secrets.ts'
+import { at, configuration, secrets, start, until } from '../start.ts'
 import type { Running } from '../start.ts'
 
 const verbose = '/readyz?verbose'
@@ -61,6 +63,37 @@ t.test('/readyz and metrics show a bad callers file until a good one is read', a
   t.equal(await valueOf(running, series), 1)
   t.ok(Number(await valueOf(running, time)) >= readAt)
   t.match(await statesOf(running), { callers: 'ok' })
+})
+
+t.test('credentials are outdated only until the loader itself succeeds', async t => {
+  const metadata = await startMetadataDouble(t, { onSecret: secret })
+  const running = await start(t, { environment: { COS_CREDENTIALS: 'cvm-role', METADATA_ENDPOINT: metadata.endpoint } })
+  const series = 'config_last_reload_successful{file="COS_CREDENTIALS"}'
+  await until(async () => (await running.call('GET', '/readyz')).status === 200)
+  t.equal(await valueOf(running, series), 1)
+  metadata.answer = { status: 500, body: '' }
+  await running.service.reload()
+  t.match([await valueOf(running, series), (await statesOf(running))['credentials']], [0, 'outdated'])
+  metadata.answer = undefined
+  await until(async () => await valueOf(running, series) === 1)
+  t.match(await statesOf(running), { credentials: 'ok' })
+  t.notOk(/COS_CREDENTIALS[^\n]*"msg":"reloaded"/.test(running.logs()), 'no reload followed')
+  t.equal(await valueOf(running, series.replace('successful', 'success_timestamp_seconds')), undefined, 'no file is read')
+  t.notMatch((await running.call('GET', verbose)).text, 'readAt')
+})
+
+t.test('the time of the credentials moves when the loader reads the file again', async t => {
+  const file = `${t.testdir({ key: JSON.stringify(secrets) })}/key`
+  const running = await start(t, { environment: { COS_CREDENTIALS: 'file', COS_CREDENTIALS_FILE: file, COS_MAX_ATTEMPTS: '2' } })
+  const series = 'config_last_reload_success_timestamp_seconds{file="COS_CREDENTIALS"}'
+  const readAt = Number(await valueOf(running, series))
+  await until(() => Date.now() / 1000 > readAt)
+  running.emulator.setCredentials([])
+  t.match((await running.call('GET', at('a'))).json, { code: 'UpstreamCredentialsRejected' })
+  const laterAt = Number(await valueOf(running, series))
+  t.ok(laterAt > readAt, 'a rejected key is loaded again')
+  const { json } = await running.call('GET', verbose)
+  t.match(json, { components: [{ name: 'credentials', state: 'ok', readAt: new Date(laterAt * 1000).toISOString() }] })
 })
 
 t.test('/readyz?verbose returns 503 with components without credentials and at shutdown', async t => {

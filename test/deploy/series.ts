@@ -1,5 +1,8 @@
-import { bucket, configuration, startTestEmulator, startTestService } from '../start.ts'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { bucket, configuration, secrets, startTestEmulator, startTestService } from '../start.ts'
 import type { Test } from '../start.ts'
+import { temporaryFolder } from './nginx.ts'
 
 /** Names of series with their labels. */
 export type Series = Map<string, Set<string>>
@@ -14,8 +17,15 @@ export async function measuredSeries (t: Test): Promise<Series> {
   const { call: prepare } = await startTestService(t, emulator.address)
   await prepare('PUT', `${path}/daily`, configuration)
   await emulator.deliverReport({ bucket, id: 'daily', count: 1 })
-  const { call } = await startTestService(t, emulator.address,
-    { COS_MAX_ATTEMPTS: '2', REPORTS: 'true', REPORTS_WATCH: `${bucket}/daily,${bucket}/missing` })
+  const file = join(temporaryFolder(t), 'key.json')
+  writeFileSync(file, JSON.stringify({ ...secrets, ExpiredTime: Math.ceil(Date.now() / 1000) + 7200 }))
+  const { call } = await startTestService(t, emulator.address, {
+    COS_CREDENTIALS: 'file',
+    COS_CREDENTIALS_FILE: file,
+    COS_MAX_ATTEMPTS: '2',
+    REPORTS: 'true',
+    REPORTS_WATCH: `${bucket}/daily,${bucket}/missing`
+  })
   let checked = ''
   while (!/^cos_inventory_report_check_failures_total\{/m.test(checked)) checked = (await call('GET', '/metrics')).text
   emulator.addFault({ kind: 'error', status: 503, code: 'SlowDown', times: 1 })

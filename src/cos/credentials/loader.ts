@@ -51,6 +51,8 @@ export class CredentialLoader {
   failure: Failure | undefined
   /** The load in flight. */
   loading: Promise<void> | undefined
+  /** When the present credentials were last loaded, in milliseconds since 1970. */
+  loadedAt: number | undefined
   #current: SourcedCredentials | undefined
   #timer: NodeJS.Timeout | undefined
   #isClosed = false
@@ -105,6 +107,7 @@ export class CredentialLoader {
     const previous = this.#current?.credentials
     const known = previous !== undefined && isSame(previous, credentials) ? previous : undefined
     this.failure = undefined
+    this.loadedAt = now()
     // Same credentials stay the same object: callers compare rejected and current credentials by identity.
     this.#current = { credentials: known ?? credentials, expiresAt }
     const fields = { source: this.#source.name, expiresAt: isoTime(expiresAt) }

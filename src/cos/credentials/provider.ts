@@ -33,6 +33,11 @@ export interface CredentialProvider {
   reload (): Promise<void>
   /** Returns why there are no valid credentials, without secrets; undefined while there are. */
   unavailableReason (): string | undefined
+  /**
+   * Returns whether the last load succeeded, whatever started it; true before the first one. Returns also when a load
+   * last succeeded, in milliseconds since 1970.
+   */
+  lastLoad (): { isSuccess: boolean, succeededAt: number | undefined }
   /** Returns the expiry in milliseconds since 1970; undefined without credentials or without an expiry. */
   expiresAt (): number | undefined
   /** Starts the first load. Never throws: {@link unavailableReason} returns the result. */
@@ -89,6 +94,7 @@ export function createCredentialProvider (
     },
 
     unavailableReason: () => loader.unavailableReason(),
+    lastLoad: () => ({ isSuccess: loader.failure === undefined, succeededAt: loader.loadedAt }),
     expiresAt: () => loader.expiresAt(),
     start: () => loader.load(),
     close: () => { loader.close() }
