@@ -58,7 +58,7 @@ export interface Dependencies {
   /** Returns the components of the service with their present states. */
   components: () => Component[]
   connections: ConnectionRegistry
-  /** Returns the reason why there are no valid credentials for COS; undefined while there are. */
+  /** Returns the reason why no account has valid credentials for COS; undefined while one has. */
   credentialsError: () => string | undefined
   /** Deadline of all calls of a request, in milliseconds. */
   deadlineMs: number

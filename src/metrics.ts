@@ -6,6 +6,8 @@ import { problemTable } from './errors.ts'
 import type { ClosingReason } from './http/connections/connection-limits.ts'
 import type { ConnectionRegistry } from './http/connections/connection-registry.ts'
 import type { ReloadState } from './files/reload.ts'
+import { addCredentialReadings } from './metrics/credential-metrics.ts'
+import type { AccountReading } from './metrics/credential-metrics.ts'
 import { createInstruments } from './metrics/instruments.ts'
 import type { Instruments } from './metrics/instruments.ts'
 import { reportMetrics } from './metrics/report-metrics.ts'
@@ -30,10 +32,7 @@ export interface Readings {
   connections: () => CosConnections
   /** Pipelined requests and unsent bytes of clients. */
   backlog: ConnectionRegistry['backlog']
-  /** Milliseconds since 1970; undefined if the credentials do not expire or there are none. */
-  credentialsExpireAt: () => number | undefined
-  /** The reason why there are no valid credentials; undefined while there are. */
-  credentialsError: () => string | undefined
+  credentials: () => readonly AccountReading[]
   /** COS's clock minus the clock of this machine, in milliseconds. */
   skewMs: () => number
   /** Responses with rows or a data file that are being sent. */
@@ -168,6 +167,7 @@ function callMetrics ({ counter, histogram }: Instruments): CallObserver & Pick<
 
 function addReadings (instruments: Instruments, readings: Readings): void {
   addFileReadings(instruments, readings)
+  addCredentialReadings(instruments, readings.credentials)
   addTrafficReadings(instruments, readings)
 }
 
@@ -176,11 +176,14 @@ function addFileReadings (
   { counter, gauge, reading }: Instruments,
   { reloads, isAuditLogWritable, failedAuditWrites, certificateExpiresAt }: Readings
 ): void {
-  gauge('config_last_reload_successful', '1 while the last reload of a file, or refresh of credentials, succeeded, else 0.', ['file'], each => {
-    for (const { file, isCurrent } of reloads()) each.set({ file }, Number(isCurrent))
+  const labels = ['file', 'account']
+  gauge('config_last_reload_successful', '1 while the last reload of a file, or refresh of credentials, succeeded, else 0.', labels, each => {
+    each.reset()
+    for (const { isCurrent, ...of } of reloads()) each.set(labelsOf(of), Number(isCurrent))
   })
-  gauge('config_last_reload_success_timestamp_seconds', 'When the content in effect was read.', ['file'], each => {
-    for (const { file, readAt } of reloads()) if (readAt !== undefined) each.set({ file }, readAt / 1000)
+  gauge('config_last_reload_success_timestamp_seconds', 'When the content in effect was read.', labels, each => {
+    each.reset()
+    for (const { readAt, ...of } of reloads()) if (readAt !== undefined) each.set(labelsOf(of), readAt / 1000)
   })
   reading('audit_log_writable', '1 while the audit log accepts lines, else 0.', () => Number(isAuditLogWritable()))
   counter('audit_write_failures_total', 'Audit lines that the file of AUDIT_LOG rejected at first.', [], each => {
@@ -193,20 +196,18 @@ function addFileReadings (
   }
 }
 
+function labelsOf ({ file, account }: Pick<ReloadState, 'file' | 'account'>) {
+  return account === undefined ? { file } : { file, account }
+}
+
 function addTrafficReadings ({ counter, gauge, reading }: Instruments, {
-  occupation, connections, backlog, credentialsExpireAt, credentialsError, skewMs, reportStreams, redisUp,
-  droppedLogLines
+  occupation, connections, backlog, skewMs, reportStreams, redisUp, droppedLogLines
 }: Readings): void {
   reading('http_requests_waiting', 'Pipelined requests that wait for earlier ones of their connection.', () => backlog().waiting)
   reading('http_response_unsent_bytes', 'Bytes of response bodies that clients have not read yet.', () => backlog().unsentBytes)
   reading('cos_calls_in_flight', 'Calls that have a permit.', () => occupation().inFlight)
   reading('cos_calls_waiting', 'Calls that wait for a permit.', () => occupation().waiting)
   reading('cos_silent_hosts', 'Unresponsive hosts of COS.', () => occupation().unresponsiveHosts)
-  reading('cos_credentials_available', '1 while there are valid credentials, else 0.', () => credentialsError() === undefined ? 1 : 0)
-  reading('cos_credentials_expiry_timestamp_seconds', 'Expiry of the current credentials, if they expire.', () => {
-    const expiresAt = credentialsExpireAt()
-    return expiresAt === undefined ? undefined : expiresAt / 1000
-  })
   reading('cos_clock_skew_seconds', "COS's clock minus the clock of this machine; 0 until COS rejects a time.", () => skewMs() / 1000)
   reading('report_streams', 'Requests for rows or a data file of a report in progress.', reportStreams)
   if (redisUp !== undefined) {

@@ -1,6 +1,6 @@
 /** Wires what operators see: metrics that are read at each scrape, and the components of `/readyz?verbose`. */
 import type { Component } from './contract/readiness.ts'
-import type { Freshness, Reloader } from './files/reload.ts'
+import type { Reloader } from './files/reload.ts'
 import type { ConnectionRegistry } from './http/connections/connection-registry.ts'
 import type { TlsRenewal } from './http/connections/tls.ts'
 import type { AuditLog } from './logging/audit-log.ts'
@@ -31,13 +31,14 @@ export function readingsOf (
   { audit, connections, cos, outputs: { stdout, stderr }, redis, reloader, slots }: Monitored,
   tls: TlsRenewal | undefined
 ): Readings {
-  const { clock, credentials, limiter, transport } = cos
+  const { accounts, clock, limiter, transport } = cos
   return {
     occupation: limiter.occupation,
     connections: transport.connections,
     backlog: () => connections.backlog(),
-    credentialsExpireAt: credentials.expiresAt,
-    credentialsError: credentials.unavailableReason,
+    credentials: () => accounts.list().map(({ name: account, credentials }) => ({
+      account, isAvailable: credentials.unavailableReason() === undefined, expiresAt: credentials.expiresAt()
+    })),
     skewMs: clock.skewMs,
     reportStreams: slots.taken,
     redisUp: redis?.isUp,
@@ -49,24 +50,23 @@ export function readingsOf (
   }
 }
 
-/** Returns the state of the credentials, which their loader also refreshes between reloads. */
-export function freshnessOf ({ credentials, source }: Pick<CosClient, 'credentials' | 'source'>): Freshness {
-  const { isSuccess, succeededAt } = credentials.lastLoad()
-  return { isCurrent: isSuccess, readAt: source.files.length === 0 ? undefined : succeededAt }
-}
-
 /** Returns the components of the service with their present states. */
 export function componentsOf ({ audit, cos, redis, reloader }: Monitored): Component[] {
-  const read = (name: Component['name'], file: string): Component => {
-    const found = reloader.states().find(each => each.file === file)
+  const states = reloader.states()
+  const read = (name: Component['name'], file: string, account?: string): Component => {
+    const found = states.find(each => each.file === file && each.account === account)
     if (found === undefined) return { name, state: 'disabled' }
     const { isCurrent, readAt } = found
     const state = isCurrent ? 'ok' : 'outdated'
     return { name, state, ...readAt === undefined ? {} : { readAt: new Date(readAt).toISOString() } }
   }
-  const credentials = read('credentials', 'COS_CREDENTIALS')
   return [
-    cos.credentials.unavailableReason() === undefined ? credentials : { ...credentials, state: 'failing' },
+    ...cos.accounts.list().map(({ name: account, credentials }): Component => ({
+      ...read('credentials', 'COS_CREDENTIALS', account),
+      account,
+      ...credentials.unavailableReason() === undefined ? {} : { state: 'failing' }
+    })),
+    read('accounts', 'COS_ACCOUNTS_FILE'),
     read('callers', 'CALLERS_FILE'),
     read('tls', 'TLS_*'),
     { name: 'auditLog', state: audit.isWritable() ? 'ok' : 'failing' },

@@ -57,6 +57,12 @@ export const problemTable = {
     meaning: 'There is no such path.',
     action: 'Check the path.'
   },
+  AccountUnknown: {
+    status: 404,
+    title: 'Not Found',
+    meaning: 'The service has no account of Tencent Cloud for the APPID of the bucket; nothing was sent to COS.',
+    action: 'Check the APPID, or ask the operator to add the account.'
+  },
   ReportNotFound: {
     status: 404,
     title: 'Not Found',

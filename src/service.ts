@@ -23,7 +23,7 @@ import { createLifecycle, reportAborted, shutDown } from './http/connections/gra
 import { addTlsRenewal, readTls } from './http/connections/tls.ts'
 import type { Outputs } from './logging/log.ts'
 import { createMetrics } from './metrics.ts'
-import { componentsOf, freshnessOf, readingsOf } from './monitoring.ts'
+import { componentsOf, readingsOf } from './monitoring.ts'
 import type { OtelOptions } from './tracing/otel.ts'
 import { connectRedis } from './outbound/redis.ts'
 import { createReloader } from './files/reload.ts'
@@ -60,16 +60,14 @@ export async function startService (config: Config, logger: Logger, outputs: Out
     await assemble(config, logger, outputs)
   const ends: Array<() => void> = []
   app.addHook('onClose', async () => { for (const end of ends) end() })
-  const firstLoad = cos.credentials.start()
   // Local credentials are loaded before the first request. /readyz reports remote ones that are unavailable.
-  if (cos.source.isLocal) await firstLoad
+  await cos.accounts.start()
   const { host, port, metricsPort, shutdownDelayMs: delayMs, shutdownGraceMs: graceMs } = config
   // The metrics port is opened first, so that a port in use stops the start before a request is served.
   const metricsUrl = await metricsApp?.listen({ host, port: Number(metricsPort) })
   const url = await app.listen({ host, port })
-  const { source: credentials } = config.cos.credentials
   const auth = config.auth === 'none' ? 'none' : 'required'
-  logger.info({ version, node: process.version, auth, credentials, features: featuresOf(config) }, 'started')
+  logger.info({ version, node: process.version, auth, ...sourcesOf(config.cos, cos), features: featuresOf(config) }, 'started')
   // The operator must be warned that authentication is disabled, even if LOG_LEVEL is error.
   ends.push(reporting.watch())
   ends.push(logWarnings(config, callers.unreachable(), logger.child({}, { level: 'warn' })))
@@ -92,12 +90,14 @@ async function assemble (config: Config, logger: Logger, outputs: Outputs) {
   const reloader = createReloader(logger, now)
   const fetcher = createFetcher(config.cos.proxies)
   const verifier = await openVerifier(config.auth, { now, steadyNow, log: logger, fetcher })
-  const { audit, callers, tls } = await openFiles(config, { logger, outputs, reloader, verifier })
   const metrics = createMetrics(version)
+  const maxStreams = config.reports.isEnabled ? config.reports.maxStreams : undefined
+  const { watch } = reloader
+  const createCos = () =>
+    createCosClient(config.cos, { fetcher, log: logger, metrics, now, steadyNow, userAgent, watch, maxStreams })
+  const { audit, callers, cos, tls } = await openFiles(config, { createCos, logger, outputs, reloader, verifier })
   const scheme = tls === undefined ? 'http' : 'https'
   const tracer = await openTracer(config, { version, steadyNow, log: logger, scheme })
-  const maxStreams = config.reports.isEnabled ? config.reports.maxStreams : undefined
-  const cos = createCosClient(config.cos, { fetcher, log: logger, metrics, now, steadyNow, userAgent, maxStreams })
   const connections = new ConnectionRegistry({ onClosed: metrics.connectionClosed })
   const lifecycle = createLifecycle()
   const { perMinute, redisUrl } = config.rateLimit
@@ -111,7 +111,7 @@ async function assemble (config: Config, logger: Logger, outputs: Outputs) {
     callers,
     components: () => componentsOf(monitored),
     connections,
-    credentialsError: cos.credentials.unavailableReason,
+    credentialsError: cos.accounts.unavailableReason,
     deadlineMs: config.cos.deadlineMs,
     documents: readOpenApiDocuments(),
     lifecycle,
@@ -132,10 +132,9 @@ async function assemble (config: Config, logger: Logger, outputs: Outputs) {
   for (const each of [app, metricsApp]) if (each !== undefined) each.server.keepAliveTimeout = config.keepAliveTimeoutMs
   const renewal = config.tls && tls && addTlsRenewal(app, config.tls, tls, connections)
   if (config.tls !== undefined && renewal !== undefined) reloader.watch('TLS_*', pathsOf(config.tls), renewal.reload)
-  reloader.watch('COS_CREDENTIALS', cos.source.files, () => cos.credentials.reload(), () => freshnessOf(cos))
   metrics.addReadings(readingsOf(monitored, renewal))
   app.addHook('onClose', async () => {
-    for (const each of [reloader, cos.credentials, redis]) each?.close()
+    for (const each of [reloader, cos.accounts, redis]) each?.close()
     // Changes continue after their callers disconnect. No connection then keeps the application open.
     await cos.attempts.settled()
     await Promise.all([cos.transport.close(), tracer.close(), metricsApp?.close()])
@@ -144,6 +143,7 @@ async function assemble (config: Config, logger: Logger, outputs: Outputs) {
 }
 
 interface FileDependencies {
+  createCos: () => CosClient
   logger: Logger
   outputs: Outputs
   reloader: Reloader
@@ -151,11 +151,11 @@ interface FileDependencies {
 }
 
 /**
- * Reads callers and certificates, and opens the audit log.
+ * Reads accounts, callers and certificates, and opens the audit log.
  *
  * @throws {ConfigError} with all errors of the files
  */
-async function openFiles (config: Config, { logger, outputs, reloader, verifier }: FileDependencies) {
+async function openFiles (config: Config, { createCos, logger, outputs, reloader, verifier }: FileDependencies) {
   const errors: string[] = []
   const collectErrors = async <T>(variable: string, open: () => T | Promise<T>): Promise<T | undefined> => {
     try {
@@ -165,12 +165,21 @@ async function openFiles (config: Config, { logger, outputs, reloader, verifier 
       return undefined
     }
   }
+  const cos = await collectErrors('COS_ACCOUNTS_FILE', createCos)
   const callers = await collectErrors('CALLERS_FILE', () => watchCallers(config, verifier, reloader))
   const tls = await collectErrors('TLS_*', () => config.tls && readTls(config.tls))
   const audit = await collectErrors('AUDIT_LOG',
     () => createAuditLog(config.auditLog, outputs, logger.child({}, { level: 'error' })))
-  if (callers === undefined || audit === undefined || errors.length > 0) throw new ConfigError(errors)
-  return { audit, callers, tls }
+  if (cos === undefined || callers === undefined || audit === undefined || errors.length > 0) {
+    throw new ConfigError(errors)
+  }
+  return { audit, callers, cos, tls }
+}
+
+/** Returns the sources of credentials for the log: that of `COS_CREDENTIALS`, or those of all accounts by name. */
+function sourcesOf ({ accounts: { file } }: Config['cos'], { accounts }: CosClient): object {
+  const sources = Object.fromEntries(accounts.list().map(({ name, source }) => [name, source.name]))
+  return file === undefined ? { credentials: sources['default'] } : { credentials: 'accounts-file', accounts: sources }
 }
 
 /** Creates the operations on configurations and on desired sets. Both share their locks. */

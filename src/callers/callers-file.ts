@@ -1,14 +1,15 @@
-import type { TSchema } from '@sinclair/typebox'
-import { Errors, ValueErrorType } from '@sinclair/typebox/errors'
 import type { ValueError } from '@sinclair/typebox/errors'
 import { createPauses } from '../concurrency/event-loop.ts'
-import { ConfigError } from '../config/environment.ts'
+import { membersOf, parseDocument, rejectIssues, schemaIssues } from '../config/document-issues.ts'
+import type { Issue } from '../config/document-issues.ts'
 import { actionsByName, CallersFileSchema } from '../contract/callers.ts'
 import type { Action, CallersFile } from '../contract/callers.ts'
 import { parseSubject } from './certificate.ts'
 import type { CertificateRule } from './certificate.ts'
 import { compileGlob } from './glob.ts'
 import type { Glob } from './glob.ts'
+
+const variable = 'CALLERS_FILE'
 
 /** Permissions: any of the actions, on any of the buckets. */
 export interface Statement {
@@ -39,18 +40,19 @@ export interface Caller {
  * @throws {ConfigError} with every issue and its place (RFC 6901). It never quotes a value, which could be a key.
  */
 export async function parseCallers (text: string): Promise<Caller[]> {
-  const document = parseJson(text)
+  const document = parseDocument(variable, text)
   const pause = createPauses()
-  const issues = schemaIssues(CallersFileSchema, '', withoutCallers(document))
+  const issues = schemaIssues(CallersFileSchema, withoutCallers(document))
   const addFurtherIssues = createFurtherIssues(issues)
   const found = arrayOf(membersOf(document)['callers'])
   for (const [index, caller] of found.entries()) {
     await pause()
-    const pointer = `/callers/${index}`
-    issues.push(...schemaIssues(CallersFileSchema.properties.callers.items, pointer, caller))
-    addFurtherIssues(pointer, caller)
+    const base = `/callers/${index}`
+    const ofCaller = schemaIssues(CallersFileSchema.properties.callers.items, caller, hintAt)
+    issues.push(...ofCaller.map(({ pointer, detail }) => ({ pointer: base + pointer, detail })))
+    addFurtherIssues(base, caller)
   }
-  if (issues.length > 0) throw new ConfigError(textsOf(issues))
+  rejectIssues(variable, issues)
   const callers: Caller[] = []
   for (const caller of found as CallersFile['callers']) {
     await pause()
@@ -62,46 +64,6 @@ export async function parseCallers (text: string): Promise<Caller[]> {
 /** Returns the document with an empty array in place of its callers, which are validated one by one. */
 function withoutCallers (document: unknown): unknown {
   return Array.isArray(membersOf(document)['callers']) ? { ...membersOf(document), callers: [] } : document
-}
-
-/** Returns a line for each place. The first issue of a place says what is wrong. Further issues follow from it. */
-function textsOf (issues: readonly Issue[]): string[] {
-  const details = new Map<string, string>()
-  for (const { pointer, detail } of issues) if (!details.has(pointer)) details.set(pointer, detail)
-  return [...details].map(([pointer, detail]) => `CALLERS_FILE: ${pointer || 'the document'} ${detail}`)
-}
-
-function parseJson (text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown
-  } catch {
-    throw new ConfigError(['CALLERS_FILE: the document is not JSON, which has no comments and no trailing commas'])
-  }
-}
-
-interface Issue {
-  pointer: string
-  detail: string
-}
-
-function schemaIssues (schema: TSchema, base: string, value: unknown): Issue[] {
-  return [...Errors(schema, value)].map(error => {
-    const pointer = base + error.path
-    if (error.type === ValueErrorType.ObjectAdditionalProperties) return unknownPropertyIssue(pointer)
-    if (error.type === ValueErrorType.ObjectRequiredProperty) return { pointer, detail: 'is required' }
-    return { pointer, detail: `must be ${error.schema.description}${hintAt(error)}` }
-  })
-}
-
-/**
- * Returns the issue of an unknown property. A long or unusual name could be a misplaced key, so only its object is
- * named.
- */
-function unknownPropertyIssue (pointer: string): Issue {
-  const end = pointer.lastIndexOf('/')
-  return /^[$\w.-]{1,32}$/.test(pointer.slice(end + 1))
-    ? { pointer, detail: 'is not known here' }
-    : { pointer: pointer.slice(0, end), detail: 'has a property that is not known here' }
 }
 
 function hintAt ({ path, value }: ValueError): string {
@@ -138,10 +100,6 @@ function createFurtherIssues (issues: Issue[]): (pointer: string, caller: unknow
 
 function arrayOf (value: unknown): unknown[] {
   return Array.isArray(value) ? value : []
-}
-
-function membersOf (value: unknown): Record<string, unknown> {
-  return (value ?? {}) as Record<string, unknown>
 }
 
 /** Converts a valid entry of the callers file. */

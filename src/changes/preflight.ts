@@ -17,18 +17,19 @@ type Destination = NonNullable<InventoryConfiguration['Destination']>
 
 /**
  * Returns the reasons why a report would be missing or wrong. The destination is looked up only with region discovery,
- * and only if it belongs to the account. It does if the account owns the source and both have the same APPID.
+ * and only if the list of its account must contain it: the list contains the source and both have the same APPID, or
+ * the APPID of the destination has an account of its own.
  *
  * @param input a body that passed validation
  * @param isStrict whether a failed lookup of the destination is an error instead of a warning
  * @throws {ServiceError} the error of a failed lookup if the preflight is strict
  */
 export async function preflight (
-  call: Call, id: string, input: object, isStrict: boolean, { find }: Pick<Regions, 'find'>
+  call: Call, id: string, input: object, isStrict: boolean, regions: Pick<Regions, 'find' | 'hasOwnAccount'>
 ): Promise<Warning[]> {
   const configuration = normalize(id, input)
   const { Filter: filter, OptionalFields: fields, Schedule: schedule } = configuration
-  const warnings = await destinationWarnings(call, configuration, find).catch((error: unknown): Warning[] => {
+  const warnings = await destinationWarnings(call, configuration, regions).catch((error: unknown): Warning[] => {
     if (isStrict || !(error instanceof ServiceError)) throw error
     return [{
       code: 'DestinationNotChecked',
@@ -71,7 +72,8 @@ function periodWarnings ({ StartTime: start, EndTime: end }: { StartTime?: numbe
 }
 
 async function destinationWarnings (
-  call: Call, { Id: id, Filter: filter, Destination: destination }: InventoryConfiguration, find: Regions['find']
+  call: Call, { Id: id, Filter: filter, Destination: destination }: InventoryConfiguration,
+  { find, hasOwnAccount }: Pick<Regions, 'find' | 'hasOwnAccount'>
 ): Promise<Warning[]> {
   const { Bucket: resource, Prefix: folder = '' } = (destination as Destination).COSBucketDestination
   const { bucket: source, region } = call
@@ -83,8 +85,8 @@ async function destinationWarnings (
       'The destination does not have the documented form. Use qcs::cos:<region>::<BucketName-APPID>.')
     return warnings
   }
-  const isListed = find !== undefined && appIdOf(bucket) === appIdOf(source) && bucket !== source &&
-    await find(source, call) !== undefined
+  const isListed = find !== undefined && bucket !== source &&
+    (appIdOf(bucket) === appIdOf(source) ? await find(source, call) !== undefined : hasOwnAccount(bucket))
   const found = isListed ? await find(bucket, call) : named
   if (isListed && found === undefined) {
     warn('DestinationNotFound', destinationPointer, `The account has no bucket ${bucket}. Check the name.`)

@@ -57,7 +57,7 @@ export interface VersionedInventories {
 interface Dependencies {
   inventories: Inventories
   locks: Locks
-  regions: Pick<Regions, 'find'>
+  regions: Pick<Regions, 'find' | 'hasOwnAccount'>
 }
 
 /** Creates the operations of the API from those of COS. */

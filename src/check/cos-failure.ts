@@ -8,8 +8,8 @@ export interface FailedCall {
   host: string
   /** The actions that the call needs. */
   action: string
-  /** The value of `COS_CREDENTIALS`. */
-  source: string
+  /** The source of the credentials, as `COS_CREDENTIALS=env`. */
+  origin: string
 }
 
 /** Causes and remedies by the code with which COS rejected the credentials. */
@@ -30,11 +30,11 @@ export function isUnreachable (error: unknown): boolean {
  *
  * @throws any error that is not a {@link ServiceError}
  */
-export function textOf (error: unknown, { bucket, region, host, action, source }: FailedCall): string {
+export function textOf (error: unknown, { bucket, region, host, action, origin }: FailedCall): string {
   if (!(error instanceof ServiceError)) throw error
   const { code, cosCode = '', cause } = error
   const rejection = rejections[cosCode]
-  if (rejection !== undefined) return `${rejection} (COS_CREDENTIALS=${source}).`
+  if (rejection !== undefined) return `${rejection} (${origin}).`
   const fault = String((cause as { code?: unknown } | undefined)?.code)
   if (/CERT|^UNABLE_TO_/.test(fault)) {
     return `The certificate of ${host} is not trusted: ${fault}. If a gateway decrypts TLS, set NODE_EXTRA_CA_CERTS.`

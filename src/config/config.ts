@@ -2,8 +2,9 @@ import type { Proxy } from '../outbound/proxied-agent.ts'
 import type { Secret } from '../secret.ts'
 import { readAllowedHosts, readAuth } from './access.ts'
 import type { AuthConfig } from './access.ts'
-import { namesOfOtherSources, readCredentials } from './credentials.ts'
-import type { CredentialsConfig } from './credentials.ts'
+import { readAccounts } from './accounts.ts'
+import type { AccountsConfig } from './accounts.ts'
+import { namesOfOtherSources } from './credentials.ts'
 import { ConfigError, EnvironmentReader } from './environment.ts'
 import type { Environment, ValueOf, VariableName } from './environment.ts'
 import { readListenerFrom } from './listener.ts'
@@ -42,7 +43,7 @@ export interface Config {
   /** Requests a minute for each caller, 0 for any number. */
   rateLimit: { perMinute: number, redisUrl: Secret | undefined }
   cos: {
-    credentials: CredentialsConfig
+    accounts: AccountsConfig
     region: string | undefined
     bucketRegions: ReadonlyMap<string, string>
     /** Whether COS is asked for the region of a bucket that has no configured region. */
@@ -122,7 +123,7 @@ export function readConfigAndIssues (environment: Environment): { config: Config
     auditLog: reader.read('AUDIT_LOG'),
     rateLimit: { perMinute: readRateLimit(reader, auth), redisUrl: readRedisUrl(reader) },
     cos: {
-      credentials: readCredentials(reader, environment, regionOfAll),
+      accounts: readAccounts(reader, environment, regionOfAll),
       region: regionOfAll,
       bucketRegions: reader.read('COS_BUCKET_REGIONS'),
       regionDiscovery: readRegionDiscovery(reader, endpoint),

@@ -91,15 +91,20 @@ export const credentials = {
     fileForm: false,
     description: 'Source of the credentials for COS.'
   },
+  COS_ACCOUNTS_FILE: {
+    type: path,
+    description: 'JSON file with a source of credentials for each account, for buckets of several accounts. It ' +
+      'replaces `COS_CREDENTIALS`.'
+  },
   COS_SECRET_ID: {
     type: key,
     secret: true,
-    description: 'Secret id of a permanent or temporary key pair. `env` and `assume-role` need it.'
+    description: 'Secret id of a permanent or temporary key pair. `env` needs it.'
   },
   COS_SECRET_KEY: {
     type: key,
     secret: true,
-    description: 'Secret key of that key pair. `env` and `assume-role` need it.'
+    description: 'Secret key of that key pair. `env` needs it.'
   },
   COS_TOKEN: { type: key, secret: true, description: 'Security token of a temporary key pair.' },
   COS_CREDENTIALS_FILE: {
@@ -107,6 +112,12 @@ export const credentials = {
     description: 'Credentials file. `file` needs it. This is not the `NAME_FILE` form of `COS_CREDENTIALS`.'
   },
   COS_ROLE_ARN: { type: text, description: 'Role to assume. `assume-role` needs it.' },
+  COS_ROLE_BASE: {
+    type: choice('env', 'file', 'cvm-role', 'oidc'),
+    default: 'env',
+    description: 'Source of the credentials with which `assume-role` assumes the role. It needs the variables of that ' +
+      'source.'
+  },
   COS_ROLE_SESSION_NAME: {
     type: sessionName,
     default: 'cos-inventory-proxy',

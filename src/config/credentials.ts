@@ -21,20 +21,62 @@ export interface VariableCredentials {
   read (): Credentials
 }
 
-/** The source of credentials (`COS_CREDENTIALS`) and its settings. */
-export type CredentialsConfig =
+/** A source of credentials that needs no other one, and its settings. */
+export type BaseConfig =
   | { source: 'env', variables: VariableCredentials }
   | { source: 'file', path: string }
   | { source: 'cvm-role', metadataEndpoint: string }
   | { source: 'oidc', stsEndpoint: string, region: string, roleArn: string, providerId: string, tokenFile: string }
+
+/** The source of credentials (`COS_CREDENTIALS`) and its settings. */
+export type CredentialsConfig =
+  | BaseConfig
   | {
     source: 'assume-role'
     stsEndpoint: string
     region: string
     roleArn: string
     sessionName: string
-    variables: VariableCredentials
+    /** The source of the credentials that assume the role. */
+    base: BaseConfig
   }
+
+/** Values of variables that sources of an accounts file use. */
+export interface SourceSettings {
+  keyPair: VariableCredentials
+  /** Variables that a key pair needs and that are not set. */
+  missingKeyNames: VariableName[]
+  metadataEndpoint: string
+  stsEndpoint: string
+  /** STS is one service for all regions, but its calls name a region. */
+  stsRegion: string
+  sessionName: string
+  /** The variables of `oidc` by the member that replaces them. */
+  tke: Record<'region' | 'providerId' | 'tokenFile' | 'roleArn', { name: VariableName, value: string | undefined }>
+}
+
+const defaultRegion = 'ap-guangzhou'
+
+/** Reads the variables that sources of an accounts file use. Requires none. */
+export function readSourceSettings (
+  reader: EnvironmentReader, environment: Environment, regionOfAll: string | undefined
+): SourceSettings {
+  const tke = (name: Extract<VariableName, `TKE_${string}`>) => ({ name, value: reader.read(name) })
+  return {
+    keyPair: variableCredentials(environment),
+    missingKeyNames: (['COS_SECRET_ID', 'COS_SECRET_KEY'] as const).filter(name => !reader.has(name)),
+    metadataEndpoint: reader.read('METADATA_ENDPOINT'),
+    stsEndpoint: reader.read('STS_ENDPOINT'),
+    stsRegion: regionOfAll ?? defaultRegion,
+    sessionName: reader.read('COS_ROLE_SESSION_NAME'),
+    tke: {
+      region: tke('TKE_REGION'),
+      providerId: tke('TKE_PROVIDER_ID'),
+      tokenFile: tke('TKE_WEB_IDENTITY_TOKEN_FILE'),
+      roleArn: tke('TKE_ROLE_ARN')
+    }
+  }
+}
 
 /** Variables that a source requires, besides the key pair. */
 type RequiredName = 'COS_CREDENTIALS_FILE' | 'COS_ROLE_ARN' | Extract<VariableName, `TKE_${string}`>
@@ -47,17 +89,19 @@ export function readCredentials (
   reader: EnvironmentReader, environment: Environment, regionOfAll: string | undefined
 ): CredentialsConfig {
   const chosen = reader.read('COS_CREDENTIALS')
+  const base = chosen === 'assume-role' ? reader.read('COS_ROLE_BASE') : chosen
   const need = (name: RequiredName, source: CredentialsConfig['source']) => {
     const value = reader.read(name)
-    if (value === undefined && source === chosen) reader.issues.push(`${name} is required with COS_CREDENTIALS=${source}`)
+    if (value === undefined && (source === chosen || source === base)) {
+      reader.issues.push(`${name} is required with ${source === chosen ? 'COS_CREDENTIALS' : 'COS_ROLE_BASE'}=${source}`)
+    }
     return value ?? ''
   }
-  const variables = variableCredentials(environment)
-  if (chosen === 'env' || chosen === 'assume-role') keyPair(reader)
+  if (base === 'env') keyPair(reader)
   const stsEndpoint = reader.read('STS_ENDPOINT')
   const metadataEndpoint = reader.read('METADATA_ENDPOINT')
-  const sources: { [T in CredentialsConfig['source']]: Extract<CredentialsConfig, { source: T }> } = {
-    env: { source: 'env', variables },
+  const sources: { [T in BaseConfig['source']]: Extract<BaseConfig, { source: T }> } = {
+    env: { source: 'env', variables: variableCredentials(environment) },
     file: { source: 'file', path: need('COS_CREDENTIALS_FILE', 'file') },
     'cvm-role': { source: 'cvm-role', metadataEndpoint },
     oidc: {
@@ -67,35 +111,35 @@ export function readCredentials (
       providerId: need('TKE_PROVIDER_ID', 'oidc'),
       tokenFile: need('TKE_WEB_IDENTITY_TOKEN_FILE', 'oidc'),
       roleArn: need('TKE_ROLE_ARN', 'oidc')
-    },
-    'assume-role': {
-      source: 'assume-role',
-      stsEndpoint,
-      variables,
-      // STS is one service for all regions, but its calls name a region.
-      region: regionOfAll ?? 'ap-guangzhou',
-      roleArn: need('COS_ROLE_ARN', 'assume-role'),
-      sessionName: reader.read('COS_ROLE_SESSION_NAME')
     }
   }
-  return sources[chosen]
+  const role = {
+    stsEndpoint,
+    region: regionOfAll ?? defaultRegion,
+    roleArn: need('COS_ROLE_ARN', 'assume-role'),
+    sessionName: reader.read('COS_ROLE_SESSION_NAME')
+  }
+  return chosen === 'assume-role' ? { source: chosen, ...role, base: sources[base] } : sources[base]
 }
 
 const keyPairNames = ['COS_SECRET_ID', 'COS_SECRET_KEY', 'COS_TOKEN'] as const
 
-const namesOf: Readonly<Record<CredentialsConfig['source'], readonly VariableName[]>> = {
+const namesOf: Readonly<Record<BaseConfig['source'], readonly VariableName[]>> = {
   env: keyPairNames,
   file: ['COS_CREDENTIALS_FILE'],
   'cvm-role': [],
   // TKE sets the variables of this source in every pod.
-  oidc: [],
-  'assume-role': [...keyPairNames, 'COS_ROLE_ARN', 'COS_ROLE_SESSION_NAME']
+  oidc: []
 }
+const namesOfRole: readonly VariableName[] = ['COS_ROLE_ARN', 'COS_ROLE_SESSION_NAME', 'COS_ROLE_BASE']
 
 /** Returns the variables that only other sources than the chosen one use. */
 export function namesOfOtherSources (reader: EnvironmentReader): VariableName[] {
-  const chosen = namesOf[reader.read('COS_CREDENTIALS')]
-  return [...new Set(Object.values(namesOf).flat())].filter(name => !chosen.includes(name))
+  // Any account of an accounts file may use the key pair, and the name of the session.
+  if (reader.has('COS_ACCOUNTS_FILE')) return ['COS_CREDENTIALS', 'COS_CREDENTIALS_FILE', 'COS_ROLE_ARN', 'COS_ROLE_BASE']
+  const chosen = reader.read('COS_CREDENTIALS')
+  const used = chosen === 'assume-role' ? [...namesOfRole, ...namesOf[reader.read('COS_ROLE_BASE')]] : namesOf[chosen]
+  return [...Object.values(namesOf).flat(), ...namesOfRole].filter(name => !used.includes(name))
 }
 
 function variableCredentials (environment: Environment): VariableCredentials {

@@ -11,6 +11,7 @@ export function featuresOf (config: Config): string[] {
     redis: rateLimit.redisUrl !== undefined,
     'trusted-proxies': config.trustedProxies.length > 0,
     'read-only': config.readOnly,
+    'accounts-file': cos.accounts.file !== undefined,
     'region-discovery': cos.regionDiscovery,
     'connect-to': cos.connectTo !== undefined,
     'outbound-proxy': (cos.proxies.http ?? cos.proxies.https) !== undefined,

@@ -2,13 +2,16 @@ import { Type } from '@sinclair/typebox'
 import type { Static } from '@sinclair/typebox'
 import { StringEnum } from './schema.ts'
 
-/** A part of the service and its state. It names no secret, path or content of a file. */
+/** A part of the service and its state. It names no secret and no path, and of the files only the APPIDs. */
 export const ComponentSchema = Type.Object({
-  name: StringEnum(['credentials', 'callers', 'tls', 'auditLog', 'redis']),
+  name: StringEnum(['credentials', 'accounts', 'callers', 'tls', 'auditLog', 'redis']),
   state: StringEnum(['ok', 'outdated', 'failing', 'disabled'], {
     description: '`outdated`: the last reload or refresh failed, and the previous content stays in effect. `failing`: the part ' +
       'is unavailable. `disabled`: it is not configured.'
   }),
+  account: Type.Optional(Type.String({
+    description: 'For `credentials`: the account by its APPID, or `default`.'
+  })),
   readAt: Type.Optional(Type.String({
     format: 'date-time',
     description: 'When the content in effect was read, for parts that read files.'

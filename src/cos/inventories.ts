@@ -3,7 +3,7 @@ import type { InventoryJob } from '../contract/inventory.ts'
 import type { CancelSignal } from '../concurrency/cancel-signal.ts'
 import { ServiceError } from '../errors.ts'
 import type { RequestTrace } from '../tracing/tracing.ts'
-import type { Read } from './client/attempt.ts'
+import type { CosCall, Read } from './client/attempt.ts'
 import { createAddressBook, inventoryTarget } from './client/endpoints.ts'
 import type { InventoryParameters } from './client/endpoints.ts'
 import type { AttemptLog, CosRequest, CosResponse } from './client/messages.ts'
@@ -46,7 +46,8 @@ export interface Call {
 /**
  * The inventory API of COS as functions. All functions throw {@link ServiceError}. A rejection by COS has the code of
  * COS. Other codes are UpstreamCredentialsRejected, UpstreamCredentialsUnavailable, UpstreamInvalidResponse,
- * UpstreamUnreachable, UpstreamTimeout and Overloaded. ValidationFailed says that no region of the bucket is known.
+ * UpstreamUnreachable, UpstreamTimeout and Overloaded. AccountUnknown says that the service has no account for the
+ * bucket, and ValidationFailed that no region of the bucket is known.
  */
 export interface Inventories {
   /**
@@ -63,7 +64,7 @@ export interface Inventories {
   list (call: Call, continuationToken?: string): Promise<Outcome<CosPage>>
   /** Returns all pages as one. A configuration can be on several pages if the set changes; the result has it once. */
   listAll (call: Call): Promise<Outcome<CosPage>>
-  /** Returns the XML that put or post would send. Sends nothing, but requires the region as they do. */
+  /** Returns the XML that put or post would send. Sends nothing, but requires account and region as they do. */
   preview (call: Call, id: string, input: object, stored?: string): string
   /** Returns the validation error of a configuration whose XML is too large to be sent; put and post throw it. */
   sizeError (id: string, input: object, stored?: string): string | undefined
@@ -71,6 +72,12 @@ export interface Inventories {
 
 interface Dependencies {
   attempts: Attempts
+  /**
+   * Returns the credentials for a bucket.
+   *
+   * @throws {ServiceError} AccountUnknown
+   */
+  credentialsOf: (bucket: string) => CosCall['credentials']
 }
 
 const emptyPage: CosPage = {
@@ -82,23 +89,9 @@ const operations = {
   GET: 'GetBucketInventory', PUT: 'PutBucketInventory', DELETE: 'DeleteBucketInventory', POST: 'PostBucketInventory'
 } as const satisfies Partial<Record<CosRequest['method'], Operation>>
 
-export function createInventories (config: Config['cos'], { attempts }: Dependencies): Inventories {
-  const addressOf = createAddressBook(config)
+export function createInventories (config: Config['cos'], dependencies: Dependencies): Inventories {
+  const { placeOf, send } = createSend(config, dependencies)
   const reader = createDocumentReader()
-
-  async function send<T> (
-    call: Call, method: keyof typeof operations, parameters: InventoryParameters, read: Read<T>, body?: string
-  ): Promise<T> {
-    return await attempts.run({
-      operation: 'id' in parameters ? operations[method] : 'ListBucketInventory',
-      method,
-      address: addressOf(call.bucket, call.region),
-      target: inventoryTarget(parameters),
-      body,
-      deadlineAt: call.deadlineAt,
-      call
-    }, read)
-  }
 
   async function listPage (call: Call, continuationToken: string | undefined) {
     let bytes = 0
@@ -131,7 +124,7 @@ export function createInventories (config: Config['cos'], { attempts }: Dependen
     listAll: call => collectPages(call, listPage),
 
     preview (call, id, input, stored) {
-      addressOf(call.bucket, call.region)
+      placeOf(call)
       return toXml(id, input, stored)
     },
 
@@ -141,6 +134,30 @@ export function createInventories (config: Config['cos'], { attempts }: Dependen
       return sizeErrorOf(xmlOf(id, input, stored))
     }
   }
+}
+
+/** Creates the function that sends a call to the host of its bucket, with the credentials for that bucket. */
+function createSend (config: Config['cos'], { attempts, credentialsOf }: Dependencies) {
+  const addressOf = createAddressBook(config)
+  const placeOf = ({ bucket, region }: Call) => ({
+    credentials: credentialsOf(bucket), address: addressOf(bucket, region)
+  })
+
+  async function send<T> (
+    call: Call, method: keyof typeof operations, parameters: InventoryParameters, read: Read<T>, body?: string
+  ): Promise<T> {
+    return await attempts.run({
+      operation: 'id' in parameters ? operations[method] : 'ListBucketInventory',
+      method,
+      ...placeOf(call),
+      target: inventoryTarget(parameters),
+      body,
+      deadlineAt: call.deadlineAt,
+      call
+    }, read)
+  }
+
+  return { placeOf, send }
 }
 
 /** Returns all pages up to the last one, read one after another. */

@@ -44,7 +44,7 @@ export interface OpenObject {
 
 /**
  * Reads of one folder of reports. The bucket and the region of a call are those of the destination. All functions throw
- * the errors of {@link UpstreamError}.
+ * the errors of {@link UpstreamError}, and AccountUnknown when the service has no account for the bucket.
  */
 export interface ReportObjects {
   /**
@@ -66,6 +66,8 @@ interface Dependencies {
   attempts: Pick<Attempts, 'run'>
   /** Attempts whose responses are streams. */
   streams: Pick<Attempts, 'run'>
+  /** As in `createInventories`. */
+  credentialsOf: (bucket: string) => CosCall['credentials']
 }
 
 /**
@@ -75,15 +77,16 @@ interface Dependencies {
 const maxPages = 20
 
 /** Creates the reads of reports. */
-export function createReportObjects (config: Config['cos'], { attempts, streams }: Dependencies): ReportObjects {
+export function createReportObjects (config: Config['cos'], { attempts, streams, credentialsOf }: Dependencies): ReportObjects {
   const addressOf = createAddressBook(config)
 
   const toCosCall = (call: Call, folder: string, more: Pick<CosCall, 'operation' | 'method' | 'target' | 'success' | 'range'>): CosCall => ({
     ...more,
+    credentials: credentialsOf(call.bucket),
     address: addressOf(call.bucket, call.region),
+    deadlineAt: call.deadlineAt,
     reportFolder: folder,
     body: undefined,
-    deadlineAt: call.deadlineAt,
     call
   })
 
@@ -117,10 +120,7 @@ export function createReportObjects (config: Config['cos'], { attempts, streams 
       const success = { status: 200, maxBytes }
       const object = attempts.run(
         toCosCall(call, folder, { operation: 'GetObject', method: 'GET', target: objectTarget(key), success }),
-        response => {
-          const { body: bytes } = response
-          return { value: { ...stateOf(response, bytes.length), bytes }, cos: cosContext(response) }
-        })
+        response => ({ value: toSmallObject(response), cos: cosContext(response) }))
       return await orAbsent(object.catch((error: unknown) => { throw isTooLarge(error) ? beyond(maxBytes) : error }))
     },
 
@@ -173,6 +173,11 @@ function stateOf (response: CosResponse, size = lengthOf(response)): ObjectState
 function lengthOf ({ headers }: Pick<CosResponse, 'headers'>): number | undefined {
   const text = headerText(headers['content-length'])
   return /^[0-9]{1,15}$/.test(text) ? Number(text) : undefined
+}
+
+function toSmallObject (response: CosResponse): SmallObject {
+  const { body: bytes } = response
+  return { ...stateOf(response, bytes.length), bytes }
 }
 
 function toOpenObject ({ status, headers, stream }: CosResponse): OpenObject {

@@ -10,9 +10,9 @@ const owner = '100000000001'
 const createdAt = '2024-05-24T11:49:50Z'
 
 /**
- * Returns a page of GET Service (COS document 8291): buckets sorted by name. Every key sees all buckets, because keys
- * have no account here.
+ * Returns a page of GET Service (COS document 8291): buckets sorted by name.
  *
+ * @param buckets the buckets of the account
  * @param region from the host `cos.<region>.…`, which takes precedence over the parameter
  * @throws CosError InvalidArgument when max-keys is not 1 to 2,000
  */

@@ -38,12 +38,13 @@ function readPort (value: string, errors: string[]): number {
 function readKeys (value: string | undefined, errors: string[]): EmulatorCredential[] {
   if (value === undefined) return [exampleCredential]
   return value.split(',').map((entry, index) => {
-    const [secretId = '', secretKey = '', ...rest] = entry.split(':')
+    const [, appId, pair] = /^(?:([0-9]+)\/)?(.*)$/s.exec(entry) as unknown as [string, string | undefined, string]
+    const [secretId = '', secretKey = '', ...rest] = pair.split(':')
     const token = rest.length > 0 ? rest.join(':') : undefined
     if (!/^\w+$/.test(secretId) || !/^\S+$/.test(secretKey) || !/^\S+$/.test(token ?? 'none')) {
-      errors.push(`EMULATOR_KEYS: entry ${index + 1} must be secretId:secretKey or secretId:secretKey:token`)
+      errors.push(`EMULATOR_KEYS: entry ${index + 1} must be secretId:secretKey or secretId:secretKey:token, with appid/ in front or without`)
     }
-    return { secretId, secretKey, ...(token !== undefined && { token }) }
+    return { secretId, secretKey, ...(token !== undefined && { token }), ...(appId !== undefined && { appId }) }
   })
 }
 

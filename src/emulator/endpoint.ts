@@ -32,6 +32,7 @@ export interface Endpoint {
 
 /** A request that has passed all checks. */
 interface CheckedRequest {
+  credential: EmulatorCredential
   addressee: Addressee
   operation: Operation
   /** Percent-decoded. */
@@ -74,19 +75,21 @@ function check (
 
   const operation = detectOperation(addressee, request.method, path, query)
   if (operation === 'Unknown') throw rejectUnknown(addressee, request.method, path, query)
-  checkPermission(credential, operation)
+  checkPermission(credential, operation, addressee)
   const parameters = checkParameters(operation, query)
   checkBody(request, body, operation, strict.includes('content-md5'))
-  return { addressee, operation, path, parameters }
+  return { credential, addressee, operation, path, parameters }
 }
 
 function perform (
-  { addressee, operation, path, parameters }: CheckedRequest,
+  { credential, addressee, operation, path, parameters }: CheckedRequest,
   { method, headers }: CosRequest,
   { bytes }: Body,
   { buckets, inventories, objects, now }: EndpointDependencies
 ): Reply {
-  if (addressee.kind === 'service') return listBuckets(buckets, parameters, addressee.region)
+  if (addressee.kind === 'service') {
+    return listBuckets(buckets.filter(({ name }) => isOwn(credential, name)), parameters, addressee.region)
+  }
   const place = { ...addressee, id: parameters['id'] as string }
   switch (operation) {
     case 'PutBucketInventory':
@@ -133,10 +136,17 @@ function rejectRepeatedHeaders ({ repeatedHeaders }: CosRequest): void {
   if (repeated !== undefined) throw new CosError('InvalidRequest', `The header ${repeated} occurs twice.`)
 }
 
-// COS documents no action for LIST, so each key may list.
-function checkPermission ({ actions }: EmulatorCredential, operation: Operation): void {
+// COS documents no action for LIST, so each key may list the configurations of its account.
+function checkPermission (credential: EmulatorCredential, operation: Operation, addressee: Addressee): void {
+  const { actions } = credential
+  if (addressee.kind === 'bucket' && !isOwn(credential, addressee.bucket)) throw new CosError('AccessDenied')
   if (actions === undefined || operation === 'ListBucketInventory') return
   if (!actions.includes(`cos:${operation}`)) throw new CosError('AccessDenied')
+}
+
+/** Tells whether a bucket belongs to the account of a key. Bucket policies for other accounts do not exist here. */
+function isOwn ({ appId }: EmulatorCredential, bucket: string): boolean {
+  return appId === undefined || bucket.endsWith(`-${appId}`)
 }
 
 function checkBody (

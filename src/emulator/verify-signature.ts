@@ -16,6 +16,8 @@ export interface EmulatorCredential {
   token?: string
   /** Permitted CAM actions, such as 'cos:PutBucketInventory'; all actions when absent. */
   actions?: string[]
+  /** The APPID of the account that the key belongs to. A key without one belongs to every account. */
+  appId?: string
 }
 
 /** The rules for a signature. */

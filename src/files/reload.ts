@@ -13,6 +13,15 @@ export interface Freshness {
 export interface ReloadState extends Freshness {
   /** The variable that names the files, such as `CALLERS_FILE`. */
   file: string
+  /** The account of Tencent Cloud that the files belong to; undefined for other files. */
+  account: string | undefined
+}
+
+export interface WatchOptions {
+  /** As in {@link ReloadState}. */
+  account?: string
+  /** Returns the state of content that is also read at other times; without it, only reloads count. */
+  freshness?: () => Freshness
 }
 
 /** Reloads files when they change. */
@@ -21,11 +30,11 @@ export interface Reloader {
    * Calls `reload` when one of the files changes. Must be called before the first read, so that no change is missed. An
    * error of `reload` is logged; the previous value must stay in effect then.
    *
-   * @param freshness the state of content that is also read at other times; without it, only reloads count
+   * @returns a function that ends the watch
    */
   watch (
-    name: string, files: readonly string[], reload: () => void | Promise<void>, freshness?: () => Freshness
-  ): void
+    name: string, files: readonly string[], reload: () => void | Promise<void>, options?: WatchOptions
+  ): () => void
   /** Reloads all files at once. */
   reloadAll (): Promise<void>
   /** Returns the results of the last reloads, in the order of the calls of `watch`. */
@@ -39,32 +48,36 @@ export interface Reloader {
  * @param now wall clock, in milliseconds since 1970
  */
 export function createReloader (log: Logger, now: () => number): Reloader {
-  const states: Array<() => ReloadState> = []
-  const reloads: Array<() => Promise<void>> = []
-  const ends: Array<() => void> = []
+  const watches = new Set<{ state: () => ReloadState, reload: () => Promise<void>, end: () => void }>()
   return {
-    watch (name, files, reload, freshness) {
+    watch (name, files, reload, { account, freshness } = {}) {
       const reloaded = { isCurrent: true, readAt: now() }
-      states.push(() => ({ file: name, ...freshness?.() ?? reloaded }))
       const reloadAndLog = async () => {
         try {
           await reload()
           Object.assign(reloaded, { isCurrent: true, readAt: now() })
-          log.info({ what: name }, 'reloaded')
+          log.info({ what: name, account }, 'reloaded')
         } catch (error) {
           reloaded.isCurrent = false
-          log.error({ what: name, cause: (error as Error).message }, 'reload failed, keeping previous value')
+          log.error({ what: name, account, cause: (error as Error).message }, 'reload failed, keeping previous value')
         }
       }
-      reloads.push(reloadAndLog)
-      ends.push(watchFiles(files, () => { void reloadAndLog() }))
+      const endWatch = watchFiles(files, () => { void reloadAndLog() })
+      const watch = {
+        state: () => ({ file: name, account, ...freshness?.() ?? reloaded }), reload: reloadAndLog, end: endWatch
+      }
+      watches.add(watch)
+      return () => {
+        endWatch()
+        watches.delete(watch)
+      }
     },
     async reloadAll () {
-      await Promise.all(reloads.map(each => each()))
+      await Promise.all([...watches].map(({ reload }) => reload()))
     },
-    states: () => states.map(state => state()),
+    states: () => [...watches].map(({ state }) => state()),
     close () {
-      for (const end of ends) end()
+      for (const { end } of watches) end()
     }
   }
 }

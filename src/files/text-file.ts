@@ -1,18 +1,19 @@
 import { readFileSync, statSync } from 'node:fs'
 
 /** Enough for some 50,000 callers, and far more than certificates or keys need. */
-const maxBytes = 16 * 1024 * 1024
+const largest = 16
 
 /**
  * Reads a text file of the operator: UTF-8, at most 16 MiB. Removes a byte order mark and white space around the text.
  * Rejects a pipe, which would block the process until another process writes.
  *
+ * @param maxMebibytes a lower limit
  * @throws {Error} whose `code` is shown after "cannot be read:". It contains neither path nor content.
  */
-export function readTextFile (path: string): string {
+export function readTextFile (path: string, maxMebibytes = largest): string {
   const stats = statSync(path)
   if (!stats.isFile()) throw unreadable('not a file')
-  if (stats.size > maxBytes) throw unreadable('larger than 16 MiB')
+  if (stats.size > maxMebibytes * 1024 * 1024) throw unreadable(`larger than ${maxMebibytes} MiB`)
   const bytes = readFileSync(path)
   if (isUtf16(bytes)) throw unreadable('it is UTF-16; save it as UTF-8')
   // A byte order mark is white space to trim().

@@ -19,7 +19,7 @@ interface Options {
   lifecycle: Lifecycle
   /** Returns the components of the service with their present states. */
   components: () => Component[]
-  /** Returns the reason why there are no valid credentials; undefined while there are. */
+  /** Returns the reason why no account has valid credentials; undefined while one has. */
   credentialsError: () => string | undefined
 }
 
@@ -48,7 +48,7 @@ export async function probeRoutes (
       operationId: 'getReadiness',
       tags: ['probes'],
       summary: 'Check whether the service is ready',
-      description: 'The status depends on shutdown and on the credentials for COS only.',
+      description: 'The status depends on shutdown and on the credentials for COS only: 503 if no account has any.',
       security: [],
       // Any value is accepted, because load balancers append parameters.
       querystring: Type.Object({

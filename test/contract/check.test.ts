@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
 import { createServer as createHttpServer } from 'node:http'
 import { connect } from 'node:net'
 import type { AddressInfo, Server } from 'node:net'
@@ -287,6 +288,47 @@ t.test('credentials are loaded when no bucket is known', async t => {
   t.strictSame(emulator.requests, [])
 })
 
+t.test('each account of an accounts file is checked', async t => {
+  const [one, two, three] = ['1250000000', '1260000000', '1270000000']
+  const key = { secretId: 'AKIDsecondSECONDsecondSECONDsecond00', secretKey: secret('secretKeyOfTheSecondAccount') }
+  const { secretId, secretKey, token } = secrets
+  const { emulator, environment: all } = await startCos(t, {
+    credentials: [{ ...secrets, appId: one }, { ...key, appId: two }],
+    buckets: [{ name: bucket, region: 'ap-guangzhou' }, { name: `logs-${two}`, region: 'ap-guangzhou' }]
+  })
+  const environment = { ...all, COS_SECRET_ID: '', COS_SECRET_KEY: '', COS_TOKEN: '' }
+  const dir = t.testdir({ one: JSON.stringify({ secretId, secretKey, token }), two: JSON.stringify(key) })
+  const write = (accounts: object) => { writeFileSync(`${dir}/accounts`, JSON.stringify({ accounts })) }
+  const [ofOne, ofTwo] = ['one', 'two'].map(name => ({ source: 'file', path: `${dir}/${name}` }))
+  const lines = async (more: Variables = {}, target = {}) =>
+    lineFor('credentials', await linesOf({ ...environment, COS_ACCOUNTS_FILE: `${dir}/accounts`, ...more }, target)).split('\n')
+  const accepted = (account: string | undefined, name: string) =>
+    `ok      credentials   Account ${account}: COS accepts the credentials: LIST of the inventories of ${name} (ap-guangzhou) succeeded.`
+  const notCalled = `warning credentials   Account ${two}: COS was not called, because no bucket is configured. Name one with --bucket.`
+
+  write({ [`${one}`]: ofOne, [`${two}`]: ofTwo })
+  t.strictSame(await lines(), [accepted(one, bucket), notCalled])
+  t.strictSame(await lines({}, { bucket: `logs-${two}` }), [accepted(one, bucket), accepted(two, `logs-${two}`)])
+  t.equal(lineFor('connection', await linesOf({ ...environment, COS_ACCOUNTS_FILE: `${dir}/accounts` }, { bucket: `logs-${two}` }))
+    .split('\n').length, 1, 'the same host is checked once')
+  t.match(await lines({ COS_REGION: '', COS_BUCKET_REGIONS: '', COS_REGION_DISCOVERY: 'true' }),
+    [/^ok .* Account 1250000000: .* GET Service listed 1 buckets/, /^ok .* Account 1260000000: .* GET Service listed 1 buckets/])
+  t.strictSame(await lines({}, { bucket: `logs-${three}` }), [
+    accepted(one, bucket), notCalled, `error   credentials   COS_ACCOUNTS_FILE has no account for logs-${three}. Add its APPID or default, or correct the bucket.`
+  ])
+
+  write({ [`${one}`]: ofTwo, [`${two}`]: { source: 'file', path: '/nowhere' } })
+  t.strictSame(await lines(), [
+    `error   credentials   Account ${one}: The credentials lack cos:GetBucketInventory and cos:ListBucketInventory on ${bucket}. Allow it in CAM.`,
+    `error   credentials   Account ${two}: There are no credentials: the credentials file cannot be read (ENOENT).`
+  ])
+  emulator.setCredentials([])
+  t.match(await lines(), [`error   credentials   Account ${one}: COS does not know the secret id, or the token of a temporary key is missing. ` +
+    `Correct them (account ${one}, file).`])
+  write({ [`${one}`]: { source: 'env' } })
+  t.strictSame(await lines(), [`error   credentials   COS_ACCOUNTS_FILE: /accounts/${one} needs COS_SECRET_ID and COS_SECRET_KEY.`])
+})
+
 t.test('clock is a warning when COS accepts its time, and unknown without COS', async t => {
   const { emulator, environment } = await startCos(t)
   emulator.setClockOffset(-5 * minutesMs)
@@ -362,7 +404,7 @@ t.test('look-up and connection end after 5 s', async t => {
 })
 
 t.test('an unexpected error of a call is thrown', async t => {
-  const call = { bucket, region: undefined, host: 'x', action: 'x', source: 'env' }
+  const call = { bucket, region: undefined, host: 'x', action: 'x', origin: 'COS_CREDENTIALS=env' }
   t.throws(() => textOf(new TypeError('x'), call), TypeError)
 })
 

@@ -275,7 +275,7 @@ t.test('GET returns 500 without the cause, which is logged, when a handler throw
       preflight: fail
     },
     desiredSets: { plan: fail, apply: fail },
-    regions: { known: () => undefined, resolve: fail, moved: fail, find: undefined },
+    regions: { known: () => undefined, resolve: fail, moved: fail, find: undefined, hasOwnAccount: () => false },
     reports: { isEnabled: false, objects: {} as never, reports: {} as never, slots: {} as never, now: Date.now },
     deadlineMs: 1000,
     documents: { json: '{}', yaml: '' },

@@ -32,7 +32,7 @@ t.test('/readyz lists the components only when verbose is given', async t => {
     const { status, json } = await running.call('GET', path)
     t.match({ status, json }, { status: 200, json: { status: 'ok' } }, path)
     t.strictSame(await statesOf(running, path),
-      { credentials: 'ok', callers: 'disabled', tls: 'disabled', auditLog: 'ok', redis: 'disabled' })
+      { credentials: 'ok', accounts: 'disabled', callers: 'disabled', tls: 'disabled', auditLog: 'ok', redis: 'disabled' })
   }
   t.equal((await running.call('HEAD', verbose)).status, 200)
   for (const absent of ['tls_certificate_expiry_timestamp_seconds', 'redis_up']) t.equal(await valueOf(running, absent), undefined)
@@ -54,7 +54,7 @@ t.test('/readyz and metrics show a bad callers file until a good one is read', a
   const { status, json, text } = await running.call('GET', verbose)
   t.match({ status, json }, {
     status: 200,
-    json: { components: [{ name: 'credentials', state: 'ok' }, { name: 'callers', state: 'outdated', readAt: new Date(readAt * 1000).toISOString() }] }
+    json: { components: [{ name: 'credentials', account: 'default', state: 'ok' }, { name: 'accounts' }, { name: 'callers', state: 'outdated', readAt: new Date(readAt * 1000).toISOString() }] }
   })
   t.notMatch(text, /secret-name|callers\.json|needs at least/, 'neither path nor content')
 
@@ -68,7 +68,7 @@ t.test('/readyz and metrics show a bad callers file until a good one is read', a
 t.test('credentials are outdated only until the loader itself succeeds', async t => {
   const metadata = await startMetadataDouble(t, { onSecret: secret })
   const running = await start(t, { environment: { COS_CREDENTIALS: 'cvm-role', METADATA_ENDPOINT: metadata.endpoint } })
-  const series = 'config_last_reload_successful{file="COS_CREDENTIALS"}'
+  const series = 'config_last_reload_successful{file="COS_CREDENTIALS",account="default"}'
   await until(async () => (await running.call('GET', '/readyz')).status === 200)
   t.equal(await valueOf(running, series), 1)
   metadata.answer = { status: 500, body: '' }
@@ -85,7 +85,7 @@ t.test('credentials are outdated only until the loader itself succeeds', async t
 t.test('the time of the credentials moves when the loader reads the file again', async t => {
   const file = `${t.testdir({ key: JSON.stringify(secrets) })}/key`
   const running = await start(t, { environment: { COS_CREDENTIALS: 'file', COS_CREDENTIALS_FILE: file, COS_MAX_ATTEMPTS: '2' } })
-  const series = 'config_last_reload_success_timestamp_seconds{file="COS_CREDENTIALS"}'
+  const series = 'config_last_reload_success_timestamp_seconds{file="COS_CREDENTIALS",account="default"}'
   const readAt = Number(await valueOf(running, series))
   await until(() => Date.now() / 1000 > readAt)
   running.emulator.setCredentials([])
@@ -107,7 +107,7 @@ t.test('/readyz?verbose returns 503 with components without credentials and at s
   })
   t.equal((await running.call('GET', '/readyz')).json.components, undefined)
   const stopped = running.service.stop()
-  t.match(await running.call('GET', verbose), { status: 503, json: { code: 'ShuttingDown', components: [{}, {}, {}, {}, {}] } })
+  t.match(await running.call('GET', verbose), { status: 503, json: { code: 'ShuttingDown', components: [{}, {}, {}, {}, {}, {}] } })
   t.equal(await stopped, true)
 })
 

@@ -56,7 +56,6 @@ async function startList (
     limiter: createConcurrencyLimiter(bounds, { now, onRejection: observer.shed }),
     budget: createRetryBudget(now),
     clock,
-    credentials: { get: async () => keys, renew: async () => undefined },
     observer,
     transport,
     now,
@@ -67,7 +66,8 @@ async function startList (
   const trace = createPassingTracer().startRequest({
     method: 'GET', route: undefined, path: '/', address: '', requestId: '', traceparent: undefined, tracestate: undefined
   })
-  const listBuckets = createBucketList(cos, { attempts, now, isBucketAndRegion })
+  const credentials = { get: async () => keys, renew: async () => undefined }
+  const listBuckets = createBucketList(cos, { attempts, credentials, now, isBucketAndRegion })
   return {
     emulator,
     caller,
@@ -227,7 +227,7 @@ t.test('the bucket list continues when its caller disconnects', async t => {
 
 t.test('the bucket list throws program errors unchanged', async t => {
   const listBuckets = createBucketList({ deadlineMs: 1, endpoint: '{bucket}.{region}.private', scheme: 'https' }, {
-    attempts: { run: () => Promise.reject(new Error('a bug')) }, now: Date.now, isBucketAndRegion
+    attempts: { run: () => Promise.reject(new Error('a bug')) }, credentials: {} as never, now: Date.now, isBucketAndRegion
   })
   const trace = { traceId: undefined, startAttempt: () => ({ headers: {}, end () {} }), end () {} }
   const call = { log: pino({ level: 'silent' }), trace, signal: new AbortController().signal, tally: { attempts: 0 } }

@@ -113,8 +113,8 @@ t.test('emulator start fails with all configuration errors and no secret', async
   t.strictSame([code, output], [1, ''])
   t.equal(errors, `The emulator cannot start:
 - EMULATOR_PORT must be a port, 0 to 65535
-- EMULATOR_KEYS: entry 1 must be secretId:secretKey or secretId:secretKey:token
-- EMULATOR_KEYS: entry 2 must be secretId:secretKey or secretId:secretKey:token
+- EMULATOR_KEYS: entry 1 must be secretId:secretKey or secretId:secretKey:token, with appid/ in front or without
+- EMULATOR_KEYS: entry 2 must be secretId:secretKey or secretId:secretKey:token, with appid/ in front or without
 - EMULATOR_BUCKETS: entry 1 must be bucket-appid=region
 - EMULATOR_LENIENT: entry 2 must be one of signature-coverage
 - EMULATOR_ALLOWED_HOSTS: entry 1 must be a host name or IP address without port
@@ -173,7 +173,7 @@ t.test('readConfiguration returns options, or the error of an invalid variable',
   t.strictSame(readConfiguration({
     EMULATOR_HOST: '0.0.0.0',
     EMULATOR_PORT: '0',
-    EMULATOR_KEYS: 'AKIDa:one,AKIDb:two:to:ken',
+    EMULATOR_KEYS: 'AKIDa:one,AKIDb:two:to:ken,1250000000/AKIDc:three',
     EMULATOR_BUCKETS: 'a-1=ap-guangzhou, b-2=eu-frankfurt',
     EMULATOR_STATE_FILE: '/state.json',
     EMULATOR_LENIENT: ' signature-coverage',
@@ -184,7 +184,8 @@ t.test('readConfiguration returns options, or the error of an invalid variable',
       host: '0.0.0.0',
       port: 0,
       credentials: [
-        { secretId: 'AKIDa', secretKey: 'one' }, { secretId: 'AKIDb', secretKey: 'two', token: 'to:ken' }
+        { secretId: 'AKIDa', secretKey: 'one' }, { secretId: 'AKIDb', secretKey: 'two', token: 'to:ken' },
+        { secretId: 'AKIDc', secretKey: 'three', appId: '1250000000' }
       ],
       buckets: [{ name: 'a-1', region: 'ap-guangzhou' }, { name: 'b-2', region: 'eu-frankfurt' }],
       stateFile: '/state.json',

@@ -558,6 +558,22 @@ t.test('HEAD returns the region of a bucket, or 404', async t => {
   t.strictSame([absent.status, absent.body], [404, ''])
 })
 
+t.test('a key of an account has access to its own buckets only', async t => {
+  const keyOf = (appId: string) => ({ secretId: `AKID${appId}`, secretKey: `key${appId}`, appId })
+  const [one, two] = [keyOf('1250000000'), keyOf('1260000000')]
+  const names = [bucketName, 'logs-1260000000'] as const
+  const emulator = await startForTest(t, { credentials: [one, two], buckets: names.map(name => ({ name, region: 'ap-guangzhou' })) })
+  const hostOf = (name: string) => `${name}.cos.ap-guangzhou.myqcloud.com`
+  for (const [credential, own, other] of [[one, ...names], [two, names[1], names[0]]] as const) {
+    t.equal((await send(emulator, { target: '/?inventory', host: hostOf(own), credential })).status, 200)
+    for (const target of ['/?inventory', '/?inventory&id=a', '/', '/key']) {
+      t.strictSame(errorOf(await send(emulator, { target, host: hostOf(other), credential })), [403, 'AccessDenied'], target)
+    }
+    const { body } = await send(emulator, { target: '/', host: 'service.cos.myqcloud.com', credential })
+    t.strictSame([...body.matchAll(/<Name>(.*?)<\/Name>/g)].map(([, name]) => name), [own])
+  }
+})
+
 t.test('GET Service lists the buckets in pages', async t => {
   const emulator = await startForTest(t)
   const host = 'service.cos.myqcloud.com'

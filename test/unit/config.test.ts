@@ -7,6 +7,7 @@ import type { Config } from '../../src/config/config.ts'
 import { ConfigError, EnvironmentReader } from '../../src/config/environment.ts'
 import type { VariableName } from '../../src/config/environment.ts'
 import { isBucketAndRegion } from '../../src/config/formats.ts'
+import type { CredentialsConfig } from '../../src/config/credentials.ts'
 import { readListener } from '../../src/config/listener.ts'
 import { configurationReference } from '../../src/config/reference.ts'
 import type { Variable } from '../../src/config/variable-types.ts'
@@ -16,8 +17,16 @@ import { variablesRead } from '../variables-read.ts'
 
 const required = { AUTH: 'none', COS_SECRET_ID: 'AKIDexample', COS_SECRET_KEY: 'keyOfTheExample' }
 
+/** Returns the source of credentials without an accounts file. */
+function onlySource ({ cos: { accounts } }: Config): CredentialsConfig {
+  const [[name, source] = []] = accounts.read()
+  if (name !== 'default' || source === undefined) throw new Error(name)
+  return source
+}
+
 /** Returns the key pair of a configuration in plain text. */
-function pairOf ({ cos: { credentials } }: Config): string[] {
+function pairOf (config: Config): string[] {
+  const credentials = onlySource(config)
   if (credentials.source !== 'env') throw new Error(credentials.source)
   const { secretId, secretKey, token } = credentials.variables.read()
   return [secretId, secretKey.reveal(), ...token === undefined ? [] : [token.reveal()]]
@@ -70,8 +79,9 @@ t.test('secret variable yields a Secret and is not shown when malformed', async 
 })
 
 t.test('readConfig returns the documented defaults when optional variables are unset', async t => {
-  const { cos: { credentials, ...cos }, ...config } = readConfig(required)
-  t.equal(credentials.source, 'env')
+  const { cos: { accounts, ...cos }, ...config } = readConfig(required)
+  t.equal(accounts.file, undefined)
+  t.equal(onlySource(readConfig(required)).source, 'env')
   t.strictSame({ ...config, cos }, {
     host: '127.0.0.1',
     port: 8080,
@@ -484,7 +494,7 @@ t.test('start fails when TLS is configured without both certificate and key', as
 
 t.test('start fails when a variable of the selected credential source is missing', async t => {
   const none = { AUTH: 'none' }
-  const sourceOf = (environment: Record<string, string>) => readConfig({ ...none, ...environment }).cos.credentials
+  const sourceOf = (environment: Record<string, string>) => onlySource(readConfig({ ...none, ...environment }))
   t.strictSame(sourceOf({ COS_CREDENTIALS: 'file', COS_CREDENTIALS_FILE: '/c' }), { source: 'file', path: '/c' })
   t.strictSame(sourceOf({ COS_CREDENTIALS: 'cvm-role' }),
     { source: 'cvm-role', metadataEndpoint: 'http://metadata.tencentyun.com' })
@@ -501,6 +511,13 @@ t.test('start fails when a variable of the selected credential source is missing
   t.match(faultsOf({ ...none, COS_CREDENTIALS: 'file' }), [/^COS_CREDENTIALS_FILE is required with COS_CREDENTIALS=file$/])
   t.match(faultsOf({ ...none, COS_CREDENTIALS: 'oidc' }),
     [/^TKE_REGION/, /^TKE_PROVIDER_ID/, /^TKE_WEB_IDENTITY_TOKEN_FILE/, /^TKE_ROLE_ARN/])
+  const based = { ...none, COS_CREDENTIALS: 'assume-role', COS_ROLE_ARN: 'r' }
+  t.match(sourceOf({ ...based, COS_ROLE_BASE: 'file', COS_CREDENTIALS_FILE: '/c' }), { base: { source: 'file', path: '/c' } })
+  t.match(sourceOf({ ...based, COS_ROLE_BASE: 'cvm-role' }), { base: { source: 'cvm-role' } })
+  t.match(sourceOf({ ...based, ...tke, COS_ROLE_BASE: 'oidc' }), { roleArn: 'r', base: { source: 'oidc', roleArn: 'r' } })
+  t.match(faultsOf({ ...based, COS_ROLE_BASE: 'oidc', ...tke, TKE_REGION: '' }), [/^TKE_REGION is required with COS_ROLE_BASE=oidc$/])
+  t.match(faultsOf({ ...none, COS_CREDENTIALS: 'assume-role', COS_ROLE_BASE: 'file' }),
+    [/^COS_CREDENTIALS_FILE is required with COS_ROLE_BASE=file$/, /^COS_ROLE_ARN is required with COS_CREDENTIALS=assume-role$/])
   t.match(faultsOf({ ...none, COS_CREDENTIALS: 'assume-role' }), [/^COS_SECRET_ID/, /^COS_SECRET_KEY/, /^COS_ROLE_ARN/])
 })
 

@@ -20,6 +20,7 @@ t.test('featuresOf returns the name of each enabled feature', async t => {
     [{ TRUST_PROXY: '10.0.0.0/8' }, ['trusted-proxies']],
     [{ READ_ONLY: 'true' }, ['read-only']],
     [{ COS_REGION_DISCOVERY: 'true' }, ['region-discovery']],
+    [{ COS_ACCOUNTS_FILE: '/accounts.json' }, ['accounts-file']],
     [{ COS_CONNECT_TO: 'emulator:9000' }, ['connect-to']],
     [{ HTTP_PROXY: 'http://proxy:3128' }, ['outbound-proxy']],
     [{ HTTPS_PROXY: 'http://proxy:3128' }, ['outbound-proxy']],

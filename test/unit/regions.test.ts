@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { setImmediate as settled } from 'node:timers/promises'
 import t from 'tap'
+import { AccountBuckets } from '../../src/cos/regions/account-buckets.ts'
 import type { LookUp } from '../../src/cos/regions/regions.ts'
 import { createRegions } from '../../src/cos/regions/regions.ts'
 import { UpstreamError } from '../../src/cos/upstream-error.ts'
@@ -43,9 +44,7 @@ function bench (setting: Setting = {}) {
     tally: { attempts: 0 },
     get deadlineAt () { return time + patienceMs }
   }
-  const regions = createRegions({
-    bucketRegions: new Map([['configured-1', 'ap-seoul']]), endpoint, regionDiscovery: true, region: undefined, ...setting
-  }, {
+  const buckets = new AccountBuckets({
     listBuckets: () => new Promise((resolve, reject) => {
       assert.equal(inFlight, undefined, 'two lists at a time')
       lists += 1
@@ -54,6 +53,10 @@ function bench (setting: Setting = {}) {
     log: { warn: fields => { warnings.push(fields) } },
     now: () => time
   })
+  const account = { name: '1', buckets }
+  const regions = createRegions({
+    bucketRegions: new Map([['configured-1', 'ap-seoul']]), endpoint, regionDiscovery: true, region: undefined, ...setting
+  }, { accounts: { of: () => account, find: () => account } })
   return {
     lines,
     warnings,

@@ -21,6 +21,7 @@ import { Secret } from '../../src/secret.ts'
 import { readConfig } from '../../src/config/config.ts'
 import { createBareApp } from '../bare-app.ts'
 
+const credentialsOf = () => ({}) as never
 const folder = '1250000000/examplebucket/daily'
 
 async function open (
@@ -93,7 +94,7 @@ t.test('an object without Last-Modified or Content-Length is no response of COS'
     }
   }
   let headers = {}
-  const { head } = createReportObjects(config, { attempts, streams: attempts } as never)
+  const { head } = createReportObjects(config, { attempts, streams: attempts, credentialsOf } as never)
   for (const each of [{ 'content-length': '1' }, { 'last-modified': new Date(0).toUTCString() }]) {
     headers = each
     await t.rejects(head(call, folder, 'a'), { code: 'UpstreamInvalidResponse' })
@@ -128,7 +129,7 @@ t.test('a list of reports ends after twenty pages', async t => {
       return { value: { objects: [], nextMarker: [`${folder}/20${pages + 10}0101/a`] }, cos: {} } as never
     }
   }
-  const { list } = createReportObjects(config, { attempts, streams: attempts })
+  const { list } = createReportObjects(config, { attempts, streams: attempts, credentialsOf })
   await t.rejects(list(call, folder, days), { code: 'ReportTooLarge' })
   t.equal(pages, 20)
 })
@@ -143,7 +144,7 @@ function listWith (nextMarkers: string[]) {
       return { value: { objects: [], nextMarker: marker && [marker] }, cos: {} } as never
     }
   }
-  return { targets, list: createReportObjects(config, { attempts, streams: attempts }).list }
+  return { targets, list: createReportObjects(config, { attempts, streams: attempts, credentialsOf }).list }
 }
 
 t.test('a list of reports ends behind the last day', async t => {
@@ -174,7 +175,7 @@ t.test('a plus in a key or marker is the character that the folder has there', a
       return await read({ status: 200, headers: {}, body, confidential: [] }) as never
     }
   }
-  const { value } = await createReportObjects(config, { attempts, streams: attempts }).list(call, 'a+b c/1/c/d', days)
+  const { value } = await createReportObjects(config, { attempts, streams: attempts, credentialsOf }).list(call, 'a+b c/1/c/d', days)
   t.match(value, [{ date: '20261119', hasChecksum: false }])
   t.match(targets[1], /marker=a%2Bb%20c%2F1%2Fc%2Fd%2F20261119%2Fx&/)
 })
@@ -183,7 +184,7 @@ t.test('a redirect is an object that does not exist, also without ids of COS', a
   const attempts = {
     async run () { throw new UpstreamError('UpstreamInvalidResponse', 'a redirect', { class: 'invalid', cosStatus: 302 }) }
   }
-  const { head } = createReportObjects(config, { attempts, streams: attempts })
+  const { head } = createReportObjects(config, { attempts, streams: attempts, credentialsOf })
   t.strictSame(await head(call, folder, 'a'), { value: undefined, cos: {} })
 })
 

@@ -78,10 +78,6 @@ function run (setting: Setting) {
     },
     budget: createRetryBudget(now),
     clock,
-    credentials: {
-      get: async () => keysNamed(String(key)),
-      renew: async () => key < renewals ? keysNamed(String(++key)) : undefined
-    },
     observer,
     transport: {
       send: async request => {
@@ -111,6 +107,10 @@ function run (setting: Setting) {
     operation: method === 'GET' ? 'GetBucketInventory' : method === 'PUT' ? 'PutBucketInventory' : method === 'POST' ? 'PostBucketInventory' : 'DeleteBucketInventory',
     method,
     address: { origin: 'https://a-1.cos.ap-guangzhou.myqcloud.com', host: 'a-1.cos.ap-guangzhou.myqcloud.com' },
+    credentials: {
+      get: async () => keysNamed(String(key)),
+      renew: async () => key < renewals ? keysNamed(String(++key)) : undefined
+    },
     target: '/?inventory&id=a',
     body: undefined,
     deadlineAt: time + deadlineMs,

@@ -218,6 +218,11 @@ t.test('reloader logs each reload, and a failed reload keeps the previous value'
   t.strictSame(lines().slice(7).map(([level]) => level), [30, 30, 30], 'reloadAll also reloads unchanged files after a failure')
   t.strictSame(states(), [['ONE', true, 3], ['TWO', true, 3], ['NOTHING', true, 3]])
 
+  const freshness = () => ({ isCurrent: false, readAt: undefined })
+  const end = reloader.watch('FOUR', [], () => {}, { account: '1250000000', freshness })
+  t.strictSame(reloader.states().at(-1), { file: 'FOUR', account: '1250000000', isCurrent: false, readAt: undefined })
+  end()
+  t.strictSame(states().map(([file]) => file), ['ONE', 'TWO', 'NOTHING'], 'the watch has ended')
   reloader.close()
   const before = lines().length
   for (const name of ['one', 'two']) writeFileSync(`${dir}/${name}`, '4444')

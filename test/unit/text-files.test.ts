@@ -23,8 +23,10 @@ const key = 'keyOfTheExample'
 const required = { AUTH: 'none', COS_SECRET_ID: 'AKIDexample' }
 const { cert, key: privateKey } = await (await createAuthority()).issue('localhost')
 
-const secretOf = (config: Config) =>
-  config.cos.credentials.source === 'env' && config.cos.credentials.variables.read().secretKey.reveal()
+const secretOf = (config: Config) => {
+  const source = config.cos.accounts.read().get('default')
+  return source?.source === 'env' && source.variables.read().secretKey.reveal()
+}
 
 t.test('operator files are read in every form or rejected with their name', async t => {
   const path = `${t.testdir()}/file`

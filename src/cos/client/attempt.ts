@@ -1,6 +1,7 @@
 import type { CancelSignal } from '../../concurrency/cancel-signal.ts'
 import type { Credentials } from '../../config/credentials.ts'
 import type { AttemptTrace, RequestTrace } from '../../tracing/tracing.ts'
+import type { CredentialProvider } from '../credentials/provider.ts'
 import { successes } from '../operations.ts'
 import type { Operation, Success } from '../operations.ts'
 import { UpstreamError } from '../upstream-error.ts'
@@ -18,6 +19,8 @@ export interface CosCall extends
   Pick<CosRequest, 'method' | 'target' | 'body' | 'reportFolder' | 'range' | 'deadlineAt'> {
   operation: Operation
   address: Address
+  /** The credentials of the account that the call is for. */
+  credentials: Pick<CredentialProvider, 'get' | 'renew'>
   /** The success response, if not that of the operation. */
   success?: Success
   call: { log: AttemptLog, trace: RequestTrace, signal: CancelSignal, tally: { attempts: number } }

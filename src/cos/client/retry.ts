@@ -5,7 +5,6 @@ import { sleep } from '../../concurrency/abortable-sleep.ts'
 import type { CancelSignal } from '../../concurrency/cancel-signal.ts'
 import { createInFlight } from '../../concurrency/in-flight.ts'
 import type { Credentials } from '../../config/credentials.ts'
-import type { CredentialProvider } from '../credentials/provider.ts'
 import { UpstreamError } from '../upstream-error.ts'
 import type { FailureClass, Remedy } from '../upstream-error.ts'
 import { createAttempt, isRead } from './attempt.ts'
@@ -33,7 +32,6 @@ interface Dependencies {
   limiter: Pick<ConcurrencyLimiter, 'acquire'>
   budget: RetryBudget
   clock: CosClock
-  credentials: Pick<CredentialProvider, 'get' | 'renew'>
   observer: CallObserver
   transport: Pick<Transport, 'send'>
   /** Monotonic clock, in milliseconds. */
@@ -60,13 +58,13 @@ const unsettled: ReadonlySet<FailureClass> = new Set(['timeout', 'unreachable', 
 
 /** Creates the function that makes calls to COS. */
 export function createAttempts ({ maxAttempts }: { maxAttempts: number }, dependencies: Dependencies): Attempts {
-  const { limiter, credentials, clock, budget, observer, now, pause = sleep } = dependencies
+  const { limiter, clock, budget, observer, now, pause = sleep } = dependencies
   const attempt = createAttempt(dependencies)
   const prepareRetry = createRetryPreparation({ maxAttempts }, dependencies)
   const inFlight = createInFlight()
 
   async function runAttempts<T> (cosCall: CosCall, read: Read<T>): Promise<T> {
-    const { address: { host }, deadlineAt } = cosCall
+    const { address: { host }, credentials, deadlineAt } = cosCall
     const place = { host, region: host.slice(host.indexOf('.') + 1) }
     const progress: Progress = { failure: undefined, wasSent: false, inDoubt: false, used: [] }
     budget.earn(host)
@@ -132,10 +130,10 @@ interface Failed {
 /** Creates the function that carries out a decision. It returns the pause before the retry; undefined to give up. */
 function createRetryPreparation (
   { maxAttempts }: { maxAttempts: number },
-  { budget, clock, credentials, observer, now, random = Math.random }: Dependencies
+  { budget, clock, observer, now, random = Math.random }: Dependencies
 ) {
   async function delayMsOf (
-    { method, address: { host }, deadlineAt }: CosCall, { used }: Progress, failed: Failed
+    { method, address: { host }, credentials, deadlineAt }: CosCall, { used }: Progress, failed: Failed
   ): Promise<number | undefined> {
     const { failure, number, keys, clockOffsetMs } = failed
     const decision = decideRetry({

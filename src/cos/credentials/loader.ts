@@ -45,7 +45,7 @@ interface Failure {
  * time. After a failed load the previous credentials stay until they expire. The timers do not keep the process alive.
  */
 export class CredentialLoader {
-  readonly #source: CredentialSource
+  #source: CredentialSource
   readonly #dependencies: Required<LoaderDependencies>
   /** The latest load if it failed. */
   failure: Failure | undefined
@@ -62,6 +62,11 @@ export class CredentialLoader {
     this.#dependencies = { random, ...others }
   }
 
+  /** Replaces the source. The present credentials stay until the next load. */
+  use (source: CredentialSource): void {
+    this.#source = source
+  }
+
   /** Returns the credentials that have not expired. */
   valid (): Credentials | undefined {
     const { credentials, expiresAt = Infinity } = this.#current ?? {}
@@ -74,6 +79,12 @@ export class CredentialLoader {
       .then(loaded => { this.#succeed(loaded) }, error => { this.#fail(error) })
       .finally(() => { this.loading = undefined })
     return this.loading
+  }
+
+  /** Loads after the source has changed. A load in flight may have read it before. Never rejects. */
+  async loadAgain (): Promise<void> {
+    await this.loading
+    await this.load()
   }
 
   /**

@@ -31,6 +31,11 @@ export interface CredentialProvider {
    * @throws {Error} when the load fails, with the cause; the previous credentials stay in effect
    */
   reload (): Promise<void>
+  /**
+   * Replaces the source and loads from it. The previous credentials stay in effect until a load succeeds. Never throws:
+   * {@link lastLoad} returns the result.
+   */
+  use (source: CredentialSource): Promise<void>
   /** Returns why there are no valid credentials, without secrets; undefined while there are. */
   unavailableReason (): string | undefined
   /**
@@ -86,11 +91,14 @@ export function createCredentialProvider (
     },
 
     async reload () {
-      // A load in flight may have read the file before it changed.
-      await loader.loading
-      await loader.load()
+      await loader.loadAgain()
       const failure = loader.failure
       if (failure !== undefined) throw new CredentialSourceError(failure.cause)
+    },
+
+    async use (other) {
+      loader.use(other)
+      await loader.loadAgain()
     },
 
     unavailableReason: () => loader.unavailableReason(),

@@ -62,6 +62,9 @@ function reading (
     case 'cvm-role': return { files: [], load: () => fromInstanceRole(config.metadataEndpoint, now) }
     // Credentials stay valid when the token file changes, so the file causes no load.
     case 'oidc': return { files: [], load: () => assumeRoleWithWebIdentity(config, now, fetcher) }
-    case 'assume-role': return { files: config.variables.files, load: () => assumeRole(config, now, fetcher) }
+    case 'assume-role': {
+      const base = reading(config.base, now, fetcher)
+      return { files: base.files, load: () => assumeRole(config, base.load, now, fetcher) }
+    }
   }
 }

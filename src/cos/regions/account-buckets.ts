@@ -15,7 +15,7 @@ const failedMs = 30_000
 /** The request that needs a region, and its deadline as an instant of the monotonic clock. */
 export type LookUp = CosCall['call'] & Pick<CosCall, 'deadlineAt'>
 
-export interface Dependencies {
+interface Dependencies {
   listBuckets: (call: CosCall['call']) => Promise<BucketRegions>
   log: { warn (fields: object, message: string): void }
   /** Monotonic clock, in milliseconds. */

@@ -15,6 +15,8 @@ export type BucketRegions = ReadonlyMap<string, string>
 
 interface Dependencies {
   attempts: Pick<Attempts, 'run'>
+  /** The credentials of the account. */
+  credentials: CosCall['credentials']
   /** Monotonic clock, in milliseconds. */
   now: () => number
   /** Tells whether a bucket and a region may become part of a host name. The list has no others. */
@@ -35,7 +37,7 @@ interface Page {
  *   when the list has no end
  */
 export function createBucketList (
-  config: Pick<Config['cos'], 'deadlineMs' | 'endpoint' | 'scheme'>, { attempts, now, isBucketAndRegion }: Dependencies
+  config: Pick<Config['cos'], 'deadlineMs' | 'endpoint' | 'scheme'>, { attempts, credentials, now, isBucketAndRegion }: Dependencies
 ): (call: CosCall['call']) => Promise<BucketRegions> {
   const address = serviceAddress(config)
 
@@ -47,7 +49,7 @@ export function createBucketList (
     do {
       const target = serviceTarget(marker)
       const { value: { buckets, next }, cos } = await attempts.run(
-        { operation: 'GetService', method: 'GET', address, target, body: undefined, deadlineAt, call }, readPage)
+        { operation: 'GetService', method: 'GET', address, credentials, target, body: undefined, deadlineAt, call }, readPage)
       for (const [name, region] of buckets) if (isBucketAndRegion(name, region)) regions.set(name, region)
       if (next !== undefined && (markers.has(next) || markers.add(next).size === maxPages)) {
         throw new UpstreamError('UpstreamInvalidResponse',

@@ -1,8 +1,7 @@
 import type { Config } from '../../config/config.ts'
 import { ServiceError } from '../../errors.ts'
 import { regionOf } from '../client/endpoints.ts'
-import { AccountBuckets } from './account-buckets.ts'
-import type { Dependencies, LookUp } from './account-buckets.ts'
+import type { AccountBuckets, LookUp } from './account-buckets.ts'
 
 export type { LookUp }
 
@@ -24,8 +23,9 @@ export interface Regions {
   /**
    * Returns the region, with a call of COS if necessary.
    *
-   * @throws {ServiceError} only without a default region: NoSuchBucket (404) when the account has no such bucket, or
-   *   the failure of GET Service, unless an older list contains the bucket
+   * @throws {ServiceError} AccountUnknown (404) when there is no account to call COS with. Only without a default
+   *   region: NoSuchBucket (404) when the account has no such bucket, or the failure of GET Service, unless an older
+   *   list contains the bucket
    */
   resolve (bucket: string, requested: string | undefined, call: LookUp): Promise<Place>
   /**
@@ -36,22 +36,38 @@ export interface Regions {
    * Returns the region of any bucket, such as a destination, independent of the configuration. Returns undefined when
    * the account has no such bucket. The function is undefined without discovery.
    *
-   * @throws {ServiceError} the failure of GET Service, unless an older list contains the bucket
+   * @throws {ServiceError} AccountUnknown, or the failure of GET Service, unless an older list contains the bucket
    */
   find: ((bucket: string, call: LookUp) => Promise<string | undefined>) | undefined
+  /** Tells whether the APPID of a bucket has an account of its own. Its list then has all buckets of that APPID. */
+  hasOwnAccount (bucket: string): boolean
+}
+
+interface Account {
+  /** An APPID or `default`. */
+  name: string
+  buckets: AccountBuckets
+}
+
+interface Dependencies {
+  accounts: {
+    /** @throws {ServiceError} AccountUnknown */
+    of (bucket: string): Account
+    find (bucket: string): Account | undefined
+  }
 }
 
 /** Creates the look-up of regions. It starts with the configuration only. */
 export function createRegions (
-  config: Pick<Config['cos'], 'bucketRegions' | 'endpoint' | 'region' | 'regionDiscovery'>, dependencies: Dependencies
+  config: Pick<Config['cos'], 'bucketRegions' | 'endpoint' | 'region' | 'regionDiscovery'>, { accounts }: Dependencies
 ): Regions {
   const { region: defaultRegion, regionDiscovery } = config
   /** The configuration without the default region, if discovery precedes it. */
   const stated = { ...config, ...regionDiscovery && { region: undefined } }
-  const buckets = new AccountBuckets(dependencies)
 
   /** Returns the region that discovery found; else the default region, even after a failed look-up. */
   async function findOrAssume (bucket: string, call: LookUp): Promise<string | undefined> {
+    const { buckets } = accounts.of(bucket)
     if (defaultRegion === undefined) return await buckets.find(bucket, call)
     if (buckets.isUnavailableFor(bucket)) return defaultRegion
     try {
@@ -67,7 +83,7 @@ export function createRegions (
     known (bucket, requested) {
       const region = regionOf(stated, bucket, requested)
       if (region !== undefined || !regionDiscovery) return region
-      const found = buckets.known(bucket)
+      const found = accounts.find(bucket)?.buckets.known(bucket)
       return found === undefined ? undefined : found.region ?? defaultRegion
     },
 
@@ -80,11 +96,13 @@ export function createRegions (
     },
 
     async moved (bucket, from, call) {
-      const region = await buckets.findMoved(bucket, call)
+      const region = await accounts.find(bucket)?.buckets.findMoved(bucket, call)
       return region === from ? undefined : region
     },
 
-    find: regionDiscovery ? (bucket, call) => buckets.find(bucket, call) : undefined
+    find: regionDiscovery ? async (bucket, call) => await accounts.of(bucket).buckets.find(bucket, call) : undefined,
+
+    hasOwnAccount: bucket => bucket.endsWith(`-${accounts.find(bucket)?.name}`)
   }
 }
 
