@@ -57,7 +57,10 @@ export async function checkCos (
     const subjects = subjectsOf(config, cos, targets)
     const reach = createReach()
     // All accounts are checked at once, so that together they take no longer than one.
-    for (const each of subjects.map(subject => checkAccount(config, subject, cos, reach))) findings.push(...await each)
+    const checks = subjects.map(subject => checkAccount(config, subject, cos, reach))
+    // A check that fails while an earlier one is awaited must not end the process.
+    Promise.all(checks).catch(ignore)
+    for (const each of checks) findings.push(...await each)
     reportStrangers(cos, targets, reportTo(findings, 'credentials'))
     if (subjects.some(subject => isCalled(config, subject))) {
       checkClock(skews[0], cos.clock.skewMs() !== 0, reportTo(findings, 'clock'))
