@@ -110,7 +110,7 @@ function toBaseConfig (
     case 'file': return { source: 'file', path: source.path }
     case 'cvm-role': return { source: 'cvm-role', metadataEndpoint }
     case 'oidc': {
-      const member = (name: keyof typeof tke) => source[name] ?? tke[name].value ?? ''
+      const member = (name: keyof typeof tke) => (source[name] ?? tke[name].value) as string
       return {
         source: 'oidc',
         stsEndpoint,

@@ -59,9 +59,9 @@ function unknownPropertyIssue (pointer: string): Issue {
     : { pointer: pointer.slice(0, end), detail: 'has a property that is not known here' }
 }
 
-/** Tells whether a name is short and usual, so that it can be shown. */
+/** Tells whether a name can be shown. A secret key of Tencent Cloud has 32 characters. */
 export function isPlainName (name: string): boolean {
-  return /^[$\w.-]{1,32}$/.test(name)
+  return /^[$\w.-]{1,31}$/.test(name)
 }
 
 /**

@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import t from 'tap'
 import { readConfig } from '../../src/config/config.ts'
 import { ConfigError } from '../../src/config/environment.ts'
@@ -75,7 +75,8 @@ t.test('every issue of an accounts file is named at once, without values', async
       9: { source: 'assume-role', roleArn: 'r' },
       default: { source: 'env' },
       'a-1250000000': { source: 'env' },
-      'hidden name of an account': { source: 'env' }
+      'hidden name of an account': { source: 'env' },
+      hiddenKeyhiddenKeyhiddenKeyhidde: { source: 'env' }
     },
     more: 1
   }).sort(), [
@@ -112,6 +113,12 @@ t.test('a document that is not an object with accounts is rejected', async t => 
   ] as Array<[unknown, string | RegExp]>) t.match(issuesOf(document).slice(0, 1), issues)
   t.match(issuesOf(`${JSON.stringify({ accounts: { 1: { source: 'cvm-role' } } })}${' '.repeat(1024 * 1024)}`), [/^cannot be read: larger than 1 MiB/])
   t.throws(() => configOf({ COS_ACCOUNTS_FILE: '/nowhere' }).cos.accounts.read(), /COS_ACCOUNTS_FILE cannot be read: ENOENT/)
+})
+
+t.test('the example in docs/credentials.md is valid', async t => {
+  const text = readFileSync(new URL('../../docs/credentials.md', import.meta.url), 'utf8')
+  const [, example = ''] = /## Several accounts[^]*?```json\n([^]*?)```/.exec(text) ?? []
+  t.strictSame(issuesOf(example, { ...pair, ...tke }), [])
 })
 
 t.test('COS_CREDENTIALS and its settings have no effect beside an accounts file', async t => {
