@@ -10,7 +10,7 @@ The service reads environment variables once, at startup. An empty variable coun
 - \`NAME_FILE\` is the path of a file that contains the value of \`NAME\`, for container secrets. Set only one of them.
 - White space and paired quotation marks around a value are removed.
 - Text files are UTF-8. A byte order mark and CRLF line ends are allowed.
-- Files of callers, certificates and credentials are read again when they change, and on SIGHUP.
+- Files of accounts, callers, certificates and credentials are read again when they change, and on SIGHUP.
 - A configuration error stops the start with exit code 1. One message on stderr names all errors and shows no secret.
 - At startup the service warns about variables that have no effect, and about unknown ones whose names look like these.
 
