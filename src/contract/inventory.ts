@@ -2,7 +2,7 @@ import { Type } from '@sinclair/typebox'
 import type { Static } from '@sinclair/typebox'
 import { Destination } from './destination.ts'
 import { FilterInput } from './filter.ts'
-import { IdSchema } from './names.ts'
+import { IdSchema, JobIdSchema } from './names.ts'
 import { Schedule } from './schedule.ts'
 import { BooleanText, closed, component, documentedAs, Forbidden, PatternText, refTo, StringEnum, Word } from './schema.ts'
 import { textMember } from './xml-text.ts'
@@ -83,6 +83,7 @@ const { Id: exampleId, IsEnabled: _, Schedule: __, ...jobExample } = configurati
 /** Body of POST (COS document 46869). It has the members of PUT except IsEnabled and Schedule. */
 export const InventoryJobInputSchema = Type.Object({
   ...jobMembers,
+  Id: Type.Optional(JobIdSchema),
   IsEnabled: Type.Optional(Forbidden('is not allowed in a one-time job')),
   Schedule: Type.Optional(Forbidden('is not allowed in a one-time job'))
 }, {

@@ -141,6 +141,7 @@ export function documented (schema: object, components: Map<string, object>): ob
 
 function contentOf (schema: object, components: Map<string, object>): object {
   const entries = Object.entries(schema).filter(([keyword]) => !inWords.has(keyword) && keyword !== '$id')
+    .sort(([one], [other]) => rankOf(one) - rankOf(other))
   return Object.fromEntries(entries.map(([keyword, value]) => {
     if (keyword === '$ref') return [keyword, `#/components/schemas/${String(value).replace('#', '')}`]
     if (keyword === 'properties') return [keyword, propertiesOf(value as Record<string, object>, components)]
@@ -148,6 +149,13 @@ function contentOf (schema: object, components: Map<string, object>): object {
     if (Array.isArray(value)) return [keyword, value.map((each: unknown) => part(each, components))]
     return [keyword, part(value, components)]
   }))
+}
+
+/** Places of keywords, as people read a schema: what it is, its members, and examples at the end. */
+const ranks: ReadonlyMap<string, number> = new Map([['type', 0], ['description', 1], ['examples', 3]])
+
+function rankOf (keyword: string): number {
+  return ranks.get(keyword) ?? 2
 }
 
 function part (value: unknown, components: Map<string, object>): unknown {
