@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { Ajv2020 } from 'ajv/dist/2020.js'
 import t from 'tap'
 import { placeOfError } from '../../src/http/body/json-error.ts'
 import { toServiceError } from '../../src/http/errors/problem-replies.ts'
@@ -6,6 +7,7 @@ import { as, callersFile, everything, withKey } from '../callers-file.ts'
 import { at, bucket, configuration, start } from '../start.ts'
 import type { Answer } from '../start.ts'
 
+const document = JSON.parse(readFileSync(new URL('../../openapi/openapi.json', import.meta.url), 'utf8'))
 const collection = `/buckets/${bucket}/inventories`
 const { IsEnabled: _, Schedule: __, ...job } = configuration
 const discovering = { COS_REGION_DISCOVERY: 'true' }
@@ -180,8 +182,35 @@ t.test('the detail of a syntax error has its place', async t => {
   t.equal(await placeOfError('['.repeat(200_000)), '', 'a text that nests too deep')
 })
 
+t.test('GET returns what the document has for PUT, and PUT accepts more', async t => {
+  const ajv = new Ajv2020({ strict: false })
+  ajv.addSchema(document, 'document')
+  const isValid = (name: string, value: unknown) => ajv.validate({ $ref: `document#/components/schemas/${name}` }, value)
+  const { call } = await start(t)
+  const spellings = {
+    ...configuration,
+    IsEnabled: 'True',
+    OptionalFields: ['Size', 'Tag'],
+    Filter: { And: { Prefix: 'a', Tag: [{ Key: 'b', Value: 'c' }] } },
+    Destination: { COSBucketDestination: { ...configuration.Destination.COSBucketDestination, Encryption: { SSECOS: '' } } }
+  }
+  for (const body of [configuration, spellings]) {
+    t.equal((await call('PUT', at('a'), body)).status, 204)
+    const { json } = await call('GET', at('a'))
+    for (const name of ['InventoryConfiguration', 'InventoryConfigurationInput', 'DesiredConfiguration']) t.ok(isValid(name, json), name)
+  }
+  t.notOk(isValid('InventoryConfigurationInput', spellings), 'the document has the canonical form only')
+  t.ok(isValid('InventoryJobInput', job))
+  t.notOk(isValid('InventoryJobInput', configuration))
+  for (const patch of [{ Filter: null }, { Schedule: { MonthlyDate: null } }, { OptionalFields: { Field: ['Size'] } }, {}]) {
+    t.ok(isValid('InventoryConfigurationPatch', patch), JSON.stringify(patch))
+  }
+  for (const patch of [{ Schedule: null }, { IsEnabled: 'True' }, { Colour: 'red' }]) {
+    t.notOk(isValid('InventoryConfigurationPatch', patch), JSON.stringify(patch))
+  }
+})
+
 t.test('every header that is sent is in the document, or secures all responses', async t => {
-  const document = JSON.parse(readFileSync(new URL('../../openapi/openapi.json', import.meta.url), 'utf8'))
   const { call } = await start(t)
   const common = [
     // RFC 9110 and 9112, and src/http/context/security-headers.ts.
