@@ -146,7 +146,7 @@ t.test('parameters are those of the path first, and headers are spelled as in RF
 t.test('two shared parameters with one name stop the generation', async t => {
   const parameter = (type: string) => ({ parameters: [{ name: 'a-b', in: 'query', schema: { type } }], responses: {} }) as never
   const paths = { '/a': { get: parameter('string'), put: parameter('string') }, '/b': { get: parameter('integer'), put: parameter('integer') } }
-  t.throws(() => createParameters(paths), { message: 'two shared parameters have the name AB' })
+  t.throws(() => createParameters(paths), { message: 'two shared parameters have the name ABParameter' })
 })
 
 t.test('every header has an example or a schema of its content', async t => {

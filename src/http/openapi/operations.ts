@@ -84,6 +84,11 @@ function parametersOf ({ parameters = [] }: Operation): Parameter[] {
     .sort((one, other) => places.indexOf(one.in) - places.indexOf(other.in))
 }
 
+/** Returns the name of a shared parameter. Some generators have one name space for parameters and schemas. */
+function nameOf ({ name }: Parameter): string {
+  return `${componentNameOf(name)}Parameter`
+}
+
 /** Finds the parameters that several operations have. They become components. */
 export function createParameters (paths: Paths): { components: object, refer: Refer } {
   const counts = new Map<string, number>()
@@ -92,7 +97,7 @@ export function createParameters (paths: Paths): { components: object, refer: Re
   const isShared = (parameter: Parameter) => Number(counts.get(JSON.stringify(parameter))) > 1
   const shared = new Map<string, Parameter>()
   for (const each of all.filter(isShared)) {
-    const name = componentNameOf(each.name)
+    const name = nameOf(each)
     const earlier = shared.get(name)
     if (earlier !== undefined && JSON.stringify(earlier) !== JSON.stringify(each)) {
       throw new Error(`two shared parameters have the name ${name}`)
@@ -102,7 +107,7 @@ export function createParameters (paths: Paths): { components: object, refer: Re
   return {
     components: Object.fromEntries(shared),
     refer: parameter => isShared(parameter)
-      ? { $ref: `#/components/parameters/${componentNameOf(parameter.name)}` }
+      ? { $ref: `#/components/parameters/${nameOf(parameter)}` }
       : parameter
   }
 }
