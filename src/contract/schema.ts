@@ -106,9 +106,15 @@ export function patchOf (schema: TSchema): object {
   const members = Object.entries(properties).filter(([, member]) => !isOmitted(member)).map(([name, member]) => {
     const form = formOf(member)
     const { description: _, examples: __, ...patch } = form['type'] === 'object' ? patchOf(form) as ObjectForm : form
-    return [name, required.includes(name) ? patch : { ...patch, type: [patch['type'], 'null'] }]
+    return [name, required.includes(name) ? patch : orNull(patch)]
   })
   return { type, properties: Object.fromEntries(members) as object, additionalProperties: false }
+}
+
+/** Returns a schema that null matches, too. Some generators ignore null in the type of an object. */
+function orNull (schema: Record<string, unknown>): object {
+  if (schema['type'] === 'object') return { anyOf: [schema, { type: 'null' }] }
+  return { ...schema, type: [schema['type'], 'null'] }
 }
 
 interface ObjectForm {

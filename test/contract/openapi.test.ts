@@ -173,7 +173,7 @@ t.test('the document has the canonical form of configurations only', async t => 
   t.match(fields, { type: 'object', properties: { Field: { items: { $ref: '#/components/schemas/Field' } } } })
   t.match(input.properties, { IsEnabled: { type: 'boolean' }, Schedule: { $ref: '#/components/schemas/Schedule' } })
   t.equal(destination.properties.COSBucketDestination.properties.Encryption.properties.SSECOS.type, 'object')
-  t.strictSame(patch.properties.Filter.type, ['object', 'null'])
+  t.match(patch.properties.Filter.anyOf, [{ type: 'object', properties: { Prefix: { type: ['string', 'null'] } } }, { type: 'null' }])
   t.equal(patch.required, undefined)
 })
 
