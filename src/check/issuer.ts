@@ -9,7 +9,8 @@ export async function checkIssuer (
   auth: AuthConfig, proxies: Config['cos']['proxies'], report: Report
 ): Promise<void> {
   const reasons: unknown[] = []
-  const log = { debug () {}, warn: (fields: object) => { reasons.push((fields as { reason: unknown }).reason) } }
+  const record = (fields: object) => { reasons.push((fields as { reason: unknown }).reason) }
+  const log = { debug: record, warn: record }
   const verifier = await openVerifier(auth, {
     now: Date.now, steadyNow: () => performance.now(), log, fetcher: createFetcher(proxies)
   })

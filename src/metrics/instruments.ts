@@ -19,12 +19,8 @@ export function createInstruments (registry: Registry) {
     histogram: <T extends string>(name: string, help: string, labelNames: T[]) =>
       new Histogram({ name, help, labelNames, buckets, registers }),
     gauge,
-    /** Adds a gauge without labels that is read at each scrape; absent while it has no value. */
-    reading: (name: string, help: string, read: () => number | undefined) => gauge(name, help, [], each => {
-      const value = read()
-      if (value === undefined) each.remove()
-      else each.set(value)
-    })
+    /** Adds a gauge without labels that is read at each scrape. */
+    reading: (name: string, help: string, read: () => number) => gauge(name, help, [], each => { each.set(read()) })
   }
 }
 

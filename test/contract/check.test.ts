@@ -215,6 +215,14 @@ t.test('configuration has a line for each error and each warning', async t => {
   ])
 })
 
+t.test('audit log may be a stream, or a file that exists', async t => {
+  const { environment } = await startCos(t)
+  const path = `${t.testdir({ audit: '' })}/audit`
+  for (const [target, text] of [['stderr', 'Audit lines go to stderr.'], [path, 'The file of AUDIT_LOG can be written.']]) {
+    t.equal(lineFor('audit', await linesOf({ ...environment, AUDIT_LOG: String(target) })), `ok      audit         ${text}`)
+  }
+})
+
 t.test('callers without a way to authenticate are a warning', async t => {
   const { environment } = await startCos(t)
   const callers = callersFile(t, [
