@@ -3,11 +3,9 @@ import type { components } from './openapi.ts'
 type Schemas = components['schemas']
 
 export type Configuration = Schemas['InventoryConfiguration']
-/** A configuration as `put` takes it, or as `get` returns it. */
-export type ConfigurationInput = Schemas['InventoryConfigurationInput'] | Configuration
+export type ConfigurationInput = Schemas['InventoryConfigurationInput']
 export type ConfigurationPatch = Schemas['InventoryConfigurationPatch']
-/** The configurations that a bucket should have, each with its Id. */
-export interface DesiredSet { InventoryConfigurations: (ConfigurationInput & { Id: string })[] }
+export type DesiredSet = Schemas['DesiredSet']
 export type Job = Schemas['InventoryJobInput']
 export type PreflightWarning = Schemas['PreflightWarning']
 export type Problem = Schemas['Problem']
