@@ -52,9 +52,10 @@ export function createCall (clientOptions: ClientOptions): Call {
 }
 
 function baseOf (text: string): URL {
-  const url = new URL(text.replace(/\/*$/, '/'))
+  const url = new URL(text)
   // The message of fetch would show the password.
   if (url.username + url.password) throw new TypeError('The URL must not have a user or password. Use token.')
+  url.pathname = url.pathname.replace(/\/*$/, '/')
   return url
 }
 

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { EventEmitter, once } from 'node:events'
-import { cpSync, rmSync } from 'node:fs'
+import { chmodSync, cpSync, rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { endWithThisProcess } from '../child-guard.ts'
 import { productionFlags } from '../production-flags.ts'
@@ -26,7 +26,7 @@ const root = new URL('../../', import.meta.url)
 /** Folder of the build under test. It is a separate package, so that files written by a program stay in it. */
 export const builtPackage = new URL('dist/e2e/', root)
 
-/** Compiles `src` as `npm run build` does, without type checks to save seconds. */
+/** Compiles `src` as `npm run build` and `npm run build:client` do, without type checks to save seconds. */
 export function build (): void {
   rmSync(builtPackage, { recursive: true, force: true })
   for (const name of ['package.json', 'openapi', 'docs']) {
@@ -35,6 +35,10 @@ export function build (): void {
   const compiler = fileURLToPath(new URL('node_modules/typescript/bin/tsc', root))
   const outDir = fileURLToPath(new URL('dist', builtPackage))
   execFileSync(process.execPath, [compiler, '-p', 'src', '--noCheck', '--outDir', outDir], { cwd: root })
+  execFileSync(process.execPath, [compiler, '-p', 'src/client', '--noCheck', '--outDir', `${outDir}/client`], { cwd: root })
+  cpSync(new URL('src/client/package.json', root), new URL('dist/client/package.json', builtPackage))
+  // npm makes the programs of a package executable.
+  chmodSync(`${outDir}/client/cli.js`, 0o755)
 }
 
 /** Arguments of Node for a program in `src`. */

@@ -2,9 +2,6 @@ import { readFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import type { ClientOptions } from '../types.ts'
 
-/** An error of the caller of the program. The message says how to correct it. */
-export class UsageError extends Error {}
-
 export const usage = `Usage: cos-inventory-client <command> <bucket> [<id>] [<file>] [options]
 
   list <bucket>             lists the configurations
@@ -74,18 +71,19 @@ export interface Arguments {
   } & { [name in 'json' | 'prune' | 'allow-unknown']?: boolean }
 }
 
-/** Reads the arguments of the program. Throws UsageError. */
+/** Reads the arguments of the program. Throws an error that says how to correct them. */
 export function readArguments (words: readonly string[]): Arguments {
   const [command = 'help', ...rest] = words
   const none = { bucket: '', id: '', file: '', options: {} }
   if (/^(help|--help|-h)$/.test(command)) return { command: 'help', ...none }
   if (command === '--version') return { command: 'version', ...none }
-  if (!isCommand(command)) throw new UsageError(`There is no command ${command}. Run cos-inventory-client --help.`)
-  const { options, words: names } = commands[command]
-  const { values, positionals } = parse(rest, { ...common, ...options })
+  if (!isCommand(command)) throw new Error(`There is no command ${command}. Run cos-inventory-client --help.`)
+  const names: readonly string[] = commands[command].words
+  const options: Record<string, typeof text | typeof flag> = { ...common, ...commands[command].options }
+  const { values, positionals } = parseArgs({ args: rest, options, allowPositionals: true })
   if (values['help'] === true) return { command: 'help', ...none }
   if (positionals.length !== names.length) {
-    throw new UsageError(`Write: cos-inventory-client ${command} ${names.map(name => `<${name}>`).join(' ')}`)
+    throw new Error(`Write: cos-inventory-client ${command} ${names.map(name => `<${name}>`).join(' ')}`)
   }
   const named = Object.fromEntries(names.map((name, index) => [name, positionals[index]]))
   return { command, ...none, ...named, options: values }
@@ -95,21 +93,13 @@ function isCommand (name: string): name is Command {
   return Object.hasOwn(commands, name)
 }
 
-function parse (args: string[], options: Record<string, { type: 'string' | 'boolean' }>) {
-  try {
-    return parseArgs({ args, options, allowPositionals: true })
-  } catch (error) {
-    throw new UsageError((error as Error).message)
-  }
-}
-
-/** Returns the options of the client from arguments and environment. Throws UsageError. */
+/** Returns the options of the client from arguments and environment. Throws an error that says how to correct them. */
 export async function readClientOptions (
   { bucket, options }: Arguments, env: Record<string, string | undefined>
 ): Promise<ClientOptions> {
   const url = options.url ?? env['COS_INVENTORY_URL']
-  if (url === undefined) throw new UsageError('The URL of the service is missing. Set --url or COS_INVENTORY_URL.')
-  if (!URL.canParse(url)) throw new UsageError('The URL of the service is not valid. Correct --url or COS_INVENTORY_URL.')
+  if (url === undefined) throw new Error('The URL of the service is missing. Set --url or COS_INVENTORY_URL.')
+  if (!URL.canParse(url)) throw new Error('The URL of the service is not valid. Correct --url or COS_INVENTORY_URL.')
   const path = options['token-file'] ?? env['COS_INVENTORY_TOKEN_FILE']
   const token = options.token ?? (options['token-file'] === undefined ? env['COS_INVENTORY_TOKEN'] : undefined)
   return {

@@ -2,7 +2,6 @@ import { readFile } from 'node:fs/promises'
 import { text } from 'node:stream/consumers'
 import type { Configuration, ConfigurationInput, DesiredSet, InventoryClient, SetOutcome, SetProgress } from '../types.ts'
 import type { Arguments, Command } from './arguments.ts'
-import { UsageError } from './arguments.ts'
 import type { Line, Output } from './output.ts'
 
 /** Client, arguments and streams of a command. */
@@ -112,13 +111,13 @@ async function readBody (path: string, stdin: AsyncIterable<Uint8Array>): Promis
   try {
     return JSON.parse(json)
   } catch (error) {
-    throw new UsageError(`${path === '-' ? 'Standard input' : path} is not JSON: ${(error as Error).message}`)
+    throw new Error(`${path === '-' ? 'Standard input' : path} is not JSON: ${(error as Error).message}`)
   }
 }
 
 function numberOf ({ options }: Arguments, name: 'limit' | 'file'): number | undefined {
   const value = options[name]
-  if (value !== undefined && !/^\d+$/.test(value)) throw new UsageError(`--${name} must be a number, such as --${name} 10.`)
+  if (value !== undefined && !/^\d+$/.test(value)) throw new Error(`--${name} must be a number, such as --${name} 10.`)
   return value === undefined ? undefined : Number(value)
 }
 

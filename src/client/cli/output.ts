@@ -37,7 +37,7 @@ export function createOutput (stream: OutputStream): Output {
     const shown = cells.map(cell => withoutControls(cell))
     if (!isTerminal) return print(`${shown.join('\t')}\n`)
     const text = shown.map((cell, index) => padded(cell, widths[index] as number)).join('  ').trimEnd()
-    return print(`${hasColors && style !== undefined ? styleText(style, text) : text}\n`)
+    return print(`${hasColors && style !== undefined ? styleText(style, text, { validateStream: false }) : text}\n`)
   }
   return {
     isTerminal,
@@ -71,7 +71,7 @@ function withoutControls (text: string, controls = /[\p{Cc}\p{Cf}]/gu): string {
 }
 
 function padded (text: string, width: number): string {
-  return text + ' '.repeat(width - widthOf(text))
+  return text + ' '.repeat(Math.max(0, width - widthOf(text)))
 }
 
 /** Returns the columns of a text on a terminal. Chinese, Japanese and Korean characters take two. */

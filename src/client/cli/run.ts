@@ -45,5 +45,6 @@ function describe (error: Error): string[] {
   }
   // fetch gives the reason as the cause.
   const { code, message } = (error.cause ?? error) as NodeJS.ErrnoException
-  return [error.cause === undefined ? message : `The service cannot be reached: ${message || code}. Check the URL.`]
+  const reason = message || code
+  return [error.cause === undefined ? `${reason}` : `No complete response: ${reason}. Check the URL, or run the command again.`]
 }
