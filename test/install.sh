@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The browser test needs Chromium, which it looks up by the same names. Other tests need a real Redis, a real nginx,
-# faketime, curl and jq for the examples of the documentation, and promtool, which Debian has in prometheus.
+# faketime, curl, jq, Go and Python with requests for the examples of the documentation, and promtool, which Debian has
+# in prometheus.
 set -euo pipefail
 
 missing=()
@@ -11,6 +12,8 @@ done
 [ -n "$found" ] || missing+=(chromium)
 command -v curl >/dev/null || missing+=(curl)
 command -v jq >/dev/null || missing+=(jq)
+command -v go >/dev/null || missing+=(golang-go)
+python3 -c 'import requests' 2>/dev/null || missing+=(python3 python3-requests)
 command -v redis-server >/dev/null || missing+=(redis-server)
 command -v faketime >/dev/null || missing+=(faketime)
 command -v promtool >/dev/null || missing+=(prometheus)

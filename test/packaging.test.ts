@@ -186,11 +186,30 @@ test('packages', async t => {
   })
 })
 
+test('package of the client', async t => {
+  const client = JSON.parse(read('src/client/package.json'))
+
+  t.test('has the version, license and Node range of the service, and no dependencies', async t => {
+    const { name, version, license, engines, type } = client
+    t.strictSame({ name, version, license, engines, type }, {
+      name: 'cos-inventory-client', version: manifest.version, license: manifest.license, engines: manifest.engines, type: 'module'
+    })
+    t.strictSame(Object.keys(client).filter(key => /dependencies|scripts/i.test(key)), [])
+  })
+
+  t.test('is not part of the build of the service, and so not of the image', async t => {
+    t.strictSame(JSON.parse(read('src/tsconfig.json')).exclude, ['client'])
+    t.strictSame(values('RUN').filter(value => value.includes('npm run')).map(value => /npm run (\S+)/.exec(value)?.[1]), ['build'])
+    t.match(read('test/image/run.sh') + read('test/image/check.sh'), '!client')
+  })
+})
+
 test('scripts of package.json refer to files that exist', async t => {
   const files = Object.values<string>(manifest.scripts).flatMap(script => script.match(/\b(?:src|test)\/[^\s*]+/g) ?? [])
   t.ok(files.length > 4)
   for (const file of files) t.ok(existsSync(new URL(`../${file}`, import.meta.url)), file)
-  for (const name of ['build', 'start', 'test', 'test:image', 'typecheck', 'lint', 'layers', 'openapi', 'openapi:lint']) {
+  for (const name of ['build', 'start', 'test', 'test:image', 'typecheck', 'lint', 'layers', 'openapi', 'openapi:lint', 'openapi:types',
+    'build:client']) {
     t.type(manifest.scripts[name], 'string', name)
   }
 })

@@ -5,12 +5,13 @@
  * - `console`: commands after `$ `, each with its output. `…` in the output stands for any text.
  * - `sh server`: a program that serves the rest of the page. A page without one is served by a demo.
  * - `sh no-test=<reason>`: not run. `notRun` lists these blocks, and `reasons` explains them.
+ * - `<any language> file=<name>`: written to this file, for commands below it.
  *
  * The examples of a page run in order, in one shell and in a folder that shows the repository. Ports 8080 and 9000 are
- * replaced by free ones. Dependencies are installed and `dist` is built already, so `npm ci`, `npm run build` and
- * `test/e2e/build.ts` are left out.
+ * replaced by free ones. Dependencies are installed and `dist` is built already, so `npm ci`, `npm run build`,
+ * `test/e2e/build.ts` and the installation of the client are left out.
  */
-import { copyFileSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -61,9 +62,13 @@ const notRun = [
   'docs/runbooks.md needs-kubectl'
 ]
 
+const isShell = ({ language }: CodeBlock) => /^(sh|console|bash|shell|zsh|shellsession)$/.test(language)
+const fileOf = ({ options }: CodeBlock) => options.find(option => option.startsWith('file='))?.slice('file='.length)
+
 const pages = markdownFiles().filter(path => /^(README|CONTRIBUTING|docs\/.*)\.md$/.test(path)).map(path => ({
   path,
-  blocks: codeBlocks(readPage(path)).filter(({ language }) => /^(sh|console|bash|shell|zsh|shellsession)$/.test(language))
+  blocks: codeBlocks(readPage(path)).filter(block =>
+    isShell(block) || fileOf(block) !== undefined)
 }))
 
 const reasonOf = ({ options }: CodeBlock) =>
@@ -72,7 +77,7 @@ const isServer = ({ options }: CodeBlock) => options.includes('server')
 
 t.test('every shell block is run, or says why it is not', async t => {
   for (const { path, blocks } of pages) {
-    for (const { line, language, options } of blocks) {
+    for (const { line, language, options } of blocks.filter(isShell)) {
       const at = `${path}:${line}`
       t.match(language, /^(sh|console)$/, `${at}: a shell block is sh or console`)
       t.strictSame(options.filter(option => !/^(server|no-test=.+)$/.test(option)), [], at)
@@ -95,7 +100,13 @@ for (const { path, blocks } of pages) {
       text.replaceAll(`127.0.0.1:${port}`, '127.0.0.1:8080').replaceAll(`127.0.0.1:${emulatorPort}`, '127.0.0.1:9000')
     const folder = folderLikeRepository(t)
     const shell = startShell(folder, {
-      PATH: process.env['PATH'] ?? '', HOME: folder, LANG: 'C.UTF-8', PORT: port, EMULATOR_PORT: emulatorPort
+      PATH: `${folder}/bin:${process.env['PATH']}`,
+      HOME: folder,
+      LANG: 'C.UTF-8',
+      PORT: port,
+      EMULATOR_PORT: emulatorPort,
+      // npx would print news about npm.
+      NPM_CONFIG_UPDATE_NOTIFIER: 'false'
     })
     t.teardown(() => shell.end())
     if (!runnable.some(isServer)) {
@@ -103,6 +114,11 @@ for (const { path, blocks } of pages) {
       await demo.until(/cos-inventory-proxy is at/)
     }
     for (const block of runnable) {
+      const file = fileOf(block)
+      if (file !== undefined) {
+        writeFileSync(join(folder, file), withPorts(block.text))
+        continue
+      }
       if (isServer(block)) {
         await shell.start(withPorts(withoutPreparation(block.text)), /Server listening at|COS_CONNECT_TO/)
         continue
@@ -128,16 +144,23 @@ function folderLikeRepository (t: { teardown (handler: () => void): void }): str
   const folder = mkdtempSync(join(tmpdir(), 'examples-'))
   t.teardown(() => { rmSync(folder, { recursive: true }) })
   for (const entry of readdirSync(pathInRepository('.'), { withFileTypes: true })) {
-    if (/^(dist|\.git|\.tap|\.env)$/.test(entry.name)) continue
+    if (/^(dist|node_modules|\.git|\.tap|\.env)$/.test(entry.name)) continue
     const place = entry.isFile() ? copyFileSync : symlinkSync
     place(pathInRepository(entry.name), join(folder, entry.name))
   }
   symlinkSync(fileURLToPath(new URL('dist', builtPackage)), join(folder, 'dist'))
+  // The packages of the repository, and the client as a package.
+  for (const name of ['node_modules', 'bin']) mkdirSync(join(folder, name))
+  for (const name of readdirSync(pathInRepository('node_modules'))) {
+    symlinkSync(pathInRepository(`node_modules/${name}`), join(folder, 'node_modules', name))
+  }
+  symlinkSync(join(folder, 'dist/client'), join(folder, 'node_modules/cos-inventory-client'))
+  symlinkSync(join(folder, 'dist/client/cli.js'), join(folder, 'bin/cos-inventory-client'))
   return folder
 }
 
 function withoutPreparation (command: string): string {
-  return command.replace(/\b(?:npm ci|npm run build|node --import tsx test\/e2e\/build\.ts)(?: && |\n|$)/g, '')
+  return command.replace(/\b(?:npm ci|npm run build|npm install.* cos-inventory-client|node --import tsx test\/e2e\/build\.ts)(?: && |\n|$)/g, '')
 }
 
 function examplesOf ({ language, text }: CodeBlock): ShellExample[] {

@@ -1,13 +1,12 @@
-import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer, request as httpRequest } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { pipeline } from 'node:stream'
-import { chromium } from 'playwright-core'
 import type { Browser, Locator, Page } from 'playwright-core'
 import t from 'tap'
 import { callersFile, everything, keyOf, withKey } from '../callers-file.ts'
 import { at, bucket, configuration, start } from '../start.ts'
+import { launchChromium } from './chromium.ts'
 
 interface Test {
   teardown (handler: () => unknown): void
@@ -21,14 +20,7 @@ interface Watched {
   hosts: Set<string>
 }
 
-const browser = await chromium.launch({
-  executablePath: findChromium(),
-  headless: true,
-  args: [
-    '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync'
-  ]
-})
+const browser = await launchChromium()
 t.teardown(() => browser.close())
 
 t.test('Swagger UI sends PUT by Try it out, and requests to no other host', async t => {
@@ -262,13 +254,3 @@ async function startPrefixProxy (t: Test, prefix: string, to: string, isNamed: b
 }
 
 /** test/install.sh checks the same names. */
-function findChromium (): string {
-  const names = [process.env['CHROMIUM_PATH'], 'chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable']
-  for (const name of names) {
-    if (name === undefined || name === '') continue
-    try {
-      return execFileSync('sh', ['-c', 'command -v "$1"', 'sh', name], { encoding: 'utf8' }).trim()
-    } catch {}
-  }
-  throw new Error('There is no Chromium: install it, run test/install.sh, or set CHROMIUM_PATH.')
-}

@@ -66,7 +66,7 @@ check_stop() {
   ok "$1 exits on SIGTERM"
 }
 
-check_contents cos-inventory-proxy server.js '!emulator' '!demo.js' '!docs.js' '!openapi.js'
+check_contents cos-inventory-proxy server.js '!emulator' '!client' '!demo.js' '!docs.js' '!openapi.js'
 check_contents cos-inventory-proxy-emulator emulator '!server.js'
 check_contents service-distroless server.js '!emulator'
 check_labels cos-inventory-proxy cos-inventory-proxy
