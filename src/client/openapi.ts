@@ -643,7 +643,7 @@ export interface components {
         InventoryJobInput: {
             /**
              * @description Id of the configuration: 1 to 128 characters out of A-Z a-z 0-9 . _ - but not . or ..
-             * @example daily-report
+             * @example one-time-report
              */
             Id?: string;
             /**
@@ -1279,46 +1279,46 @@ export interface components {
          * @description Bucket name with its APPID, in lower case. It does not begin with xn--.
          * @example examplebucket-1250000000
          */
-        Bucket: string;
+        BucketParameter: string;
         /** @description COS region of the bucket, such as ap-guangzhou, but none of the former ones that begin with cn-. Overrides the configured region for this request. */
-        Region: string;
+        RegionParameter: string;
         /** @description NextContinuationToken of the previous page, unchanged. Printable ASCII. */
-        ContinuationToken: string;
+        ContinuationTokenParameter: string;
         /** @description Returns all pages as one. Not allowed together with continuation-token. */
-        All: boolean;
+        AllParameter: boolean;
         /** @description Sends members and values of the body that this service does not know to COS, members as elements of the same name. */
-        AllowUnknown: boolean;
+        AllowUnknownParameter: boolean;
         /**
          * @description Id of the configuration: 1 to 128 characters out of A-Z a-z 0-9 . _ - but not . or ..
          * @example daily-report
          */
-        Id: string;
+        IdParameter: string;
         /** @description An entity tag in double quotes, several with commas between them, or *. A read returns 304 if the ETag is one of these. A change returns 412; with *, if there is a configuration. */
-        IfNoneMatch: string;
+        IfNoneMatchParameter: string;
         /** @description Checks whether COS would accept the configuration but create no useful report. warn: lists the reasons in preflight-warnings. enforce: returns 400 instead, and changes nothing. */
-        Preflight: "warn" | "enforce";
+        PreflightParameter: "warn" | "enforce";
         /** @description An entity tag in double quotes, several with commas between them, or *. The response is 412 unless the configuration has one of these tags. */
-        IfMatch: string;
+        IfMatchParameter: string;
         /** @description Reads in this bucket (BucketName-APPID) instead of the destination of the stored configuration, for one-time jobs, deleted configurations and former destinations. The configuration is not read. */
-        Destination: string;
+        DestinationParameter: string;
         /**
          * @description With destination: the prefix of the destination. Control characters other than tab, LF and CR are not allowed.
          * @example list1
          */
-        Prefix: string;
+        PrefixParameter: string;
         /**
          * @description Day of the report, YYYYMMDD.
          * @example 20261120
          */
-        Date: string;
+        DateParameter: string;
         /** @description Columns to return, comma separated, such as Key,Size. All if absent. */
-        Fields: string;
+        FieldsParameter: string;
         /** @description Returns only objects whose decoded key begins with this text. */
-        KeyPrefix: string;
+        KeyPrefixParameter: string;
         /** @description Most rows. Reading ends there, so that the rest of the data file is not verified. */
-        Limit: number;
+        LimitParameter: number;
         /** @description Index of the only data file to read, from 0. Several clients can read the report of a day in parallel. */
-        File: number;
+        FileParameter: number;
     };
     requestBodies: never;
     headers: {
@@ -1405,11 +1405,11 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description COS region of the bucket, such as ap-guangzhou, but none of the former ones that begin with cn-. Overrides the configured region for this request. */
-                region?: components["parameters"]["Region"];
+                region?: components["parameters"]["RegionParameter"];
                 /** @description NextContinuationToken of the previous page, unchanged. Printable ASCII. */
-                "continuation-token"?: components["parameters"]["ContinuationToken"];
+                "continuation-token"?: components["parameters"]["ContinuationTokenParameter"];
                 /** @description Returns all pages as one. Not allowed together with continuation-token. */
-                all?: components["parameters"]["All"];
+                all?: components["parameters"]["AllParameter"];
             };
             header?: never;
             path: {
@@ -1417,7 +1417,7 @@ export interface operations {
                  * @description Bucket name with its APPID, in lower case. It does not begin with xn--.
                  * @example examplebucket-1250000000
                  */
-                bucket: components["parameters"]["Bucket"];
+                bucket: components["parameters"]["BucketParameter"];
             };
             cookie?: never;
         };
@@ -1451,9 +1451,9 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description COS region of the bucket, such as ap-guangzhou, but none of the former ones that begin with cn-. Overrides the configured region for this request. */
-                region?: components["parameters"]["Region"];
+                region?: components["parameters"]["RegionParameter"];
                 /** @description Sends members and values of the body that this service does not know to COS, members as elements of the same name. */
-                "allow-unknown"?: components["parameters"]["AllowUnknown"];
+                "allow-unknown"?: components["parameters"]["AllowUnknownParameter"];
                 /** @description Returns the planned changes. Nothing is changed. */
                 "dry-run"?: boolean;
                 /** @description Deletes the configurations that the set does not contain. Without it, they are not changed. */
@@ -1465,7 +1465,7 @@ export interface operations {
                  * @description Bucket name with its APPID, in lower case. It does not begin with xn--.
                  * @example examplebucket-1250000000
                  */
-                bucket: components["parameters"]["Bucket"];
+                bucket: components["parameters"]["BucketParameter"];
             };
             cookie?: never;
         };
@@ -1517,11 +1517,11 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description COS region of the bucket, such as ap-guangzhou, but none of the former ones that begin with cn-. Overrides the configured region for this request. */
-                region?: components["parameters"]["Region"];
+                region?: components["parameters"]["RegionParameter"];
                 /** @description NextContinuationToken of the previous page, unchanged. Printable ASCII. */
-                "continuation-token"?: components["parameters"]["ContinuationToken"];
+                "continuation-token"?: components["parameters"]["ContinuationTokenParameter"];
                 /** @description Returns all pages as one. Not allowed together with continuation-token. */
-                all?: components["parameters"]["All"];
+                all?: components["parameters"]["AllParameter"];
             };
             header?: never;
             path: {
@@ -1529,7 +1529,7 @@ export interface operations {
                  * @description Bucket name with its APPID, in lower case. It does not begin with xn--.
                  * @example examplebucket-1250000000
                  */
-                bucket: components["parameters"]["Bucket"];
+                bucket: components["parameters"]["BucketParameter"];
             };
             cookie?: never;
         };
@@ -1561,23 +1561,23 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description COS region of the bucket, such as ap-guangzhou, but none of the former ones that begin with cn-. Overrides the configured region for this request. */
-                region?: components["parameters"]["Region"];
+                region?: components["parameters"]["RegionParameter"];
             };
             header?: {
                 /** @description An entity tag in double quotes, several with commas between them, or *. A read returns 304 if the ETag is one of these. A change returns 412; with *, if there is a configuration. */
-                "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+                "If-None-Match"?: components["parameters"]["IfNoneMatchParameter"];
             };
             path: {
                 /**
                  * @description Bucket name with its APPID, in lower case. It does not begin with xn--.
                  * @example examplebucket-1250000000
                  */
-                bucket: components["parameters"]["Bucket"];
+                bucket: components["parameters"]["BucketParameter"];
                 /**
                  * @description Id of the configuration: 1 to 128 characters out of A-Z a-z 0-9 . _ - but not . or ..
                  * @example daily-report
                  */
-                id: components["parameters"]["Id"];
+                id: components["parameters"]["IdParameter"];
             };
             cookie?: never;
         };
@@ -1612,29 +1612,29 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description COS region of the bucket, such as ap-guangzhou, but none of the former ones that begin with cn-. Overrides the configured region for this request. */
-                region?: components["parameters"]["Region"];
+                region?: components["parameters"]["RegionParameter"];
                 /** @description Sends members and values of the body that this service does not know to COS, members as elements of the same name. */
-                "allow-unknown"?: components["parameters"]["AllowUnknown"];
+                "allow-unknown"?: components["parameters"]["AllowUnknownParameter"];
                 /** @description Checks whether COS would accept the configuration but create no useful report. warn: lists the reasons in preflight-warnings. enforce: returns 400 instead, and changes nothing. */
-                preflight?: components["parameters"]["Preflight"];
+                preflight?: components["parameters"]["PreflightParameter"];
             };
             header?: {
                 /** @description An entity tag in double quotes, several with commas between them, or *. The response is 412 unless the configuration has one of these tags. */
-                "If-Match"?: components["parameters"]["IfMatch"];
+                "If-Match"?: components["parameters"]["IfMatchParameter"];
                 /** @description An entity tag in double quotes, several with commas between them, or *. A read returns 304 if the ETag is one of these. A change returns 412; with *, if there is a configuration. */
-                "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+                "If-None-Match"?: components["parameters"]["IfNoneMatchParameter"];
             };
             path: {
                 /**
                  * @description Bucket name with its APPID, in lower case. It does not begin with xn--.
                  * @example examplebucket-1250000000
                  */
-                bucket: components["parameters"]["Bucket"];
+                bucket: components["parameters"]["BucketParameter"];
                 /**
                  * @description Id of the configuration: 1 to 128 characters out of A-Z a-z 0-9 . _ - but not . or ..
                  * @example daily-report
                  */
-                id: components["parameters"]["Id"];
+                id: components["parameters"]["IdParameter"];
             };
             cookie?: never;
         };
@@ -1674,11 +1674,11 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description COS region of the bucket, such as ap-guangzhou, but none of the former ones that begin with cn-. Overrides the configured region for this request. */
-                region?: components["parameters"]["Region"];
+                region?: components["parameters"]["RegionParameter"];
                 /** @description Sends members and values of the body that this service does not know to COS, members as elements of the same name. */
-                "allow-unknown"?: components["parameters"]["AllowUnknown"];
+                "allow-unknown"?: components["parameters"]["AllowUnknownParameter"];
                 /** @description Checks whether COS would accept the configuration but create no useful report. warn: lists the reasons in preflight-warnings. enforce: returns 400 instead, and changes nothing. */
-                preflight?: components["parameters"]["Preflight"];
+                preflight?: components["parameters"]["PreflightParameter"];
             };
             header?: never;
             path: {
@@ -1686,7 +1686,7 @@ export interface operations {
                  * @description Bucket name with its APPID, in lower case. It does not begin with xn--.
                  * @example examplebucket-1250000000
                  */
-                bucket: components["parameters"]["Bucket"];
+                bucket: components["parameters"]["BucketParameter"];
                 /**
                  * @description Id of the configuration: 1 to 128 characters out of A-Z a-z 0-9 . _ - but not . or ..
                  * @example one-time-report
@@ -1732,25 +1732,25 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description COS region of the bucket, such as ap-guangzhou, but none of the former ones that begin with cn-. Overrides the configured region for this request. */
-                region?: components["parameters"]["Region"];
+                region?: components["parameters"]["RegionParameter"];
             };
             header?: {
                 /** @description An entity tag in double quotes, several with commas between them, or *. The response is 412 unless the configuration has one of these tags. */
-                "If-Match"?: components["parameters"]["IfMatch"];
+                "If-Match"?: components["parameters"]["IfMatchParameter"];
                 /** @description An entity tag in double quotes, several with commas between them, or *. A read returns 304 if the ETag is one of these. A change returns 412; with *, if there is a configuration. */
-                "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+                "If-None-Match"?: components["parameters"]["IfNoneMatchParameter"];
             };
             path: {
                 /**
                  * @description Bucket name with its APPID, in lower case. It does not begin with xn--.
                  * @example examplebucket-1250000000
                  */
-                bucket: components["parameters"]["Bucket"];
+                bucket: components["parameters"]["BucketParameter"];
                 /**
                  * @description Id of the configuration: 1 to 128 characters out of A-Z a-z 0-9 . _ - but not . or ..
                  * @example daily-report
                  */
-                id: components["parameters"]["Id"];
+                id: components["parameters"]["IdParameter"];
             };
             cookie?: never;
         };
@@ -1782,23 +1782,23 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description COS region of the bucket, such as ap-guangzhou, but none of the former ones that begin with cn-. Overrides the configured region for this request. */
-                region?: components["parameters"]["Region"];
+                region?: components["parameters"]["RegionParameter"];
             };
             header?: {
                 /** @description An entity tag in double quotes, several with commas between them, or *. A read returns 304 if the ETag is one of these. A change returns 412; with *, if there is a configuration. */
-                "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+                "If-None-Match"?: components["parameters"]["IfNoneMatchParameter"];
             };
             path: {
                 /**
                  * @description Bucket name with its APPID, in lower case. It does not begin with xn--.
                  * @example examplebucket-1250000000
                  */
-                bucket: components["parameters"]["Bucket"];
+                bucket: components["parameters"]["BucketParameter"];
                 /**
                  * @description Id of the configuration: 1 to 128 characters out of A-Z a-z 0-9 . _ - but not . or ..
                  * @example daily-report
                  */
-                id: components["parameters"]["Id"];
+                id: components["parameters"]["IdParameter"];
             };
             cookie?: never;
         };
@@ -1831,27 +1831,27 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description COS region of the bucket, such as ap-guangzhou, but none of the former ones that begin with cn-. Overrides the configured region for this request. */
-                region?: components["parameters"]["Region"];
+                region?: components["parameters"]["RegionParameter"];
                 /** @description Sends members and values of the body that this service does not know to COS, members as elements of the same name. */
-                "allow-unknown"?: components["parameters"]["AllowUnknown"];
+                "allow-unknown"?: components["parameters"]["AllowUnknownParameter"];
             };
             header?: {
                 /** @description An entity tag in double quotes, several with commas between them, or *. The response is 412 unless the configuration has one of these tags. */
-                "If-Match"?: components["parameters"]["IfMatch"];
+                "If-Match"?: components["parameters"]["IfMatchParameter"];
                 /** @description An entity tag in double quotes, several with commas between them, or *. A read returns 304 if the ETag is one of these. A change returns 412; with *, if there is a configuration. */
-                "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+                "If-None-Match"?: components["parameters"]["IfNoneMatchParameter"];
             };
             path: {
                 /**
                  * @description Bucket name with its APPID, in lower case. It does not begin with xn--.
                  * @example examplebucket-1250000000
                  */
-                bucket: components["parameters"]["Bucket"];
+                bucket: components["parameters"]["BucketParameter"];
                 /**
                  * @description Id of the configuration: 1 to 128 characters out of A-Z a-z 0-9 . _ - but not . or ..
                  * @example daily-report
                  */
-                id: components["parameters"]["Id"];
+                id: components["parameters"]["IdParameter"];
             };
             cookie?: never;
         };
@@ -1894,11 +1894,11 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description COS region of the bucket, such as ap-guangzhou, but none of the former ones that begin with cn-. Overrides the configured region for this request. */
-                region?: components["parameters"]["Region"];
+                region?: components["parameters"]["RegionParameter"];
                 /** @description Sends members and values of the body that this service does not know to COS, members as elements of the same name. */
-                "allow-unknown"?: components["parameters"]["AllowUnknown"];
+                "allow-unknown"?: components["parameters"]["AllowUnknownParameter"];
                 /** @description Checks whether COS would accept the configuration but create no useful report. warn: lists the reasons in preflight-warnings. enforce: returns 400 instead, and changes nothing. */
-                preflight?: components["parameters"]["Preflight"];
+                preflight?: components["parameters"]["PreflightParameter"];
             };
             header?: never;
             path: {
@@ -1906,12 +1906,12 @@ export interface operations {
                  * @description Bucket name with its APPID, in lower case. It does not begin with xn--.
                  * @example examplebucket-1250000000
                  */
-                bucket: components["parameters"]["Bucket"];
+                bucket: components["parameters"]["BucketParameter"];
                 /**
                  * @description Id of the configuration: 1 to 128 characters out of A-Z a-z 0-9 . _ - but not . or ..
                  * @example daily-report
                  */
-                id: components["parameters"]["Id"];
+                id: components["parameters"]["IdParameter"];
             };
             cookie?: never;
         };
@@ -1950,14 +1950,14 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description COS region of the bucket, such as ap-guangzhou, but none of the former ones that begin with cn-. Overrides the configured region for this request. */
-                region?: components["parameters"]["Region"];
+                region?: components["parameters"]["RegionParameter"];
                 /** @description Reads in this bucket (BucketName-APPID) instead of the destination of the stored configuration, for one-time jobs, deleted configurations and former destinations. The configuration is not read. */
-                destination?: components["parameters"]["Destination"];
+                destination?: components["parameters"]["DestinationParameter"];
                 /**
                  * @description With destination: the prefix of the destination. Control characters other than tab, LF and CR are not allowed.
                  * @example list1
                  */
-                prefix?: components["parameters"]["Prefix"];
+                prefix?: components["parameters"]["PrefixParameter"];
                 /**
                  * @description The first day, YYYYMMDD.
                  * @example 20261120
@@ -1977,12 +1977,12 @@ export interface operations {
                  * @description Bucket name with its APPID, in lower case. It does not begin with xn--.
                  * @example examplebucket-1250000000
                  */
-                bucket: components["parameters"]["Bucket"];
+                bucket: components["parameters"]["BucketParameter"];
                 /**
                  * @description Id of the configuration: 1 to 128 characters out of A-Z a-z 0-9 . _ - but not . or ..
                  * @example daily-report
                  */
-                id: components["parameters"]["Id"];
+                id: components["parameters"]["IdParameter"];
             };
             cookie?: never;
         };
@@ -2015,30 +2015,30 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description COS region of the bucket, such as ap-guangzhou, but none of the former ones that begin with cn-. Overrides the configured region for this request. */
-                region?: components["parameters"]["Region"];
+                region?: components["parameters"]["RegionParameter"];
                 /** @description Reads in this bucket (BucketName-APPID) instead of the destination of the stored configuration, for one-time jobs, deleted configurations and former destinations. The configuration is not read. */
-                destination?: components["parameters"]["Destination"];
+                destination?: components["parameters"]["DestinationParameter"];
                 /**
                  * @description With destination: the prefix of the destination. Control characters other than tab, LF and CR are not allowed.
                  * @example list1
                  */
-                prefix?: components["parameters"]["Prefix"];
+                prefix?: components["parameters"]["PrefixParameter"];
             };
             header?: {
                 /** @description An entity tag in double quotes, several with commas between them, or *. A read returns 304 if the ETag is one of these. A change returns 412; with *, if there is a configuration. */
-                "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+                "If-None-Match"?: components["parameters"]["IfNoneMatchParameter"];
             };
             path: {
                 /**
                  * @description Bucket name with its APPID, in lower case. It does not begin with xn--.
                  * @example examplebucket-1250000000
                  */
-                bucket: components["parameters"]["Bucket"];
+                bucket: components["parameters"]["BucketParameter"];
                 /**
                  * @description Id of the configuration: 1 to 128 characters out of A-Z a-z 0-9 . _ - but not . or ..
                  * @example daily-report
                  */
-                id: components["parameters"]["Id"];
+                id: components["parameters"]["IdParameter"];
             };
             cookie?: never;
         };
@@ -2074,30 +2074,30 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description COS region of the bucket, such as ap-guangzhou, but none of the former ones that begin with cn-. Overrides the configured region for this request. */
-                region?: components["parameters"]["Region"];
+                region?: components["parameters"]["RegionParameter"];
                 /** @description Reads in this bucket (BucketName-APPID) instead of the destination of the stored configuration, for one-time jobs, deleted configurations and former destinations. The configuration is not read. */
-                destination?: components["parameters"]["Destination"];
+                destination?: components["parameters"]["DestinationParameter"];
                 /**
                  * @description With destination: the prefix of the destination. Control characters other than tab, LF and CR are not allowed.
                  * @example list1
                  */
-                prefix?: components["parameters"]["Prefix"];
+                prefix?: components["parameters"]["PrefixParameter"];
             };
             header?: {
                 /** @description An entity tag in double quotes, several with commas between them, or *. A read returns 304 if the ETag is one of these. A change returns 412; with *, if there is a configuration. */
-                "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+                "If-None-Match"?: components["parameters"]["IfNoneMatchParameter"];
             };
             path: {
                 /**
                  * @description Bucket name with its APPID, in lower case. It does not begin with xn--.
                  * @example examplebucket-1250000000
                  */
-                bucket: components["parameters"]["Bucket"];
+                bucket: components["parameters"]["BucketParameter"];
                 /**
                  * @description Id of the configuration: 1 to 128 characters out of A-Z a-z 0-9 . _ - but not . or ..
                  * @example daily-report
                  */
-                id: components["parameters"]["Id"];
+                id: components["parameters"]["IdParameter"];
             };
             cookie?: never;
         };
@@ -2131,35 +2131,35 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description COS region of the bucket, such as ap-guangzhou, but none of the former ones that begin with cn-. Overrides the configured region for this request. */
-                region?: components["parameters"]["Region"];
+                region?: components["parameters"]["RegionParameter"];
                 /** @description Reads in this bucket (BucketName-APPID) instead of the destination of the stored configuration, for one-time jobs, deleted configurations and former destinations. The configuration is not read. */
-                destination?: components["parameters"]["Destination"];
+                destination?: components["parameters"]["DestinationParameter"];
                 /**
                  * @description With destination: the prefix of the destination. Control characters other than tab, LF and CR are not allowed.
                  * @example list1
                  */
-                prefix?: components["parameters"]["Prefix"];
+                prefix?: components["parameters"]["PrefixParameter"];
             };
             header?: {
                 /** @description An entity tag in double quotes, several with commas between them, or *. A read returns 304 if the ETag is one of these. A change returns 412; with *, if there is a configuration. */
-                "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+                "If-None-Match"?: components["parameters"]["IfNoneMatchParameter"];
             };
             path: {
                 /**
                  * @description Bucket name with its APPID, in lower case. It does not begin with xn--.
                  * @example examplebucket-1250000000
                  */
-                bucket: components["parameters"]["Bucket"];
+                bucket: components["parameters"]["BucketParameter"];
                 /**
                  * @description Id of the configuration: 1 to 128 characters out of A-Z a-z 0-9 . _ - but not . or ..
                  * @example daily-report
                  */
-                id: components["parameters"]["Id"];
+                id: components["parameters"]["IdParameter"];
                 /**
                  * @description Day of the report, YYYYMMDD.
                  * @example 20261120
                  */
-                date: components["parameters"]["Date"];
+                date: components["parameters"]["DateParameter"];
             };
             cookie?: never;
         };
@@ -2195,35 +2195,35 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description COS region of the bucket, such as ap-guangzhou, but none of the former ones that begin with cn-. Overrides the configured region for this request. */
-                region?: components["parameters"]["Region"];
+                region?: components["parameters"]["RegionParameter"];
                 /** @description Reads in this bucket (BucketName-APPID) instead of the destination of the stored configuration, for one-time jobs, deleted configurations and former destinations. The configuration is not read. */
-                destination?: components["parameters"]["Destination"];
+                destination?: components["parameters"]["DestinationParameter"];
                 /**
                  * @description With destination: the prefix of the destination. Control characters other than tab, LF and CR are not allowed.
                  * @example list1
                  */
-                prefix?: components["parameters"]["Prefix"];
+                prefix?: components["parameters"]["PrefixParameter"];
             };
             header?: {
                 /** @description An entity tag in double quotes, several with commas between them, or *. A read returns 304 if the ETag is one of these. A change returns 412; with *, if there is a configuration. */
-                "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+                "If-None-Match"?: components["parameters"]["IfNoneMatchParameter"];
             };
             path: {
                 /**
                  * @description Bucket name with its APPID, in lower case. It does not begin with xn--.
                  * @example examplebucket-1250000000
                  */
-                bucket: components["parameters"]["Bucket"];
+                bucket: components["parameters"]["BucketParameter"];
                 /**
                  * @description Id of the configuration: 1 to 128 characters out of A-Z a-z 0-9 . _ - but not . or ..
                  * @example daily-report
                  */
-                id: components["parameters"]["Id"];
+                id: components["parameters"]["IdParameter"];
                 /**
                  * @description Day of the report, YYYYMMDD.
                  * @example 20261120
                  */
-                date: components["parameters"]["Date"];
+                date: components["parameters"]["DateParameter"];
             };
             cookie?: never;
         };
@@ -2257,22 +2257,22 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description COS region of the bucket, such as ap-guangzhou, but none of the former ones that begin with cn-. Overrides the configured region for this request. */
-                region?: components["parameters"]["Region"];
+                region?: components["parameters"]["RegionParameter"];
                 /** @description Reads in this bucket (BucketName-APPID) instead of the destination of the stored configuration, for one-time jobs, deleted configurations and former destinations. The configuration is not read. */
-                destination?: components["parameters"]["Destination"];
+                destination?: components["parameters"]["DestinationParameter"];
                 /**
                  * @description With destination: the prefix of the destination. Control characters other than tab, LF and CR are not allowed.
                  * @example list1
                  */
-                prefix?: components["parameters"]["Prefix"];
+                prefix?: components["parameters"]["PrefixParameter"];
                 /** @description Columns to return, comma separated, such as Key,Size. All if absent. */
-                fields?: components["parameters"]["Fields"];
+                fields?: components["parameters"]["FieldsParameter"];
                 /** @description Returns only objects whose decoded key begins with this text. */
-                "key-prefix"?: components["parameters"]["KeyPrefix"];
+                "key-prefix"?: components["parameters"]["KeyPrefixParameter"];
                 /** @description Most rows. Reading ends there, so that the rest of the data file is not verified. */
-                limit?: components["parameters"]["Limit"];
+                limit?: components["parameters"]["LimitParameter"];
                 /** @description Index of the only data file to read, from 0. Several clients can read the report of a day in parallel. */
-                file?: components["parameters"]["File"];
+                file?: components["parameters"]["FileParameter"];
             };
             header?: never;
             path: {
@@ -2280,12 +2280,12 @@ export interface operations {
                  * @description Bucket name with its APPID, in lower case. It does not begin with xn--.
                  * @example examplebucket-1250000000
                  */
-                bucket: components["parameters"]["Bucket"];
+                bucket: components["parameters"]["BucketParameter"];
                 /**
                  * @description Id of the configuration: 1 to 128 characters out of A-Z a-z 0-9 . _ - but not . or ..
                  * @example daily-report
                  */
-                id: components["parameters"]["Id"];
+                id: components["parameters"]["IdParameter"];
             };
             cookie?: never;
         };
@@ -2319,22 +2319,22 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description COS region of the bucket, such as ap-guangzhou, but none of the former ones that begin with cn-. Overrides the configured region for this request. */
-                region?: components["parameters"]["Region"];
+                region?: components["parameters"]["RegionParameter"];
                 /** @description Reads in this bucket (BucketName-APPID) instead of the destination of the stored configuration, for one-time jobs, deleted configurations and former destinations. The configuration is not read. */
-                destination?: components["parameters"]["Destination"];
+                destination?: components["parameters"]["DestinationParameter"];
                 /**
                  * @description With destination: the prefix of the destination. Control characters other than tab, LF and CR are not allowed.
                  * @example list1
                  */
-                prefix?: components["parameters"]["Prefix"];
+                prefix?: components["parameters"]["PrefixParameter"];
                 /** @description Columns to return, comma separated, such as Key,Size. All if absent. */
-                fields?: components["parameters"]["Fields"];
+                fields?: components["parameters"]["FieldsParameter"];
                 /** @description Returns only objects whose decoded key begins with this text. */
-                "key-prefix"?: components["parameters"]["KeyPrefix"];
+                "key-prefix"?: components["parameters"]["KeyPrefixParameter"];
                 /** @description Most rows. Reading ends there, so that the rest of the data file is not verified. */
-                limit?: components["parameters"]["Limit"];
+                limit?: components["parameters"]["LimitParameter"];
                 /** @description Index of the only data file to read, from 0. Several clients can read the report of a day in parallel. */
-                file?: components["parameters"]["File"];
+                file?: components["parameters"]["FileParameter"];
             };
             header?: never;
             path: {
@@ -2342,17 +2342,17 @@ export interface operations {
                  * @description Bucket name with its APPID, in lower case. It does not begin with xn--.
                  * @example examplebucket-1250000000
                  */
-                bucket: components["parameters"]["Bucket"];
+                bucket: components["parameters"]["BucketParameter"];
                 /**
                  * @description Id of the configuration: 1 to 128 characters out of A-Z a-z 0-9 . _ - but not . or ..
                  * @example daily-report
                  */
-                id: components["parameters"]["Id"];
+                id: components["parameters"]["IdParameter"];
                 /**
                  * @description Day of the report, YYYYMMDD.
                  * @example 20261120
                  */
-                date: components["parameters"]["Date"];
+                date: components["parameters"]["DateParameter"];
             };
             cookie?: never;
         };
@@ -2386,14 +2386,14 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description COS region of the bucket, such as ap-guangzhou, but none of the former ones that begin with cn-. Overrides the configured region for this request. */
-                region?: components["parameters"]["Region"];
+                region?: components["parameters"]["RegionParameter"];
                 /** @description Reads in this bucket (BucketName-APPID) instead of the destination of the stored configuration, for one-time jobs, deleted configurations and former destinations. The configuration is not read. */
-                destination?: components["parameters"]["Destination"];
+                destination?: components["parameters"]["DestinationParameter"];
                 /**
                  * @description With destination: the prefix of the destination. Control characters other than tab, LF and CR are not allowed.
                  * @example list1
                  */
-                prefix?: components["parameters"]["Prefix"];
+                prefix?: components["parameters"]["PrefixParameter"];
             };
             header?: {
                 /**
@@ -2409,17 +2409,17 @@ export interface operations {
                  * @description Bucket name with its APPID, in lower case. It does not begin with xn--.
                  * @example examplebucket-1250000000
                  */
-                bucket: components["parameters"]["Bucket"];
+                bucket: components["parameters"]["BucketParameter"];
                 /**
                  * @description Id of the configuration: 1 to 128 characters out of A-Z a-z 0-9 . _ - but not . or ..
                  * @example daily-report
                  */
-                id: components["parameters"]["Id"];
+                id: components["parameters"]["IdParameter"];
                 /**
                  * @description Day of the report, YYYYMMDD.
                  * @example 20261120
                  */
-                date: components["parameters"]["Date"];
+                date: components["parameters"]["DateParameter"];
                 /** @description Index of the data file in Files, from 0. */
                 file: number;
             };
