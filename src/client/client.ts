@@ -46,20 +46,21 @@ function changingMethods (call: Call): Pick<InventoryClient, 'put' | 'preview' |
       method: 'POST', path: [id, 'preview'], options, body, accept: 'application/xml, application/problem+json'
     }, response => response.text()),
     patch: (id, body, options = {}) => call({ method: 'PATCH', path: [id], options, body }, readVersioned),
-    update: async (id, change, options = {}) => {
+    update: (id, change, options = {}) => {
       const { signal } = options
-      for (let count = 1; ; count += 1) {
+      const attempt = async (count: number): Promise<void> => {
         const { configuration, etag } = await call({ method: 'GET', path: [id], options: { signal } }, readVersioned)
         const changed = change(configuration)
         if (!changed) return
         try {
           await put(id, changed, { ...options, ifMatch: etag })
-          return
         } catch (error) {
           if (!isProblem(error, 412, 'PreconditionFailed') || count >= maxUpdates) throw error
+          await pause(backoffMs(1), signal)
+          await attempt(count + 1)
         }
-        await pause(backoffMs(1), signal)
       }
+      return attempt(1)
     },
     delete: (id, options = {}) => call({ method: 'DELETE', path: [id], options }, () => undefined),
     start: (id, body, options = {}) => call({ method: 'POST', path: [id], options, body }, async response => {

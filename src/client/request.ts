@@ -23,7 +23,7 @@ export function createCall (clientOptions: ClientOptions): Call {
   return async ({ method, path, options = {}, body, accept = 'application/json' }, read) => {
     const { signal, ifMatch, ifNoneMatch, ...query } = options
     const url = urlOf(base, ['buckets', bucket, 'inventories', ...path], { region, ...query })
-    for (let count = 1; ; count += 1) {
+    const attempt = async (count: number): Promise<Awaited<ReturnType<typeof read>>> => {
       const headers = headersOf({
         accept,
         authorization: bearer(typeof token === 'function' ? await token() : token),
@@ -47,7 +47,9 @@ export function createCall (clientOptions: ClientOptions): Call {
       const pauseMs = retryPauseMs({ method, isConditional, count, error }, maxAttempts)
       if (pauseMs === undefined || pauseMs > maxPauseMs) throw failure
       await pause(pauseMs, signal)
+      return attempt(count + 1)
     }
+    return attempt(1)
   }
 }
 

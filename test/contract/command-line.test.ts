@@ -2,9 +2,11 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable, Writable } from 'node:stream'
+import { mock } from 'node:test'
 import t from 'tap'
 import { run } from '../../src/client/cli/run.ts'
 import { callersFile, everything, keyOf, withKey } from '../callers-file.ts'
+import { startLossyProxy } from '../doubles/lossy-proxy.ts'
 import { refuseSecrets, secret } from '../secrets.ts'
 import { bucket, configuration, start } from '../start.ts'
 import type { Running, Test } from '../start.ts'
@@ -156,7 +158,7 @@ t.test('apply has exit code 1 when a change fails', async t => {
 
 t.test('reports and rows print text and JSON', async t => {
   const { cli, emulator } = await startCli(t, { REPORTS: 'true' })
-  await cli(['apply', bucket, '-'], { stdin: setOf({ Id: 'daily', IncludedObjectVersions: 'Current', Filter: undefined }) })
+  await cli(['apply', bucket, '-'], { stdin: setOf({ Id: 'daily', IncludedObjectVersions: 'Current', Filter: undefined, OptionalFields: { Field: ['Size', 'Tag'] } }) })
   await emulator.deliverReport({ bucket, id: 'daily', count: 250, date: '20261119' })
   await emulator.deliverReport({
     bucket, id: 'daily', date: '20261120', objects: [{ Key: 'a\u001b]0;x\u0007\u009b1m目录', Size: 1 }, { Key: 'b', Size: 22 }]
@@ -174,6 +176,7 @@ t.test('reports and rows print text and JSON', async t => {
   t.equal((await cli(rows)).stdout, 'a\\u001b]0;x\\u0007\\u009b1m目录\t1\nb\t22\n')
   t.equal((await cli(rows, { terminal: 'plain' })).stdout,
     `Key${' '.repeat(28)}Size\na\\u001b]0;x\\u0007\\u009b1m目录  1\nb${' '.repeat(30)}22\n`)
+  t.match((await cli(['rows', bucket, 'daily', '--fields', 'Tag,Size'])).stdout, /^1\t\n/, 'null is an empty cell')
   const longer = ['rows', bucket, 'daily', '--date', '20261119', '--file', '0', '--key-prefix', '', '--fields', 'Key']
   t.equal((await cli(longer, { terminal: 'plain' })).stdout.split('\n').length, 252)
   t.equal((await cli([...longer, '--limit', '7'])).stdout.split('\n').length, 8)
@@ -210,8 +213,17 @@ t.test('error is a message and exit code 1', async t => {
 t.test('unavailable service and gateways are errors', async t => {
   const { service, cli, url } = await startCli(t)
   t.match(await cli(['list', bucket, '--url', `${url}/livez?x`]), { code: 1, stderr: /404 RouteNotFound/ })
+  const proxy = await startLossyProxy(t, url)
+  proxy.decide = () => ({ status: 502, body: '<h1>Bad Gateway</h1>' })
+  const { stderr } = await cli(['list', bucket, '--url', proxy.url])
+  t.equal(stderr, 'cos-inventory-client: Status 502, and the body is not from cos-inventory-proxy. Check the URL.\n')
   await service.app.close()
   t.match(await cli(['list', bucket]), { code: 1, stderr: /^cos-inventory-client: No complete response: .*ECONNREFUSED.*\. Check the URL/ })
+  // The cause that Node gives when a name has several addresses.
+  const cause = Object.assign(new Error(''), { code: 'ECONNREFUSED' })
+  mock.method(globalThis, 'fetch', async () => { throw new TypeError('fetch failed', { cause }) })
+  t.teardown(() => { mock.restoreAll() })
+  t.match(await cli(['list', bucket]), { stderr: /No complete response: ECONNREFUSED\./ })
 })
 
 t.test('token comes from options, files or variables, and is never printed', async t => {
