@@ -3,7 +3,7 @@
 #
 # unit      functions: no build, no packages
 # contract  the service and the emulator in the process of the test, and a real Redis
-# e2e       built programs, a browser, nginx, promtool, faketime
+# e2e       built programs, a browser, nginx, promtool, faketime, Go, Python
 # faults    processes under faults, load and hostile input, one at a time; FAULTS=full for the long form
 # all       every test, and coverage of src must be complete. RUNS=1 gives properties all their runs, not a fifth.
 set -euo pipefail

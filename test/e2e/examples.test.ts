@@ -50,6 +50,7 @@ const notRun = [
   'docs/release.md needs-docker',
   'docs/release.md needs-signing-key',
   'docs/release.md needs-signing-key',
+  'docs/release.md needs-signing-key',
   'docs/reports.md needs-duckdb',
   'docs/runbooks.md needs-kubectl',
   'docs/runbooks.md needs-kubectl',
