@@ -289,7 +289,7 @@ export interface paths {
         };
         /**
          * Check whether the service is ready
-         * @description The status depends on shutdown and on the credentials for COS only.
+         * @description The status depends on shutdown and on the credentials for COS only: 503 if no account has any.
          */
         get: operations["getReadiness"];
         put?: never;
@@ -1009,12 +1009,14 @@ export interface components {
          */
         Component: {
             /** @enum {string} */
-            name: "credentials" | "callers" | "tls" | "auditLog" | "redis";
+            name: "credentials" | "accounts" | "callers" | "tls" | "auditLog" | "redis";
             /**
-             * @description `outdated`: the last reload failed, and the previous content stays in effect. `failing`: the part is unavailable. `disabled`: it is not configured.
+             * @description `outdated`: the last reload or refresh failed, and the previous content stays in effect. `failing`: the part is unavailable. `disabled`: it is not configured.
              * @enum {string}
              */
             state: "ok" | "outdated" | "failing" | "disabled";
+            /** @description For `credentials`: the account by its APPID, or `default`. */
+            account?: string;
             /**
              * Format: date-time
              * @description When the content in effect was read, for parts that read files.
@@ -1077,7 +1079,7 @@ export interface components {
          * @description Stable, machine-readable code. An error of COS has the code of COS, which may be one that is not listed.
          * @example ValidationFailed
          */
-        ProblemCode: ("ValidationFailed" | "MalformedJSON" | "MalformedRequest" | "Unauthenticated" | "CallerNotAllowed" | "HostNotAllowed" | "ReportsDisabled" | "ReadOnly" | "RouteNotFound" | "ReportNotFound" | "MethodNotAllowed" | "RequestTimeout" | "ReportIncomplete" | "PreconditionFailed" | "PayloadTooLarge" | "URITooLong" | "UnsupportedMediaType" | "InvalidRange" | "RateLimited" | "RequestHeaderFieldsTooLarge" | "InternalError" | "TransferCodingNotSupported" | "ReportCorrupt" | "ReportTooLarge" | "ReportUnsupported" | "UpstreamCredentialsRejected" | "UpstreamInvalidResponse" | "UpstreamUnreachable" | "IssuerUnreachable" | "UpstreamCredentialsUnavailable" | "AuditLogUnavailable" | "Overloaded" | "ShuttingDown" | "UpstreamTimeout" | "HTTPVersionNotSupported" | "InvalidArgument" | "InventoryFull" | "TargetBucketNameInvalid" | "AccessDenied" | "NoSuchBucket" | "InventoryConfigurationNotFoundError" | "InvalidBucketState" | "DuplicateInventoryId" | "SlowDown") | string;
+        ProblemCode: ("ValidationFailed" | "MalformedJSON" | "MalformedRequest" | "Unauthenticated" | "CallerNotAllowed" | "HostNotAllowed" | "ReportsDisabled" | "ReadOnly" | "RouteNotFound" | "AccountUnknown" | "ReportNotFound" | "MethodNotAllowed" | "RequestTimeout" | "ReportIncomplete" | "PreconditionFailed" | "PayloadTooLarge" | "URITooLong" | "UnsupportedMediaType" | "InvalidRange" | "RateLimited" | "RequestHeaderFieldsTooLarge" | "InternalError" | "TransferCodingNotSupported" | "ReportCorrupt" | "ReportTooLarge" | "ReportUnsupported" | "UpstreamCredentialsRejected" | "UpstreamInvalidResponse" | "UpstreamUnreachable" | "IssuerUnreachable" | "UpstreamCredentialsUnavailable" | "AuditLogUnavailable" | "Overloaded" | "ShuttingDown" | "UpstreamTimeout" | "HTTPVersionNotSupported" | "InvalidArgument" | "InventoryFull" | "TargetBucketNameInvalid" | "AccessDenied" | "NoSuchBucket" | "InventoryConfigurationNotFoundError" | "InvalidBucketState" | "DuplicateInventoryId" | "SlowDown") | string;
     };
     responses: {
         /** @description If-None-Match names the present version. */
@@ -1142,7 +1144,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description `RouteNotFound`, `ReportNotFound`, or a code of COS, such as `NoSuchBucket`, `InventoryConfigurationNotFoundError`. */
+        /** @description `RouteNotFound`, `AccountUnknown`, `ReportNotFound`, or a code of COS, such as `NoSuchBucket`, `InventoryConfigurationNotFoundError`. */
         NotFound: {
             headers: {
                 "Proxy-Status": components["headers"]["ProxyStatus"];
