@@ -20,10 +20,11 @@ export type Call = <T>(request: Request, read: (response: Response) => T | Promi
 export function createCall (clientOptions: ClientOptions): Call {
   const { bucket, region, token, fetch: send = fetch, maxAttempts = 3, maxPauseMs = 60_000 } = clientOptions
   const base = baseOf(clientOptions.url)
-  return async ({ method, path, options = {}, body, accept = 'application/json' }, read) => {
+  return async <T>(request: Request, read: (response: Response) => T | Promise<T>): Promise<T> => {
+    const { method, path, options = {}, body, accept = 'application/json' } = request
     const { signal, ifMatch, ifNoneMatch, ...query } = options
     const url = urlOf(base, ['buckets', bucket, 'inventories', ...path], { region, ...query })
-    const attempt = async (count: number): Promise<Awaited<ReturnType<typeof read>>> => {
+    const attempt = async (count: number): Promise<T> => {
       const headers = headersOf({
         accept,
         authorization: bearer(typeof token === 'function' ? await token() : token),

@@ -16,10 +16,14 @@ const program = [process.execPath, ...argumentsFor('client/cli')].map(word => `'
 const rows = `${program} rows logs-1250000000 all-objects`
 const list = `${program} list logs-1250000000`
 
-/** Runs a line of bash. Returns the exit code, and stdout and stderr together. */
-async function bash (line: string, env: Record<string, string> = {}, command = ['bash', '-c']): Promise<{ code: number, output: string }> {
-  const [name = '', ...args] = command
-  const child = spawn(name, [...args, line], {
+interface Result {
+  code: number
+  /** Without stderr, unless the line redirects it. */
+  output: string
+}
+
+async function run ([name = '', ...args]: string[], env: Record<string, string>): Promise<Result> {
+  const child = spawn(name, args, {
     env: { ...environment, ...env, PATH: process.env['PATH'], SHELL: '/bin/bash' }, stdio: ['ignore', 'pipe', 'inherit']
   })
   const [output, [code]] = await Promise.all([text(child.stdout), once(child, 'close')])
@@ -27,8 +31,11 @@ async function bash (line: string, env: Record<string, string> = {}, command = [
   return { code: code as number, output }
 }
 
-/** Runs a line of bash in a pseudo terminal made by `script` of util-linux. */
-const inTerminal = (line: string, env: Record<string, string>) => bash(`${line}; exit $?`, env, ['script', '-qec'])
+/** Runs a line of bash. */
+const bash = (line: string) => run(['bash', '-c', line], {})
+
+/** Runs a line of bash in a pseudo terminal made by `script` of util-linux. Its output has stderr, too. */
+const inTerminal = (line: string, env: Record<string, string>) => run(['script', '-qec', `${line}; exit $?`, '/dev/null'], env)
 
 t.test('rows end quietly when the reader has enough', async t => {
   const { output } = await bash(`${rows} 2>&1 | head -1; echo "$\{PIPESTATUS[*]}"`)
