@@ -10,7 +10,7 @@ const Encryption = Type.Object({
   SSECOS: Type.Optional(documentedAs(Type.Union([
     Type.Object({}, closed),
     Type.String({ maxLength: 0, description: 'Must be empty.' })
-  ], ofEncryption), Type.Object({}, { additionalProperties: true, ...ofEncryption })))
+  ], { description: 'an object without members, or an empty text' }), Type.Object({}, { additionalProperties: true, ...ofEncryption })))
 }, { ...closed, description: 'Encryption of the report. Without it, the setting of the destination bucket applies.' })
 
 /** The destination of a configuration or job. */

@@ -30,7 +30,7 @@ const FieldList = Type.Array(component('Field', Field), { uniqueItems: true })
 const FieldsObject = Type.Object({ Field: Type.Optional(FieldList) }, closed)
 
 const OptionalFieldsInput = component('OptionalFields', documentedAs(Type.Union([FieldsObject, FieldList], {
-  description: 'Additional columns of the report: an object with Field, or the plain array of the Node SDK.'
+  description: 'an object with Field, or an array of fields'
 }), { ...FieldsObject, description: 'Additional columns of the report.' }))
 
 const jobMembers = {
@@ -67,7 +67,7 @@ export const InventoryConfigurationInputSchema = Type.Object({
   ...jobMembers,
   IsEnabled: documentedAs(Type.Union([
     Type.Boolean(), BooleanText()
-  ], ofIsEnabled), Type.Boolean(ofIsEnabled)),
+  ], { description: 'true or false' }), Type.Boolean(ofIsEnabled)),
   Schedule
 }, {
   ...closed,

@@ -259,6 +259,21 @@ t.test('PUT returns 400 with a pointer for every issue and sends nothing', async
   t.equal((await call('PUT', at('a'), monthly)).status, 204)
 })
 
+t.test('PUT returns 400 that lists the valid forms of a value with several', async t => {
+  const { call } = await start(t)
+  const { COSBucketDestination: destination } = configuration.Destination
+  const cases: Array<[object, string]> = [
+    [{ IsEnabled: 1 }, '/IsEnabled must be true or false'],
+    [{ OptionalFields: 'Size' }, '/OptionalFields must be an object with Field, or an array of fields'],
+    [{ Destination: { COSBucketDestination: { ...destination, Encryption: { SSECOS: 1 } } } },
+      '/Destination/COSBucketDestination/Encryption/SSECOS must be an object without members, or an empty text']
+  ]
+  for (const [change, issue] of cases) {
+    const { json } = await call('PUT', at('a'), { ...configuration, ...change })
+    t.equal(json.detail, `body ${issue}. Correct the request and send it again.`)
+  }
+})
+
 t.test('PUT with dry-run=true returns 200 or 400 with pointers into any JSON body', async t => {
   const { call } = await start(t)
   const mutated = fc.tuple(fc.constantFrom(...Object.keys(configuration), 'Id', 'X~/y'), fc.jsonValue({ maxDepth: 4 }))

@@ -124,7 +124,7 @@ function detailOf ({ keyword, params, message, parentSchema, data }: SchemaError
     case 'pattern':
       return `does not fit: ${description}`
     case 'anyOf':
-      return `has none of the valid forms: ${description}`
+      return `must be ${description}`
     default:
       return String(message)
   }
