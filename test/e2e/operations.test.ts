@@ -329,14 +329,13 @@ t.test('start fails with one message for all errors of a callers file, without q
   t.equal(program.stdout(), '')
   const [head, ...errors] = program.stderr().trimEnd().split('\n')
   t.equal(head, `The configuration has ${errors.length} errors:`)
-  t.match(errors, [
-    /^ {2}- CALLERS_FILE: \/callers\/0\/keys\/0 must be .*paste its hash/, /^ {2}- CALLERS_FILE: \/callers\/2\/allow\/0\/actions\/0 /,
-    /^ {2}- CALLERS_FILE: \/callers\/2\/allow\/0\/buckets /, /^ {2}- CALLERS_FILE: \/callers\/4 has a property that is not known here/
+  const places = errors.map(line => /^ {2}- CALLERS_FILE: (\S+)/.exec(line)?.[1])
+  t.strictSame(places, [
+    '/callers/0/keys/0', '/callers/2/allow/0/actions/0', '/callers/2/allow/0/buckets', '/callers/2/name', '/callers/2/keys/0',
+    '/callers/3', '/callers/4', '/callers/4/certificate/subject', undefined
   ])
-  const named = errors.map(line => /^ {2}- (\w+: \S+)/.exec(line)?.[1])
-  for (const place of ['/callers/2/name', '/callers/2/keys/0', '/callers/3', '/callers/4/certificate/subject']) {
-    t.ok(named.includes(`CALLERS_FILE: ${place}`), place)
-  }
+  t.match(errors[0], /must be .*paste its hash/)
+  t.match(errors[6], /has a property that is not known here/)
   t.match(errors.at(-1), /^ {2}- AUDIT_LOG: /, 'errors of other variables are listed too')
   t.notMatch(program.stderr(), /pasted|twice|keyless|odd|DropEverything|bBuUcCkKeEtT|nNoOtThHiInNgG|sha256:[0-9a-f]/)
 
