@@ -44,7 +44,10 @@ function changingMethods (call: Call): Pick<InventoryClient, 'put' | 'preview' |
     put,
     preview: (id, body, options = {}) => call({
       method: 'POST', path: [id, 'preview'], options, body, accept: 'application/xml, application/problem+json'
-    }, response => response.text()),
+    }, response => {
+      rejectUnless(response, /^application\/xml/.test(response.headers.get('content-type') ?? ''))
+      return response.text()
+    }),
     patch: (id, body, options = {}) => call({ method: 'PATCH', path: [id], options, body }, readVersioned),
     update: (id, change, options = {}) => {
       const { signal } = options
@@ -62,7 +65,8 @@ function changingMethods (call: Call): Pick<InventoryClient, 'put' | 'preview' |
       }
       return attempt(1)
     },
-    delete: (id, options = {}) => call({ method: 'DELETE', path: [id], options }, () => undefined),
+    delete: (id, options = {}) => call({ method: 'DELETE', path: [id], options },
+      response => { rejectUnless(response, response.status === 204) }),
     start: (id, body, options = {}) => call({ method: 'POST', path: [id], options, body }, async response => {
       const { JobId: jobId } = await readJson<{ JobId?: string }>(response)
       return { jobId, warnings: warningsOf(response) }
@@ -102,11 +106,19 @@ const readPage = readJson<{ InventoryConfigurations: Configuration[], NextContin
 
 const bodyOf = (response: Response) => response.body as ReadableStream<Uint8Array>
 
-/** Rejects a response without an ETag, because a change without a condition could undo that of another client. */
+/**
+ * Returns the ETag. A gateway that compresses makes it weak, but it is that of the configuration. Rejects a response
+ * without one, because a change without a condition could undo that of another client.
+ */
 function etagOf (response: Response): string {
-  const etag = response.headers.get('etag')
+  const etag = response.headers.get('etag')?.replace(/^W\//, '')
   if (!etag) throw new InventoryError(response.status, undefined)
   return etag
+}
+
+/** Rejects a success that the service does not send, such as the login page of a gateway. */
+function rejectUnless ({ status }: Response, isOfService: boolean): void {
+  if (!isOfService) throw new InventoryError(status, undefined)
 }
 
 function warningsOf (response: Response): PreflightWarning[] {

@@ -25,7 +25,9 @@ export class InventoryError extends Error {
 
 /** Reads a response that is not a success. */
 export async function errorOf (response: Response): Promise<InventoryError> {
-  const problem = parseProblem(await response.text())
+  const text = await response.text()
+  const isProblem = response.headers.get('content-type')?.startsWith('application/problem+json')
+  const problem = isProblem ? parseProblem(text) : undefined
   return new InventoryError(response.status, problem, millisecondsOf(response.headers.get('retry-after')))
 }
 
@@ -42,7 +44,8 @@ export async function readJson<T> (response: Response): Promise<T> {
 function parseProblem (text: string): Problem | undefined {
   try {
     const problem = JSON.parse(text) as Partial<Problem> | null
-    return typeof problem?.code === 'string' ? problem as Problem : undefined
+    // A gateway may send problems of its own.
+    return problem?.code && problem.requestId ? problem as Problem : undefined
   } catch {
     return undefined
   }

@@ -721,7 +721,7 @@ export interface components {
         };
         /** @description The desired configurations of a bucket. */
         DesiredSet: {
-            /** @description The desired configurations, each with its Id. */
+            /** @description The desired configurations, each with its Id: at most 1000. */
             InventoryConfigurations: components["schemas"]["DesiredConfiguration"][];
             /**
              * @description Must be false. The response of GET with all=true can be sent back; one page of several cannot.

@@ -28,7 +28,7 @@ export function createCall (clientOptions: ClientOptions): Call {
       const headers = headersOf({
         accept,
         authorization: bearer(typeof token === 'function' ? await token() : token),
-        'content-type': body && 'application/json',
+        'content-type': body ? 'application/json' : undefined,
         'if-match': ifMatch,
         'if-none-match': ifNoneMatch
       })
@@ -44,7 +44,7 @@ export function createCall (clientOptions: ClientOptions): Call {
       }
       signal?.throwIfAborted()
       const error = failure instanceof InventoryError ? failure : undefined
-      const isConditional = Boolean(ifMatch ?? ifNoneMatch)
+      const isConditional = (ifMatch ?? ifNoneMatch) !== undefined
       const pauseMs = retryPauseMs({ method, isConditional, count, error }, maxAttempts)
       if (pauseMs === undefined || pauseMs > maxPauseMs) throw failure
       await pause(pauseMs, signal)
@@ -77,9 +77,10 @@ function urlOf (base: URL, path: string[], query: object): URL {
 function bearer (token: string | undefined): string | undefined {
   // The message of fetch would show the token.
   if (/[^!-~]/.test(token ?? '')) throw new TypeError('The token has characters that no token has.')
-  return token && `Bearer ${token}`
+  return token ? `Bearer ${token}` : undefined
 }
 
 function headersOf (headers: Record<string, unknown>): Record<string, string> {
-  return Object.fromEntries(Object.entries(headers).filter(([, value]) => value)) as Record<string, string>
+  const entries = Object.entries(headers).filter(([, value]) => value !== undefined)
+  return Object.fromEntries(entries) as Record<string, string>
 }

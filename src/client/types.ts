@@ -34,7 +34,7 @@ export interface ClientOptions {
 
 /** Options of all methods. */
 export interface CallOptions {
-  /** Cancels the request and the pause before a retry. There is no other time limit. */
+  /** Cancels the request and the pause before a retry. The client has no other time limit. */
   signal?: AbortSignal | undefined
 }
 

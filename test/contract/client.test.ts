@@ -167,7 +167,8 @@ t.test('update gives up when the condition never holds', async t => {
   const { client, proxy } = await startBehindProxy(t)
   await client.put('daily', input)
   const problem = { type: 'about:blank', title: '', status: 412, detail: '', code: 'PreconditionFailed', requestId: '1' }
-  proxy.decide = ({ method }) => method === 'PUT' ? { status: 412, body: JSON.stringify(problem) } : 'pass'
+  const headers = { 'content-type': 'application/problem+json' }
+  proxy.decide = ({ method }) => method === 'PUT' ? { status: 412, headers, body: JSON.stringify(problem) } : 'pass'
   methods(proxy)
   await t.rejects(client.update('daily', current => current), conflict)
   t.equal(methods(proxy).length, 40)

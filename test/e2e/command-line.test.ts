@@ -42,6 +42,23 @@ t.test('rows end quietly when the reader has enough', async t => {
   t.match(output, /^1250000000\tlogs\t.*\n0 0\n$/)
 })
 
+t.test('apply runs to its end, and plan says nothing, when the reader is gone', async t => {
+  const configuration = {
+    IsEnabled: true,
+    IncludedObjectVersions: 'Current',
+    Schedule: { Frequency: 'Daily' },
+    Destination: { COSBucketDestination: { Bucket: 'qcs::cos:ap-guangzhou::reports-1250000000', Format: 'CSV' } }
+  }
+  const set = { InventoryConfigurations: Array.from({ length: 5 }, (_, index) => ({ Id: `c${index}`, ...configuration })) }
+  const path = `${t.testdir({ set: JSON.stringify(set) })}/set`
+  const bucket = 'examplebucket-1250000000'
+  const { output } = await bash(`
+    ${program} plan ${bucket} '${path}' 2>/dev/null | true; echo "$\{PIPESTATUS[0]}"
+    ${program} apply ${bucket} '${path}' 2>/dev/null | true; echo "$\{PIPESTATUS[0]}"
+    ${program} list ${bucket} | wc -l`)
+  t.equal(output, '1\n0\n5\n')
+})
+
 t.test('exit codes tell success, error and plan with changes apart', async t => {
   const { output } = await bash(`
     ${program} export logs-1250000000 > /dev/null; echo $?

@@ -110,9 +110,39 @@ t.test('Retry-After is read as seconds or as a date', async t => {
 })
 
 t.test('error of a gateway has status and no code', async t => {
-  for (const body of ['<html>', 'null', '{}', '{"code":1}']) {
-    t.match(await errorOf(new Response(body, { status: 502 })), { name: 'InventoryError', status: 502, code: undefined, problem: undefined })
+  const ofService = { 'content-type': 'application/problem+json; charset=utf-8' }
+  const json = { 'content-type': 'application/json' }
+  const others: Array<[body: string, headers: Record<string, string>]> = [
+    ['<html>', ofService], ['null', ofService], ['{}', ofService], ['{"code":1}', ofService], ['{"code":"NotFound"}', ofService],
+    ['{"code":"503","requestId":"a"}', json], ['', {}]
+  ]
+  for (const [body, headers] of others) {
+    t.match(await errorOf(new Response(body, { status: 502, headers })), { name: 'InventoryError', status: 502, code: undefined, problem: undefined })
   }
+})
+
+t.test('responses of a gateway are errors, and a change with a condition is sent once', async t => {
+  const replies: Response[] = []
+  let sent: RequestInit[] = []
+  const client = createInventoryClient({
+    url: 'http://127.0.0.1',
+    bucket: 'examplebucket-1250000000',
+    fetch: async (_, init = {}) => {
+      sent.push(init)
+      return (replies.shift() as Response).clone()
+    }
+  })
+  const html = () => new Response('<h1>Log in</h1>', { headers: { 'content-type': 'text/html' } })
+  const unavailable = new Response('{"code":"503","message":"timeout"}', { status: 503, headers: { 'content-type': 'application/json' } })
+  replies.push(html(), html(), unavailable)
+  await t.rejects(client.delete('a'), { status: 200, code: undefined })
+  await t.rejects(client.preview('a', {} as never), { status: 200, code: undefined })
+  await t.rejects(client.put('a', {} as never, { ifMatch: '' }), { status: 503, code: undefined })
+  t.equal(sent.length, 3)
+  t.equal(new Headers(sent[2]?.headers).get('if-match'), '', 'an empty condition is sent, so that the service rejects it')
+  sent = []
+  replies.push(new Response('{}', { headers: { etag: 'W/"a"' } }))
+  t.equal((await client.get('a')).etag, '"a"', 'compression makes the tag weak, not the configuration')
 })
 
 t.test('client sends no request to another resource, and no secret to a message', async t => {

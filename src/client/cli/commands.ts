@@ -164,11 +164,14 @@ function progressLine ({ Outcome, Id, problem }: SetProgress): Line {
   return { cells: [Outcome, Id, ...detail], style: outcomeStyles[Outcome] }
 }
 
+/** A row has this column only if its key is ambiguous; `--json` has it. */
+const rareColumn = 'EncodedKey'
+
 async function * rowLines (rows: AsyncIterable<Record<string, unknown>>): AsyncGenerator<Line, void> {
   let names: string[] | undefined
   for await (const row of rows) {
     if (names === undefined) {
-      names = Object.keys(row)
+      names = Object.keys(row).filter(name => name !== rareColumn)
       yield { cells: names, style: 'bold' }
     }
     yield { cells: names.map(name => String(row[name] ?? '')) }

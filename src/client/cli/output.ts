@@ -32,7 +32,10 @@ const linesOfBatch = 100
 export function createOutput (stream: OutputStream): Output {
   const isTerminal = stream.isTTY === true
   const hasColors = isTerminal && stream.hasColors?.() === true
-  const print = async (text: string) => { if (!stream.write(text)) await once(stream, 'drain') }
+  const print = async (text: string) => {
+    // A closed pipe is not writable. The listener of the stream decides whether the program goes on.
+    if (stream.writable && !stream.write(text)) await once(stream, 'drain').catch(() => {})
+  }
   const printLine: Output['printLine'] = ({ cells, style }, widths) => {
     const shown = cells.map(cell => withoutControls(cell))
     if (!isTerminal) return print(`${shown.join('\t')}\n`)
