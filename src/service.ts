@@ -209,10 +209,11 @@ async function watchCallers (
 ): Promise<Pick<Callers, 'identify' | 'unreachable'>> {
   const { auth } = config
   if (auth === 'none') return createAnyone()
-  reloader.watch('CALLERS_FILE', [auth.callersFile], () => callers.reload())
-  const callers = await openCallers(auth, config.tls, verifier)
+  // The file can change while it is read for the first time.
+  reloader.watch('CALLERS_FILE', [auth.callersFile], async () => { await (await opened).reload() })
+  const opened = openCallers(auth, config.tls, verifier)
   void verifier?.start()
-  return callers
+  return await opened
 }
 
 function pathsOf ({ certFile, keyFile, clientCaFile }: TlsConfig): string[] {

@@ -30,7 +30,7 @@ export interface Callers {
    */
   identify (presented: Presented): Promise<Caller | undefined>
   /**
-   * Reads the callers again, for subsequent requests. The latest reload counts.
+   * Reads the callers again, for subsequent requests. Must not be called before an earlier call has ended.
    *
    * @throws {ConfigError} with every issue; the previous callers stay in effect
    */
@@ -59,7 +59,6 @@ interface CallersOptions {
 export async function createCallers ({ read, verifier, tls }: CallersOptions): Promise<Callers> {
   let callers = await readCallers(read)
   let owners = await keyOwnersOf(callers)
-  let reloads = 0
 
   async function byBearer (token: string): Promise<Caller | undefined> {
     const byKey = ownerOf(token, owners)
@@ -78,10 +77,9 @@ export async function createCallers ({ read, verifier, tls }: CallersOptions): P
         caller.certificate !== undefined && matchesCertificate(caller.certificate, certificate))
     },
     async reload () {
-      const number = reloads += 1
       const present = await readCallers(read)
-      const ownersOfPresent = await keyOwnersOf(present)
-      if (number === reloads) [callers, owners] = [present, ownersOfPresent]
+      owners = await keyOwnersOf(present)
+      callers = present
     },
     unreachable () {
       return callers.filter(({ keys, claims, certificate }) => {

@@ -27,8 +27,8 @@ export interface WatchOptions {
 /** Reloads files when they change. */
 export interface Reloader {
   /**
-   * Calls `reload` when one of the files changes. Must be called before the first read, so that no change is missed. An
-   * error of `reload` is logged; the previous value must stay in effect then.
+   * Calls `reload` when one of the files changes, and not before an earlier call has ended. Must be called before the
+   * first read, so that no change is missed. An error of `reload` is logged; the previous value must stay in effect.
    *
    * @returns a function that ends the watch
    */
@@ -53,6 +53,7 @@ export function createReloader (log: Logger, now: () => number): Reloader {
     watch (name, files, reload, { account, freshness } = {}) {
       const reloaded = { isCurrent: true, readAt: now() }
       const reloadAndLog = async () => {
+        if (!watches.has(watch)) return
         try {
           await reload()
           Object.assign(reloaded, { isCurrent: true, readAt: now() })
@@ -62,9 +63,14 @@ export function createReloader (log: Logger, now: () => number): Reloader {
           log.error({ what: name, account, cause: (error as Error).message }, 'reload failed, keeping previous value')
         }
       }
-      const endWatch = watchFiles(files, () => { void reloadAndLog() })
+      let last = Promise.resolve()
+      const reloadInOrder = () => {
+        last = last.then(reloadAndLog)
+        return last
+      }
+      const endWatch = watchFiles(files, () => { void reloadInOrder() })
       const watch = {
-        state: () => ({ file: name, account, ...freshness?.() ?? reloaded }), reload: reloadAndLog, end: endWatch
+        state: () => ({ file: name, account, ...freshness?.() ?? reloaded }), reload: reloadInOrder, end: endWatch
       }
       watches.add(watch)
       return () => {

@@ -470,15 +470,6 @@ t.test('reload of 10,000 callers lets the event loop run in between', async t =>
   t.match(await callers.identify(bearer('9999')), { name: 'c9999' })
 })
 
-t.test('the reload that began last counts', async t => {
-  const read = (name: string, count: number) =>
-    fileOf({ name, keys: [hashOf('key')], allow }, ...Array.from({ length: count }, (_, index) => ({ name: `c${index}`, keys: [], allow })))
-  const files = [read('first', 0), read('slow', 5_000), read('last', 0)]
-  const callers = await createCallers({ read: () => files.shift() as string, tls: false })
-  await Promise.all([callers.reload(), callers.reload()])
-  t.match(await callers.identify(bearer('key')), { name: 'last' })
-})
-
 t.test('unreachable returns callers that no active method can identify', async t => {
   const read = () => fileOf(
     { name: 'key', keys: [hashOf('key')], jwt: { claims: { sub: 'a' } }, allow },
