@@ -1,4 +1,4 @@
-import { accessSync, constants, existsSync } from 'node:fs'
+import { accessSync, constants, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { Report } from './finding.ts'
 
@@ -13,8 +13,11 @@ export function checkAuditLog (target: string, report: Report): void {
     return
   }
   try {
+    const stats = statSync(target, { throwIfNoEntry: false })
+    if (stats?.isDirectory() === true) throw Object.assign(new Error('a folder'), { code: 'EISDIR' })
     // A file that does not exist is created in its folder.
-    accessSync(existsSync(target) ? target : dirname(target), constants.W_OK)
+    if (stats === undefined) accessSync(dirname(target), constants.W_OK | constants.X_OK)
+    else accessSync(target, constants.W_OK)
     report.ok('The file of AUDIT_LOG can be written.')
   } catch (error) {
     report.error(`The file of AUDIT_LOG cannot be written: ${(error as NodeJS.ErrnoException).code}. ` +

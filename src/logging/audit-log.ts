@@ -90,8 +90,7 @@ function openAuditFile (
 ): Pick<Output, 'writeAudit' | 'takesAudit'> & Pick<AuditLog, 'flush' | 'failedWrites'> {
   const open = () => openSync(path, 'a', 0o600)
   const unwritten: string[] = []
-  let hasFailed = false
-  let failures = 0
+  let [hasFailed, isCut, failures] = [false, false, 0]
   let timer: NodeJS.Timeout | undefined
   closeSync(open())
 
@@ -113,12 +112,14 @@ function openAuditFile (
 
   function append (descriptor: number): void {
     try {
-      // After an error the file can end within a line. The line feed ends that line.
-      if (hasFailed) appendFileSync(descriptor, '\n')
+      // After an error of a write the file can end within a line. The line feed ends that line.
+      if (isCut) appendFileSync(descriptor, '\n')
+      isCut = true
       while (unwritten[0] !== undefined) {
         appendFileSync(descriptor, unwritten[0])
         unwritten.shift()
       }
+      isCut = false
     } finally {
       closeSync(descriptor)
     }

@@ -170,6 +170,8 @@ t.test('check names the cause of a broken set-up in one line', async t => {
     }, /^error {3}issuer {8}The key set at JWT_JWKS_URL cannot be fetched: .*127\.0\.0\.1:\d+.*\. Correct the URL, or allow the connection\.$/],
     ['audit log in a folder that does not exist', { AUDIT_LOG: '/nothing/audit.log' },
       'error   audit         The file of AUDIT_LOG cannot be written: ENOENT. Let the user of the service write it, or correct AUDIT_LOG.'],
+    ['audit log that is a folder', { AUDIT_LOG: tmpdir() },
+      'error   audit         The file of AUDIT_LOG cannot be written: EISDIR. Let the user of the service write it, or correct AUDIT_LOG.'],
     ['key without permission', {}, 'error   credentials   The credentials lack cos:GetBucketInventory and cos:ListBucketInventory on ' +
       'examplebucket-1250000000. Allow it in CAM.', withFault({ status: 403, code: 'AccessDenied' })],
     ['malformed variable', { PORT: 'http' }, 'error   configuration PORT must be an integer from 0 to 65535.']
