@@ -16,8 +16,11 @@ export const DesiredConfigurationSchema = component('DesiredConfiguration', Type
 
 /** Body of PUT on the collection. */
 export const DesiredSetSchema = Type.Object({
-  InventoryConfigurations: Type.Array(DesiredConfigurationSchema,
-    { maxItems: maxSetSize, description: 'The desired configurations, each with its Id.' }),
+  // A generator makes a tuple of each array with maxItems.
+  InventoryConfigurations: documentedAs(
+    Type.Array(DesiredConfigurationSchema, { maxItems: maxSetSize }),
+    Type.Array(DesiredConfigurationSchema, { description: `The desired configurations, each with its Id: at most ${maxSetSize}.` })
+  ),
   IsTruncated: Type.Optional(Type.Unsafe<false>({
     const: false,
     description: 'Must be false. The response of GET with all=true can be sent back; one page of several cannot.'
