@@ -45,7 +45,7 @@ function changingMethods (call: Call): Pick<InventoryClient, 'put' | 'preview' |
     preview: (id, body, options = {}) => call({
       method: 'POST', path: [id, 'preview'], options, body, accept: 'application/xml, application/problem+json'
     }, response => {
-      rejectUnless(response, /^application\/xml/.test(response.headers.get('content-type') ?? ''))
+      rejectUnless(response, /^application\/xml/.test(String(response.headers.get('content-type'))))
       return response.text()
     }),
     patch: (id, body, options = {}) => call({ method: 'PATCH', path: [id], options, body }, readVersioned),

@@ -29,6 +29,22 @@ interface Test {
 
 const hourMs = 3_600_000
 
+t.test('reloads of a watch run one after another, and not after its end', async t => {
+  const reloader = createReloader(recordingLogger(t).logger, () => 0)
+  const events: string[] = []
+  const endSecond = { call: () => {} }
+  reloader.watch('FIRST', [], async () => {
+    events.push('begin')
+    endSecond.call()
+    await settled()
+    events.push('end')
+  })
+  endSecond.call = reloader.watch('SECOND', [], () => { events.push('second') })
+  await Promise.all([reloader.reloadAll(), reloader.reloadAll()])
+  t.strictSame(events, ['begin', 'end', 'begin', 'end'])
+  reloader.close()
+})
+
 t.test('Secret is not printed by any means except reveal', async t => {
   const hidden = 'hHiIdDdDeEnN0123456789'
   const wrapped = new Secret(hidden)
