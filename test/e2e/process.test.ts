@@ -212,6 +212,9 @@ t.test('demo starts without configuration, and its printed curl commands work', 
   t.match(report?.json, { Id: 'all-objects', IsVerified: true, FilterObjectCount: 5000 })
   t.strictSame([rows?.status, rows?.text.split('\n').length], [200, 4], 'three rows')
 
+  const malformed = await fetch(`${url}${at('a')}`, { method: 'PUT', headers: { 'content-type': 'application/json' }, body: '{"a": 1' })
+  t.match(await malformed.json(), { status: 400, code: 'MalformedJSON', detail: /line 1, column 8/ })
+
   demo.process.kill('SIGINT')
   t.strictSame([await demo.exit, demo.stderr()], [0, ''])
 })

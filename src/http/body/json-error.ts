@@ -3,7 +3,7 @@
  * the place of every error. The parser is loaded for the first error only.
  */
 export async function placeOfError (text: string): Promise<string> {
-  const { default: { parse } } = await import('jsonc-parser')
+  const { parse } = await import('jsonc-parser')
   const errors: Array<{ offset: number }> = []
   try {
     parse(text, errors as never, { disallowComments: true, allowTrailingComma: false })
