@@ -147,7 +147,7 @@ function callMetrics ({ counter, histogram }: Instruments): CallObserver & Pick<
   const shed = counter('cos_calls_shed_total', 'Calls rejected without a permit, by reason.', ['reason'])
   // A rate needs the series before its first increase.
   for (const reason of ['budget', 'deadline']) retriesDenied.inc({ reason }, 0)
-  for (const reason of ['queue_full', 'waited', 'silent_host']) shed.inc({ reason }, 0)
+  for (const reason of ['queue_full', 'waited', 'unresponsive_host']) shed.inc({ reason }, 0)
 
   return {
     attempted (operation, { class: ending, code }, seconds) {
@@ -207,7 +207,7 @@ function addTrafficReadings ({ counter, gauge, reading }: Instruments, {
   reading('http_response_unsent_bytes', 'Bytes of response bodies that clients have not read yet.', () => backlog().unsentBytes)
   reading('cos_calls_in_flight', 'Calls that have a permit.', () => occupation().inFlight)
   reading('cos_calls_waiting', 'Calls that wait for a permit.', () => occupation().waiting)
-  reading('cos_silent_hosts', 'Unresponsive hosts of COS.', () => occupation().unresponsiveHosts)
+  reading('cos_unresponsive_hosts', 'Unresponsive hosts of COS.', () => occupation().unresponsiveHosts)
   reading('cos_clock_skew_seconds', "COS's clock minus the clock of this machine; 0 until COS rejects a time.", () => skewMs() / 1000)
   reading('report_streams', 'Requests for rows or a data file of a report in progress.', reportStreams)
   if (redisUp !== undefined) {

@@ -79,7 +79,7 @@ t.test('a host is unresponsive when it sends no response, not when its body is s
   const time = controlTime(t)
   const { emulator, call } = await start(t, { environment: longTimeouts })
   await call('PUT', at('a'), configuration)
-  const unresponsiveHosts = async (url = '/metrics') => /^cos_silent_hosts (\d+)$/m.exec((await call('GET', url)).text)?.[1]
+  const unresponsiveHosts = async (url = '/metrics') => /^cos_unresponsive_hosts (\d+)$/m.exec((await call('GET', url)).text)?.[1]
   let hasHead = false
   const onHead = (message: unknown) => {
     const { request } = message as { request: { origin: string } }
@@ -108,7 +108,7 @@ t.test('a host is unresponsive when it sends no response, not when its body is s
   await until(() => impatient.emulator.requests.length === 1)
   time.expire(30_000)
   t.equal((await late).json.code, 'UpstreamTimeout')
-  t.match((await impatient.call('GET', '/metrics')).text, /^cos_silent_hosts 1$/m)
+  t.match((await impatient.call('GET', '/metrics')).text, /^cos_unresponsive_hosts 1$/m)
 })
 
 t.test('line breaks in a message of COS are replaced in details and logs', async t => {

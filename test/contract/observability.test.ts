@@ -195,7 +195,7 @@ t.test('every counter has the expected value after a known sequence of requests'
     'GetBucketInventory timeout': 2
   })
   t.strictSame(counts(series, 'cos_retries_denied_total', 'reason'), { budget: 0, deadline: 1 })
-  t.strictSame(counts(series, 'cos_calls_shed_total', 'reason'), { queue_full: 0, waited: 0, silent_host: 0 })
+  t.strictSame(counts(series, 'cos_calls_shed_total', 'reason'), { queue_full: 0, waited: 0, unresponsive_host: 0 })
 })
 
 t.test('requests count for the caller anyone when AUTH is none, and scrapes count too', async t => {
@@ -312,12 +312,12 @@ t.test('gauges count requests, calls and connections in flight', async t => {
   const running = await start(t, { environment: { COS_MAX_CONCURRENCY: '1', METRICS_PORT: '0' } })
   const { emulator, url } = running
   t.strictSame(await gauges(running),
-    { requests: 0, inFlight: 0, waiting: 0, silentHosts: 0, open: 0, busy: 0 }, 'every gauge is 0 after the start')
+    { requests: 0, inFlight: 0, waiting: 0, unresponsiveHosts: 0, open: 0, busy: 0 }, 'every gauge is 0 after the start')
   emulator.addFault({ kind: 'hang', times: 1 })
   const [first, second] = [new AbortController(), new AbortController()]
   const aborted = [t.rejects(fetch(url + at('a'), first))]
   await until(() => emulator.requests.length === 1)
-  t.strictSame(await gauges(running), { requests: 1, inFlight: 1, waiting: 0, silentHosts: 0, open: 1, busy: 1 })
+  t.strictSame(await gauges(running), { requests: 1, inFlight: 1, waiting: 0, unresponsiveHosts: 0, open: 1, busy: 1 })
   aborted.push(t.rejects(fetch(url + at('b'), second)))
   await until(async () => (await gauges(running)).waiting === 1)
   t.match(await gauges(running), { requests: 2, inFlight: 1, waiting: 1, open: 1, busy: 1 })
@@ -329,10 +329,10 @@ t.test('gauges count requests, calls and connections in flight', async t => {
   await until(async () => (await gauges(running)).inFlight === 0)
   t.equal((await running.call('GET', collection)).status, 200)
   t.strictSame(await gauges(running),
-    { requests: 0, inFlight: 0, waiting: 0, silentHosts: 0, open: 1, busy: 0 }, 'the connection stays open')
+    { requests: 0, inFlight: 0, waiting: 0, unresponsiveHosts: 0, open: 1, busy: 0 }, 'the connection stays open')
 })
 
-t.test('cos_silent_hosts counts unresponsive hosts until they respond', async t => {
+t.test('cos_unresponsive_hosts counts unresponsive hosts until they respond', async t => {
   const time = controlTime(t)
   const running = await start(t, { environment: { ...longTimeouts, METRICS_PORT: '0' } })
   const { call, emulator } = running
@@ -342,11 +342,11 @@ t.test('cos_silent_hosts counts unresponsive hosts until they respond', async t 
   await until(() => emulator.requests.length === 2)
   both.forEach(() => { time.expire(attemptMs) })
   t.strictSame((await Promise.all(responses)).map(({ status }) => status), [504, 504])
-  t.equal((await gauges(running)).silentHosts, 2)
+  t.equal((await gauges(running)).unresponsiveHosts, 2)
   t.equal((await call('GET', collection)).status, 200)
-  t.equal((await gauges(running)).silentHosts, 1)
+  t.equal((await gauges(running)).unresponsiveHosts, 1)
   t.equal((await call('GET', both[1] as string)).status, 200)
-  t.equal((await gauges(running)).silentHosts, 0)
+  t.equal((await gauges(running)).unresponsiveHosts, 0)
 })
 
 t.test('cos_credentials metrics include the expiry when the credentials have one', async t => {
@@ -647,7 +647,7 @@ async function gauges (running: Running) {
     requests: value('http_requests_in_flight'),
     inFlight: value('cos_calls_in_flight'),
     waiting: value('cos_calls_waiting'),
-    silentHosts: value('cos_silent_hosts'),
+    unresponsiveHosts: value('cos_unresponsive_hosts'),
     open: value('cos_connections', { state: 'open' }),
     busy: value('cos_connections', { state: 'busy' })
   }

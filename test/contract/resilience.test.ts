@@ -187,7 +187,7 @@ t.test('PUT returns 503 when the host it waits for is found unresponsive', async
   t.match(await first, { status: 504, json: { code: 'UpstreamTimeout' } })
   t.equal(elsewhere?.status, 200, 'another host gets the permit')
   t.strictSame(running.audits().map(({ outcome }) => outcome), ['failure'])
-  t.equal(await metric(running, 'cos_calls_shed_total', 'reason="silent_host"'), 1)
+  t.equal(await metric(running, 'cos_calls_shed_total', 'reason="unresponsive_host"'), 1)
   t.equal((await call('PUT', at('a'), configuration)).status, 204, 'the next call reaches the host')
 })
 

@@ -136,7 +136,7 @@ t.test('one call at a time probes an unresponsive host', async t => {
   pass(4_900)
   await release('a1', 'unresponsive')
   t.match(rejected.get('a3'), { code: 'Overloaded', detail: /a\.cos\S+\) is unresponsive/ })
-  t.strictSame(shed, ['silent_host'])
+  t.strictSame(shed, ['unresponsive_host'])
   await release('a2', 'unresponsive')
   t.equal(limiter.occupation().unresponsiveHosts, 1)
   await enterAll('a4', 'a5', 'a6', 'b2')

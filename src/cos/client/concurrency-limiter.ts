@@ -4,8 +4,8 @@ import { canceled, UpstreamError } from '../upstream-error.ts'
 import { createCompartments, isOpen, recordEnd } from './compartments.ts'
 import type { CallEnd, Host as HostOf, Place } from './compartments.ts'
 
-/** The reason of a rejection. `silent_host`, an unresponsive host, is also the label value of a metric. */
-export type RejectionReason = 'queue_full' | 'waited' | 'silent_host'
+/** The reason of a rejection, which is also the label value of a metric. */
+export type RejectionReason = 'queue_full' | 'waited' | 'unresponsive_host'
 
 /** The right to make one call. */
 export interface Permit {
@@ -111,7 +111,7 @@ export function createConcurrencyLimiter (
         inFlight -= 1
         recordEnd(host, end, startedAt, now)
         recordEnd(host.region, end, startedAt, now)
-        if (end === 'unresponsive' && host.isUnresponsive) host.queue.rejectAll('silent_host')
+        if (end === 'unresponsive' && host.isUnresponsive) host.queue.rejectAll('unresponsive_host')
         // A host that got a permit moves behind all others, so the loop visits it again.
         for (const each of waiting.hosts) if (hasCapacity(each)) waiting.admitFirst(each, start(each))
       }
@@ -144,7 +144,7 @@ function overloaded (reason: RejectionReason, host: string): UpstreamError {
   const event = {
     queue_full: 'The queue of calls to COS is full.',
     waited: `The call to ${host} waited too long for a permit.`,
-    silent_host: `COS (${host}) is unresponsive.`
+    unresponsive_host: `COS (${host}) is unresponsive.`
   }[reason]
   return new UpstreamError('Overloaded', `${event} Nothing was sent to COS; retry after 1 s.`,
     { class: 'overloaded', wasSent: false, retryAfterSeconds: 1 })
