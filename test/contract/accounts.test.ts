@@ -100,8 +100,9 @@ function destination (bucket: string, name = `reports-${bucket.slice(-10)}`) {
 }
 
 t.test('a key is rejected for a bucket of another account', async t => {
-  const { call, emulator, files, accounts } = await startTwo(t)
+  const { call, emulator, files, accounts, service } = await startTwo(t)
   files.write({ [one]: accounts[two] ?? {}, [two]: accounts[two] ?? {} })
+  await service.reload()
   await until(async () => (await call('GET', at(first, ''))).status === 403)
   t.match(await call('GET', at(first, '')), { status: 403, json: { code: 'AccessDenied' } })
   t.equal((await call('GET', at(second, ''))).status, 200)
@@ -239,8 +240,10 @@ t.test('/readyz returns 503 only when no account has valid credentials', async t
   })
   t.match(await call('GET', at(first, '')), { status: 503, json: { code: 'UpstreamCredentialsUnavailable' } })
   files.write({ [one]: absent, [two]: absent, 3: absent, 4: absent, 5: absent })
+  await running.service.reload()
   await until(async () => (await call('GET', '/readyz')).text.includes('; and 2 more.'))
   files.write({ [one]: files.keep(key, 'one'), [two]: absent })
+  await running.service.reload()
   await until(async () => (await call('GET', '/readyz')).status === 200)
   t.strictSame(await valuesOf(running, 'cos_credentials_available'), { [one]: 1, [two]: 0 })
   t.match((await call('GET', '/readyz?verbose')).json.components, [{ account: one, state: 'ok' }, { account: two, state: 'failing' }])
@@ -267,10 +270,12 @@ t.test('a changed file adds, removes and changes accounts, and keeps the others'
 
   // A source that cannot be loaded keeps the previous credentials of its account.
   files.write({ [one]: { source: 'file', path: `${path}.missing` }, 1270000000: accounts[two] ?? {} })
+  await running.service.reload()
   await until(async () => (await call('GET', at(stranger, ''))).status === 403)
   t.equal((await call('GET', at(first, ''))).status, 200)
   await until(async () => (await reloadsOf(running))[one] === 0)
   files.write({ [one]: files.keep(keyOf(one), 'other'), 1270000000: accounts[two] ?? {} })
+  await running.service.reload()
   await until(async () => (await call('GET', at(first, ''))).status === 502)
 })
 
@@ -281,6 +286,7 @@ t.test('a changed source forgets the list of buckets of its account', async t =>
   const replaced = keyOf(two)
   emulator.setCredentials([keys.one, replaced])
   files.write({ ...accounts, [two]: files.keep(replaced, 'replaced') })
+  await running.service.reload()
   await until(async () => (await call('GET', at(second, ''))).status === 200)
   await until(async () => {
     await call('GET', at(second, ''))
