@@ -13,6 +13,7 @@ import t from 'tap'
 import { readConfig } from '../../src/config/config.ts'
 import { directFetcher, FetchError } from '../../src/outbound/fetch-json.ts'
 import { watchFiles } from '../../src/files/file-watch.ts'
+import { malformation } from '../../src/http/connections/protocol-errors.ts'
 import { toJsonInParts } from '../../src/http/json-responses.ts'
 import { countParameters, parseQuery } from '../../src/http/query.ts'
 import { createReloader } from '../../src/files/reload.ts'
@@ -119,6 +120,14 @@ t.test('parseQuery returns one value or all values of each name', t => {
   ] as const) t.strictSame(parseQuery(query), expected, query)
   t.strictSame(['', 'a', 'a&b', '&', 'a&'.repeat(5_000)].map(countParameters), [0, 1, 2, 2, 51])
   t.end()
+})
+
+t.test('malformation names too many headers, before Node of any version does', async t => {
+  const request = (count: number) => ({
+    httpVersion: '1.1', rawHeaders: ['Host', 'x', ...Array.from({ length: 2 * (count - 1) }, () => 'a')], headers: {}, url: '/'
+  }) as unknown as IncomingMessage
+  t.equal(malformation(request(1000)), undefined)
+  t.match(malformation(request(1001)), { status: 431, code: 'RequestHeaderFieldsTooLarge' })
 })
 
 t.test('watchFiles reports every kind of change to a file once, within a second', async t => {
